@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ports: ways of getting frames in and out of user space, behind one trait. The only crate that makes system calls.
+//!
+//! - [`port`]: the contract, and everything that is the same for all ports
+//! - [`af_xdp`], [`null`]: one file per technique
+//! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?
+//! - [`udp`]: the kernel's own way to receive, for comparison
+//! - [`sys`]: the seam to libc
+
+pub mod af_xdp;
+pub mod error;
+pub mod heartbeat;
+pub mod link;
+pub mod null;
+pub mod port;
+pub mod sys;
+pub mod udp;
+
+pub use af_xdp::{AfXdp, Binding, Copying};
+pub use error::Error;
+pub use heartbeat::Heartbeat;
+pub use link::Link;
+pub use null::Null;
+pub use port::{KernelCounters, Port};

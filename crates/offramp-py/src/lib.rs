@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `offramp._native`: the data plane as Python sees it. PyO3 and nothing else; `_native.pyi` documents it.
+//!
+//! - [`errors`]: the one map from Rust errors to `offramp.errors`
+//! - [`port`]: ports; every call that may wait gives up the GIL
+//! - [`burst`]: packets, their columns, and views of them through the buffer protocol
+
+mod buffer;
+mod burst;
+mod errors;
+mod port;
+
+use pyo3::prelude::*;
+
+/// Receives and discards datagrams from a UDP socket with recvmmsg(2); returns how many there were.
+#[pyfunction]
+fn drain_udp(py: Python<'_>, fd: i32, seconds: f64) -> PyResult<u64> {
+    let time = port::duration(seconds)?;
+    // SAFETY: the caller keeps the socket open during the call.
+    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    py.detach(|| offramp_io::udp::drain(socket, time)).map_err(|error| errors::raise(py, error))
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<port::Port>()?;
+    module.add_class::<burst::Burst>()?;
+    module.add_class::<burst::Columns>()?;
+    module.add_class::<burst::Column>()?;
+    module.add_class::<burst::View>()?;
+    module.add("FIELDS", offramp_wire::FIELDS.to_vec())?;
+    module.add("BURST", offramp_ring::BURST)?;
+    module.add_function(wrap_pyfunction!(drain_udp, module)?)
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ports in Python's hands: one or several queues, each of which a thread of its own may use.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use offramp_io::{self as io, AfXdp, Binding, Copying, Error, Heartbeat, Link, Null, sys};
+use offramp_ring::BURST;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::burst::Burst;
+use crate::errors;
+
+/// How long a call sleeps at most before it looks at Python's signals and says that it lives.
+const NAP: Duration = Duration::from_millis(100);
+
+type Queue = Box<dyn io::Port>;
+
+/// Queues of one interface, or of none.
+#[pyclass(frozen, module = "offramp._native")]
+pub struct Port {
+    /// `None` once closed.
+    queues: Vec<Mutex<Option<Queue>>>,
+    /// What to sleep on, per queue; a closed descriptor among them only wakes the sleeper.
+    pollable: Vec<Option<i32>>,
+    link: Option<(i32, Mutex<Link>)>,
+    nap: Duration,
+    /// The queue to look at first: the one after that which gave packets last.
+    turn: AtomicUsize,
+    closed: AtomicBool,
+}
+
+/// Why a look for packets ended.
+enum Look {
+    Packets(Burst),
+    Nothing,
+    Closed,
+}
+
+pub fn duration(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("{seconds} s: {error}")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Port {
+    fn new(queues: Vec<Queue>, link: Option<Link>, nap: Duration) -> Self {
+        Self {
+            pollable: queues.iter().map(|queue| queue.pollable()).collect(),
+            queues: queues.into_iter().map(|queue| Mutex::new(Some(queue))).collect(),
+            link: link.map(|link| (link.fd(), Mutex::new(link))),
+            nap,
+            turn: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn check_queue(&self, py: Python<'_>, queue: usize) -> PyResult<()> {
+        let count = self.queues.len();
+        if queue < count { Ok(()) } else { Err(errors::option(py, &format!("queue {queue}: the port has queues 0 to {}", count - 1))) }
+    }
+
+    /// Runs `work` on a queue without the GIL.
+    fn with<T: Send>(&self, py: Python<'_>, queue: usize, work: impl Send + FnOnce(&mut Queue) -> Result<T, Error>) -> PyResult<T> {
+        self.check_queue(py, queue)?;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(errors::closed(py));
+        }
+        match py.detach(|| lock(&self.queues[queue]).as_mut().map(work)) {
+            Some(result) => result.map_err(|error| errors::raise(py, error)),
+            None => Err(errors::closed(py)),
+        }
+    }
+
+    /// Looks at the given queues once, beginning with the one whose turn it is.
+    fn look(&self, queues: &[usize], most: usize) -> Result<Look, Error> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        for &queue in queues.iter().cycle().skip(turn % queues.len()).take(queues.len()) {
+            let Some(burst) = lock(&self.queues[queue]).as_mut().map(|port| port.receive(most)) else {
+                return Ok(Look::Closed);
+            };
+            let burst = burst?;
+            if !burst.is_empty() {
+                self.turn.store(queue + 1, Ordering::Relaxed);
+                return Ok(Look::Packets(Burst::new(burst, queue, sys::clock(sys::REALTIME))));
+            }
+        }
+        Ok(Look::Nothing)
+    }
+
+    /// Looks, and if there is nothing, sleeps until there may be something.
+    fn look_or_sleep(&self, queues: &[usize], most: usize, until: Option<Instant>) -> Result<Look, Error> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Ok(Look::Closed);
+        }
+        let look = self.look(queues, most)?;
+        if let Look::Nothing = look {
+            let left = until.map_or(self.nap, |until| until.saturating_duration_since(Instant::now()).min(self.nap));
+            self.sleep(queues, left)?;
+        }
+        Ok(look)
+    }
+
+    fn sleep(&self, queues: &[usize], time: Duration) -> Result<(), Error> {
+        let mut fds: Vec<i32> = queues.iter().filter_map(|&queue| self.pollable[queue]).collect();
+        if fds.is_empty() {
+            std::thread::sleep(time.min(Duration::from_millis(1)));
+            return Ok(());
+        }
+        fds.extend(self.link.as_ref().map(|(fd, _)| fd));
+        let ready = sys::poll_readable(&fds, time)?;
+        match &self.link {
+            // Also after a nap without news: an interface that was down when we began to look sends none.
+            Some((_, link)) if ready.last() == Some(&true) || !ready.contains(&true) => lock(link).check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[pymethods]
+impl Port {
+    #[staticmethod]
+    #[pyo3(signature = (ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+    fn af_xdp(
+        py: Python<'_>,
+        ifindex: u32,
+        queues: Vec<u32>,
+        frames: u32,
+        frame_size: u32,
+        ring: u32,
+        copying: &str,
+        heartbeats: Option<i32>,
+        stall: Option<f64>,
+    ) -> PyResult<Self> {
+        let copying = match copying {
+            "auto" => Copying::Auto,
+            "copy" => Copying::Copy,
+            "zero-copy" => Copying::Zero,
+            _ => return Err(errors::option(py, &format!("copying={copying:?}: not one of auto, copy, zero-copy"))),
+        };
+        // Four beats in the time after which the program gives up on us.
+        let nap = stall.map(duration).transpose()?.map_or(NAP, |stall| NAP.min(stall / 4));
+        let open = || {
+            // Watched from before the sockets are bound, so that no change is missed.
+            let link = Link::watch(ifindex as i32)?;
+            let count = queues.iter().max().map_or(0, |&queue| queue as usize + 1);
+            let mut hearts: Vec<Option<Heartbeat>> = match heartbeats {
+                // SAFETY: the caller keeps the map open during the call.
+                Some(fd) => Heartbeat::map(unsafe { BorrowedFd::borrow_raw(fd) }, count)?.into_iter().map(Some).collect(),
+                None => std::iter::repeat_with(|| None).take(count).collect(),
+            };
+            let ports: Result<Vec<Queue>, Error> = queues
+                .iter()
+                .map(|&queue| {
+                    let binding = Binding { ifindex, queue, frames, frame_size, ring, copying };
+                    AfXdp::open(&binding, hearts[queue as usize].take()).map(|port| Box::new(port) as Queue)
+                })
+                .collect();
+            Ok(Self::new(ports?, Some(link), nap))
+        };
+        py.detach(open).map_err(|error| errors::raise(py, error))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (packets, *, queues, frames, frame_size, ring))]
+    fn null(py: Python<'_>, packets: Vec<Vec<u8>>, queues: usize, frames: u32, frame_size: u32, ring: u32) -> PyResult<Self> {
+        let templates: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+        let ports: Result<Vec<Queue>, Error> =
+            (0..queues).map(|_| Null::open(&templates, frames, frame_size, ring).map(|port| Box::new(port) as Queue)).collect();
+        Ok(Self::new(ports.map_err(|error| errors::raise(py, error))?, None, NAP))
+    }
+
+    #[getter]
+    fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// File descriptors: the socket of each queue, then that of the link watch.
+    fn fds(&self) -> Vec<i32> {
+        self.pollable.iter().flatten().copied().chain(self.link.as_ref().map(|(fd, _)| *fd)).collect()
+    }
+
+    fn zero_copy(&self, py: Python<'_>, queue: usize) -> PyResult<bool> {
+        self.with(py, queue, |port| Ok(port.zero_copy()))
+    }
+
+    #[pyo3(signature = (queue=None, timeout=None, most=BURST))]
+    fn rx(&self, py: Python<'_>, queue: Option<usize>, timeout: Option<f64>, most: usize) -> PyResult<Option<Burst>> {
+        let queues: Vec<usize> = queue.map_or_else(|| (0..self.queues.len()).collect(), |queue| vec![queue]);
+        queues.iter().try_for_each(|&queue| self.check_queue(py, queue))?;
+        let until = timeout.map(duration).transpose()?.map(|timeout| Instant::now() + timeout);
+        loop {
+            match py.detach(|| self.look_or_sleep(&queues, most, until)).map_err(|error| errors::raise(py, error))? {
+                Look::Packets(burst) => return Ok(Some(burst)),
+                Look::Closed => return Err(errors::closed(py)),
+                Look::Nothing => py.check_signals()?,
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn discard(&self, py: Python<'_>, seconds: f64) -> PyResult<u64> {
+        let queues: Vec<usize> = (0..self.queues.len()).collect();
+        let until = Instant::now() + duration(seconds)?;
+        py.detach(|| {
+            let mut packets = 0;
+            while Instant::now() < until {
+                match self.look_or_sleep(&queues, BURST, Some(until))? {
+                    Look::Packets(burst) => packets += burst.rows().len() as u64,
+                    Look::Nothing => {}
+                    Look::Closed => break,
+                }
+            }
+            Ok(packets)
+        })
+        .map_err(|error| errors::raise(py, error))
+    }
+
+    fn tx(&self, py: Python<'_>, queue: usize, burst: &Burst, timeout: f64) -> PyResult<usize> {
+        let deadline = Instant::now() + duration(timeout)?;
+        self.with(py, queue, |port| port.transmit(&mut burst.packets(), burst.rows(), deadline))
+    }
+
+    fn send(&self, py: Python<'_>, queue: usize, frames: Vec<PyBuffer<u8>>, timeout: f64) -> PyResult<usize> {
+        let deadline = Instant::now() + duration(timeout)?;
+        let frames: PyResult<Vec<Vec<u8>>> = frames.iter().map(|frame| frame.to_vec(py)).collect();
+        let frames = frames?;
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        self.with(py, queue, |port| port.send(&frames, deadline))
+    }
+
+    fn flush(&self, py: Python<'_>, queue: usize, timeout: f64) -> PyResult<u32> {
+        let deadline = Instant::now() + duration(timeout)?;
+        self.with(py, queue, |port| port.flush(deadline))
+    }
+
+    fn counters<'py>(&self, py: Python<'py>, queue: usize) -> PyResult<Bound<'py, PyDict>> {
+        let (places, received, sent, strays, waiting, kernel) = self.with(py, queue, |port| {
+            let kernel = port.kernel_counters()?;
+            let queue = port.queue();
+            Ok((queue.places(), queue.received(), queue.sent(), queue.strays(), queue.rings().rx.memory().len(), kernel))
+        })?;
+        let counters = PyDict::new(py);
+        for (name, value) in [
+            ("received", received),
+            ("waiting", waiting.into()),
+            ("sent", sent.0),
+            ("completed", sent.1),
+            ("strays", strays),
+            ("free", places.free.into()),
+            ("filling", places.filling.into()),
+            ("sending", places.sending.into()),
+            ("application", places.application.into()),
+            ("rx_dropped", kernel.rx_dropped),
+            ("rx_ring_full", kernel.rx_ring_full),
+            ("fill_ring_empty", kernel.fill_ring_empty),
+            ("rx_invalid", kernel.rx_invalid),
+            ("tx_invalid", kernel.tx_invalid),
+        ] {
+            counters.set_item(name, value)?;
+        }
+        Ok(counters)
+    }
+
+    /// In a forked child: refuses every further call, without a lock that a thread of the parent may hold.
+    fn abandon(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn close(&self, py: Python<'_>) {
+        self.closed.store(true, Ordering::Relaxed);
+        py.detach(|| self.queues.iter().for_each(|queue| drop(lock(queue).take())));
+    }
+}

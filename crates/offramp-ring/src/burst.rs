@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Received packets in the application's hands.
+
+use std::sync::Arc;
+
+use crate::umem::{Frame, Packet, Pool};
+
+/// One packet that outlives its burst, because somebody looks at it. Its frame is recycled when the last reference goes.
+pub struct Held {
+    pool: Arc<Pool>,
+    /// `None` only while dropping.
+    packet: Option<Packet>,
+}
+
+impl Held {
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.packet.as_ref().map_or(&[], |packet| self.pool.bytes(packet))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pool.recycle(self.packet.take().map(Packet::into_frame));
+    }
+}
+
+enum Slot {
+    Owned(Packet),
+    /// Somebody has a view of it: it can be read, no longer changed or sent.
+    Shared(Arc<Held>),
+    /// Sent.
+    Gone,
+}
+
+/// Up to [`crate::BURST`] packets of one queue. Dropping it recycles the frames that nobody holds.
+pub struct Burst {
+    pool: Arc<Pool>,
+    slots: Vec<Slot>,
+}
+
+impl Burst {
+    #[must_use]
+    pub fn new(pool: Arc<Pool>, packets: impl IntoIterator<Item = Packet>) -> Self {
+        Self { pool, slots: packets.into_iter().map(Slot::Owned).collect() }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The bytes of packet `row`, or `None` if it was sent.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn bytes(&self, row: usize) -> Option<&[u8]> {
+        match &self.slots[row] {
+            Slot::Owned(packet) => Some(self.pool.bytes(packet)),
+            Slot::Shared(held) => Some(held.bytes()),
+            Slot::Gone => None,
+        }
+    }
+
+    /// A handle to packet `row` that may outlive the burst, or `None` if the packet was sent.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn share(&mut self, row: usize) -> Option<Arc<Held>> {
+        let slot = &mut self.slots[row];
+        *slot = match std::mem::replace(slot, Slot::Gone) {
+            Slot::Owned(packet) => Slot::Shared(Arc::new(Held { pool: Arc::clone(&self.pool), packet: Some(packet) })),
+            other => other,
+        };
+        match slot {
+            Slot::Shared(held) => Some(Arc::clone(held)),
+            _ => None,
+        }
+    }
+
+    /// Takes sole possession of packet `row` again if no view of it is left; says whether the packet may be changed or sent.
+    fn own(&mut self, row: usize) -> bool {
+        let slot = &mut self.slots[row];
+        *slot = match std::mem::replace(slot, Slot::Gone) {
+            Slot::Shared(held) => match Arc::try_unwrap(held) {
+                Ok(mut held) => held.packet.take().map_or(Slot::Gone, Slot::Owned),
+                Err(held) => Slot::Shared(held),
+            },
+            other => other,
+        };
+        matches!(slot, Slot::Owned(_))
+    }
+
+    /// The bytes of packet `row` to change, or `None` if it is gone or somebody has a view of it.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn bytes_mut(&mut self, row: usize) -> Option<&mut [u8]> {
+        self.own(row);
+        match &mut self.slots[row] {
+            Slot::Owned(packet) => Some(self.pool.bytes_mut(packet)),
+            _ => None,
+        }
+    }
+
+    /// Takes packet `row` out, or `None` if it is gone or somebody has a view of it.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn take(&mut self, row: usize) -> Option<Packet> {
+        self.own(row);
+        match std::mem::replace(&mut self.slots[row], Slot::Gone) {
+            Slot::Owned(packet) => Some(packet),
+            other => {
+                self.slots[row] = other;
+                None
+            }
+        }
+    }
+
+    /// Puts back a packet that [`Self::take`] took, for instance because the tx ring was full.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn put_back(&mut self, row: usize, packet: Packet) {
+        self.slots[row] = Slot::Owned(packet);
+    }
+}
+
+impl Drop for Burst {
+    fn drop(&mut self) {
+        let frames = self.slots.drain(..).filter_map(|slot| match slot {
+            Slot::Owned(packet) => Some(packet.into_frame()),
+            Slot::Shared(_) | Slot::Gone => None,
+        });
+        // Collected first: dropping a shared slot recycles its own frame, which takes the same lock.
+        let frames: Vec<Frame> = frames.collect();
+        self.pool.recycle(frames);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::umem::Heap;
+
+    fn burst() -> Burst {
+        let (pool, frames) = Pool::new(Box::new(Heap::new(4 * 2048)), 2048);
+        let pool = Arc::new(pool);
+        let packets: Vec<_> = frames.into_iter().map(|frame| pool.packet(frame, 0, 60).unwrap()).collect();
+        Burst::new(pool, packets)
+    }
+
+    #[test]
+    fn a_view_keeps_its_own_frame_and_no_other() {
+        let mut burst = burst();
+        let pool = Arc::clone(burst.pool());
+        let view = burst.share(1).unwrap();
+        drop(burst);
+        assert_eq!(pool.waiting(), 3);
+        assert_eq!(view.bytes().len(), 60);
+        drop(view);
+        assert_eq!(pool.waiting(), 4);
+    }
+
+    #[test]
+    fn a_viewed_packet_is_neither_changed_nor_sent_until_the_view_goes() {
+        let mut burst = burst();
+        let view = burst.share(0).unwrap();
+        assert!(burst.bytes_mut(0).is_none());
+        assert!(burst.take(0).is_none());
+        assert!(burst.bytes(0).is_some());
+        drop(view);
+        assert!(burst.bytes_mut(0).is_some());
+        let packet = burst.take(0).unwrap();
+        assert!(burst.bytes(0).is_none());
+        assert!(burst.share(0).is_none());
+        burst.put_back(0, packet);
+        assert!(burst.bytes(0).is_some());
+    }
+}

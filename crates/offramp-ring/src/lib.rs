@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rings shared with a kernel, and the frames that travel in them. No system calls: all of it runs on plain memory.
+//!
+//! ```text
+//!              free list <------------ recycle ------------- application (Burst, Held)
+//!               |     |                                        ^        |
+//!         refill|     |send                             receive|        |transmit
+//!               v     v                                        |        v
+//!           fill ring  tx ring                             rx ring   tx ring
+//!               |         |                                    ^        |
+//!   ------------|---------|------------- kernel ---------------|--------|------
+//!               +--> a packet arrives, is written, ------------+        v
+//!                    completion ring <--------------------- sent -------+
+//! ```
+//!
+//! A frame is in exactly one place, and the type system says in which: [`Frame`] is a token that cannot be copied. The free list
+//! holds `Frame`s, the application holds [`Packet`]s (a `Frame` and the part of it that is used), and lending a frame to the
+//! kernel consumes the token. It is made again only when the kernel returns an address that was lent to it on that same ring
+//! ([`Custody`]), so that even a confused kernel cannot make one frame appear twice.
+//!
+//! - [`ring`]: producer and consumer, with the field's verbs reserve/submit and peek/release
+//! - [`umem`]: memory, frames, packets, and who has them
+//! - [`burst`]: up to 256 received packets, given back when dropped
+//! - [`queue`]: the four rings and the frames of one queue
+
+pub mod burst;
+pub mod queue;
+pub mod ring;
+pub mod umem;
+
+pub use burst::{Burst, Held};
+pub use queue::{Descriptor, Places, Queue, Rings, Starved};
+pub use ring::{Consumer, Producer, RingMemory};
+pub use umem::{Custody, Frame, Heap, Packet, Place, Pool, Region};
+
+/// The most packets in one burst.
+pub const BURST: usize = 256;

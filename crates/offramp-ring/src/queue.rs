@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One queue: its four rings, its frames, and the moves between them. The kernel's side may be a kernel or a test.
+
+use std::sync::Arc;
+
+use crate::BURST;
+use crate::burst::Burst;
+use crate::ring::{Consumer, Producer};
+use crate::umem::{Custody, Frame, Packet, Place, Pool};
+
+/// `struct xdp_desc` of linux/if_xdp.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptor {
+    pub address: u64,
+    pub length: u32,
+    pub options: u32,
+}
+
+const _: () = assert!(size_of::<Descriptor>() == 16 && align_of::<Descriptor>() == 8);
+
+/// The four rings of an AF_XDP socket, this side of each.
+pub struct Rings {
+    pub fill: Producer<u64>,
+    pub rx: Consumer<Descriptor>,
+    pub tx: Producer<Descriptor>,
+    pub completion: Consumer<u64>,
+}
+
+/// Too few frames are left for the kernel to fill: the application holds `held` of `frames`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Starved {
+    pub held: u32,
+    pub frames: u32,
+}
+
+/// How many frames are where. The sum is the number of frames of the umem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    pub free: u32,
+    /// In the fill ring, in the driver, or in the rx ring.
+    pub filling: u32,
+    /// In the tx ring, in the driver, or in the completion ring.
+    pub sending: u32,
+    pub application: u32,
+}
+
+/// Frames and rings of one queue. Owned by one thread at a time.
+pub struct Queue {
+    pool: Arc<Pool>,
+    free: Vec<Frame>,
+    custody: Custody,
+    rings: Rings,
+    /// With fewer frames than this lent for receiving, and none free, the queue is starved.
+    low_water: u32,
+    received: u64,
+    sent: u64,
+    completed: u64,
+    strays: u64,
+}
+
+impl Queue {
+    /// A queue over `pool`, whose frames are all free.
+    #[must_use]
+    pub fn new(pool: Pool, free: Vec<Frame>, rings: Rings) -> Self {
+        let custody = Custody::new(&pool);
+        let low_water = (BURST as u32).min(pool.frames() / 8).max(1);
+        let pool = Arc::new(pool);
+        Self { pool, free, custody, rings, low_water, received: 0, sent: 0, completed: 0, strays: 0 }
+    }
+
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    #[must_use]
+    pub fn rings(&self) -> &Rings {
+        &self.rings
+    }
+
+    /// Packets handed to the application so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Packets put into the tx ring so far, and those of them that the kernel has reported as done.
+    #[must_use]
+    pub fn sent(&self) -> (u64, u64) {
+        (self.sent, self.completed)
+    }
+
+    /// Addresses that the kernel returned without having been lent them. Always 0, unless something is badly wrong.
+    #[must_use]
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    #[must_use]
+    pub fn places(&self) -> Places {
+        let free = u32::try_from(self.free.len() + self.pool.waiting()).unwrap_or(u32::MAX);
+        let (filling, sending) = (self.custody.filling(), self.custody.sending());
+        Places { free, filling, sending, application: self.pool.frames() - free - filling - sending }
+    }
+
+    /// Lends free frames to the kernel, as many as the fill ring takes.
+    pub fn refill(&mut self) {
+        self.pool.collect(&mut self.free);
+        let mut slots = self.rings.fill.reserve(self.free.len());
+        let keep = self.free.len() - slots.remaining();
+        for frame in self.free.drain(keep..).rev() {
+            slots.put(self.custody.lend(frame, Place::Fill));
+        }
+        slots.submit();
+    }
+
+    /// Up to `most` packets that have arrived; none is not an error. Call [`Self::refill`] before, or the kernel runs out of frames.
+    ///
+    /// # Errors
+    /// [`Starved`] if nothing is to be had because the application holds the frames.
+    pub fn receive(&mut self, most: usize) -> Result<Burst, Starved> {
+        let mut descriptors = self.rings.rx.peek(most.min(BURST));
+        let mut packets = Vec::with_capacity(descriptors.len());
+        for descriptor in descriptors.by_ref() {
+            let packet = self.custody.reclaim(descriptor.address, Place::Fill).map(|(frame, offset)| {
+                let packet = self.pool.packet(frame, offset, descriptor.length);
+                packet.map_err(|frame| self.free.push(frame)).ok()
+            });
+            match packet.flatten() {
+                Some(packet) => packets.push(packet),
+                None => self.strays += 1,
+            }
+        }
+        descriptors.release();
+        if packets.is_empty() && self.custody.filling() < self.low_water && self.free.is_empty() {
+            return Err(Starved { held: self.places().application, frames: self.pool.frames() });
+        }
+        self.received += packets.len() as u64;
+        Ok(Burst::new(Arc::clone(&self.pool), packets))
+    }
+
+    /// Puts the packets at `rows` of `burst` into the tx ring: by moving the frame if it is this queue's own, else by copying.
+    /// Returns how many of `rows` were taken, in order; fewer if the ring or the free list is exhausted or a row cannot be sent.
+    pub fn transmit(&mut self, burst: &mut Burst, rows: &[u16]) -> usize {
+        let own = Arc::ptr_eq(burst.pool(), &self.pool);
+        let mut taken = 0;
+        for &row in rows {
+            let row = usize::from(row);
+            let moved = if own { burst.take(row) } else { None };
+            let accepted = match moved {
+                Some(packet) => match self.push(packet) {
+                    Ok(()) => true,
+                    Err(packet) => {
+                        burst.put_back(row, packet);
+                        false
+                    }
+                },
+                None => burst.bytes(row).is_some_and(|bytes| self.copy(bytes)),
+            };
+            if !accepted {
+                break;
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Copies a frame into the tx ring; false if the ring is full, no frame is free, or it is larger than a frame.
+    pub fn copy(&mut self, bytes: &[u8]) -> bool {
+        if self.free.is_empty() {
+            self.pool.collect(&mut self.free);
+        }
+        let (Some(frame), Ok(length)) = (self.free.pop(), u32::try_from(bytes.len())) else {
+            return false;
+        };
+        let mut packet = match self.pool.packet(frame, 0, length) {
+            Ok(packet) => packet,
+            Err(frame) => {
+                self.free.push(frame);
+                return false;
+            }
+        };
+        self.pool.bytes_mut(&mut packet).copy_from_slice(bytes);
+        match self.push(packet) {
+            Ok(()) => true,
+            Err(packet) => {
+                self.free.push(packet.into_frame());
+                false
+            }
+        }
+    }
+
+    fn push(&mut self, packet: Packet) -> Result<(), Packet> {
+        let mut slots = self.rings.tx.reserve(1);
+        if slots.remaining() == 0 {
+            return Err(packet);
+        }
+        let address = self.pool.address(&packet);
+        let length = packet.len() as u32;
+        self.custody.lend(packet.into_frame(), Place::Tx);
+        slots.put(Descriptor { address, length, options: 0 });
+        slots.submit();
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Takes back the frames that the kernel has sent. Returns how many are still with it.
+    pub fn reap(&mut self) -> u32 {
+        let mut addresses = self.rings.completion.peek(usize::MAX);
+        for address in addresses.by_ref() {
+            match self.custody.reclaim(address, Place::Tx) {
+                Some((frame, _)) => {
+                    self.completed += 1;
+                    self.free.push(frame);
+                }
+                None => self.strays += 1,
+            }
+        }
+        addresses.release();
+        self.custody.sending()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::RingMemory;
+    use crate::umem::Heap;
+
+    const FRAME: u32 = 2048;
+
+    /// The other side of the rings.
+    struct Kernel {
+        fill: Consumer<u64>,
+        rx: Producer<Descriptor>,
+        tx: Consumer<Descriptor>,
+        completion: Producer<u64>,
+    }
+
+    fn queue(frames: u32, ring: u32) -> (Queue, Kernel) {
+        let start = u32::MAX - 3;
+        let (fill, completion) = (RingMemory::heap(ring, start), RingMemory::heap(ring, start));
+        let (rx, tx) = (RingMemory::heap(ring, start), RingMemory::heap(ring, start));
+        let rings = Rings {
+            fill: Producer::new(fill.clone()),
+            rx: Consumer::new(rx.clone()),
+            tx: Producer::new(tx.clone()),
+            completion: Consumer::new(completion.clone()),
+        };
+        let (pool, free) = Pool::new(Box::new(Heap::new((frames * FRAME) as usize)), FRAME);
+        let kernel = Kernel {
+            fill: Consumer::new(fill),
+            rx: Producer::new(rx),
+            tx: Consumer::new(tx),
+            completion: Producer::new(completion),
+        };
+        (Queue::new(pool, free, rings), kernel)
+    }
+
+    impl Kernel {
+        fn deliver(&mut self, most: usize) -> usize {
+            let mut frames = self.fill.peek(most);
+            let addresses: Vec<u64> = frames.by_ref().collect();
+            frames.release();
+            for &address in &addresses {
+                self.receive(address + 256, 60);
+            }
+            addresses.len()
+        }
+
+        fn receive(&mut self, address: u64, length: u32) {
+            let mut slots = self.rx.reserve(1);
+            slots.put(Descriptor { address, length, options: 0 });
+            slots.submit();
+        }
+
+        fn send_all(&mut self) -> Vec<Descriptor> {
+            let mut frames = self.tx.peek(usize::MAX);
+            let sent: Vec<Descriptor> = frames.by_ref().collect();
+            frames.release();
+            let mut done = self.completion.reserve(sent.len());
+            sent.iter().for_each(|descriptor| done.put(descriptor.address));
+            done.submit();
+            sent
+        }
+    }
+
+    fn total(queue: &Queue) -> u32 {
+        let places = queue.places();
+        places.free + places.filling + places.sending + places.application
+    }
+
+    #[test]
+    fn packets_go_round_and_every_frame_stays_accounted_for() {
+        let (mut queue, mut kernel) = queue(16, 8);
+        queue.refill();
+        for _ in 0..50 {
+            queue.refill();
+            assert_eq!(kernel.deliver(3), 3);
+            let mut burst = queue.receive(BURST).unwrap();
+            assert_eq!(burst.len(), 3);
+            assert_eq!(queue.transmit(&mut burst, &[0, 2]), 2);
+            assert_eq!(total(&queue), 16);
+            drop(burst);
+            assert_eq!(kernel.send_all().len(), 2);
+            assert_eq!(queue.reap(), 0);
+        }
+        assert_eq!((queue.received(), queue.sent(), queue.strays()), (150, (100, 100), 0));
+        assert_eq!(queue.places().application, 0);
+    }
+
+    #[test]
+    fn an_application_that_holds_everything_is_told_so_and_recovers() {
+        let (mut queue, mut kernel) = queue(16, 8);
+        let mut held = Vec::new();
+        let starved = loop {
+            queue.refill();
+            kernel.deliver(8);
+            match queue.receive(BURST) {
+                Ok(burst) => held.push(burst),
+                Err(starved) => break starved,
+            }
+        };
+        assert_eq!(starved, Starved { held: 16, frames: 16 });
+        held.clear();
+        queue.refill();
+        kernel.deliver(8);
+        assert_eq!(queue.receive(BURST).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn a_full_tx_ring_leaves_the_packet_in_the_burst() {
+        let (mut queue, mut kernel) = queue(16, 4);
+        queue.refill();
+        for _ in 0..4 {
+            assert!(queue.copy(b"frame"));
+        }
+        assert!(!queue.copy(b"no room"));
+        kernel.deliver(4);
+        let mut burst = queue.receive(BURST).unwrap();
+        assert_eq!(queue.transmit(&mut burst, &[0]), 0);
+        assert!(burst.bytes(0).is_some());
+        assert_eq!(kernel.send_all().len(), 4);
+        queue.reap();
+        assert_eq!(queue.transmit(&mut burst, &[0]), 1);
+        assert_eq!(queue.transmit(&mut burst, &[0]), 0, "it is gone");
+    }
+
+    #[test]
+    fn a_viewed_packet_is_sent_as_a_copy() {
+        let (mut queue, mut kernel) = queue(16, 4);
+        queue.refill();
+        kernel.deliver(1);
+        let mut burst = queue.receive(BURST).unwrap();
+        let view = burst.share(0).unwrap();
+        assert_eq!(queue.transmit(&mut burst, &[0]), 1);
+        assert_eq!(kernel.send_all()[0].length, 60);
+        assert_eq!(view.bytes().len(), 60);
+    }
+
+    #[test]
+    fn what_the_kernel_was_not_lent_is_counted_and_not_believed() {
+        let (mut queue, mut kernel) = queue(16, 8);
+        queue.refill();
+        kernel.deliver(1);
+        kernel.receive(0, 60); // the same frame again
+        kernel.receive(u64::MAX, 60); // no frame at all
+        kernel.receive(u64::from(FRAME) + 2000, 500); // beyond the frame's end
+        assert_eq!(queue.receive(BURST).unwrap().len(), 1);
+        assert_eq!(queue.strays(), 3);
+        assert_eq!(total(&queue), 16);
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_frame_size_is_refused() {
+        let (mut queue, _kernel) = queue(16, 8);
+        assert!(!queue.copy(&[0; FRAME as usize + 1]));
+        assert!(queue.copy(&[0; FRAME as usize]));
+    }
+}

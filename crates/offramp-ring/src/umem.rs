@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The memory that packets are written to, cut into frames of equal size, and who has each frame.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Memory for frames.
+///
+/// # Safety
+/// `start` leads to `size` bytes that are readable and writable, and used by nobody but the [`Pool`] and the kernel it is registered
+/// with, for as long as the region lives.
+pub unsafe trait Region: Send + Sync + 'static {
+    fn start(&self) -> NonNull<u8>;
+    fn size(&self) -> usize;
+}
+
+/// A region in ordinary memory.
+pub struct Heap(NonNull<[u8]>);
+
+impl Heap {
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self(NonNull::from(Box::leak(vec![0; size].into_boxed_slice())))
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: leaked by `new`, and nobody uses it after the region.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+// SAFETY: the bytes are owned by this value and reached through the pool alone.
+unsafe impl Send for Heap {}
+// SAFETY: as above.
+unsafe impl Sync for Heap {}
+
+// SAFETY: the allocation is exclusively ours.
+unsafe impl Region for Heap {
+    fn start(&self) -> NonNull<u8> {
+        self.0.cast()
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The right to use one frame of one pool. Cannot be copied; lending it to the kernel consumes it.
+#[derive(Debug)]
+pub struct Frame {
+    index: u32,
+    pool: u32,
+}
+
+/// A frame of which `length` bytes from `offset` on are a packet.
+#[derive(Debug)]
+pub struct Packet {
+    frame: Frame,
+    offset: u32,
+    length: u32,
+}
+
+impl Packet {
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length as usize
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    #[must_use]
+    pub fn into_frame(self) -> Frame {
+        self.frame
+    }
+}
+
+/// The frames of one umem. Shared by the queue, which lends them to the kernel, and by whoever holds packets.
+pub struct Pool {
+    region: Box<dyn Region>,
+    id: u32,
+    frame_size: u32,
+    frames: u32,
+    /// Frames that the application gave back, perhaps in another thread; the queue collects them.
+    recycled: Mutex<Vec<Frame>>,
+}
+
+impl Pool {
+    /// Cuts `region` into frames of `frame_size` bytes and hands out the token of each.
+    ///
+    /// # Panics
+    /// If `frame_size` is not a power of two.
+    #[must_use]
+    pub fn new(region: Box<dyn Region>, frame_size: u32) -> (Self, Vec<Frame>) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        assert!(frame_size.is_power_of_two(), "frame size {frame_size} is not a power of two");
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let frames = u32::try_from(region.size() / frame_size as usize).expect("fewer than 2^32 frames");
+        // Highest first, so that the list, used as a stack, hands out the lowest addresses first.
+        let tokens = (0..frames).rev().map(|index| Frame { index, pool: id }).collect();
+        (Self { region, id, frame_size, frames, recycled: Mutex::default() }, tokens)
+    }
+
+    #[must_use]
+    pub fn region(&self) -> &dyn Region {
+        &*self.region
+    }
+
+    #[must_use]
+    pub fn frame_size(&self) -> u32 {
+        self.frame_size
+    }
+
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// Makes a packet of `length` bytes at `offset` of the frame; `Err` returns the frame if it does not fit.
+    pub fn packet(&self, frame: Frame, offset: u32, length: u32) -> Result<Packet, Frame> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.frame_size => Ok(Packet { frame, offset, length }),
+            _ => Err(frame),
+        }
+    }
+
+    /// Address of the packet's first byte, relative to the region: what a ring descriptor holds.
+    #[must_use]
+    pub fn address(&self, packet: &Packet) -> u64 {
+        self.frame_address(&packet.frame) + u64::from(packet.offset)
+    }
+
+    fn frame_address(&self, frame: &Frame) -> u64 {
+        assert_eq!(frame.pool, self.id, "a frame of another pool");
+        u64::from(frame.index) * u64::from(self.frame_size)
+    }
+
+    fn pointer(&self, packet: &Packet) -> NonNull<u8> {
+        let address = usize::try_from(self.address(packet)).expect("umem fits the address space");
+        // SAFETY: a frame of this pool has an index below `frames`, and a packet lies inside its frame.
+        unsafe { self.region.start().add(address) }
+    }
+
+    /// The packet's bytes.
+    #[must_use]
+    pub fn bytes<'a>(&'a self, packet: &'a Packet) -> &'a [u8] {
+        // SAFETY: inside the region; whoever has the packet has the frame, and a shared borrow of it forbids `bytes_mut`.
+        unsafe { std::slice::from_raw_parts(self.pointer(packet).as_ptr(), packet.len()) }
+    }
+
+    /// The packet's bytes, to change.
+    #[must_use]
+    pub fn bytes_mut<'a>(&'a self, packet: &'a mut Packet) -> &'a mut [u8] {
+        // SAFETY: inside the region; whoever has the packet has the frame, and the borrow of it is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(packet).as_ptr(), packet.len()) }
+    }
+
+    fn recycled(&self) -> MutexGuard<'_, Vec<Frame>> {
+        self.recycled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes frames back from the application. Any thread may call it.
+    pub fn recycle(&self, frames: impl IntoIterator<Item = Frame>) {
+        self.recycled().extend(frames);
+    }
+
+    /// Moves the recycled frames to `free`.
+    pub fn collect(&self, free: &mut Vec<Frame>) {
+        free.append(&mut self.recycled());
+    }
+
+    /// Recycled frames that wait to be collected.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.recycled().len()
+    }
+}
+
+/// Where a frame is, as seen by its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this side: free, or with the application.
+    User,
+    /// Lent through the fill ring; comes back through the rx ring.
+    Fill,
+    /// Lent through the tx ring; comes back through the completion ring.
+    Tx,
+}
+
+/// Which frames the kernel has. The only place where a token is made from an address.
+pub struct Custody {
+    places: Box<[Place]>,
+    frame_size: u64,
+    pool: u32,
+    fill: u32,
+    tx: u32,
+}
+
+impl Custody {
+    #[must_use]
+    pub fn new(pool: &Pool) -> Self {
+        Self {
+            places: vec![Place::User; pool.frames as usize].into(),
+            frame_size: pool.frame_size.into(),
+            pool: pool.id,
+            fill: 0,
+            tx: 0,
+        }
+    }
+
+    /// Lends a frame to the kernel and says at which address it begins.
+    ///
+    /// # Panics
+    /// If the frame belongs to another pool.
+    #[inline]
+    pub fn lend(&mut self, frame: Frame, to: Place) -> u64 {
+        assert_eq!(frame.pool, self.pool, "a frame of another pool");
+        self.places[frame.index as usize] = to;
+        *self.count(to) += 1;
+        u64::from(frame.index) * self.frame_size
+    }
+
+    /// The frame at `address`, and the offset in it, if it was lent to `from`. `None` means that the kernel returned what it did
+    /// not have.
+    #[inline]
+    pub fn reclaim(&mut self, address: u64, from: Place) -> Option<(Frame, u32)> {
+        let index = address / self.frame_size;
+        let place = self.places.get_mut(usize::try_from(index).ok()?)?;
+        if *place != from {
+            return None;
+        }
+        *place = Place::User;
+        *self.count(from) -= 1;
+        Some((Frame { index: index as u32, pool: self.pool }, (address % self.frame_size) as u32))
+    }
+
+    fn count(&mut self, place: Place) -> &mut u32 {
+        match place {
+            Place::Fill => &mut self.fill,
+            Place::Tx => &mut self.tx,
+            Place::User => unreachable!("frames are lent to the kernel, never to this side"),
+        }
+    }
+
+    /// Frames lent through the fill ring, waiting in the rx ring included.
+    #[must_use]
+    pub fn filling(&self) -> u32 {
+        self.fill
+    }
+
+    /// Frames lent through the tx ring, waiting in the completion ring included.
+    #[must_use]
+    pub fn sending(&self) -> u32 {
+        self.tx
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> (Pool, Vec<Frame>) {
+        Pool::new(Box::new(Heap::new(4 * 2048)), 2048)
+    }
+
+    #[test]
+    fn a_frame_comes_back_once_and_only_from_where_it_was_lent() {
+        let (pool, mut free) = pool();
+        let mut custody = Custody::new(&pool);
+        let address = custody.lend(free.pop().unwrap(), Place::Fill);
+        assert_eq!((custody.filling(), custody.sending()), (1, 0));
+        assert!(custody.reclaim(address, Place::Tx).is_none());
+        assert!(custody.reclaim(1 << 40, Place::Fill).is_none());
+        let (_frame, offset) = custody.reclaim(address + 256, Place::Fill).unwrap();
+        assert_eq!(offset, 256);
+        assert!(custody.reclaim(address, Place::Fill).is_none());
+        assert_eq!(custody.filling(), 0);
+    }
+
+    #[test]
+    fn a_packet_lies_inside_its_frame() {
+        let (pool, mut free) = pool();
+        let frame = pool.packet(free.pop().unwrap(), 2000, 49).unwrap_err();
+        let frame = pool.packet(frame, u32::MAX, 2).unwrap_err();
+        let mut packet = pool.packet(frame, 2000, 48).unwrap();
+        pool.bytes_mut(&mut packet).fill(7);
+        assert_eq!(pool.bytes(&packet), [7; 48]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a frame of another pool")]
+    fn pools_do_not_mix() {
+        let (one, _) = pool();
+        let (_other, mut free) = pool();
+        let packet = one.packet(free.pop().unwrap(), 0, 1).unwrap();
+        let _ = one.bytes(&packet);
+    }
+}

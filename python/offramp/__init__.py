@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel bypass for the flows you pick. The kernel keeps the NIC.
+
+    with offramp.open("eth0", "udp dst port 4321") as ramp:        # these packets come here, all others stay
+        for batch in ramp:
+            print(len(batch), batch.ip.src[:3])
+
+    with offramp.attach("eth0", "udp dst port 4321", DROP) as guard:    # they end in the driver
+        print(guard.ledger())
+
+The names below are all of the public API, with `offramp.testing` (the lab). Importing offramp loads no more than the
+errors: the rest, with NumPy, LLVM and netlink behind it, is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import (
+    BatchInUse,
+    Closed,
+    CompileError,
+    InterfaceBusy,
+    InterfaceDown,
+    InterfaceError,
+    InterfaceGone,
+    KernelError,
+    MatchError,
+    NoSuchInterface,
+    NotSupported,
+    OfframpError,
+    OptionError,
+    PrivilegeError,
+    VerifierError,
+)
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from .batch import Batch
+    from .ramp import Attachment, Ramp, attach, open
+    from .verdict import Verdict
+
+    CLAIM: Final = Verdict.CLAIM
+    DROP: Final = Verdict.DROP
+    PASS: Final = Verdict.PASS
+    TX: Final = Verdict.TX
+    __version__: str
+
+__all__ = [
+    "CLAIM",
+    "DROP",
+    "PASS",
+    "TX",
+    "Attachment",
+    "Batch",
+    "BatchInUse",
+    "Closed",
+    "CompileError",
+    "InterfaceBusy",
+    "InterfaceDown",
+    "InterfaceError",
+    "InterfaceGone",
+    "KernelError",
+    "MatchError",
+    "NoSuchInterface",
+    "NotSupported",
+    "OfframpError",
+    "OptionError",
+    "PrivilegeError",
+    "Ramp",
+    "Verdict",
+    "VerifierError",
+    "__version__",
+    "attach",
+    "open",
+]
+
+_PLACES = {
+    "CLAIM": (".verdict", "Verdict.CLAIM"),
+    "DROP": (".verdict", "Verdict.DROP"),
+    "PASS": (".verdict", "Verdict.PASS"),
+    "TX": (".verdict", "Verdict.TX"),
+    "Verdict": (".verdict", "Verdict"),
+    "Batch": (".batch", "Batch"),
+    "Attachment": (".ramp", "Attachment"),
+    "Ramp": (".ramp", "Ramp"),
+    "attach": (".ramp", "attach"),
+    "open": (".ramp", "open"),
+}
+
+if not TYPE_CHECKING:  # a type checker reads the imports above, and still refuses a misspelt name
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("offramp")
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+        from operator import attrgetter
+
+        module, attribute = _PLACES[name]
+        value = attrgetter(attribute)(import_module(module, __name__))
+        globals()[name] = value  # so this runs once for each name
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

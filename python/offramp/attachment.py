@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan carried out in the kernel: maps, program, link. What `Ramp` and `Attachment` have in common.
+
+Everything here is a file descriptor of this process. So the kernel undoes it when the process ends, however it ends; and a
+forked child must not keep copies of them: it closes them first thing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+import warnings
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
+
+from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
+from offramp.compile import COUNTERS, MapSlot, Spec, xdp
+from offramp.errors import KernelError, OfframpError
+from offramp.ledger import Ledger, QueueLedger
+from offramp.match import Node, parse
+from offramp.nic import Link, protected_ssh, read
+from offramp.planner import Options, Plan, make_plan
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Attachment", "OfframpWarning", "plan_for"]
+
+_CARRIER_PATIENCE = 10.0  # seconds: some drivers reset their link when XDP is attached
+
+
+class OfframpWarning(UserWarning):
+    """Something works, but not as well as the user may think."""
+
+
+def plan_for(interface: str, match: str, verdict: Verdict, options: Options) -> Plan:
+    """What would be done, without doing it."""
+    return make_plan(parse(match), verdict, read(interface), options, protected_ssh() if options.protect else None)
+
+
+class Attachment:
+    """A verdict in force on an interface, in its driver. Closing it gives the packets back. A context manager."""
+
+    def __init__(self, interface: str, match: str, verdict: Verdict, options: Options) -> None:
+        node = parse(match)
+        with ExitStack() as stack:
+            link = read(interface)
+            self._owned = stack
+            self._final: Ledger | None = None
+            self.plan = self._install(node, verdict, link, options)
+            self._connect()
+            for warning in self.plan.warnings:
+                warnings.warn(f"{interface}: {warning}", OfframpWarning, stacklevel=4)
+            self._owned = stack.pop_all()
+        _open_here.add(self)
+
+    def _install(self, node: Node, verdict: Verdict, link: Link, options: Options) -> Plan:
+        """Load and attach. A driver that turns out to have no native XDP gets a second plan, in generic mode."""
+        ssh = protected_ssh() if options.protect else None
+        plan = make_plan(node, verdict, link, options, ssh)
+        try:
+            self._load(node, plan)
+        except KernelError as error:
+            if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
+                raise
+            self._owned.close()
+            plan = make_plan(node, verdict, link, options, ssh, native_refused=True)
+            self._load(node, plan)
+        if link.carrier:
+            _wait_for_carrier(plan.interface)
+        return plan
+
+    def _load(self, node: Node, plan: Plan) -> None:
+        own = self._owned.enter_context
+        self._counters = own(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts"))
+        maps = {MapSlot.COUNTERS: self._counters}
+        if plan.verdict is Verdict.CLAIM:
+            queues = plan.all_queues
+            self._sockets = maps[MapSlot.SOCKETS] = own(Map.create(MapType.XSKMAP, 4, 4, queues, name="offramp_socks"))
+            self._heartbeats = maps[MapSlot.HEARTBEATS] = own(
+                Map.create(MapType.ARRAY, 4, 8 * queues, 1, MapFlag.MMAPABLE, name="offramp_beats")
+            )
+        spec = Spec(
+            match=node,
+            protect=parse(plan.protect) if plan.protect is not None else None,
+            verdict=plan.verdict,
+            queues=plan.all_queues,
+            stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
+            vlan_metadata=plan.vlan_metadata,
+        )
+        bound_to = plan.ifindex if plan.vlan_metadata else None
+        name = f"offramp_{plan.verdict.name.lower()}"
+        with Program.load(xdp(spec), name=name, maps=maps, ifindex=bound_to) as program:
+            self.link = own(XdpLink.attach(program, plan.ifindex, plan.mode))
+
+    def _connect(self) -> None:
+        """What comes after the program is attached."""
+
+    def _queue_ledgers(self) -> Sequence[QueueLedger]:
+        return ()
+
+    @property
+    def closed(self) -> bool:
+        return self._final is not None
+
+    @property
+    def mode(self) -> str:
+        """Where the program runs: "native" (in the driver) or "generic"."""
+        return self.plan.mode
+
+    def ledger(self) -> Ledger:
+        """Every packet since the start, accounted for. After `close`, as it was then."""
+        if self._final is not None:
+            return self._final
+        queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
+        return Ledger(self.plan.verdict, *self._counters.sum(struct.pack("I", 0)), queues=queues)
+
+    def close(self) -> None:
+        """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
+        if self.closed:
+            return
+        _open_here.discard(self)
+        try:
+            self.link.close()
+            self._final = self.ledger()
+        finally:
+            self._final = self._final or Ledger(self.plan.verdict, *[0] * len(COUNTERS))
+            self._owned.close()
+
+    def _abandon(self) -> None:
+        """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
+        self._final = Ledger(self.plan.verdict, *[0] * len(COUNTERS))
+        self._owned.pop_all()
+        for descriptor in (self._counters, self.link, *self._extra_descriptors()):
+            descriptor.close()
+
+    def _extra_descriptors(self) -> Sequence[Map]:
+        return ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self.plan.mode
+        return f"<{type(self).__name__} {self.plan.verdict.name} on {self.plan.interface}, {state}: {self.plan.match!r}>"
+
+
+def _wait_for_carrier(interface: str) -> None:
+    deadline = time.monotonic() + _CARRIER_PATIENCE
+    while not read(interface).carrier:
+        if time.monotonic() > deadline:
+            raise OfframpError(f"{interface} lost its carrier when XDP was attached", reason="it did not come back")
+        time.sleep(0.01)
+
+
+_open_here: WeakSet[Attachment] = WeakSet()
+
+
+def _after_fork() -> None:
+    for attachment in tuple(_open_here):
+        attachment._abandon()
+    _open_here.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

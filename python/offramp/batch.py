@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Received packets: up to 256 of one queue, as columns for arithmetic and as views for bytes.
+
+    batch.ip.src          uint32[n]: a column, parsed once for the whole batch, a copy that outlives everything
+    batch[3]              memoryview: the frame itself, not copied, read-only
+    batch.select(mask)    a Batch of some of the packets
+
+A batch owns its frames: they go back to the kernel when the batch, the selections made from it and the views of its packets
+are gone. So keep columns as long as you like, and batches and views no longer than needed: when too few frames are left
+for the kernel to fill, the port raises `BatchInUse`.
+
+Columns are NumPy arrays, numbers in host byte order, addresses longer than 32 bits as bytes in wire order. Names are
+scapy's where scapy has one. Where a packet lacks a layer, its fields are 0 and the layer's `present` is False:
+
+    | layer  | where                                                      | fields                                        |
+    |--------|------------------------------------------------------------|-----------------------------------------------|
+    | `eth`  | the frame's start, IEEE 802.3                              | `dst` `src` uint8[n,6], `type` uint16         |
+    | `vlan` | the outer tag, IEEE 802.1Q                                 | `vlan` `type` uint16, `prio` uint8            |
+    | `ip`   | IPv4 behind up to two tags, RFC 791                        | `src` `dst` uint32, `proto` `ttl` uint8, `len`, `frag` uint16 |
+    | `ip6`  | IPv6 behind up to two tags, RFC 8200                       | `src` `dst` uint8[n,16], `nh` `hlim` uint8, `plen` uint16 |
+    | `tcp`  | behind IP options or extension headers, RFC 9293; not in later fragments | `sport` `dport` `window` uint16, `seq` `ack` uint32, `flags` uint8 |
+    | `udp`  | the same, RFC 768                                          | `sport` `dport` `len` uint16                  |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from offramp.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from offramp import _native
+
+__all__ = ["TIMESTAMP_SOURCE", "Batch", "Ethernet", "Ipv4", "Ipv6", "Tcp", "Udp", "Vlan"]
+
+TIMESTAMP_SOURCE = "poll"
+"""When the batch was taken from the ring: CLOCK_REALTIME, the same for all its packets."""
+
+T = TypeVar("T", bound="np.generic")
+
+
+class _Column(Generic[T]):
+    """An attribute of a layer: the column of that name."""
+
+    def __set_name__(self, owner: type[_Layer], name: str) -> None:
+        self._name = f"{owner.name}.{name}"
+
+    def __get__(self, layer: _Layer, owner: type[_Layer] | None = None) -> NDArray[T]:
+        return layer._batch._column(self._name)
+
+
+class _Layer:
+    __slots__ = ("_batch",)
+    name: str
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+
+class Ethernet(_Layer):
+    """Ethernet II. `type` is the frame's own ethertype: 0x8100 if it is tagged."""
+
+    name = "eth"
+    present = _Column["np.bool_"]()
+    dst = _Column["np.uint8"]()
+    src = _Column["np.uint8"]()
+    type = _Column["np.uint16"]()
+
+
+class Vlan(_Layer):
+    """The outer VLAN tag. `vlan` is the identifier (12 bits), `type` the ethertype behind the tag."""
+
+    name = "vlan"
+    present = _Column["np.bool_"]()
+    vlan = _Column["np.uint16"]()
+    prio = _Column["np.uint8"]()
+    type = _Column["np.uint16"]()
+
+
+class Ipv4(_Layer):
+    """IPv4. `len` is the total length in bytes, `frag` the fragment offset in units of 8 bytes."""
+
+    name = "ip"
+    present = _Column["np.bool_"]()
+    src = _Column["np.uint32"]()
+    dst = _Column["np.uint32"]()
+    proto = _Column["np.uint8"]()
+    ttl = _Column["np.uint8"]()
+    len = _Column["np.uint16"]()
+    frag = _Column["np.uint16"]()
+
+
+class Ipv6(_Layer):
+    """IPv6. `nh` is the fixed header's next-header field, `plen` the payload length in bytes."""
+
+    name = "ip6"
+    present = _Column["np.bool_"]()
+    src = _Column["np.uint8"]()
+    dst = _Column["np.uint8"]()
+    nh = _Column["np.uint8"]()
+    hlim = _Column["np.uint8"]()
+    plen = _Column["np.uint16"]()
+
+
+class Tcp(_Layer):
+    """TCP. `flags`: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."""
+
+    name = "tcp"
+    present = _Column["np.bool_"]()
+    sport = _Column["np.uint16"]()
+    dport = _Column["np.uint16"]()
+    seq = _Column["np.uint32"]()
+    ack = _Column["np.uint32"]()
+    flags = _Column["np.uint8"]()
+    window = _Column["np.uint16"]()
+
+
+class Udp(_Layer):
+    """UDP. `len` is header and payload in bytes."""
+
+    name = "udp"
+    present = _Column["np.bool_"]()
+    sport = _Column["np.uint16"]()
+    dport = _Column["np.uint16"]()
+    len = _Column["np.uint16"]()
+
+
+class Batch:
+    """Packets of one receive queue, in the order of their arrival."""
+
+    timestamp_source = TIMESTAMP_SOURCE
+
+    def __init__(self, burst: _native.Burst) -> None:
+        self._burst = burst
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    @property
+    def queue(self) -> int:
+        """The place of the queue in the port: 0 for the first."""
+        return self._burst.queue
+
+    def __len__(self) -> int:
+        return len(self._burst)
+
+    @overload
+    def __getitem__(self, index: int) -> memoryview: ...
+    @overload
+    def __getitem__(self, index: slice) -> Batch: ...
+    def __getitem__(self, index: int | slice) -> memoryview | Batch:
+        """The bytes of one packet, from the Ethernet header on, without a copy; or a Batch of several.
+
+        The view is read-only. The packet's frame is not recycled while the view, or an array made from it, lives.
+        """
+        count = len(self._burst)
+        if isinstance(index, slice):
+            return self._take(list(range(*index.indices(count))))
+        if not -count <= index < count:
+            raise IndexError(f"packet {index} of a batch of {count}")
+        return memoryview(self._burst.view(index % count))
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return (memoryview(self._burst.view(index)) for index in range(len(self._burst)))
+
+    def select(self, mask: ArrayLike) -> Batch:
+        """A Batch of the packets where `mask` (bool[n]) is true, or of those numbered in `mask` (integers).
+
+        It shares the frames; its columns are its own. Errors: OptionError for a mask of another length or kind, IndexError.
+        """
+        import numpy as np
+
+        chosen = np.asarray(mask)
+        if chosen.dtype == np.bool_ and chosen.shape == (len(self),):
+            return self._take(np.flatnonzero(chosen))
+        if chosen.ndim == 1 and (np.issubdtype(chosen.dtype, np.integer) or not chosen.size):
+            count = len(self)
+            if chosen.size and not (-count <= chosen.min() and chosen.max() < count):
+                raise IndexError(f"packets {chosen.min()} to {chosen.max()} of a batch of {count}")
+            return self._take(chosen.astype(np.int64) % max(count, 1))
+        raise OptionError(
+            f"a mask of {chosen.dtype} {list(chosen.shape)}", reason=f"not bool[{len(self)}], nor packet numbers"
+        )
+
+    def swap_addresses(self) -> None:
+        """Turn the packets round: exchange source and destination of Ethernet, IP and TCP or UDP, in place.
+
+        Checksums stay valid. Columns read before keep the old values. Errors: OptionError for packets with live views.
+        """
+        self._burst.swap_addresses()
+        self._arrays = {}
+        self.__dict__.pop("_columns", None)
+
+    @property
+    def length(self) -> NDArray[np.uint32]:
+        """Bytes of each frame on the wire, without the checksum. uint32[n]."""
+        return self._column("length")
+
+    @property
+    def timestamp(self) -> NDArray[np.uint64]:
+        """Nanoseconds since 1970 UTC, uint64[n]; `timestamp_source` says of what moment."""
+        import numpy as np
+
+        return np.full(len(self), self._burst.timestamp, np.uint64)
+
+    @property
+    def eth(self) -> Ethernet:
+        """Ethernet headers."""
+        return Ethernet(self)
+
+    @property
+    def vlan(self) -> Vlan:
+        """Outer VLAN tags."""
+        return Vlan(self)
+
+    @property
+    def ip(self) -> Ipv4:
+        """IPv4 headers."""
+        return Ipv4(self)
+
+    @property
+    def ip6(self) -> Ipv6:
+        """IPv6 headers."""
+        return Ipv6(self)
+
+    @property
+    def tcp(self) -> Tcp:
+        """TCP headers."""
+        return Tcp(self)
+
+    @property
+    def udp(self) -> Udp:
+        """UDP headers."""
+        return Udp(self)
+
+    def __repr__(self) -> str:
+        return f"<Batch of {len(self)} packets of queue {self.queue}>"
+
+    @cached_property
+    def _columns(self) -> _native.Columns:
+        return self._burst.columns()
+
+    def _column(self, name: str) -> NDArray[Any]:
+        array = self._arrays.get(name)
+        if array is None:
+            from numpy import asarray
+
+            array = self._arrays[name] = asarray(self._columns[name])
+        return array
+
+    def _take(self, indices: ArrayLike) -> Batch:
+        import numpy as np
+
+        return Batch(self._burst.select(np.asarray(indices, np.uint16)))

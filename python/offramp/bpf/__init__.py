@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bpf(2): the room that puts compiled programs into the kernel, and the only one that makes that system call.
+
+    syscall.py      the seam: bpf(2), its commands, its errors
+    descriptor.py   what every kernel object here is: one owned file descriptor
+    maps.py         memory shared by programs, sockets and Python
+    programs.py     placeholders patched, verified, loaded, test-run
+    links.py        a program attached to an interface for as long as a descriptor lives
+    owner.py        who has attached what to an interface
+    netlink.py      one question to rtnetlink or generic netlink, one answer
+    btf.py          ids of kernel functions (kfuncs)
+    probe.py        what this kernel can do, found by trying
+    privileges.py   the capabilities held and missing
+
+Every object is a descriptor: `close()` it, or use it as a context manager. One that is forgotten is closed with a
+ResourceWarning. Nothing is ever pinned to a file system, so nothing outlives the process.
+
+Source: bpf(2), https://docs.kernel.org/bpf/, include/uapi/linux/bpf.h.
+"""
+
+from __future__ import annotations
+
+from offramp.bpf.links import LinkInfo, Mode, XdpLink
+from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
+from offramp.bpf.programs import Program, TestRun, xdp_context
+
+__all__ = [
+    "LinkInfo",
+    "Map",
+    "MapFlag",
+    "MapType",
+    "Mode",
+    "Program",
+    "TestRun",
+    "UpdateFlag",
+    "XdpLink",
+    "xdp_context",
+]

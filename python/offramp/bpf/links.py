@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bpf_link: an XDP program attached to an interface for exactly as long as a descriptor lives.
+
+    XdpLink.attach(...)  ──close(), exit, kill -9──>  the interface is as before
+
+That is the guaranteed return: nothing has to be undone by anybody. Nor can `ip link set dev X xdp off` replace it.
+Native mode ("native", XDP_FLAGS_DRV_MODE) runs in the driver; generic mode ("generic", XDP_FLAGS_SKB_MODE) runs later,
+on socket buffers, with every driver. What the kernel answers, and what it means (net/core/dev.c, dev_xdp_attach):
+
+| errno            | meaning                                                               | raised              |
+|------------------|-----------------------------------------------------------------------|---------------------|
+| EBUSY, EEXIST    | another program is attached, in this mode or the other                | InterfaceBusy       |
+| EOPNOTSUPP       | the driver has no native XDP: generic mode would do                   | KernelError, errno  |
+| ERANGE           | the MTU (or the peer's, on veth) is too large for one buffer          | KernelError, errno  |
+| EINVAL           | the same from other drivers; or a device-bound program in generic mode | KernelError, errno  |
+| ENOSPC, ENOMEM   | the channels (queues) do not fit, veth and virtio_net                 | KernelError, errno  |
+
+Source: https://docs.kernel.org/bpf/, include/uapi/linux/if_link.h. Minimum kernel: 5.9.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
+
+from offramp.bpf import owner
+from offramp.bpf.descriptor import Descriptor
+from offramp.bpf.programs import Program
+from offramp.bpf.syscall import Command, bpf, info
+from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
+
+__all__ = ["LinkInfo", "Mode", "XdpLink"]
+
+Mode = Literal["native", "generic"]
+
+_ATTACH_TYPE_XDP = 37
+_FLAGS: dict[Mode, int] = {"generic": 1 << 1, "native": 1 << 2}
+
+_HINTS = {
+    errno.EOPNOTSUPP: "the driver has no native XDP; generic mode works with every driver",
+    errno.ERANGE: "the MTU, or on veth the peer's, is too large for XDP",
+    errno.EINVAL: "the driver does not accept XDP as it is configured: often the MTU is too large",
+    errno.ENOSPC: "fewer receive queues than the peer has transmit queues",
+    errno.ENOMEM: "not enough memory, or not enough queues left for XDP to transmit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """What the kernel says about a link: struct bpf_link_info."""
+
+    id: int
+    program_id: int
+    ifindex: int  # 0 once the interface was removed
+
+
+class XdpLink(Descriptor):
+    """An attachment, owned by its descriptor. Made with `XdpLink.attach`."""
+
+    def __init__(self, fd: int, mode: Mode, ifindex: int) -> None:
+        super().__init__(fd)
+        self.mode: Mode = mode
+        self.ifindex = ifindex
+
+    @classmethod
+    def attach(cls, program: Program, ifindex: int, mode: Mode = "native") -> Self:
+        """Attach `program` to an interface of this thread's network namespace. Never replaces another program.
+
+        Some drivers reset their link on this: wait for carrier. Errors: see the table above; PrivilegeError;
+        InterfaceGone when there is no such interface.
+        """
+        try:
+            name = socket.if_indextoname(ifindex)
+        except OSError as error:
+            raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from error
+        attributes = struct.pack("IIII", program.fd, ifindex, _ATTACH_TYPE_XDP, _FLAGS[mode])
+        what = f"attaching XDP to {name} in {mode} mode"
+        try:
+            fd = bpf(Command.LINK_CREATE, attributes, what)
+        except PrivilegeError:
+            raise
+        except KernelError as error:
+            code = error.errno or 0
+            if code in (errno.EBUSY, errno.EEXIST) and (present := owner.describe(ifindex)):
+                hint = "offramp never replaces a program: end that process or detach it first"
+                raise InterfaceBusy(f"{name} already runs {present}", hint=hint) from error
+            raise KernelError(what, code, hint=_HINTS.get(code, "")) from error
+        return cls(fd, mode, ifindex)
+
+    @cached_property
+    def id(self) -> int:
+        """The link's number in the whole system, as bpftool shows it."""
+        return self.info().id
+
+    def info(self) -> LinkInfo:
+        """What the kernel knows about the link now; `ifindex` 0 tells that the interface was removed."""
+        raw = info(self.fd, 24, "reading about an XDP link")
+        _, identity, program, ifindex = struct.unpack_from("III4xI", raw)
+        return LinkInfo(identity, program, ifindex)
+
+    def _describe(self) -> str:
+        return f"XDP link on interface {self.ifindex} ({self.mode})"

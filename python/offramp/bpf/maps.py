@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps: memory that XDP programs, sockets and Python share.
+
+    PERCPU_ARRAY   counters: each CPU writes its own copy; `sum()` adds them up
+    ARRAY          with MapFlag.MMAPABLE also plain shared memory: `memory()`
+    XSKMAP         receive queue number -> AF_XDP socket, the target of XDP_REDIRECT
+    HASH           any key -> any value
+
+Keys and values are bytes in host byte order, exactly as long as declared. A per-CPU value is read as all copies in a
+row, each rounded up to 8 bytes, one for every *possible* CPU (more than are online).
+
+Source: https://docs.kernel.org/bpf/maps.html, map_array.html, map_xskmap.html; kernel/bpf/syscall.c
+(bpf_map_value_size).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import struct
+from enum import IntEnum, IntFlag
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from offramp.bpf.descriptor import Descriptor
+from offramp.bpf.syscall import Command, bpf, buffer, check_name, info
+from offramp.errors import KernelError
+
+__all__ = ["Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus"]
+
+_PER_CPU_ALIGNMENT = 8
+
+
+class MapType(IntEnum):
+    """enum bpf_map_type, the ones in use here."""
+
+    HASH = 1
+    ARRAY = 2
+    PERCPU_HASH = 5
+    PERCPU_ARRAY = 6
+    XSKMAP = 17
+
+
+class MapFlag(IntFlag):
+    """Flags of BPF_MAP_CREATE."""
+
+    NONE = 0
+    NO_PREALLOC = 1 << 0
+    MMAPABLE = 1 << 10
+
+
+class UpdateFlag(IntEnum):
+    """Flags of BPF_MAP_UPDATE_ELEM."""
+
+    ANY = 0
+    NOEXIST = 1
+    EXIST = 2
+
+
+@cache
+def possible_cpus() -> int:
+    """How many CPUs this machine could have: the number of copies of a per-CPU value."""
+    ranges = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")
+    bounds = [[int(bound) for bound in part.split("-")] for part in ranges]
+    return sum(bound[-1] - bound[0] + 1 for bound in bounds)
+
+
+class Map(Descriptor):
+    """A map, owned by its descriptor. Made with `Map.create`."""
+
+    def __init__(self, fd: int, type: MapType, key_size: int, value_size: int, entries: int, name: str = "") -> None:
+        super().__init__(fd)
+        self.type = type
+        self.key_size = key_size
+        self.value_size = value_size
+        self.entries = entries
+        self.name = name
+
+    @classmethod
+    def create(
+        cls,
+        type: MapType | int,
+        key_size: int,
+        value_size: int,
+        entries: int,
+        flags: MapFlag | int = MapFlag.NONE,
+        name: str = "",
+    ) -> Self:
+        """A new map with all values zero. Sizes in bytes.
+
+        Needs CAP_BPF, and CAP_NET_ADMIN for an XSKMAP. Errors: PrivilegeError; KernelError (E2BIG, ENOMEM, EINVAL).
+        """
+        kind = MapType(type)
+        attributes = struct.pack("IIIIIII16s", kind, key_size, value_size, entries, flags, 0, 0, check_name(name))
+        fd = bpf(Command.MAP_CREATE, attributes, f"creating {kind.name} map {name!r} of {entries} x {value_size} bytes")
+        return cls(fd, kind, key_size, value_size, entries, name)
+
+    @property
+    def id(self) -> int:
+        """The map's number in the whole system, as bpftool shows it."""
+        found: int = struct.unpack_from("II", info(self.fd, 80, f"reading the id of map {self.name!r}"))[1]
+        return found
+
+    def lookup(self, key: bytes) -> bytes:
+        """The value at `key`; of a per-CPU map the copies of all possible CPUs. KeyError where there is none."""
+        value = ctypes.create_string_buffer(self._read_size)
+        try:
+            self._element(Command.MAP_LOOKUP_ELEM, key, value)
+        except KernelError as error:
+            raise self._absent(error, key) from error
+        return value.raw
+
+    def update(self, key: bytes, value: bytes, flags: UpdateFlag | int = UpdateFlag.ANY) -> None:
+        """Set the value at `key`. For an XSKMAP the value is the socket's descriptor, as an int of 4 bytes."""
+        if len(value) != self._read_size:
+            raise ValueError(f"a value of map {self.name!r} has {self._read_size} bytes, not {len(value)}")
+        self._element(Command.MAP_UPDATE_ELEM, key, buffer(value), flags)
+
+    def delete(self, key: bytes) -> None:
+        """Remove `key`; KeyError where it is not. (Elements of ARRAY maps cannot be removed: KernelError, EINVAL.)"""
+        try:
+            self._element(Command.MAP_DELETE_ELEM, key, None)
+        except KernelError as error:
+            raise self._absent(error, key) from error
+
+    def sum(self, key: bytes = bytes(4)) -> list[int]:
+        """The u64 words of the value at `key`, each added up over all CPUs."""
+        copy = self._copy_size
+        words = struct.unpack(f"{self._read_size // 8}Q", self.lookup(key))
+        per_copy = copy // 8
+        return [sum(words[index::per_copy]) for index in range(per_copy)]
+
+    def memory(self) -> mmap.mmap:
+        """The values of an ARRAY made with MapFlag.MMAPABLE as shared memory, rounded up to whole pages.
+
+        Each value starts at a multiple of 8 bytes. The mapping keeps the map alive until it is closed, too.
+        """
+        length = -(-self._copy_size * self.entries // mmap.PAGESIZE) * mmap.PAGESIZE
+        try:
+            return mmap.mmap(self.fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        except OSError as error:
+            raise KernelError(f"mapping map {self.name!r} into memory", error.errno or 0) from error
+
+    @property
+    def _copy_size(self) -> int:
+        """Bytes of one value, as the kernel lays out an array of them."""
+        return -(-self.value_size // _PER_CPU_ALIGNMENT) * _PER_CPU_ALIGNMENT
+
+    @property
+    def _read_size(self) -> int:
+        """Bytes of a value as it crosses the system call."""
+        if self.type in (MapType.PERCPU_ARRAY, MapType.PERCPU_HASH):
+            return self._copy_size * possible_cpus()
+        return self.value_size
+
+    def _element(self, command: Command, key: bytes, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0) -> None:
+        if len(key) != self.key_size:
+            raise ValueError(f"a key of map {self.name!r} has {self.key_size} bytes, not {len(key)}")
+        place = buffer(key)
+        value_address = ctypes.addressof(value) if value is not None else 0
+        attributes = struct.pack("IIQQQ", self.fd, 0, ctypes.addressof(place), value_address, flags)
+        bpf(command, attributes, f"{command.name} in map {self.name!r} at key {key.hex()}")
+
+    def _absent(self, error: KernelError, key: bytes) -> KernelError | KeyError:
+        return KeyError(key) if error.errno == errno.ENOENT else error
+
+    def _describe(self) -> str:
+        return f"{self.type.name} map {self.name!r}"

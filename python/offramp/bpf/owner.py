@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who attached the XDP program that an interface already runs: program, link, process.
+
+    interface ──IFLA_XDP──> program id ──fdinfo──> the process that holds a link or the program open
+
+A link (struct bpf_link) lives as long as a descriptor of it, so the process that has one is the owner. A program that
+was attached by netlink (`ip link set dev X xdp ...`) belongs to nobody: no process has to hold it.
+
+Names need CAP_SYS_ADMIN (BPF_PROG_GET_FD_BY_ID), other users' descriptors CAP_SYS_PTRACE: what cannot be read is left
+out, never guessed. Source: tools/bpf/bpftool (the same search), Documentation/filesystems/proc.rst section 3.8.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from offramp.bpf import netlink
+from offramp.bpf.syscall import Command, bpf, info
+from offramp.errors import KernelError
+
+__all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
+
+OURS = "offramp"  # programs of offramp carry names that start with this
+
+_IFLA_XDP = 43
+_MODES = {5: "native", 6: "generic", 7: "offload"}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID -> our word
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An XDP program on an interface: how it runs there, and its number in the system."""
+
+    mode: str  # "native", "generic" or "offload"
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose program it is. `program_name` is empty and the rest None where it cannot be known."""
+
+    program_id: int
+    program_name: str
+    link_id: int | None
+    pid: int | None
+    command: str | None
+
+    @property
+    def is_offramp(self) -> bool:
+        return self.program_name.startswith(OURS)
+
+    def __str__(self) -> str:
+        program = f"XDP program {self.program_id}" + (f" {self.program_name!r}" if self.program_name else "")
+        if self.pid is None:
+            return f"{program}, held by no process that can be seen here"
+        if self.pid == os.getpid():
+            return f"{program} of this process"
+        if self.is_offramp:
+            return f"{program} of another offramp, pid {self.pid}"
+        return f"{program} of {self.command}, pid {self.pid}"
+
+
+def attached(ifindex: int) -> tuple[Attached, ...]:
+    """The XDP programs on an interface of this thread's network namespace. Needs no privileges."""
+    _, _, found = netlink.link(ifindex)
+    return attached_in(found)
+
+
+def attached_in(link: netlink.Attributes) -> tuple[Attached, ...]:
+    """The XDP programs that the attributes of a link tell about."""
+    xdp = netlink.attributes(link.get(_IFLA_XDP, b""))
+    return tuple(Attached(mode, netlink.unsigned(xdp[kind])) for kind, mode in _MODES.items() if kind in xdp)
+
+
+def owner(program_id: int) -> Owner:
+    """Find the process behind a program: the holder of a link to it or, failing that, of the program itself."""
+    name = program_name(program_id)
+    holder: Owner | None = None
+    for pid, facts in _descriptors():
+        if facts.get("prog_id") != str(program_id):
+            continue
+        link_id = int(facts["link_id"]) if "link_id" in facts else None
+        if link_id is not None or holder is None:
+            holder = Owner(program_id, name, link_id, pid, _command(pid))
+        if link_id is not None:
+            break
+    return holder or Owner(program_id, name, None, None, None)
+
+
+def program_name(program_id: int) -> str:
+    """A program's name, as far as it may be asked: "" without CAP_SYS_ADMIN, or when it is gone."""
+    try:
+        fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", program_id))
+    except KernelError:
+        return ""
+    try:
+        return info(fd, 80)[64:80].split(b"\0")[0].decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def describe(ifindex: int) -> str:
+    """The programs on an interface and their owners, in words; "" if there is none."""
+    return "; ".join(str(owner(found.program_id)) for found in attached(ifindex))
+
+
+def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
+    """(pid, fdinfo) of every descriptor of a bpf link or program that this process may look at."""
+    for process in os.listdir("/proc"):
+        if not process.isdecimal():
+            continue
+        with suppress(OSError):  # it ended meanwhile, or is somebody else's
+            for fd in os.listdir(f"/proc/{process}/fd"):
+                with suppress(OSError):
+                    if os.readlink(f"/proc/{process}/fd/{fd}").startswith(("anon_inode:bpf", "anon_inode:[bpf")):
+                        yield int(process), _fdinfo(Path(f"/proc/{process}/fdinfo/{fd}"))
+
+
+def _fdinfo(path: Path) -> dict[str, str]:
+    pairs = (line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _command(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None

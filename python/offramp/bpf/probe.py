@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this kernel can do, found out by trying it, never by its version.
+
+    True    it worked
+    False   the kernel answered that it does not know it
+    None    it cannot be told: no privileges, no memory, no BTF
+
+Only True and False are remembered; a None is tried again the next time. Every probe tries the smallest thing that only
+works with the feature, on no interface, and takes it back. So a probe changes nothing that others can see.
+
+Needs what the feature needs: CAP_BPF and CAP_NET_ADMIN. Takes some milliseconds each.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+from enum import Enum
+
+from offramp.bpf import btf
+from offramp.bpf.maps import Map, MapFlag, MapType
+from offramp.bpf.programs import Program, load_code, xdp_context
+from offramp.errors import KernelError, PrivilegeError
+
+__all__ = ["Feature", "probe", "probe_all"]
+
+
+class Feature(Enum):
+    """What offramp can make use of. The value is a description for people."""
+
+    XDP = "XDP programs"
+    REDIRECT_MAP = "redirection from XDP to AF_XDP sockets"
+    XSKMAP = "maps of AF_XDP sockets"
+    PERCPU_ARRAY = "per-CPU counters"
+    MMAPABLE = "maps as shared memory"
+    KTIME = "clock in programs"
+    FRAGS = "XDP packets of several buffers"
+    LIVE_FRAMES = "test-run that sends packets"
+    XDP_LINK = "XDP attachments owned by a descriptor"
+    RX_VLAN_TAG = "VLAN tags out of band, from the driver"
+
+
+# What a kernel answers to flags, types, helpers and commands that it does not know. EACCES is the verifier's.
+_UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, errno.EACCES, 524})  # 524: ENOTSUPP
+
+_DROP, _PASS = 1, 2
+_REDIRECT_MAP, _KTIME_GET_NS = 51, 5
+_XDP_HAS_FRAGS = 1 << 5
+
+_answers: dict[Feature, bool] = {}
+
+
+def probe(feature: Feature) -> bool | None:
+    """Whether this kernel has `feature`; None when it cannot be told now."""
+    if feature not in _answers:
+        answer = _try(_PROBES[feature])
+        if answer is None:
+            return None
+        _answers[feature] = answer
+    return _answers[feature]
+
+
+def probe_all() -> dict[Feature, bool | None]:
+    """Every feature with its answer."""
+    return {feature: probe(feature) for feature in Feature}
+
+
+def _try(attempt: Callable[[], bool | None]) -> bool | None:
+    try:
+        return attempt()
+    except PrivilegeError:
+        return None
+    except KernelError as error:
+        return False if error.errno in _UNKNOWN else None
+
+
+def _instruction(opcode: int, destination: int = 0, source: int = 0, immediate: int = 0) -> bytes:
+    return struct.pack("BBhi", opcode, destination | source << 4, 0, immediate)
+
+
+def _return(verdict: int) -> bytes:
+    return _instruction(0xB7, 0, immediate=verdict) + _instruction(0x95)  # r0 = verdict; exit
+
+
+def _loads(code: bytes, flags: int = 0) -> bool:
+    with Program(load_code(code, name="offramp_probe", flags=flags), "offramp_probe", len(code) // 8):
+        return True
+
+
+def _creates(kind: MapType, value_size: int, flags: MapFlag = MapFlag.NONE) -> bool:
+    with Map.create(kind, 4, value_size, 1, flags, "offramp_probe"):
+        return True
+
+
+def _redirect_map() -> bool:
+    with Map.create(MapType.XSKMAP, 4, 4, 1, name="offramp_probe") as sockets:
+        map_in_r1 = _instruction(0x18, 1, 1, sockets.fd) + _instruction(0)
+        queue_in_r2 = _instruction(0xB7, 2, immediate=0)
+        otherwise_in_r3 = _instruction(0xB7, 3, immediate=_PASS)
+        call = _instruction(0x85, immediate=_REDIRECT_MAP) + _instruction(0x95)
+        return _loads(map_in_r1 + queue_in_r2 + otherwise_in_r3 + call)
+
+
+def _live_frames() -> bool:
+    code = _return(_DROP)  # so that no packet goes anywhere
+    with Program(load_code(code, name="offramp_probe"), "offramp_probe", len(code) // 8) as program:
+        program.test_run(bytes(64), ctx=xdp_context(64), live=True)
+        return True
+
+
+def _in_btf(function: str) -> bool | None:
+    return btf.function_id(function) is not None if btf.VMLINUX.exists() else None
+
+
+_PROBES: dict[Feature, Callable[[], bool | None]] = {
+    Feature.XDP: lambda: _loads(_return(_PASS)),
+    Feature.REDIRECT_MAP: _redirect_map,
+    Feature.XSKMAP: lambda: _creates(MapType.XSKMAP, 4),
+    Feature.PERCPU_ARRAY: lambda: _creates(MapType.PERCPU_ARRAY, 8),
+    Feature.MMAPABLE: lambda: _creates(MapType.ARRAY, 8, MapFlag.MMAPABLE),
+    Feature.KTIME: lambda: _loads(_instruction(0x85, immediate=_KTIME_GET_NS) + _return(_PASS)),
+    Feature.FRAGS: lambda: _loads(_return(_PASS), _XDP_HAS_FRAGS),
+    Feature.LIVE_FRAMES: _live_frames,
+    # These two cannot be tried without an interface; the kernel's list of its own functions tells as well.
+    Feature.XDP_LINK: lambda: _in_btf("bpf_xdp_link_attach"),
+    Feature.RX_VLAN_TAG: lambda: _in_btf("bpf_xdp_metadata_rx_vlan_tag"),
+}

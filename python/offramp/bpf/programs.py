@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XDP programs: placeholders patched, checked by the verifier, loaded, and run on given packets.
+
+    compile.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
+
+What the compiler left open, and what is put there:
+
+| instruction   | opcode | src_reg            | imm before              | imm after                                  |
+|---------------|--------|--------------------|-------------------------|--------------------------------------------|
+| ld_imm64      | 0x18   | 1 map, 2 its value | MapSlot                 | the map's descriptor                       |
+| call          | 0x85   | 0, becomes 2       | KFUNC_BASE + KfuncSlot  | BTF id of the function in vmlinux          |
+
+Source: Documentation/bpf/standardization/instruction-set.rst; include/uapi/linux/bpf.h (union bpf_attr);
+https://docs.kernel.org/bpf/bpf_prog_run.html (test_run and live frames).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from offramp.bpf import btf, privileges
+from offramp.bpf.descriptor import Descriptor
+from offramp.bpf.maps import Map
+from offramp.bpf.syscall import Command, bpf, buffer, check_name, info
+from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot
+from offramp.errors import KernelError, NotSupported, PrivilegeError, VerifierError
+
+if TYPE_CHECKING:
+    from offramp.compile.program import Program as CompiledProgram
+
+__all__ = ["Program", "ProgramInfo", "TestRun", "load_code", "patch", "xdp_context"]
+
+# The generated program's licence, not offramp's: the kernel lets GPL-compatible programs only call its functions.
+LICENSE = b"Dual BSD/GPL"
+
+_PROG_TYPE_XDP = 6
+_ATTACH_TYPE_XDP = 37
+_XDP_HAS_FRAGS = 1 << 5
+_XDP_DEV_BOUND_ONLY = 1 << 6
+_TEST_XDP_LIVE_FRAMES = 1 << 1
+
+_LD_IMM64, _CALL = 0x18, 0x85
+_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE, _PSEUDO_KFUNC = 1, 2, 2
+_KFUNC_NAMES = {KfuncSlot.RX_VLAN_TAG: "bpf_xdp_metadata_rx_vlan_tag"}
+
+_INTERRUPTED_LOADS = 5  # the verifier gives up with EAGAIN on a signal
+_LOG_SIZES = (1 << 20, 1 << 24)  # kernels before 6.4 answer ENOSPC to a log that does not fit
+_HEADROOM = 512  # by how much a program may lengthen a packet in test_run
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """What the kernel says about a program: struct bpf_prog_info."""
+
+    id: int
+    name: str
+    tag: str  # hex digest of the instructions
+    verified_instructions: int  # what the verifier walked through; 0 before Linux 5.16
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """The outcome of `Program.test_run`."""
+
+    __test__ = False  # not a test class, pytest
+
+    retval: int  # XDP verdict of the last repetition; 0 for live frames
+    data: bytes  # the packet afterwards; empty for live frames
+    duration_ns: int  # mean time of one repetition
+
+
+class Program(Descriptor):
+    """An XDP program in the kernel, owned by its descriptor. It keeps its maps alive, even after they are closed."""
+
+    def __init__(self, fd: int, name: str, instructions: int) -> None:
+        super().__init__(fd)
+        self.name = name
+        self.instructions = instructions
+
+    @classmethod
+    def load(
+        cls,
+        program: CompiledProgram,
+        *,
+        name: str,
+        maps: Mapping[MapSlot, Map],
+        ifindex: int | None = None,
+        frags: bool = False,
+    ) -> Self:
+        """Patch `program` and load it.
+
+        `ifindex` binds it to that device of this thread's network namespace: needed for kfuncs (metadata of the NIC),
+        and it can then be attached there only, and only in native mode. `frags`: it accepts packets of several buffers.
+
+        Needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON. Minimum kernel: 6.1; 6.3 with `ifindex`.
+        Errors: PrivilegeError; VerifierError with the verifier's log; NotSupported when the kernel lacks a kfunc;
+        KernelError (EINVAL, also when the device is gone or, before 6.3, on any `ifindex`).
+        """
+        code = patch(program.code, {slot: owner.fd for slot, owner in maps.items()})
+        flags = _XDP_HAS_FRAGS if frags else 0
+        if ifindex is not None:
+            flags |= _XDP_DEV_BOUND_ONLY
+        return cls(load_code(code, name=name, flags=flags, ifindex=ifindex or 0), name, len(code) // 8)
+
+    @cached_property
+    def id(self) -> int:
+        """The program's number in the whole system, as bpftool and `ip link` show it."""
+        return self.info().id
+
+    def info(self) -> ProgramInfo:
+        """What the kernel knows about the program."""
+        raw = info(self.fd, 224, f"reading about program {self.name!r}")
+        (identity,) = struct.unpack_from("I", raw, 4)
+        (name,) = struct.unpack_from("16s", raw, 64)
+        (verified,) = struct.unpack_from("I", raw, 216)
+        return ProgramInfo(identity, name.split(b"\0")[0].decode(), raw[8:16].hex(), verified)
+
+    def test_run(
+        self,
+        data: bytes,
+        repeat: int = 1,
+        ctx: bytes | None = None,
+        live: bool = False,
+        batch: int = 64,
+        flags: int = 0,
+    ) -> TestRun:
+        """Run the program on the frame `data` (at least 14 bytes), `repeat` times, without a NIC.
+
+        `ctx` is a struct xdp_md (see `xdp_context`). `live` sends each repetition's frame on to where the verdict says,
+        in batches of `batch` (up to 256): a packet generator. Programs bound to a device cannot be run (EINVAL).
+        Each call with `repeat` > 1 takes about 25 ms more unless the program is attached somewhere.
+
+        Needs CAP_BPF, and CAP_NET_ADMIN. Errors: KernelError (EINVAL; EINTR when a signal arrived in between).
+        """
+        packet = buffer(data)
+        context = buffer(ctx) if ctx is not None else None
+        result = None if live else ctypes.create_string_buffer(len(data) + _HEADROOM)
+        attributes = buffer(
+            struct.pack(
+                "IIIIQQIIIIQQIII4x",
+                self.fd,
+                0,
+                len(packet),
+                len(result) if result is not None else 0,
+                ctypes.addressof(packet),
+                ctypes.addressof(result) if result is not None else 0,
+                repeat,
+                0,
+                len(context) if context is not None else 0,
+                0,
+                ctypes.addressof(context) if context is not None else 0,
+                0,
+                flags | (_TEST_XDP_LIVE_FRAMES if live else 0),
+                0,
+                batch if live else 0,
+            )
+        )
+        bpf(Command.PROG_TEST_RUN, attributes, f"running program {self.name!r} on {len(data)} bytes, {repeat} times")
+        retval, _, length = struct.unpack_from("III", attributes, 4)
+        (duration,) = struct.unpack_from("I", attributes, 36)
+        return TestRun(retval, result.raw[:length] if result is not None else b"", duration)
+
+    def _describe(self) -> str:
+        return f"XDP program {self.name!r}"
+
+
+def xdp_context(length: int, *, ifindex: int = 0, queue: int = 0) -> bytes:
+    """A struct xdp_md for `test_run`: a frame of `length` bytes that came in on `queue` of `ifindex`.
+
+    The interface has to exist in this thread's network namespace; 0 stands for none, and then `queue` has to be 0.
+    """
+    return struct.pack("IIIIII", 0, length, 0, ifindex, queue, 0)
+
+
+def patch(code: bytes, descriptors: Mapping[MapSlot, int]) -> bytes:
+    """`code` with map descriptors and kfunc ids in place of its placeholders. Errors: KeyError for a map not given."""
+    patched = bytearray(code)
+    offset = 0
+    while offset < len(patched):
+        opcode, registers, _, immediate = struct.unpack_from("BBhi", patched, offset)
+        source = registers >> 4
+        if opcode == _LD_IMM64:
+            if source in (_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE):
+                struct.pack_into("i", patched, offset + 4, descriptors[MapSlot(immediate)])
+            offset += 8  # it is two instructions long
+        elif opcode == _CALL and source == 0 and immediate >= KFUNC_BASE:
+            patched[offset + 1] = _PSEUDO_KFUNC << 4
+            struct.pack_into("i", patched, offset + 4, _kfunc(KfuncSlot(immediate - KFUNC_BASE)))
+        offset += 8
+    return bytes(patched)
+
+
+def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> int:
+    """Load finished instructions and return the descriptor. Verbose only after a failure: the log costs time."""
+    what = f"loading XDP program {name!r}" + (f" for {_interface(ifindex)}" if ifindex else "")
+    instructions, license_text, label = buffer(code), ctypes.create_string_buffer(LICENSE), check_name(name)
+
+    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
+        head = struct.pack(
+            "IIQQIIQII16sII",
+            _PROG_TYPE_XDP,
+            len(code) // 8,
+            ctypes.addressof(instructions),
+            ctypes.addressof(license_text),
+            1 if log is not None else 0,
+            len(log) if log is not None else 0,
+            ctypes.addressof(log) if log is not None else 0,
+            0,
+            flags,
+            label,
+            ifindex,
+            _ATTACH_TYPE_XDP,
+        )
+        for _ in range(_INTERRUPTED_LOADS):
+            try:
+                return bpf(Command.PROG_LOAD, head, what)
+            except KernelError as error:
+                if error.errno != errno.EAGAIN:
+                    raise
+        return bpf(Command.PROG_LOAD, head, what)
+
+    try:
+        return attempt(None)
+    except PrivilegeError:
+        raise
+    except KernelError as error:
+        refusal = error
+    for size in _LOG_SIZES:
+        log = ctypes.create_string_buffer(size)
+        try:
+            return attempt(log)
+        except KernelError as error:
+            refusal = error
+        if refusal.errno != errno.ENOSPC:
+            break
+    raise _explain(what, refusal, log.value.decode(errors="replace"))
+
+
+def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
+    """The error that tells a refusal by the verifier from a missing capability and from a system call gone wrong."""
+    code = refusal.errno or 0
+    if code == errno.EACCES and privileges.Capability.CAP_PERFMON in privileges.missing():
+        return PrivilegeError(what, code, hint=privileges.hint())
+    said = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("processed ")]
+    if not said:
+        return refusal
+    hint = "a bug in offramp, please report it with the error's .log"
+    return VerifierError(f"{what}: the verifier says {' / '.join(said[-2:])!r}", code, log=log, hint=hint)
+
+
+def _kfunc(slot: KfuncSlot) -> int:
+    name = _KFUNC_NAMES[slot]
+    number = btf.function_id(name)
+    if number is None:
+        raise NotSupported(f"kernel function {name}", reason=f"not in {btf.VMLINUX}", hint="needs Linux 6.8 with BTF")
+    return number
+
+
+def _interface(ifindex: int) -> str:
+    try:
+        return socket.if_indextoname(ifindex)
+    except OSError:
+        return f"interface {ifindex}"

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The XDP program around a match, as LLVM IR. Every packet takes one way through it, and is counted at its end:
+
+    seen ─> protected? ─> match? ─> the queue has a socket? ─> its reader is alive? ─> redirect ─> claimed
+            │ yes         │ no      │ no                       │ no                    │ fails
+            v             v         v                          v                       v
+            protected     passed    passed                     stalled                 redirect_failed
+
+Verdicts other than CLAIM end behind the match, in `claimed`. All exits but the right-hand one lead to the kernel.
+
+- Protected packets are looked for behind up to two VLAN tags in the frame, too. A tag out of band changes nothing
+  there: its packets are the kernel's as much as others.
+- A match is about the frame on the wire. A tag that the driver carries out of band is that frame's ethertype, so a
+  frame with one is no IPv4 packet. Asking for it costs a call, so it is asked for only where the answer matters: mostly
+  behind a match that has said yes.
+- A heartbeat from the future is not stale (readers write the exact clock, the program reads the coarse one).
+
+Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; include/uapi/linux/bpf.h.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from offramp.compile import tests
+from offramp.compile.emit import Address, Emitter, Frame, Label
+from offramp.compile.program import COUNTERS, KfuncSlot, MapSlot, Spec
+from offramp.compile.target import I16, I32, I64, POINTER, Bpf, Context, Helper, const
+from offramp.compile.tests import ETHERTYPE_OFFSET, NET_OFFSET, Expr
+from offramp.verdict import Verdict
+
+__all__ = ["TAG_ETHERTYPES", "build"]
+
+TAG_ETHERTYPES = (0x8100, 0x88A8)  # IEEE 802.1Q: customer and service tag
+_TAG_BYTES = 4
+_MAX_TAGS = 2
+_MAX_NET_OFFSET = NET_OFFSET + _MAX_TAGS * _TAG_BYTES
+
+
+def build(spec: Spec, match: Expr, protect: Expr | None) -> str:
+    """The module's text. `match` and `protect` are those of `spec`, lowered."""
+    flow = _Flow(spec)
+    if protect is not None:
+        flow.protect(protect)
+    if spec.vlan_metadata:
+        flow.match_wire(match)
+    else:
+        flow.match_frame(match)
+    if spec.verdict is Verdict.CLAIM:
+        flow.claim()
+    else:
+        flow.count_and_return("claimed", const(spec.verdict, I32))
+    flow.passed()
+    return str(flow.target.module)
+
+
+class _Flow:
+    """Each method writes one station, and leaves the emitter where the packets are that go on."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.target = Bpf()
+        self.builder = self.target.builder
+        self.emit = Emitter(self.target)
+        self.no_match = self.emit.label()
+        self.frame = Frame(Address(self.target.data), Address(self.target.data, NET_OFFSET))
+        self.counters = self._look_up_counters()
+        self._count("seen")
+        self.emit.require(self.frame.link, NET_OFFSET, self.no_match)  # every frame has that much
+
+    def protect(self, expr: Expr) -> None:
+        """Packets of `expr` end here."""
+        protected, others = self.emit.label(), self.emit.label()
+        self.emit.expression(expr, self._behind_tags(), protected, others, others)
+        self.emit.enter(protected)
+        self.count_and_return("protected", const(Verdict.PASS, I32))
+        self.emit.enter(others)
+
+    def match_frame(self, expr: Expr) -> None:
+        """Packets whose bytes do not match leave for `no_match`."""
+        matching = self.emit.label()
+        self.emit.expression(expr, self.frame, matching, self.no_match, self.no_match)
+        self.emit.enter(matching)
+
+    def match_wire(self, expr: Expr) -> None:
+        """Packets that do not match as they were on the wire leave for `no_match`."""
+        matching, undecided = self.emit.label(), self.emit.label()
+        answer = _answer_for_tagged(expr)
+        if answer is None:
+            tagged = self.emit.label()
+            protocol = self._ask_for_tag(tagged, undecided)
+            self.emit.enter(tagged)
+            ethertype = self.builder.zext(self.builder.bswap(self.builder.load(protocol, typ=I16)), I32)
+            on_wire = Frame(self.frame.link, None, ethertype)
+            self.emit.expression(expr, on_wire, matching, self.no_match, self.no_match)
+            self.emit.enter(undecided)
+            self.emit.expression(expr, self.frame, matching, self.no_match, self.no_match)
+        elif answer:
+            self.emit.expression(expr, self.frame, matching, undecided, undecided)
+            self.emit.enter(undecided)
+            self._ask_for_tag(matching, self.no_match)
+        else:
+            self.emit.expression(expr, self.frame, undecided, self.no_match, self.no_match)
+            self.emit.enter(undecided)
+            self._ask_for_tag(self.no_match, matching)
+        self.emit.enter(matching)
+
+    def claim(self) -> None:
+        """Redirect to the socket of the packet's queue, unless nobody reads there."""
+        queue = self.builder.zext(self.target.context(Context.RX_QUEUE_INDEX), I64)
+        queue = self.emit.bounded(queue, self.spec.queues - 1, self.no_match)
+        if self.spec.stall_ns is not None:
+            self._check_heartbeat(queue, self.spec.stall_ns)
+        sockets = self.target.map(MapSlot.SOCKETS)
+        result = self.target.helper(Helper.REDIRECT_MAP, sockets, queue, const(Verdict.PASS))
+        verdict = self.builder.trunc(result, I32)
+        claimed, failed = self.emit.label(), self.emit.label()
+        self.emit.branch(self.builder.icmp_unsigned("==", verdict, const(Verdict.CLAIM, I32)), claimed, failed)
+        self.emit.enter(failed)
+        self.count_and_return("redirect_failed", verdict)
+        self.emit.enter(claimed)
+        self.count_and_return("claimed", verdict)
+
+    def passed(self) -> None:
+        self.emit.enter(self.no_match)
+        self.count_and_return("passed", const(Verdict.PASS, I32))
+
+    def count_and_return(self, counter: str, verdict: ir.Value) -> None:
+        self._count(counter)
+        self.builder.ret(verdict)
+
+    def _look_up_counters(self) -> ir.Value:
+        """The address of this CPU's counters. The lookup cannot fail, but the verifier wants that seen."""
+        missing, found = self.emit.label(), self.emit.label()
+        key = self.target.local(I32)
+        self.builder.store(const(0, I32), key)
+        counters = self.target.helper(Helper.MAP_LOOKUP_ELEM, self.target.map(MapSlot.COUNTERS), key)
+        self.emit.branch(self.builder.icmp_unsigned("==", counters, const(0)), missing, found)
+        self.emit.enter(missing)
+        self.builder.ret(const(Verdict.PASS, I32))
+        self.emit.enter(found)
+        return counters
+
+    def _count(self, counter: str) -> None:
+        """Add one. Not atomic: one CPU runs one packet at a time."""
+        address = self.builder.add(self.counters, const(8 * COUNTERS.index(counter)))
+        pointer = self.builder.inttoptr(address, POINTER)
+        self.builder.store(self.builder.add(self.builder.load(pointer, typ=I64), const(1)), pointer)
+
+    def _behind_tags(self) -> Frame:
+        """The frame without the whole VLAN tags at its head: `net` and `ethertype` are those behind them."""
+        inner = self.emit.label()
+        net_offset, inner_ethertype = self.target.local(I64), self.target.local(I32)
+        for tags in range(_MAX_TAGS + 1):
+            ethertype = self.emit.load(self.frame.link + (ETHERTYPE_OFFSET + _TAG_BYTES * tags), 2, inner)
+            self.builder.store(ethertype, inner_ethertype)
+            self.builder.store(const(NET_OFFSET + _TAG_BYTES * tags), net_offset)
+            if tags < _MAX_TAGS:
+                tagged = self.emit.label()
+                self.emit.branch(self._is_tag(ethertype), tagged, inner)
+                self.emit.enter(tagged)
+        self.emit.goto(inner)
+        self.emit.enter(inner)
+        offset = self.emit.bounded(self.builder.load(net_offset, typ=I64), _MAX_NET_OFFSET, self.no_match)
+        net = self.target.barrier(self.builder.add(self.target.data, offset))
+        return Frame(self.frame.link, Address(net), self.builder.load(inner_ethertype, typ=I32))
+
+    def _is_tag(self, ethertype: ir.Value) -> ir.Value:
+        customer, service = (self.builder.icmp_unsigned("==", ethertype, const(tag, I32)) for tag in TAG_ETHERTYPES)
+        return self.builder.or_(customer, service)
+
+    def _ask_for_tag(self, tagged: Label, untagged: Label) -> ir.Value:
+        """Where the tag's protocol is in memory, for those who arrive at `tagged`."""
+        protocol, tci = self.target.local(I16), self.target.local(I16)
+        for place in (protocol, tci):
+            self.builder.store(const(0, I16), place)
+        status = self.target.kfunc(KfuncSlot.RX_VLAN_TAG, self.target.function.args[0], protocol, tci)
+        self.emit.branch(self.builder.icmp_unsigned("==", status, const(0, I32)), tagged, untagged)
+        return protocol
+
+    def _check_heartbeat(self, queue: ir.Value, stall_ns: int) -> None:
+        """Packets of a queue whose reader has not been seen for longer than `stall_ns` end here."""
+        address = self.builder.add(self.target.map_value(MapSlot.HEARTBEATS), self.builder.shl(queue, const(3)))
+        heartbeat = self.builder.load(self.builder.inttoptr(address, POINTER), typ=I64)
+        age = self.builder.sub(self.target.helper(Helper.KTIME_GET_COARSE_NS), heartbeat)
+        stalled, alive = self.emit.label(), self.emit.label()
+        self.emit.branch(self.builder.icmp_signed(">", age, const(stall_ns)), stalled, alive)
+        self.emit.enter(stalled)
+        self.count_and_return("stalled", const(Verdict.PASS, I32))
+        self.emit.enter(alive)
+
+
+def _answer_for_tagged(expr: Expr) -> bool | None:
+    """What `expr` says to every frame whose tag is out of band; None if that depends on more than the ethertype."""
+    try:
+        answers = {tests.decide(expr, b"", ethertype) for ethertype in TAG_ETHERTYPES}
+    except tests.Reject:
+        return None
+    return answers.pop() if len(answers) == 1 else None

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One account of every packet, from XDP to the application. At rest it adds up exactly.
+
+    seen ─┬─ protected         to the kernel: ARP, ND, DHCP, SSH
+          ├─ passed            to the kernel: did not match
+          ├─ stalled           to the kernel: matched, but the reader was asleep
+          ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
+          └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
+                      └─ (open) ───┬─ received        by the application
+                                   ├─ waiting         in the rx ring, not yet read
+                                   ├─ rx_ring_full    lost: the application was too slow
+                                   ├─ rx_dropped      lost: no free frame (see fill_ring_empty), or larger than a frame
+                                   └─ redirect_lost   lost without a counter of the kernel's: the socket was unbound
+
+`redirect_lost` is what is left when everything else is subtracted; while packets are in flight between the program's
+counter and the ring, they are in it too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+
+from offramp.verdict import Verdict
+
+__all__ = ["Ledger", "QueueLedger"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLedger:
+    """One queue of a port: packets, except where it says frames."""
+
+    received: int = 0
+    waiting: int = 0
+    sent: int = 0  # put into the tx ring
+    completed: int = 0  # of those, reported as done by the kernel
+    rx_dropped: int = 0
+    rx_ring_full: int = 0
+    fill_ring_empty: int = 0  # how often; in copy mode each is in rx_dropped, too
+    rx_invalid: int = 0  # descriptors that the kernel refused
+    tx_invalid: int = 0
+    strays: int = 0  # addresses that the kernel returned without having been lent them
+    free: int = 0  # frames in the free list
+    filling: int = 0  # frames lent to the kernel for receiving
+    sending: int = 0  # frames lent to the kernel for sending
+    application: int = 0  # frames in live batches and views
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """See the picture above. Counted since the ramp was opened."""
+
+    verdict: Verdict
+    seen: int
+    protected: int
+    claimed: int
+    passed: int
+    stalled: int
+    redirect_failed: int
+    queues: tuple[QueueLedger, ...] = field(default=())
+
+    def total(self, name: str) -> int:
+        """The sum of a `QueueLedger` field over all queues."""
+        return sum(getattr(queue, name) for queue in self.queues)
+
+    @property
+    def received(self) -> int:
+        return self.total("received")
+
+    @property
+    def lost(self) -> int:
+        """Claimed packets that the application will never see."""
+        return self.total("rx_dropped") + self.total("rx_ring_full") + self.redirect_lost
+
+    @property
+    def redirect_lost(self) -> int:
+        if self.verdict is not Verdict.CLAIM:
+            return 0
+        accounted = sum(self.total(name) for name in ("received", "waiting", "rx_dropped", "rx_ring_full"))
+        return self.claimed - accounted
+
+    @property
+    def exact(self) -> bool:
+        """Whether it adds up: always when no packet is in flight."""
+        kernel = self.protected + self.passed + self.stalled + self.redirect_failed
+        return self.seen == kernel + self.claimed and self.redirect_lost == 0
+
+    def to_dict(self) -> dict[str, object]:
+        totals = {name.name: self.total(name.name) for name in fields(QueueLedger)} if self.queues else {}
+        derived = {"redirect_lost": self.redirect_lost, "lost": self.lost, "exact": self.exact}
+        return asdict(self) | {"verdict": self.verdict.name} | totals | derived
+
+    def __str__(self) -> str:
+        rows = [(name, getattr(self, name)) for name in ("seen", "protected", "passed", "stalled", "redirect_failed")]
+        rows.append(("claimed", self.claimed))
+        if self.verdict is Verdict.CLAIM:
+            rows += [(f"  {name}", self.total(name)) for name in ("received", "waiting", "rx_dropped", "rx_ring_full")]
+            rows.append(("  redirect_lost", self.redirect_lost))
+        return "\n".join(f"{name:<18}{count:>16,}" for name, count in rows)

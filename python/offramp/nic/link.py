@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One interface in one record, read at one moment.
+
+    RTM_GETLINK   name, index, MTU, state, address, kind, attached XDP program
+    SIOCETHTOOL   driver, queues in use, offloads, ring sizes                    (ethtool.py)
+    netdev        what the driver can do with XDP                                (netdev.py)
+    bpf, /proc    whose the attached XDP program is, only if there is one        (bpf/owner.py)
+
+Source: rtnetlink(7), include/uapi/linux/if_link.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+
+from offramp.bpf import netlink
+from offramp.bpf.owner import attached_in, owner
+from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
+from offramp.nic import ethtool
+from offramp.nic.ethtool import Rings
+from offramp.nic.netdev import xdp_features
+
+__all__ = ["Counters", "Link", "Xdp", "counters", "read"]
+
+# IFLA_*
+_ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
+_TX_QUEUES, _RX_QUEUES, _CARRIER, _MIN_MTU, _MAX_MTU = 31, 32, 33, 50, 51
+_INFO_KIND = 1
+_IFF_UP = 1
+_NAMES_SHOWN = 10
+
+# RFC 2863, section 6: ifOperStatus, in the kernel's order
+_OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+
+
+@dataclass(frozen=True, slots=True)
+class Xdp:
+    """The XDP program that an interface runs, and whose it is as far as that can be seen."""
+
+    mode: str  # "native", "generic" or "offload"
+    program_id: int
+    name: str  # of the program; "" where it may not be asked
+    pid: int | None  # of the process that holds the link or the program
+    command: str | None  # that process's name
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface. None stands for "the driver or kernel does not say"."""
+
+    name: str
+    ifindex: int
+    kind: str | None  # of a virtual interface: "veth", "bond", "vlan", ...
+    driver: str | None
+    mac: str  # "02:00:00:00:00:01"; "" for interfaces without one
+    up: bool  # administratively, IFF_UP
+    carrier: bool
+    operstate: str  # "up", "down", "unknown", ...: RFC 2863
+    mtu: int  # bytes, without the Ethernet header
+    min_mtu: int
+    max_mtu: int | None
+    rx_queues: int  # in use
+    tx_queues: int
+    rings: Rings | None
+    gro: bool | None
+    lro: bool | None
+    rx_vlan_offload: bool | None
+    xdp: Xdp | None
+    xdp_features: frozenset[str] | None  # see netdev.py
+    zero_copy_segments: int | None  # buffers of a packet on a zero-copy socket
+    rx_metadata: frozenset[str] | None  # "timestamp", "hash", "vlan-tag"
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the interface has counted since it exists: the beginning of struct rtnl_link_stats64, in its order."""
+
+    rx_packets: int
+    tx_packets: int
+    rx_bytes: int
+    tx_bytes: int
+    rx_errors: int
+    tx_errors: int
+    rx_dropped: int
+    tx_dropped: int
+    multicast: int
+    collisions: int
+    rx_length_errors: int
+    rx_over_errors: int
+    rx_crc_errors: int
+    rx_frame_errors: int
+    rx_fifo_errors: int
+    rx_missed_errors: int
+
+
+def read(interface: str) -> Link:
+    """Everything about `interface`, by its name or an alternative name, in this thread's network namespace.
+
+    Needs no privileges, except to name the owner of an attached XDP program. Takes about 1 ms; with an attached program
+    it searches the open files of all processes. Errors: NoSuchInterface, with a similar name if there is one.
+    """
+    try:
+        if "\0" in interface:  # where the kernel would stop to read
+            raise _unknown(interface)
+        ifindex, flags, found = netlink.link(interface)
+    except KernelError as error:
+        if error.errno not in (errno.ENODEV, errno.EINVAL, errno.ERANGE):
+            raise
+        raise _unknown(interface) from None
+    name = netlink.text(found.get(_NAME)) or interface
+    rx_queues, tx_queues = _queues(name, found)
+    declared = xdp_features(ifindex)
+    return Link(
+        name=name,
+        ifindex=ifindex,
+        kind=netlink.text(netlink.attributes(found.get(_INFO, b"")).get(_INFO_KIND)),
+        driver=ethtool.driver(name),
+        mac=found.get(_ADDRESS, b"").hex(":"),
+        up=bool(flags & _IFF_UP),
+        carrier=bool(netlink.unsigned(found.get(_CARRIER))),
+        operstate=_OPERSTATES[netlink.unsigned(found.get(_OPERSTATE))],
+        mtu=netlink.unsigned(found.get(_MTU)),
+        min_mtu=netlink.unsigned(found.get(_MIN_MTU)),
+        max_mtu=netlink.unsigned(found.get(_MAX_MTU)) or None,
+        rx_queues=rx_queues,
+        tx_queues=tx_queues,
+        rings=ethtool.rings(name),
+        gro=ethtool.gro(name),
+        lro=ethtool.lro(name),
+        rx_vlan_offload=ethtool.rx_vlan_offload(name),
+        xdp=_xdp(found),
+        xdp_features=declared.features if declared else None,
+        zero_copy_segments=declared.zero_copy_segments if declared else None,
+        rx_metadata=declared.rx_metadata if declared else None,
+    )
+
+
+def counters(ifindex: int) -> Counters:
+    """The interface's own counters, now. Errors: InterfaceGone."""
+    try:
+        _, _, found = netlink.link(ifindex)
+    except KernelError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from None
+    return Counters(*struct.unpack_from(f"{len(fields(Counters))}Q", found[_STATS64]))
+
+
+def _queues(name: str, found: netlink.Attributes) -> tuple[int, int]:
+    """Receive and transmit queues in use. A driver that does not say uses all that the interface was made with."""
+    channels = ethtool.channels(name)
+    rx = channels.combined + channels.rx if channels else netlink.unsigned(found.get(_RX_QUEUES))
+    tx = channels.combined + channels.tx if channels else netlink.unsigned(found.get(_TX_QUEUES))
+    return max(rx, 1), max(tx, 1)
+
+
+def _xdp(found: netlink.Attributes) -> Xdp | None:
+    programs = attached_in(found)
+    if not programs:
+        return None
+    whose = owner(programs[0].program_id)
+    return Xdp(programs[0].mode, whose.program_id, whose.program_name, whose.pid, whose.command)
+
+
+def _unknown(interface: str) -> NoSuchInterface:
+    names = [name for _, name in socket.if_nameindex()]
+    similar = get_close_matches(interface, names, n=1)
+    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(names[:_NAMES_SHOWN])}"
+    return NoSuchInterface(f"no interface {interface!r} in this network namespace", hint=hint)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver can do with XDP, as it declares it itself: the "netdev" family of generic netlink.
+
+| feature       | meaning                                             |
+|---------------|-----------------------------------------------------|
+| basic         | DROP, PASS, TX and ABORTED in native mode           |
+| redirect      | REDIRECT, which AF_XDP needs                        |
+| ndo-xmit      | frames may be redirected *to* it                    |
+| xsk-zerocopy  | AF_XDP sockets without a copy                       |
+| hw-offload    | the program runs on the NIC                         |
+| rx-sg         | received packets of several buffers (jumbo frames)  |
+| ndo-xmit-sg   | the same for frames that are redirected to it       |
+
+Some depend on the settings of the moment (veth's on its peer). Minimum kernel: 6.3, metadata 6.5; before: None.
+Source: Documentation/netlink/specs/netdev.yaml. No privileges are needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from dataclasses import dataclass
+
+from offramp.bpf import netlink
+from offramp.errors import KernelError
+
+__all__ = ["XdpFeatures", "xdp_features"]
+
+_DEV_GET = 1
+_IFINDEX, _XDP_FEATURES, _ZC_MAX_SEGMENTS, _RX_METADATA = 1, 3, 4, 5
+_FEATURES = ("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg")
+_METADATA = ("timestamp", "hash", "vlan-tag")
+
+
+@dataclass(frozen=True, slots=True)
+class XdpFeatures:
+    """What the driver declares."""
+
+    features: frozenset[str]  # of the table above
+    zero_copy_segments: int  # buffers that a packet may have on a zero-copy socket; 0 without zero-copy
+    rx_metadata: frozenset[str]  # what kfuncs can tell about a packet: "timestamp", "hash", "vlan-tag"
+
+
+def xdp_features(ifindex: int) -> XdpFeatures | None:
+    """The driver's declaration; None when this kernel has no such list, or the interface is gone."""
+    try:
+        found = netlink.generic(
+            netlink.family("netdev"),
+            _DEV_GET,
+            netlink.attribute(_IFINDEX, struct.pack("I", ifindex)),
+            f"XDP features of interface {ifindex}",
+        )
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return None
+        raise
+    return XdpFeatures(
+        _names(_FEATURES, netlink.unsigned(found.get(_XDP_FEATURES))),
+        netlink.unsigned(found.get(_ZC_MAX_SEGMENTS)),
+        _names(_METADATA, netlink.unsigned(found.get(_RX_METADATA))),
+    )
+
+
+def _names(names: tuple[str, ...], bits: int) -> frozenset[str]:
+    return frozenset(name for position, name in enumerate(names) if bits >> position & 1)

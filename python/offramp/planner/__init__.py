@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be done to an interface, and why, before anything is done. Pure: values in, a `Plan` out.
+
+    match + Link (what the interface can do) + Options (what the user wants) + Ssh (what must not be lost)
+                                     --make_plan()--> Plan(steps)
+
+    options.py  what the user may ask for, checked
+    protect.py  the match that is never diverted, whatever the user's match says
+    plan.py     the plan as data, and as text
+    make.py     the decisions
+
+The same inputs give the same plan, to the byte.
+"""
+
+from __future__ import annotations
+
+from .make import make_plan
+from .options import Options
+from .plan import Layer, Plan, Step
+
+__all__ = ["Layer", "Options", "Plan", "Step", "make_plan"]

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decisions: where a match runs on this interface, in which mode, with how much memory. Or why it cannot.
+
+In-driver layout: the XDP program on every queue, and for CLAIM a socket on every queue, because without NIC rules a flow
+may arrive on any of them. Everything that is changed hangs on file descriptors, so every undo is a close.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OptionError
+from offramp.match import Node, text
+from offramp.planner.options import Options
+from offramp.planner.plan import Plan, Step
+from offramp.planner.protect import protection
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from offramp.nic import Link
+    from offramp.nic.ssh import Ssh
+
+__all__ = ["make_plan"]
+
+_ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
+_HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
+_FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
+
+
+def make_plan(
+    match: Node, verdict: Verdict, link: Link, options: Options, ssh: Ssh | None, *, native_refused: bool = False
+) -> Plan:
+    """The plan, or an error that says what stands in its way. `native_refused`: the driver was asked and cannot.
+    `ssh` None leaves nothing protected.
+
+    Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`), OptionError (queues).
+    """
+    if not link.up:
+        raise InterfaceDown(f"{link.name} is down", hint=f"ip link set {link.name} up")
+    if link.xdp is not None:
+        raise _busy(link)
+    claim = verdict is Verdict.CLAIM
+    mode = _mode(link, options, claim, native_refused)
+    if mode == "generic":
+        _check_generic(link)
+    vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ())
+    if link.rx_vlan_offload and not vlan_metadata:
+        raise InterfaceError(
+            f"{link.name} strips VLAN tags before XDP sees them",
+            reason="tagged packets would be taken for untagged ones",
+            hint=f"ethtool -K {link.name} rxvlan off",
+        )
+    protect = protection(ssh) if ssh is not None else None
+    queues = _queues(link, options) if claim else ()
+    copying = ("zero-copy" if options.wants_zero_copy else options.copying) if claim else None
+    return Plan(
+        interface=link.name,
+        ifindex=link.ifindex,
+        match=text(match),
+        verdict=verdict,
+        mode=mode,
+        copying=copying,
+        queues=queues,
+        all_queues=link.rx_queues,
+        frames=options.frames,
+        frame_size=_frame_size(link) if claim else 0,
+        ring=options.ring,
+        stall=options.stall if claim else None,
+        protect=protect,
+        vlan_metadata=vlan_metadata,
+        steps=tuple(_steps(link, verdict, mode, queues, copying, options)),
+        warnings=tuple(_warnings(link, mode, queues, options)),
+    )
+
+
+def _busy(link: Link) -> InterfaceBusy:
+    xdp = link.xdp
+    assert xdp is not None
+    name = f" {xdp.name!r}" if xdp.name else ""
+    whose = f", held by {xdp.command or 'a process'} (pid {xdp.pid})" if xdp.pid is not None else ""
+    kind = "another offramp" if xdp.name.startswith("offramp") else "XDP"
+    return InterfaceBusy(
+        f"{link.name} already runs {kind}: program {xdp.program_id}{name} in {xdp.mode} mode{whose}",
+        hint="offramp never replaces a program: end that process or detach it first",
+    )
+
+
+def _mode(link: Link, options: Options, claim: bool, native_refused: bool) -> Literal["native", "generic"]:
+    if options.mode == "generic":
+        return "generic"
+    needed = {"basic", "redirect"} if claim else {"basic"}
+    missing = sorted(needed - link.xdp_features) if link.xdp_features is not None else []
+    if not missing and not native_refused:
+        return "native"
+    what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
+    if options.mode == "native" or "native" in options.require:
+        raise NotSupported(what, reason=f"its driver lacks {', '.join(missing)}" if missing else "its driver refused")
+    return "generic"
+
+
+def _check_generic(link: Link) -> None:
+    """In generic mode XDP sees what the stack has merged; a match is about the frames on the wire."""
+    merging = [name for name, on in (("gro", link.gro), ("lro", link.lro)) if on]
+    if merging:
+        raise InterfaceError(
+            f"{link.name} in generic mode with {' and '.join(merging).upper()} on",
+            reason="XDP would see merged packets, not the frames on the wire",
+            hint=f"ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}",
+        )
+
+
+def _queues(link: Link, options: Options) -> tuple[int, ...]:
+    if options.queues is None:
+        return tuple(range(link.rx_queues))
+    wrong = [queue for queue in options.queues if queue >= link.rx_queues]
+    if wrong:
+        raise OptionError(f"queue {wrong[0]}", reason=f"{link.name} has queues 0 to {link.rx_queues - 1}")
+    return tuple(sorted(set(options.queues)))
+
+
+def _frame_size(link: Link) -> int:
+    for size in _FRAME_SIZES:
+        if link.mtu + _ETHERNET <= size - _HEADROOM:
+            return size
+    largest = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
+    raise InterfaceError(
+        f"{link.name} has an MTU of {link.mtu}",
+        reason=f"a packet has to fit a frame of {_FRAME_SIZES[-1]} bytes: at most {largest}",
+        hint=f"ip link set {link.name} mtu {largest}",
+    )
+
+
+def _steps(
+    link: Link, verdict: Verdict, mode: str, queues: tuple[int, ...], copying: str | None, options: Options
+) -> list[Step]:
+    where = "in the driver" if mode == "native" else "in the stack (generic mode)"
+    program = Step(
+        "xdp",
+        f"attach a program to {link.name}, {where}: protected packets pass, matching ones {verdict.name}, others pass",
+        "the earliest place where this interface can look at a packet",
+        "close the bpf_link: the kernel does it by itself when the process ends",
+    )
+    if not queues:
+        return [program]
+    listed = f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(str, queues))}"
+    sockets = Step(
+        "user",
+        f"bind an AF_XDP socket to {listed} of {link.name}, {options.frames} frames each, {copying}",
+        "without a NIC rule the flow may arrive on any queue; a packet passed on from a zero-copy queue is copied there",
+        "close the sockets",
+    )
+    entries = Step(
+        "xdp",
+        "put the sockets into the program's XSKMAP by rx_queue_index",
+        "from here on matching packets come to user space; until here they pass",
+        "close the map",
+    )
+    return [program, sockets, entries]
+
+
+def _warnings(link: Link, mode: str, queues: tuple[int, ...], options: Options) -> list[str]:
+    warnings = []
+    if mode == "generic":
+        warnings.append(
+            f"generic mode: {link.driver or link.kind or link.name} has no native XDP, so packets are looked at after the "
+            "kernel has allocated a buffer for each; expect about the speed of iptables in raw PREROUTING"
+        )
+    if not options.protect:
+        warnings.append("protect=False: ARP, ND, DHCP and SSH are diverted too if they match")
+    if queues and len(queues) < link.rx_queues:
+        warnings.append(f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel")
+    return warnings

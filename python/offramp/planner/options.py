@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from offramp.errors import OptionError
+
+__all__ = ["Copying", "Mode", "Options", "Requirement"]
+
+Mode = Literal["auto", "native", "generic"]
+Copying = Literal["auto", "copy", "zero-copy"]
+Requirement = Literal["native", "zero-copy"]
+
+_LEAST_RING, _MOST_RING = 64, 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Checked on creation. Errors: OptionError naming the argument."""
+
+    mode: Mode = "auto"  # where XDP runs: in the driver, or (generic) in the stack; auto: in the driver if it can
+    copying: Copying = "copy"  # who writes packets to the umem: the kernel copies, or the driver writes (zero-copy)
+    require: frozenset[Requirement] = frozenset()  # turns a fallback into an error
+    queues: tuple[int, ...] | None = None  # receive queues to listen on; None: all
+    frames: int = 4096  # per queue
+    ring: int = 2048  # entries of each of the four rings of a queue
+    stall: float | None = 1.0  # seconds without a look for packets after which the kernel gets the flow; None: never
+    protect: bool = True  # pass ARP, ND, DHCP and SSH before the match sees them
+
+    def __post_init__(self) -> None:
+        _choice("mode", self.mode, get_args(Mode))
+        _choice("copying", self.copying, get_args(Copying))
+        for requirement in sorted(self.require):
+            _choice("require", requirement, get_args(Requirement))
+        if self.mode == "generic" and "native" in self.require:
+            raise OptionError("require='native' with mode='generic'", reason="they exclude each other")
+        if self.mode == "generic" and self.wants_zero_copy:
+            raise OptionError("zero-copy with mode='generic'", reason="zero-copy is the driver's work")
+        if not _LEAST_RING <= self.ring <= _MOST_RING or self.ring & (self.ring - 1):
+            raise OptionError(f"ring={self.ring}", reason=f"not a power of two from {_LEAST_RING} to {_MOST_RING}")
+        if not self.ring <= self.frames < 1 << 31:
+            raise OptionError(f"frames={self.frames}", reason=f"fewer than ring={self.ring}, or too many")
+        if self.stall is not None and not 0.01 <= self.stall <= 3600:
+            raise OptionError(f"stall={self.stall}", reason="not from 0.01 to 3600 seconds", hint="None switches it off")
+        if self.queues is not None and (not self.queues or min(self.queues) < 0):
+            raise OptionError(f"queues={self.queues}", reason="not a list of queue numbers")
+
+    @property
+    def wants_zero_copy(self) -> bool:
+        return self.copying == "zero-copy" or "zero-copy" in self.require
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise OptionError(f"{name}={value!r}", reason=f"not one of {', '.join(choices)}")

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live bypass.
+
+    open(interface, match)      matching packets come to user space     Ramp
+    attach(interface, match)    matching packets end in the driver      Attachment
+    plan(interface, match)      what `open` would do, and why           Plan
+
+Needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and CAP_NET_RAW for `open`; CAP_IPC_LOCK if the umem exceeds RLIMIT_MEMLOCK.
+Linux 6.1 or later. Everything applies to the network namespace of the calling thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Unpack, cast
+
+from offramp import _native
+from offramp.attachment import Attachment, plan_for
+from offramp.batch import Batch
+from offramp.bpf import Map
+from offramp.bpf.privileges import Capability, hint
+from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
+from offramp.ledger import QueueLedger
+from offramp.planner import Options, Plan
+from offramp.port import Port, Queue
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from numpy.typing import ArrayLike
+    from typing_extensions import Buffer
+
+    from offramp.planner.options import Copying, Mode, Requirement
+
+    class AttachOptions(TypedDict, total=False):
+        mode: Mode
+        require: Requirement | Iterable[Requirement]
+        protect: bool
+
+    class OpenOptions(AttachOptions, total=False):
+        copying: Copying
+        queues: Sequence[int] | None
+        frames: int
+        ring: int
+        stall: float | None
+
+
+__all__ = ["Attachment", "Ramp", "attach", "open", "plan"]
+
+_FOR_SOCKETS = (Capability.CAP_NET_RAW,)
+
+
+def open(interface: str, match: str = "", **options: Unpack[OpenOptions]) -> Ramp:
+    """Take the packets that arrive on `interface` and match (a tcpdump expression; "": all) into user space.
+
+    Everything else, and ARP, ND, DHCP and SSH in any case, goes on to the kernel. Options:
+
+    - `mode`: "native" (in the driver), "generic" (in the stack, slow), "auto": native if the driver can
+    - `copying`: "copy" (default: the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto"
+    - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
+    - `queues`: receive queues to listen on; default all
+    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770); default 4096: 8 MiB
+    - `ring`: entries of each ring, a power of two; default 2048
+    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back; default 1.0, None: never
+    - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
+
+    Errors: MatchError, OptionError, NoSuchInterface, InterfaceDown, InterfaceBusy, InterfaceError, NotSupported,
+    PrivilegeError, KernelError; after any of them the interface is as it was. Source: Documentation/networking/af_xdp.rst.
+    """
+    return Ramp(interface, match, Verdict.CLAIM, _options(options))
+
+
+def attach(
+    interface: str, match: str = "", verdict: Verdict = Verdict.DROP, **options: Unpack[AttachOptions]
+) -> Attachment:
+    """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are) or PASS (count).
+
+    Options and errors as for `open`.
+    """
+    if verdict in (Verdict.CLAIM, Verdict.ABORTED):
+        raise OptionError(f"attach with verdict {Verdict(verdict).name}", hint="DROP, TX or PASS; open() claims packets")
+    return Attachment(interface, match, Verdict(verdict), _options(options))
+
+
+def plan(interface: str, match: str = "", **options: Unpack[OpenOptions]) -> Plan:
+    """What `open` would do, step by step, and why. Changes nothing; needs no privileges. Errors as for `open`."""
+    return plan_for(interface, match, Verdict.CLAIM, _options(options))
+
+
+def _options(given: AttachOptions | OpenOptions) -> Options:
+    arguments = dict(given)
+    require = arguments.pop("require", ())
+    arguments["require"] = frozenset({require} if isinstance(require, str) else cast(Iterable[str], require))
+    queues = arguments.get("queues")
+    if queues is not None:
+        arguments["queues"] = tuple(cast(Iterable[int], queues))
+    return Options(**arguments)  # type: ignore[arg-type]
+
+
+class Ramp(Attachment):
+    """Claimed packets, live. A context manager and an iterable of batches; made by `open`."""
+
+    port: Port
+
+    @property
+    def queues(self) -> Sequence[Queue]:
+        """One per socket, for a thread each: `for batch in ramp.queues[0]`."""
+        return self.port.queues
+
+    @property
+    def zero_copy(self) -> bool:
+        """Whether all sockets are in zero-copy mode, as the kernel reports it."""
+        return all(queue.zero_copy for queue in self.queues)
+
+    def rx(self, timeout: float | None = None) -> Batch | None:
+        """The next packets of any queue: see `Port.rx`."""
+        return self.port.rx(timeout)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches of all queues in turn, until the ramp is closed."""
+        return iter(self.port)
+
+    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
+        """Send received packets back out of this interface without a copy: see `Port.tx`."""
+        return self.port.tx(batch, mask, timeout)
+
+    def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
+        """Send frames of bytes: see `Port.send`."""
+        return self.port.send(frames, queue, timeout)
+
+    def flush(self, timeout: float = 1.0) -> int:
+        """Wait until everything sent has left: see `Port.flush`."""
+        return self.port.flush(timeout)
+
+    def _connect(self) -> None:
+        _check_memory(self.plan)
+        self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
+        if "zero-copy" in (self.plan.copying or "") and not self.zero_copy:
+            raise NotSupported(f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode")
+        sockets = self.port._native.fds()
+        for queue, socket in zip(self.plan.queues, sockets, strict=False):
+            self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))
+
+    def _queue_ledgers(self) -> Sequence[QueueLedger]:
+        return self.port.ledgers()
+
+    def _extra_descriptors(self) -> Sequence[Map]:
+        return self._sockets, self._heartbeats
+
+    def _abandon(self) -> None:
+        super()._abandon()
+        self.port._abandon()
+
+
+def _check_memory(plan: Plan) -> None:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    if plan.umem_bytes > available:
+        raise OptionError(
+            f"frames={plan.frames} on {len(plan.queues)} queues",
+            reason=f"{plan.umem_bytes >> 20:,} MiB of packet memory, {available >> 20:,} MiB are free",
+        )
+
+
+def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
+    try:
+        return _native.Port.af_xdp(
+            plan.ifindex,
+            plan.queues,
+            frames=plan.frames,
+            frame_size=plan.frame_size,
+            ring=plan.ring,
+            copying=plan.copying or "copy",
+            heartbeats=heartbeats.fd if plan.stall is not None else None,
+            stall=plan.stall,
+        )
+    except KernelError as error:
+        raise _explain(error, plan) from error
+
+
+def _explain(error: KernelError, plan: Plan) -> Exception:
+    """The same failure in the words of what the user asked for."""
+    what, code = f"{plan.interface}: {error.what}", error.errno or 0
+    match code:
+        case errno.EPERM | errno.EACCES:
+            return PrivilegeError(what, code, hint=hint(_FOR_SOCKETS))
+        case errno.ENOBUFS:
+            wanted = f"{plan.umem_bytes >> 10} KiB exceed RLIMIT_MEMLOCK"
+            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames=, `ulimit -l`, or CAP_IPC_LOCK")
+        case errno.EBUSY:
+            return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
+        case errno.EOPNOTSUPP if plan.copying == "zero-copy":
+            return NotSupported(what, reason="the driver has no zero-copy", hint="copying='auto' falls back to copy")
+        case errno.ENETDOWN:
+            return InterfaceDown(what, hint=f"ip link set {plan.interface} up")
+        case errno.ENOMEM:
+            return KernelError(what, code, hint="fewer frames=")
+    return KernelError(what, code)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules for all tests.
+
+- A test carries its folder's name as a mark: tests/kernel -> `kernel`.
+- `--promised NAME` (repeatable): the tests marked NAME are promised to run here, so one that is skipped has failed.
+- A test module leaves no descriptor of a namespace, socket or bpf object open, and no child process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+import offramp.testing.pytest_plugin
+
+TESTS = Path(__file__).parent
+FOLDER_MARKS = ("kernel", "nic")
+WATCHED = ("net:[", "mnt:[", "socket:[", "anon_inode:bpf", "anon_inode:[pidfd]", "/dev/net/")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--promised",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="tests marked NAME (or in tests/NAME) are promised to run: a skip is a failure; can be repeated",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.pluginmanager.has_plugin("offramp"):  # its entry point, when offramp is installed
+        config.pluginmanager.register(offramp.testing.pytest_plugin, "offramp")
+
+
+def folder_of(path: Path) -> str:
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if folder_of(item.path) in FOLDER_MARKS:
+            item.add_marker(folder_of(item.path))
+
+
+def break_promise(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"promised to run: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    promised: list[str] = item.config.getoption("promised")
+    if report.skipped and not hasattr(report, "wasxfail") and any(map(item.get_closest_marker, promised)):
+        break_promise(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module can be skipped as a whole, before its tests exist."""
+    report = yield
+    if report.skipped and folder_of(collector.path) in collector.config.getoption("promised"):
+        break_promise(report)
+    return report
+
+
+def held() -> Counter[str]:
+    """What this process holds: watched descriptors by kind, and child processes."""
+    gc.collect()
+    kinds: Counter[str] = Counter()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            target = os.readlink(descriptor)
+        except OSError:  # the descriptor of this very listing
+            continue
+        kinds.update(kind for kind in WATCHED if target.startswith(kind))
+    for children in Path("/proc/self/task").glob("*/children"):
+        kinds["child process"] += len(children.read_text().split())
+    return kinds
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_behind() -> Iterator[None]:
+    before = held()
+    yield
+    left = held() - before
+    assert not left, f"left behind by this module: {dict(left)}"
