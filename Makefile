@@ -80,7 +80,7 @@ lint: build ## ruff, mypy --strict, stubtest, rustfmt, clippy: no warning is lef
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/stubtest offramp._native --mypy-config-file pyproject.toml
+	$(BIN)/stubtest offramp._native --mypy-config-file pyproject.toml --allowlist tests/stubtest.allow --ignore-unused-allowlist
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 

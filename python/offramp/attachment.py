@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plan carried out in the kernel: maps, program, link. What `Ramp` and `Attachment` have in common.
 
-Everything here is a file descriptor of this process. So the kernel undoes it when the process ends, however it ends; and a
-forked child must not keep copies of them: it closes them first thing.
+Everything here is a file descriptor of this process. So the kernel undoes it when the process ends, however it ends;
+and a forked child must not keep copies of them: it closes them first thing.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import struct
 import time
 import warnings
 from contextlib import ExitStack
@@ -118,7 +117,8 @@ class Attachment:
         if self._final is not None:
             return self._final
         queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
-        return Ledger(self.plan.verdict, *self._counters.sum(struct.pack("I", 0)), queues=queues)
+        counts = dict(zip(COUNTERS, self._counters.sum(), strict=True))
+        return Ledger(self.plan.verdict, queues=queues, **counts)
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
@@ -129,12 +129,13 @@ class Attachment:
             self.link.close()
             self._final = self.ledger()
         finally:
-            self._final = self._final or Ledger(self.plan.verdict, *[0] * len(COUNTERS))
+            if self._final is None:  # the last reading failed: nothing is known, and everything is closed all the same
+                self._final = Ledger(self.plan.verdict)
             self._owned.close()
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
-        self._final = Ledger(self.plan.verdict, *[0] * len(COUNTERS))
+        self._final = Ledger(self.plan.verdict)
         self._owned.pop_all()
         for descriptor in (self._counters, self.link, *self._extra_descriptors()):
             descriptor.close()
@@ -152,7 +153,9 @@ class Attachment:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.plan.mode
-        return f"<{type(self).__name__} {self.plan.verdict.name} on {self.plan.interface}, {state}: {self.plan.match!r}>"
+        return (
+            f"<{type(self).__name__} {self.plan.verdict.name} on {self.plan.interface}, {state}: {self.plan.match!r}>"
+        )
 
 
 def _wait_for_carrier(interface: str) -> None:

@@ -5,21 +5,21 @@
     batch[3]              memoryview: the frame itself, not copied, read-only
     batch.select(mask)    a Batch of some of the packets
 
-A batch owns its frames: they go back to the kernel when the batch, the selections made from it and the views of its packets
-are gone. So keep columns as long as you like, and batches and views no longer than needed: when too few frames are left
-for the kernel to fill, the port raises `BatchInUse`.
+A batch owns its frames: they go back to the kernel when the batch, the selections made from it and the views of its
+packets are gone. So keep columns as long as you like, and batches and views no longer than needed: when too few frames
+are left for the kernel to fill, the port raises `BatchInUse`.
 
-Columns are NumPy arrays, numbers in host byte order, addresses longer than 32 bits as bytes in wire order. Names are
-scapy's where scapy has one. Where a packet lacks a layer, its fields are 0 and the layer's `present` is False:
+Columns are read-only NumPy arrays, numbers in host byte order, addresses longer than 32 bits as bytes in wire order.
+Names are scapy's where scapy has one. Where a packet lacks a layer, its fields are 0 and `present` is False:
 
-    | layer  | where                                                      | fields                                        |
-    |--------|------------------------------------------------------------|-----------------------------------------------|
-    | `eth`  | the frame's start, IEEE 802.3                              | `dst` `src` uint8[n,6], `type` uint16         |
-    | `vlan` | the outer tag, IEEE 802.1Q                                 | `vlan` `type` uint16, `prio` uint8            |
-    | `ip`   | IPv4 behind up to two tags, RFC 791                        | `src` `dst` uint32, `proto` `ttl` uint8, `len`, `frag` uint16 |
-    | `ip6`  | IPv6 behind up to two tags, RFC 8200                       | `src` `dst` uint8[n,16], `nh` `hlim` uint8, `plen` uint16 |
-    | `tcp`  | behind IP options or extension headers, RFC 9293; not in later fragments | `sport` `dport` `window` uint16, `seq` `ack` uint32, `flags` uint8 |
-    | `udp`  | the same, RFC 768                                          | `sport` `dport` `len` uint16                  |
+    eth    the frame's start, IEEE 802.3         dst src uint8[n,6], type uint16
+    vlan   the outer tag, IEEE 802.1Q            vlan type uint16, prio uint8
+    ip     behind up to two tags, RFC 791        src dst uint32, proto ttl uint8, len frag uint16
+    ip6    behind up to two tags, RFC 8200       src dst uint8[n,16], nh hlim uint8, plen uint16
+    tcp    RFC 9293                              sport dport window uint16, seq ack uint32, flags uint8
+    udp    RFC 768                               sport dport len uint16
+
+The transport layer is looked for behind IP options and up to eight IPv6 extension headers; later fragments have none.
 """
 
 from __future__ import annotations
@@ -169,7 +169,8 @@ class Batch:
     def select(self, mask: ArrayLike) -> Batch:
         """A Batch of the packets where `mask` (bool[n]) is true, or of those numbered in `mask` (integers).
 
-        It shares the frames; its columns are its own. Errors: OptionError for a mask of another length or kind, IndexError.
+        It shares the frames; its columns are its own. Errors: OptionError for a mask of another length or kind;
+        IndexError.
         """
         import numpy as np
 
@@ -254,4 +255,4 @@ class Batch:
     def _take(self, indices: ArrayLike) -> Batch:
         import numpy as np
 
-        return Batch(self._burst.select(np.asarray(indices, np.uint16)))
+        return Batch(self._burst.select(np.asarray(indices, np.uint16).data))

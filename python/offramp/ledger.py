@@ -18,7 +18,7 @@ counter and the ring, they are in it too.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 
 from offramp.verdict import Verdict
 
@@ -50,13 +50,13 @@ class Ledger:
     """See the picture above. Counted since the ramp was opened."""
 
     verdict: Verdict
-    seen: int
-    protected: int
-    claimed: int
-    passed: int
-    stalled: int
-    redirect_failed: int
-    queues: tuple[QueueLedger, ...] = field(default=())
+    seen: int = 0
+    protected: int = 0
+    claimed: int = 0
+    passed: int = 0
+    stalled: int = 0
+    redirect_failed: int = 0
+    queues: tuple[QueueLedger, ...] = ()
 
     def total(self, name: str) -> int:
         """The sum of a `QueueLedger` field over all queues."""

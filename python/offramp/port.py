@@ -59,7 +59,7 @@ class Queue(_Receiver):
         self._native = native
         self.place = place
 
-    def rx(self, timeout: float | None = None) -> Batch | None:  # noqa: D102
+    def rx(self, timeout: float | None = None) -> Batch | None:
         burst = self._native.rx(self.place, timeout)
         return Batch(burst) if burst is not None else None
 
@@ -106,8 +106,8 @@ class Port(_Receiver):
         frame_size: int = 2048,
         ring: int = 2048,
     ) -> Self:
-        """`null:` a port in memory, without a kernel or privileges: `packets` arrive in turn for ever, as fast as they are
-        read; what is sent is gone. It measures the cost of the framework and lets applications be tested anywhere.
+        """`null:` a port in memory, without a kernel or privileges: `packets` arrive in turn for ever, as fast as they
+        are read; what is sent is gone. It measures the cost of the framework, and tests applications anywhere.
         """
         from offramp import _native
 
@@ -119,7 +119,7 @@ class Port(_Receiver):
         templates = [bytes(packet) for packet in packets]
         return cls(_native.Port.null(templates, queues=queues, frames=frames, frame_size=frame_size, ring=ring))
 
-    def rx(self, timeout: float | None = None) -> Batch | None:  # noqa: D102
+    def rx(self, timeout: float | None = None) -> Batch | None:
         if self._closed:
             raise Closed("the port was closed")
         burst = self._native.rx(None, timeout)
@@ -128,8 +128,9 @@ class Port(_Receiver):
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
         """Send the packets of `batch`, or those that `mask` selects, out of the queue they came in on.
 
-        Frames of this port are moved, not copied: the batch no longer has them. Packets with live views, and packets of other
-        ports, are copied. Returns how many were accepted, in order. Errors: OptionError for packets that were sent before.
+        Frames of this port are moved, not copied: the batch no longer has them. Packets with live views, and packets
+        of other ports, are copied. Returns how many were accepted, in order.
+        Errors: OptionError for packets that were sent before.
         """
         chosen = batch if mask is None else batch.select(mask)
         return self._native.tx(chosen.queue % len(self.queues), chosen._burst, timeout)
@@ -143,7 +144,7 @@ class Port(_Receiver):
         return sum(queue.flush(timeout) for queue in self.queues)
 
     def discard(self, seconds: float) -> int:
-        """Receive and drop for `seconds`, in native code alone. Returns the number of packets: the fastest reader there is."""
+        """Receive and drop for `seconds`, in native code alone: the fastest reader there is. Returns the number."""
         return self._native.discard(seconds)
 
     def ledgers(self) -> tuple[QueueLedger, ...]:

@@ -65,11 +65,13 @@ def open(interface: str, match: str = "", **options: Unpack[OpenOptions]) -> Ram
     - `queues`: receive queues to listen on; default all
     - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770); default 4096: 8 MiB
     - `ring`: entries of each ring, a power of two; default 2048
-    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back; default 1.0, None: never
+    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back; default 1.0,
+      None: never
     - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
 
     Errors: MatchError, OptionError, NoSuchInterface, InterfaceDown, InterfaceBusy, InterfaceError, NotSupported,
-    PrivilegeError, KernelError; after any of them the interface is as it was. Source: Documentation/networking/af_xdp.rst.
+    PrivilegeError, KernelError; after any of them the interface is as it was.
+    Source: Documentation/networking/af_xdp.rst.
     """
     return Ramp(interface, match, Verdict.CLAIM, _options(options))
 
@@ -77,12 +79,14 @@ def open(interface: str, match: str = "", **options: Unpack[OpenOptions]) -> Ram
 def attach(
     interface: str, match: str = "", verdict: Verdict = Verdict.DROP, **options: Unpack[AttachOptions]
 ) -> Attachment:
-    """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are) or PASS (count).
+    """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
 
     Options and errors as for `open`.
     """
     if verdict in (Verdict.CLAIM, Verdict.ABORTED):
-        raise OptionError(f"attach with verdict {Verdict(verdict).name}", hint="DROP, TX or PASS; open() claims packets")
+        raise OptionError(
+            f"attach with verdict {Verdict(verdict).name}", hint="DROP, TX or PASS; open() claims packets"
+        )
     return Attachment(interface, match, Verdict(verdict), _options(options))
 
 
@@ -140,7 +144,9 @@ class Ramp(Attachment):
         _check_memory(self.plan)
         self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
         if "zero-copy" in (self.plan.copying or "") and not self.zero_copy:
-            raise NotSupported(f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode")
+            raise NotSupported(
+                f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode"
+            )
         sockets = self.port._native.fds()
         for queue, socket in zip(self.plan.queues, sockets, strict=False):
             self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))

@@ -60,10 +60,18 @@ def test_import_offramp_loads_nothing_heavy() -> None:
     assert not [name for name in loaded if name.startswith("offramp.") and name != "offramp.errors"]
 
 
+def running_code(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below `node`, except what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from running_code(child)
+
+
 def imports(source: Path) -> Iterator[str]:
     """The absolute names of all modules that a file of the package imports, late imports included."""
     package = ["offramp", *source.relative_to(PACKAGE).parent.parts]
-    for node in ast.walk(ast.parse(source.read_text())):
+    for node in running_code(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libc::{
-    SOL_XDP, XDP_COPY, XDP_MMAP_OFFSETS, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_RX_RING,
-    XDP_STATISTICS, XDP_TX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING, XDP_UMEM_PGOFF_COMPLETION_RING,
-    XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_REG, XDP_USE_NEED_WAKEUP, XDP_ZEROCOPY,
+    SOL_XDP, XDP_COPY, XDP_MMAP_OFFSETS, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING,
+    XDP_RX_RING, XDP_STATISTICS, XDP_TX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING,
+    XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_REG, XDP_USE_NEED_WAKEUP, XDP_ZEROCOPY,
 };
 use offramp_ring::{Consumer, Descriptor, Pool, Producer, Queue, Region, RingMemory, Rings};
 
@@ -85,7 +85,12 @@ impl AfXdp {
         bind(&socket, binding)?;
         // SAFETY: a structure of integers.
         let options: libc::xdp_options = unsafe { get_option(socket.as_fd(), SOL_XDP, XDP_OPTIONS, "XDP_OPTIONS")? };
-        Ok(Self { queue, heartbeat, zero_copy: options.flags & XDP_OPTIONS_ZEROCOPY != 0, socket })
+        Ok(Self {
+            queue,
+            heartbeat,
+            zero_copy: options.flags & XDP_OPTIONS_ZEROCOPY != 0,
+            socket,
+        })
     }
 
     /// The socket, to be put into an XSKMAP.
@@ -101,7 +106,10 @@ fn register(socket: &OwnedFd, umem: &Mapping, binding: &Binding) -> Result<(), E
     registration.addr = umem.start().as_ptr() as u64;
     registration.len = umem.size() as u64;
     registration.chunk_size = binding.frame_size;
-    let what = format!("registering a umem of {} frames of {} bytes", binding.frames, binding.frame_size);
+    let what = format!(
+        "registering a umem of {} frames of {} bytes",
+        binding.frames, binding.frame_size
+    );
     set_option(socket.as_fd(), SOL_XDP, XDP_UMEM_REG, &registration, &what)
 }
 
@@ -112,16 +120,29 @@ fn make_rings(socket: &OwnedFd, size: u32) -> Result<Rings, Error> {
         (XDP_RX_RING, "rx"),
         (XDP_TX_RING, "tx"),
     ] {
-        set_option(socket.as_fd(), SOL_XDP, option, &size, &format!("a {name} ring of {size} entries"))?;
+        set_option(
+            socket.as_fd(),
+            SOL_XDP,
+            option,
+            &size,
+            &format!("a {name} ring of {size} entries"),
+        )?;
     }
     // SAFETY: a structure of integers.
-    let offsets: libc::xdp_mmap_offsets = unsafe { get_option(socket.as_fd(), SOL_XDP, XDP_MMAP_OFFSETS, "XDP_MMAP_OFFSETS")? };
+    let offsets: libc::xdp_mmap_offsets =
+        unsafe { get_option(socket.as_fd(), SOL_XDP, XDP_MMAP_OFFSETS, "XDP_MMAP_OFFSETS")? };
     let (fill, completion) = (XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_PGOFF_COMPLETION_RING);
     Ok(Rings {
         fill: Producer::new(map_ring(socket, &offsets.fr, fill as i64, size, "the fill ring")?),
-        completion: Consumer::new(map_ring(socket, &offsets.cr, completion as i64, size, "the completion ring")?),
+        completion: Consumer::new(map_ring(
+            socket,
+            &offsets.cr,
+            completion as i64,
+            size,
+            "the completion ring",
+        )?),
         rx: Consumer::new(map_ring(socket, &offsets.rx, XDP_PGOFF_RX_RING, size, "the rx ring")?),
-        tx: Producer::new(map_ring(socket, &offsets.tx, XDP_PGOFF_TX_RING as i64, size, "the tx ring")?),
+        tx: Producer::new(map_ring(socket, &offsets.tx, XDP_PGOFF_TX_RING, size, "the tx ring")?),
     })
 }
 
@@ -160,7 +181,9 @@ fn bind(socket: &OwnedFd, binding: &Binding) -> Result<(), Error> {
         let size = size_of_val(&address) as libc::socklen_t;
         // SAFETY: the pointer and the size describe `address`.
         let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
-        let outcome = check(result, || format!("binding an AF_XDP socket to queue {}", binding.queue));
+        let outcome = check(result, || {
+            format!("binding an AF_XDP socket to queue {}", binding.queue)
+        });
         match outcome {
             Err(Error::System { errno: libc::EBUSY, .. }) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(2));
@@ -190,7 +213,10 @@ impl Port for AfXdp {
             // The driver's queue is full, or another CPU is at it: to be tried again.
             let transient = result >= 0 || matches!(errno(), libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR);
             if !transient {
-                return Err(Error::System { what: "sending".into(), errno: errno() });
+                return Err(Error::System {
+                    what: "sending".into(),
+                    errno: errno(),
+                });
             }
             let before = std::mem::replace(&mut left, ring.len());
             if left == before {
@@ -217,7 +243,8 @@ impl Port for AfXdp {
 
     fn kernel_counters(&self) -> Result<KernelCounters, Error> {
         // SAFETY: a structure of integers.
-        let counters: libc::xdp_statistics = unsafe { get_option(self.socket.as_fd(), SOL_XDP, XDP_STATISTICS, "XDP_STATISTICS")? };
+        let counters: libc::xdp_statistics =
+            unsafe { get_option(self.socket.as_fd(), SOL_XDP, XDP_STATISTICS, "XDP_STATISTICS")? };
         Ok(KernelCounters {
             rx_dropped: counters.rx_dropped,
             rx_ring_full: counters.rx_ring_full,

@@ -21,7 +21,12 @@ impl Heartbeat {
     /// Maps the heartbeats of `queues` queues, all beating now.
     pub fn map(fd: BorrowedFd<'_>, queues: usize) -> Result<Vec<Self>, Error> {
         let memory = Arc::new(Mapping::of_file(fd, queues * size_of::<u64>(), 0, "heartbeats")?);
-        let hearts: Vec<_> = (0..queues).map(|queue| Self { memory: Arc::clone(&memory), queue }).collect();
+        let hearts: Vec<_> = (0..queues)
+            .map(|queue| Self {
+                memory: Arc::clone(&memory),
+                queue,
+            })
+            .collect();
         hearts.iter().for_each(Self::beat);
         Ok(hearts)
     }

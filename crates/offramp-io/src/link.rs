@@ -28,7 +28,11 @@ impl Link {
         // SAFETY: the pointer and the size describe `address`.
         let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
         check(result, || "binding a netlink socket to link changes".into())?;
-        Ok(Self { socket, index, gone: false })
+        Ok(Self {
+            socket,
+            index,
+            gone: false,
+        })
     }
 
     #[must_use]
@@ -68,18 +72,28 @@ impl Link {
         // SAFETY: zeros are a valid ifreq.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         request.ifr_ifru.ifru_ifindex = self.index;
-        // SAFETY: both calls read and write `request`, in the network namespace of the socket.
-        if unsafe { libc::ioctl(self.fd(), libc::SIOCGIFNAME, &raw mut request) } < 0
-            || unsafe { libc::ioctl(self.fd(), libc::SIOCGIFFLAGS, &raw mut request) } < 0
-        {
-            return Err(match errno() {
-                libc::ENODEV => Error::LinkGone,
-                errno => Error::System { what: format!("flags of interface {}", self.index), errno },
-            });
-        }
+        self.ask(libc::SIOCGIFNAME, &mut request)?;
+        self.ask(libc::SIOCGIFFLAGS, &mut request)?;
         // SAFETY: SIOCGIFFLAGS has set this member.
         let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
-        if flags & libc::IFF_UP == 0 { Err(Error::LinkDown) } else { Ok(()) }
+        if flags & libc::IFF_UP == 0 {
+            Err(Error::LinkDown)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// An interface ioctl, in the network namespace of the socket.
+    fn ask(&self, what: libc::c_ulong, request: &mut libc::ifreq) -> Result<(), Error> {
+        // SAFETY: both requests that are made here read and write an ifreq.
+        match unsafe { libc::ioctl(self.fd(), what, std::ptr::from_mut(request)) } {
+            0.. => Ok(()),
+            _ if errno() == libc::ENODEV => Err(Error::LinkGone),
+            _ => Err(Error::System {
+                what: format!("flags of interface {}", self.index),
+                errno: errno(),
+            }),
+        }
     }
 }
 

@@ -36,9 +36,11 @@ impl Null {
                 tokens.push(frame);
                 continue;
             };
-            let mut packet: Packet = pool
-                .packet(frame, HEADROOM, template.len() as u32)
-                .map_err(|_| Error::Unsendable { row: row % templates.len() })?;
+            let mut packet: Packet =
+                pool.packet(frame, HEADROOM, template.len() as u32)
+                    .map_err(|_| Error::Unsendable {
+                        row: row % templates.len(),
+                    })?;
             pool.bytes_mut(&mut packet).copy_from_slice(template);
             lengths[(pool.address(&packet) / u64::from(frame_size)) as usize] = template.len() as u32;
             tokens.push(packet.into_frame());
@@ -54,7 +56,11 @@ impl Null {
         };
         Ok(Self {
             queue: Queue::new(pool, tokens, rings),
-            lengths: if templates.is_empty() { Box::default() } else { lengths.into() },
+            lengths: if templates.is_empty() {
+                Box::default()
+            } else {
+                lengths.into()
+            },
             frame_size: frame_size.into(),
             fill: Consumer::new(fill),
             rx: Producer::new(rx),
@@ -92,7 +98,11 @@ impl Port for Null {
         let mut lent = self.fill.peek(arrived.remaining());
         for address in lent.by_ref() {
             let length = self.lengths[(address / self.frame_size) as usize];
-            arrived.put(Descriptor { address: address + u64::from(HEADROOM), length, options: 0 });
+            arrived.put(Descriptor {
+                address: address + u64::from(HEADROOM),
+                length,
+                options: 0,
+            });
         }
         lent.release();
         arrived.submit();
@@ -135,10 +145,19 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_named() {
         let port: &mut dyn Port = &mut Null::open(&[b"one"], 64, 2048, 32).unwrap();
-        assert_eq!(port.send(&[&[0; 100], &[0; 4000]], Instant::now()), Err(Error::Unsendable { row: 1 }));
+        assert_eq!(
+            port.send(&[&[0; 100], &[0; 4000]], Instant::now()),
+            Err(Error::Unsendable { row: 1 })
+        );
         let mut burst = port.receive(256).unwrap();
         assert_eq!(port.transmit(&mut burst, &[0], Instant::now()), Ok(1));
-        assert_eq!(port.transmit(&mut burst, &[1, 0], Instant::now()), Err(Error::Unsendable { row: 0 }));
-        assert_eq!(port.transmit(&mut burst, &[999], Instant::now()), Err(Error::Unsendable { row: 999 }));
+        assert_eq!(
+            port.transmit(&mut burst, &[1, 0], Instant::now()),
+            Err(Error::Unsendable { row: 0 })
+        );
+        assert_eq!(
+            port.transmit(&mut burst, &[999], Instant::now()),
+            Err(Error::Unsendable { row: 999 })
+        );
     }
 }

@@ -45,7 +45,6 @@ pub trait Port: Send {
     fn zero_copy(&self) -> bool {
         false
     }
-
 }
 
 /// What is the same for all ports.

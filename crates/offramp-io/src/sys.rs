@@ -17,13 +17,23 @@ pub fn errno() -> i32 {
 
 /// `result`, or the errno if it is negative.
 pub fn check(result: i32, what: impl FnOnce() -> String) -> Result<i32, Error> {
-    if result < 0 { Err(Error::System { errno: errno(), what: what() }) } else { Ok(result) }
+    if result < 0 {
+        Err(Error::System {
+            errno: errno(),
+            what: what(),
+        })
+    } else {
+        Ok(result)
+    }
 }
 
 /// socket(2), close-on-exec.
 pub fn socket(domain: i32, kind: i32, protocol: i32, name: &str) -> Result<OwnedFd, Error> {
     // SAFETY: no pointers.
-    let fd = check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) }, || format!("{name} socket"))?;
+    let fd = check(
+        unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) },
+        || format!("{name} socket"),
+    )?;
     // SAFETY: fresh from the kernel, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -51,13 +61,23 @@ pub unsafe fn get_option<T>(fd: BorrowedFd<'_>, level: i32, name: i32, what: &st
 
 /// Waits until one of `fds` has something to read. Returns which; none after the timeout or a signal.
 pub fn poll_readable(fds: &[i32], timeout: Duration) -> Result<Vec<bool>, Error> {
-    let mut entries: Vec<_> = fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    let mut entries: Vec<_> = fds
+        .iter()
+        .map(|&fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
     // Rounded up, so that a wait of less than a millisecond is not a busy loop.
     let milliseconds = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
     // SAFETY: the pointer and the count describe `entries`.
     let result = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, milliseconds) };
     if result < 0 && errno() != libc::EINTR {
-        return Err(Error::System { what: "poll".into(), errno: errno() });
+        return Err(Error::System {
+            what: "poll".into(),
+            errno: errno(),
+        });
     }
     Ok(entries.iter().map(|entry| result > 0 && entry.revents != 0).collect())
 }
@@ -90,20 +110,39 @@ impl Mapping {
         // SAFETY: a new mapping at an address of the kernel's choice.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, fd, offset) };
         match NonNull::new(start.cast()) {
-            Some(start) if start.as_ptr() as isize != -1 => Ok(Self { start, size, process: std::process::id() }),
-            _ => Err(Error::System { what: format!("mapping {size} bytes for {what}"), errno: errno() }),
+            Some(start) if start.as_ptr() as isize != -1 => Ok(Self {
+                start,
+                size,
+                process: std::process::id(),
+            }),
+            _ => Err(Error::System {
+                what: format!("mapping {size} bytes for {what}"),
+                errno: errno(),
+            }),
         }
     }
 
     /// Private zeroed memory, in the process from the start.
     pub fn anonymous(size: usize, what: &str) -> Result<Self, Error> {
-        Self::new(size, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, -1, 0, what)
+        Self::new(
+            size,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
+            -1,
+            0,
+            what,
+        )
     }
 
     /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a child would
     /// keep a socket bound or a map alive that its parent has closed.
     pub fn of_file(fd: BorrowedFd<'_>, size: usize, offset: i64, what: &str) -> Result<Self, Error> {
-        let mapping = Self::new(size, libc::MAP_SHARED | libc::MAP_POPULATE, fd.as_raw_fd(), offset, what)?;
+        let mapping = Self::new(
+            size,
+            libc::MAP_SHARED | libc::MAP_POPULATE,
+            fd.as_raw_fd(),
+            offset,
+            what,
+        )?;
         // SAFETY: exactly the range that was just mapped.
         let result = unsafe { libc::madvise(mapping.start.as_ptr().cast(), size, libc::MADV_DONTFORK) };
         check(result, || format!("madvise(MADV_DONTFORK) for {what}"))?;
@@ -126,7 +165,10 @@ impl Mapping {
     /// If it would lie outside or be misaligned.
     #[must_use]
     pub fn at<T>(&self, offset: usize) -> NonNull<T> {
-        assert!(offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.size), "offset {offset} is outside");
+        assert!(
+            offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.size),
+            "offset {offset} is outside"
+        );
         // SAFETY: inside the mapping, as just checked.
         let place = unsafe { self.start.add(offset) }.cast::<T>();
         assert!(place.is_aligned(), "offset {offset} is misaligned");

@@ -31,7 +31,13 @@ impl Exported {
         let row = (item_size * width.unwrap_or(1)) as ffi::Py_ssize_t;
         let mut strides = vec![row];
         strides.extend(width.map(|_| item_size as ffi::Py_ssize_t));
-        Self { start, item_size, format, shape, strides }
+        Self {
+            start,
+            item_size,
+            format,
+            shape,
+            strides,
+        }
     }
 
     /// Fills in `view` for `owner`, which owns this value.
@@ -55,10 +61,22 @@ impl Exported {
             (*view).len = count * self.item_size as ffi::Py_ssize_t;
             (*view).readonly = 1;
             (*view).itemsize = self.item_size as ffi::Py_ssize_t;
-            (*view).format = if asked(ffi::PyBUF_FORMAT) { self.format.as_ptr().cast_mut() } else { ptr::null_mut() };
+            (*view).format = if asked(ffi::PyBUF_FORMAT) {
+                self.format.as_ptr().cast_mut()
+            } else {
+                ptr::null_mut()
+            };
             (*view).ndim = self.shape.len() as c_int;
-            (*view).shape = if asked(ffi::PyBUF_ND) { self.shape.as_ptr().cast_mut() } else { no_sizes };
-            (*view).strides = if asked(ffi::PyBUF_STRIDES) { self.strides.as_ptr().cast_mut() } else { no_sizes };
+            (*view).shape = if asked(ffi::PyBUF_ND) {
+                self.shape.as_ptr().cast_mut()
+            } else {
+                no_sizes
+            };
+            (*view).strides = if asked(ffi::PyBUF_STRIDES) {
+                self.strides.as_ptr().cast_mut()
+            } else {
+                no_sizes
+            };
             (*view).suboffsets = ptr::null_mut();
             (*view).internal = ptr::null_mut();
         }

@@ -29,7 +29,12 @@ pub struct Burst {
 impl Burst {
     pub fn new(packets: offramp_ring::Burst, queue: usize, timestamp: u64) -> Self {
         let rows = (0..packets.len() as u16).collect();
-        Self { packets: Arc::new(Mutex::new(packets)), rows, queue, timestamp }
+        Self {
+            packets: Arc::new(Mutex::new(packets)),
+            rows,
+            queue,
+            timestamp,
+        }
     }
 
     pub fn packets(&self) -> MutexGuard<'_, offramp_ring::Burst> {
@@ -41,7 +46,10 @@ impl Burst {
     }
 
     fn row(&self, index: usize) -> PyResult<usize> {
-        let row = self.rows.get(index).ok_or_else(|| PyIndexError::new_err("no such packet in the batch"))?;
+        let row = self
+            .rows
+            .get(index)
+            .ok_or_else(|| PyIndexError::new_err("no such packet in the batch"))?;
         Ok(usize::from(*row))
     }
 }
@@ -56,27 +64,42 @@ impl Burst {
         let row = self.row(index)?;
         match self.packets().share(row) {
             Some(held) => Ok(View::new(held)),
-            None => Err(errors::option(py, &format!("packet {index} of the batch was sent and is no longer here"))),
+            None => Err(errors::option(
+                py,
+                &format!("packet {index} of the batch was sent and is no longer here"),
+            )),
         }
     }
 
     fn columns(&self, py: Python<'_>) -> PyResult<Columns> {
         let packets = self.packets();
         let frames: Option<Vec<&[u8]>> = self.rows.iter().map(|&row| packets.bytes(usize::from(row))).collect();
-        let frames = frames.ok_or_else(|| errors::option(py, "the batch has packets that were sent: read its columns before"))?;
+        let frames = frames
+            .ok_or_else(|| errors::option(py, "the batch has packets that were sent: read its columns before"))?;
         Ok(Columns(Arc::new(wire::Columns::parse(frames.into_iter()))))
     }
 
     fn select(&self, indices: PyBuffer<u16>, py: Python<'_>) -> PyResult<Self> {
-        let rows: PyResult<_> = indices.to_vec(py)?.into_iter().map(|index| self.row(index.into()).map(|row| row as u16)).collect();
-        Ok(Self { packets: Arc::clone(&self.packets), rows: rows?, queue: self.queue, timestamp: self.timestamp })
+        let rows: PyResult<_> = indices
+            .to_vec(py)?
+            .into_iter()
+            .map(|index| self.row(index.into()).map(|row| row as u16))
+            .collect();
+        Ok(Self {
+            packets: Arc::clone(&self.packets),
+            rows: rows?,
+            queue: self.queue,
+            timestamp: self.timestamp,
+        })
     }
 
     fn swap_addresses(&self, py: Python<'_>) -> PyResult<()> {
         let mut packets = self.packets();
         for &row in &self.rows {
             let bytes = packets.bytes_mut(usize::from(row));
-            let bytes = bytes.ok_or_else(|| errors::option(py, "a packet with a live view, or one that was sent, cannot be changed"))?;
+            let bytes = bytes.ok_or_else(|| {
+                errors::option(py, "a packet with a live view, or one that was sent, cannot be changed")
+            })?;
             wire::swap_addresses(bytes);
         }
         Ok(())
@@ -96,10 +119,15 @@ impl Columns {
             Some(wire::Column::U16(values)) => Exported::new(values.as_ptr().cast(), values.len(), 2, c"H", None),
             Some(wire::Column::U32(values)) => Exported::new(values.as_ptr().cast(), values.len(), 4, c"I", None),
             Some(wire::Column::Mac(values)) => Exported::new(values.as_ptr().cast(), values.len(), 1, c"B", Some(6)),
-            Some(wire::Column::Address(values)) => Exported::new(values.as_ptr().cast(), values.len(), 1, c"B", Some(16)),
+            Some(wire::Column::Address(values)) => {
+                Exported::new(values.as_ptr().cast(), values.len(), 1, c"B", Some(16))
+            }
             None => return Err(PyKeyError::new_err(name.to_owned())),
         };
-        Ok(Column { exported, _owner: Arc::clone(&self.0) })
+        Ok(Column {
+            exported,
+            _owner: Arc::clone(&self.0),
+        })
     }
 }
 
@@ -128,7 +156,10 @@ pub struct View {
 impl View {
     fn new(held: Arc<Held>) -> Self {
         let bytes = held.bytes();
-        Self { exported: Exported::new(bytes.as_ptr(), bytes.len(), 1, c"B", None), _held: held }
+        Self {
+            exported: Exported::new(bytes.as_ptr(), bytes.len(), 1, c"B", None),
+            _held: held,
+        }
     }
 }
 

@@ -10,10 +10,16 @@ pub fn raise(py: Python<'_>, error: Error) -> PyErr {
     let text = error.to_string();
     let (class, hint) = match error {
         Error::System { what, errno } => return kernel_error(py, &what, errno),
-        Error::Starved(_) => ("BatchInUse", "drop batches and views that are no longer needed, or open with more frames="),
+        Error::Starved(_) => (
+            "BatchInUse",
+            "drop batches and views that are no longer needed, or open with more frames=",
+        ),
         Error::Unsendable { .. } => ("OptionError", "send each packet once, and none larger than frame_size"),
         Error::LinkDown => ("InterfaceDown", "set it up again and go on, or close the ramp"),
-        Error::LinkGone => ("InterfaceGone", "it was removed or moved to another network namespace; close the ramp"),
+        Error::LinkGone => (
+            "InterfaceGone",
+            "it was removed or moved to another network namespace; close the ramp",
+        ),
     };
     make(py, class, &text, hint)
 }
@@ -32,12 +38,18 @@ fn make(py: Python<'_>, class: &str, what: &str, hint: &str) -> PyErr {
     let exception = || {
         let arguments = PyDict::new(py);
         arguments.set_item("hint", hint)?;
-        py.import("offramp.errors")?.getattr(class)?.call((what,), Some(&arguments))
+        py.import("offramp.errors")?
+            .getattr(class)?
+            .call((what,), Some(&arguments))
     };
     exception().map_or_else(|error: PyErr| error, PyErr::from_value)
 }
 
 fn kernel_error(py: Python<'_>, what: &str, errno: i32) -> PyErr {
-    let exception = || py.import("offramp.errors")?.getattr("KernelError")?.call1((what, errno));
+    let exception = || {
+        py.import("offramp.errors")?
+            .getattr("KernelError")?
+            .call1((what, errno))
+    };
     exception().map_or_else(|error: PyErr| error, PyErr::from_value)
 }

@@ -18,7 +18,8 @@ fn drain_udp(py: Python<'_>, fd: i32, seconds: f64) -> PyResult<u64> {
     let time = port::duration(seconds)?;
     // SAFETY: the caller keeps the socket open during the call.
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-    py.detach(|| offramp_io::udp::drain(socket, time)).map_err(|error| errors::raise(py, error))
+    py.detach(|| offramp_io::udp::drain(socket, time))
+        .map_err(|error| errors::raise(py, error))
 }
 
 #[pymodule]

@@ -42,7 +42,8 @@ enum Look {
 }
 
 pub fn duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds).map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("{seconds} s: {error}")))
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("{seconds} s: {error}")))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,11 +64,23 @@ impl Port {
 
     fn check_queue(&self, py: Python<'_>, queue: usize) -> PyResult<()> {
         let count = self.queues.len();
-        if queue < count { Ok(()) } else { Err(errors::option(py, &format!("queue {queue}: the port has queues 0 to {}", count - 1))) }
+        if queue < count {
+            Ok(())
+        } else {
+            Err(errors::option(
+                py,
+                &format!("queue {queue}: the port has queues 0 to {}", count - 1),
+            ))
+        }
     }
 
     /// Runs `work` on a queue without the GIL.
-    fn with<T: Send>(&self, py: Python<'_>, queue: usize, work: impl Send + FnOnce(&mut Queue) -> Result<T, Error>) -> PyResult<T> {
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        queue: usize,
+        work: impl Send + FnOnce(&mut Queue) -> Result<T, Error>,
+    ) -> PyResult<T> {
         self.check_queue(py, queue)?;
         if self.closed.load(Ordering::Relaxed) {
             return Err(errors::closed(py));
@@ -101,7 +114,9 @@ impl Port {
         }
         let look = self.look(queues, most)?;
         if let Look::Nothing = look {
-            let left = until.map_or(self.nap, |until| until.saturating_duration_since(Instant::now()).min(self.nap));
+            let left = until.map_or(self.nap, |until| {
+                until.saturating_duration_since(Instant::now()).min(self.nap)
+            });
             self.sleep(queues, left)?;
         }
         Ok(look)
@@ -143,7 +158,12 @@ impl Port {
             "auto" => Copying::Auto,
             "copy" => Copying::Copy,
             "zero-copy" => Copying::Zero,
-            _ => return Err(errors::option(py, &format!("copying={copying:?}: not one of auto, copy, zero-copy"))),
+            _ => {
+                return Err(errors::option(
+                    py,
+                    &format!("copying={copying:?}: not one of auto, copy, zero-copy"),
+                ));
+            }
         };
         // Four beats in the time after which the program gives up on us.
         let nap = stall.map(duration).transpose()?.map_or(NAP, |stall| NAP.min(stall / 4));
@@ -153,13 +173,23 @@ impl Port {
             let count = queues.iter().max().map_or(0, |&queue| queue as usize + 1);
             let mut hearts: Vec<Option<Heartbeat>> = match heartbeats {
                 // SAFETY: the caller keeps the map open during the call.
-                Some(fd) => Heartbeat::map(unsafe { BorrowedFd::borrow_raw(fd) }, count)?.into_iter().map(Some).collect(),
+                Some(fd) => Heartbeat::map(unsafe { BorrowedFd::borrow_raw(fd) }, count)?
+                    .into_iter()
+                    .map(Some)
+                    .collect(),
                 None => std::iter::repeat_with(|| None).take(count).collect(),
             };
             let ports: Result<Vec<Queue>, Error> = queues
                 .iter()
                 .map(|&queue| {
-                    let binding = Binding { ifindex, queue, frames, frame_size, ring, copying };
+                    let binding = Binding {
+                        ifindex,
+                        queue,
+                        frames,
+                        frame_size,
+                        ring,
+                        copying,
+                    };
                     AfXdp::open(&binding, hearts[queue as usize].take()).map(|port| Box::new(port) as Queue)
                 })
                 .collect();
@@ -170,10 +200,18 @@ impl Port {
 
     #[staticmethod]
     #[pyo3(signature = (packets, *, queues, frames, frame_size, ring))]
-    fn null(py: Python<'_>, packets: Vec<Vec<u8>>, queues: usize, frames: u32, frame_size: u32, ring: u32) -> PyResult<Self> {
+    fn null(
+        py: Python<'_>,
+        packets: Vec<Vec<u8>>,
+        queues: usize,
+        frames: u32,
+        frame_size: u32,
+        ring: u32,
+    ) -> PyResult<Self> {
         let templates: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
-        let ports: Result<Vec<Queue>, Error> =
-            (0..queues).map(|_| Null::open(&templates, frames, frame_size, ring).map(|port| Box::new(port) as Queue)).collect();
+        let ports: Result<Vec<Queue>, Error> = (0..queues)
+            .map(|_| Null::open(&templates, frames, frame_size, ring).map(|port| Box::new(port) as Queue))
+            .collect();
         Ok(Self::new(ports.map_err(|error| errors::raise(py, error))?, None, NAP))
     }
 
@@ -184,7 +222,12 @@ impl Port {
 
     /// File descriptors: the socket of each queue, then that of the link watch.
     fn fds(&self) -> Vec<i32> {
-        self.pollable.iter().flatten().copied().chain(self.link.as_ref().map(|(fd, _)| *fd)).collect()
+        self.pollable
+            .iter()
+            .flatten()
+            .copied()
+            .chain(self.link.as_ref().map(|(fd, _)| *fd))
+            .collect()
     }
 
     fn zero_copy(&self, py: Python<'_>, queue: usize) -> PyResult<bool> {
@@ -195,9 +238,15 @@ impl Port {
     fn rx(&self, py: Python<'_>, queue: Option<usize>, timeout: Option<f64>, most: usize) -> PyResult<Option<Burst>> {
         let queues: Vec<usize> = queue.map_or_else(|| (0..self.queues.len()).collect(), |queue| vec![queue]);
         queues.iter().try_for_each(|&queue| self.check_queue(py, queue))?;
-        let until = timeout.map(duration).transpose()?.map(|timeout| Instant::now() + timeout);
+        let until = timeout
+            .map(duration)
+            .transpose()?
+            .map(|timeout| Instant::now() + timeout);
         loop {
-            match py.detach(|| self.look_or_sleep(&queues, most, until)).map_err(|error| errors::raise(py, error))? {
+            match py
+                .detach(|| self.look_or_sleep(&queues, most, until))
+                .map_err(|error| errors::raise(py, error))?
+            {
                 Look::Packets(burst) => return Ok(Some(burst)),
                 Look::Closed => return Err(errors::closed(py)),
                 Look::Nothing => py.check_signals()?,
@@ -227,7 +276,9 @@ impl Port {
 
     fn tx(&self, py: Python<'_>, queue: usize, burst: &Burst, timeout: f64) -> PyResult<usize> {
         let deadline = Instant::now() + duration(timeout)?;
-        self.with(py, queue, |port| port.transmit(&mut burst.packets(), burst.rows(), deadline))
+        self.with(py, queue, |port| {
+            port.transmit(&mut burst.packets(), burst.rows(), deadline)
+        })
     }
 
     fn send(&self, py: Python<'_>, queue: usize, frames: Vec<PyBuffer<u8>>, timeout: f64) -> PyResult<usize> {
@@ -247,7 +298,14 @@ impl Port {
         let (places, received, sent, strays, waiting, kernel) = self.with(py, queue, |port| {
             let kernel = port.kernel_counters()?;
             let queue = port.queue();
-            Ok((queue.places(), queue.received(), queue.sent(), queue.strays(), queue.rings().rx.memory().len(), kernel))
+            Ok((
+                queue.places(),
+                queue.received(),
+                queue.sent(),
+                queue.strays(),
+                queue.rings().rx.memory().len(),
+                kernel,
+            ))
         })?;
         let counters = PyDict::new(py);
         for (name, value) in [

@@ -42,7 +42,10 @@ pub struct Burst {
 impl Burst {
     #[must_use]
     pub fn new(pool: Arc<Pool>, packets: impl IntoIterator<Item = Packet>) -> Self {
-        Self { pool, slots: packets.into_iter().map(Slot::Owned).collect() }
+        Self {
+            pool,
+            slots: packets.into_iter().map(Slot::Owned).collect(),
+        }
     }
 
     #[must_use]
@@ -80,7 +83,10 @@ impl Burst {
     pub fn share(&mut self, row: usize) -> Option<Arc<Held>> {
         let slot = &mut self.slots[row];
         *slot = match std::mem::replace(slot, Slot::Gone) {
-            Slot::Owned(packet) => Slot::Shared(Arc::new(Held { pool: Arc::clone(&self.pool), packet: Some(packet) })),
+            Slot::Owned(packet) => Slot::Shared(Arc::new(Held {
+                pool: Arc::clone(&self.pool),
+                packet: Some(packet),
+            })),
             other => other,
         };
         match slot {
@@ -158,7 +164,10 @@ mod tests {
     fn burst() -> Burst {
         let (pool, frames) = Pool::new(Box::new(Heap::new(4 * 2048)), 2048);
         let pool = Arc::new(pool);
-        let packets: Vec<_> = frames.into_iter().map(|frame| pool.packet(frame, 0, 60).unwrap()).collect();
+        let packets: Vec<_> = frames
+            .into_iter()
+            .map(|frame| pool.packet(frame, 0, 60).unwrap())
+            .collect();
         Burst::new(pool, packets)
     }
 

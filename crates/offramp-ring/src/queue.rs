@@ -66,7 +66,17 @@ impl Queue {
         let custody = Custody::new(&pool);
         let low_water = (BURST as u32).min(pool.frames() / 8).max(1);
         let pool = Arc::new(pool);
-        Self { pool, free, custody, rings, low_water, received: 0, sent: 0, completed: 0, strays: 0 }
+        Self {
+            pool,
+            free,
+            custody,
+            rings,
+            low_water,
+            received: 0,
+            sent: 0,
+            completed: 0,
+            strays: 0,
+        }
     }
 
     #[must_use]
@@ -101,7 +111,12 @@ impl Queue {
     pub fn places(&self) -> Places {
         let free = u32::try_from(self.free.len() + self.pool.waiting()).unwrap_or(u32::MAX);
         let (filling, sending) = (self.custody.filling(), self.custody.sending());
-        Places { free, filling, sending, application: self.pool.frames() - free - filling - sending }
+        Places {
+            free,
+            filling,
+            sending,
+            application: self.pool.frames() - free - filling - sending,
+        }
     }
 
     /// Lends free frames to the kernel, as many as the fill ring takes.
@@ -123,10 +138,13 @@ impl Queue {
         let mut descriptors = self.rings.rx.peek(most.min(BURST));
         let mut packets = Vec::with_capacity(descriptors.len());
         for descriptor in descriptors.by_ref() {
-            let packet = self.custody.reclaim(descriptor.address, Place::Fill).map(|(frame, offset)| {
-                let packet = self.pool.packet(frame, offset, descriptor.length);
-                packet.map_err(|frame| self.free.push(frame)).ok()
-            });
+            let packet = self
+                .custody
+                .reclaim(descriptor.address, Place::Fill)
+                .map(|(frame, offset)| {
+                    let packet = self.pool.packet(frame, offset, descriptor.length);
+                    packet.map_err(|frame| self.free.push(frame)).ok()
+                });
             match packet.flatten() {
                 Some(packet) => packets.push(packet),
                 None => self.strays += 1,
@@ -134,7 +152,10 @@ impl Queue {
         }
         descriptors.release();
         if packets.is_empty() && self.custody.filling() < self.low_water && self.free.is_empty() {
-            return Err(Starved { held: self.places().application, frames: self.pool.frames() });
+            return Err(Starved {
+                held: self.places().application,
+                frames: self.pool.frames(),
+            });
         }
         self.received += packets.len() as u64;
         Ok(Burst::new(Arc::clone(&self.pool), packets))
@@ -199,7 +220,11 @@ impl Queue {
         let address = self.pool.address(&packet);
         let length = packet.len() as u32;
         self.custody.lend(packet.into_frame(), Place::Tx);
-        slots.put(Descriptor { address, length, options: 0 });
+        slots.put(Descriptor {
+            address,
+            length,
+            options: 0,
+        });
         slots.submit();
         self.sent += 1;
         Ok(())
@@ -271,7 +296,11 @@ mod tests {
 
         fn receive(&mut self, address: u64, length: u32) {
             let mut slots = self.rx.reserve(1);
-            slots.put(Descriptor { address, length, options: 0 });
+            slots.put(Descriptor {
+                address,
+                length,
+                options: 0,
+            });
             slots.submit();
         }
 
@@ -280,7 +309,9 @@ mod tests {
             let sent: Vec<Descriptor> = frames.by_ref().collect();
             frames.release();
             let mut done = self.completion.reserve(sent.len());
-            sent.iter().for_each(|descriptor| done.put(descriptor.address));
+            for descriptor in &sent {
+                done.put(descriptor.address);
+            }
             done.submit();
             sent
         }

@@ -38,7 +38,10 @@ unsafe impl<T: Send> Send for RingMemory<T> {}
 
 impl<T> Clone for RingMemory<T> {
     fn clone(&self) -> Self {
-        Self { owner: Arc::clone(&self.owner), ..*self }
+        Self {
+            owner: Arc::clone(&self.owner),
+            ..*self
+        }
     }
 }
 
@@ -60,7 +63,14 @@ impl<T: Copy + Default + Send + 'static> RingMemory<T> {
         owner: Arc<dyn Any + Send + Sync>,
     ) -> Self {
         assert!(size.is_power_of_two(), "ring size {size} is not a power of two");
-        Self { producer, consumer, flags, entries, size, owner }
+        Self {
+            producer,
+            consumer,
+            flags,
+            entries,
+            size,
+            owner,
+        }
     }
 
     /// An empty ring in ordinary memory, whose indices begin at `start`: for tests, and for ports whose other side is not a kernel.
@@ -103,7 +113,9 @@ impl<T: Copy + Default + Send + 'static> RingMemory<T> {
     #[must_use]
     pub fn len(&self) -> u32 {
         let consumer = Self::index(&self.consumer).load(Ordering::Acquire);
-        Self::index(&self.producer).load(Ordering::Acquire).wrapping_sub(consumer)
+        Self::index(&self.producer)
+            .load(Ordering::Acquire)
+            .wrapping_sub(consumer)
     }
 
     #[must_use]
@@ -124,7 +136,9 @@ impl<T: Copy + Default + Send + 'static> Producer<T> {
     #[must_use]
     pub fn new(memory: RingMemory<T>) -> Self {
         let next = RingMemory::<T>::index(&memory.producer).load(Ordering::Relaxed);
-        let limit = RingMemory::<T>::index(&memory.consumer).load(Ordering::Acquire).wrapping_add(memory.size);
+        let limit = RingMemory::<T>::index(&memory.consumer)
+            .load(Ordering::Acquire)
+            .wrapping_add(memory.size);
         Self { memory, next, limit }
     }
 
@@ -142,7 +156,11 @@ impl<T: Copy + Default + Send + 'static> Producer<T> {
             self.limit = consumer.wrapping_add(self.memory.size);
         }
         let granted = self.limit.wrapping_sub(self.next).min(wanted);
-        Reservation { ring: self, granted, written: 0 }
+        Reservation {
+            ring: self,
+            granted,
+            written: 0,
+        }
     }
 }
 
@@ -193,7 +211,11 @@ impl<T: Copy + Default + Send + 'static> Consumer<T> {
     #[must_use]
     pub fn new(memory: RingMemory<T>) -> Self {
         let next = RingMemory::<T>::index(&memory.consumer).load(Ordering::Relaxed);
-        Self { memory, next, limit: next }
+        Self {
+            memory,
+            next,
+            limit: next,
+        }
     }
 
     #[must_use]
@@ -209,7 +231,11 @@ impl<T: Copy + Default + Send + 'static> Consumer<T> {
             self.limit = RingMemory::<T>::index(&self.memory.producer).load(Ordering::Acquire);
         }
         let granted = self.limit.wrapping_sub(self.next).min(self.memory.size).min(wanted);
-        Peek { ring: self, granted, read: 0 }
+        Peek {
+            ring: self,
+            granted,
+            read: 0,
+        }
     }
 }
 

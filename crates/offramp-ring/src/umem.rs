@@ -98,12 +98,24 @@ impl Pool {
     #[must_use]
     pub fn new(region: Box<dyn Region>, frame_size: u32) -> (Self, Vec<Frame>) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        assert!(frame_size.is_power_of_two(), "frame size {frame_size} is not a power of two");
+        assert!(
+            frame_size.is_power_of_two(),
+            "frame size {frame_size} is not a power of two"
+        );
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let frames = u32::try_from(region.size() / frame_size as usize).expect("fewer than 2^32 frames");
         // Highest first, so that the list, used as a stack, hands out the lowest addresses first.
         let tokens = (0..frames).rev().map(|index| Frame { index, pool: id }).collect();
-        (Self { region, id, frame_size, frames, recycled: Mutex::default() }, tokens)
+        (
+            Self {
+                region,
+                id,
+                frame_size,
+                frames,
+                recycled: Mutex::default(),
+            },
+            tokens,
+        )
     }
 
     #[must_use]
@@ -236,7 +248,13 @@ impl Custody {
         }
         *place = Place::User;
         *self.count(from) -= 1;
-        Some((Frame { index: index as u32, pool: self.pool }, (address % self.frame_size) as u32))
+        Some((
+            Frame {
+                index: index as u32,
+                pool: self.pool,
+            },
+            (address % self.frame_size) as u32,
+        ))
     }
 
     fn count(&mut self, place: Place) -> &mut u32 {

@@ -25,7 +25,10 @@ pub fn swap_addresses(frame: &mut [u8]) {
     }
 }
 
-const _: () = assert!(Ethernet::SIZE >= 12 && Tcp::SIZE >= 4 && Udp::SIZE >= 4, "each swap lies inside its header");
+const _: () = assert!(
+    Ethernet::SIZE >= 12 && Tcp::SIZE >= 4 && Udp::SIZE >= 4,
+    "each swap lies inside its header"
+);
 
 #[cfg(test)]
 mod tests {
@@ -49,7 +52,9 @@ mod tests {
     #[test]
     fn any_prefix_of_anything_is_survived() {
         for seed in 0..=255_u8 {
-            let mut frame: Vec<u8> = (0..80).map(|i| seed.wrapping_mul(31).wrapping_add(i * 7)).collect();
+            let mut frame: Vec<u8> = (0..80)
+                .map(|i| seed.wrapping_mul(31).wrapping_add(7_u8.wrapping_mul(i)))
+                .collect();
             frame[12..14].copy_from_slice(&[0x08, 0x00]);
             for length in 0..frame.len() {
                 swap_addresses(&mut frame[..length]);

@@ -7,7 +7,6 @@
     programs.py     placeholders patched, verified, loaded, test-run
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface
-    netlink.py      one question to rtnetlink or generic netlink, one answer
     btf.py          ids of kernel functions (kfuncs)
     probe.py        what this kernel can do, found by trying
     privileges.py   the capabilities held and missing

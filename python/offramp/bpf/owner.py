@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from offramp.bpf import netlink
+from offramp import netlink
 from offramp.bpf.syscall import Command, bpf, info
 from offramp.errors import KernelError
 

@@ -54,6 +54,7 @@ def _llvmlite_directory() -> Path:
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
     if done.returncode == -signal.SIGALRM:
         return f"LLVM has not finished in {TIMEOUT} s"
-    said = " / ".join(done.stderr.decode(errors="replace").split("\n")[-4:]).strip(" /")
+    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    said = " / ".join(lines[-4:])
     ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
     return f"LLVM ended with {ended}: {said}" if said else f"LLVM ended with {ended}"

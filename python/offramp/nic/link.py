@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
-from offramp.bpf import netlink
+from offramp import netlink
 from offramp.bpf.owner import attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
 from offramp.nic import ethtool

@@ -21,7 +21,7 @@ import errno
 import struct
 from dataclasses import dataclass
 
-from offramp.bpf import netlink
+from offramp import netlink
 from offramp.errors import KernelError
 
 __all__ = ["XdpFeatures", "xdp_features"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decisions: where a match runs on this interface, in which mode, with how much memory. Or why it cannot.
 
-In-driver layout: the XDP program on every queue, and for CLAIM a socket on every queue, because without NIC rules a flow
-may arrive on any of them. Everything that is changed hangs on file descriptors, so every undo is a close.
+In-driver layout: the XDP program on every queue, and for CLAIM a socket on every queue, because without NIC rules a
+flow may arrive on any of them. Everything that is changed hangs on file descriptors, so every undo is a close.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_plan(
     """The plan, or an error that says what stands in its way. `native_refused`: the driver was asked and cannot.
     `ssh` None leaves nothing protected.
 
-    Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`), OptionError (queues).
+    Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`), OptionError.
     """
     if not link.up:
         raise InterfaceDown(f"{link.name} is down", hint=f"ip link set {link.name} up")
@@ -146,7 +146,7 @@ def _steps(
     sockets = Step(
         "user",
         f"bind an AF_XDP socket to {listed} of {link.name}, {options.frames} frames each, {copying}",
-        "without a NIC rule the flow may arrive on any queue; a packet passed on from a zero-copy queue is copied there",
+        "without a NIC rule the flow may arrive on any queue; passing a packet on from a zero-copy queue costs a copy",
         "close the sockets",
     )
     entries = Step(
@@ -162,11 +162,13 @@ def _warnings(link: Link, mode: str, queues: tuple[int, ...], options: Options) 
     warnings = []
     if mode == "generic":
         warnings.append(
-            f"generic mode: {link.driver or link.kind or link.name} has no native XDP, so packets are looked at after the "
-            "kernel has allocated a buffer for each; expect about the speed of iptables in raw PREROUTING"
+            f"generic mode: {link.driver or link.kind or link.name} has no native XDP, so packets are looked at after "
+            "the kernel has allocated a buffer for each; expect about the speed of iptables in raw PREROUTING"
         )
     if not options.protect:
         warnings.append("protect=False: ARP, ND, DHCP and SSH are diverted too if they match")
     if queues and len(queues) < link.rx_queues:
-        warnings.append(f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel")
+        warnings.append(
+            f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
+        )
     return warnings

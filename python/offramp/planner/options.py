@@ -44,7 +44,9 @@ class Options:
         if not self.ring <= self.frames < 1 << 31:
             raise OptionError(f"frames={self.frames}", reason=f"fewer than ring={self.ring}, or too many")
         if self.stall is not None and not 0.01 <= self.stall <= 3600:
-            raise OptionError(f"stall={self.stall}", reason="not from 0.01 to 3600 seconds", hint="None switches it off")
+            raise OptionError(
+                f"stall={self.stall}", reason="not from 0.01 to 3600 seconds", hint="None switches it off"
+            )
         if self.queues is not None and (not self.queues or min(self.queues) < 0):
             raise OptionError(f"queues={self.queues}", reason="not a list of queue numbers")
 

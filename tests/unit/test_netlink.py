@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from offramp.bpf import netlink
+from offramp import netlink
 from offramp.bpf.owner import Attached, Owner, attached_in
 
 
