@@ -6,7 +6,7 @@ from typing_extensions import Buffer
 
 __all__ = ["BURST", "FIELDS", "Burst", "Column", "Columns", "Port", "View", "drain_udp"]
 
-FIELDS: Final[list[str]]  # the names of columns
+FIELDS: Final[dict[str, str]]  # columns: name -> NumPy dtype of an element
 BURST: Final[int]  # the most packets in one burst
 
 def drain_udp(fd: int, seconds: float) -> int: ...

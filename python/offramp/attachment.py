@@ -2,33 +2,38 @@
 """A plan carried out in the kernel: maps, program, link. What `Ramp` and `Attachment` have in common.
 
 Everything here is a file descriptor of this process. So the kernel undoes it when the process ends, however it ends;
-and a forked child must not keep copies of them: it closes them first thing.
+and a forked child must not keep copies of them: it closes them first thing. For that it has to know them all, so no
+fork happens while another thread is opening or closing.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 import warnings
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
 from offramp.compile import COUNTERS, MapSlot, Spec, xdp
-from offramp.errors import KernelError, OfframpError
+from offramp.errors import Closed, KernelError, OfframpError
 from offramp.ledger import Ledger, QueueLedger
 from offramp.match import Node, parse
 from offramp.nic import Link, protected_ssh, read
-from offramp.planner import Options, Plan, make_plan
+from offramp.planner import Options, Plan, make_plan, mtu_refused
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Attachment", "OfframpWarning", "plan_for"]
+
+_undivided = threading.RLock()  # held while opening, closing and forking
+_open_here: WeakSet[Attachment] = WeakSet()
 
 _CARRIER_PATIENCE = 10.0  # seconds: some drivers reset their link when XDP is attached
 
@@ -47,16 +52,21 @@ class Attachment:
 
     def __init__(self, interface: str, match: str, verdict: Verdict, options: Options) -> None:
         node = parse(match)
-        with ExitStack() as stack:
-            link = read(interface)
+        self._final: Ledger | None = None
+        with _undivided, ExitStack() as stack:
             self._owned = stack
-            self._final: Ledger | None = None
-            self.plan = self._install(node, verdict, link, options)
+            self.plan = self._install(node, verdict, read(interface), options)
             self._connect()
-            for warning in self.plan.warnings:
-                warnings.warn(f"{interface}: {warning}", OfframpWarning, stacklevel=4)
             self._owned = stack.pop_all()
-        _open_here.add(self)
+            self._forgotten = finalize(self, _close_forgotten, self._owned, repr(self))
+            self._forgotten.atexit = False  # the kernel does it all then, and no thread in `rx` is disturbed
+            _open_here.add(self)
+        try:
+            for warning in self.plan.warnings:
+                warnings.warn(f"{interface}: {warning}", OfframpWarning, stacklevel=3)
+        except OfframpWarning:  # the user has made it an error
+            self.close()
+            raise
 
     def _install(self, node: Node, verdict: Verdict, link: Link, options: Options) -> Plan:
         """Load and attach. A driver that turns out to have no native XDP gets a second plan, in generic mode."""
@@ -65,6 +75,8 @@ class Attachment:
         try:
             self._load(node, plan)
         except KernelError as error:
+            if error.errno == errno.ERANGE:
+                raise mtu_refused(link) from error
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
             self._owned.close()
@@ -116,27 +128,35 @@ class Attachment:
         """Every packet since the start, accounted for. After `close`, as it was then."""
         if self._final is not None:
             return self._final
-        queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
-        counts = dict(zip(COUNTERS, self._counters.sum(), strict=True))
+        try:
+            queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
+            counts = dict(zip(COUNTERS, self._counters.sum(), strict=True))
+        except Closed:
+            if self._final is None:
+                raise
+            return self._final  # another thread has closed it just now
         return Ledger(self.plan.verdict, queues=queues, **counts)
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
-        if self.closed:
-            return
-        _open_here.discard(self)
-        try:
-            self.link.close()
-            self._final = self.ledger()
-        finally:
-            if self._final is None:  # the last reading failed: nothing is known, and everything is closed all the same
-                self._final = Ledger(self.plan.verdict)
-            self._owned.close()
+        with _undivided:
+            if self.closed:
+                return
+            self._forgotten.detach()
+            try:
+                self.link.close()
+                self._final = self.ledger()
+            finally:
+                if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
+                    self._final = Ledger(self.plan.verdict)
+                self._owned.close()
+                _open_here.discard(self)
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         self._final = Ledger(self.plan.verdict)
         self._owned.pop_all()
+        self._forgotten.detach()
         for descriptor in (self._counters, self.link, *self._extra_descriptors()):
             descriptor.close()
 
@@ -166,13 +186,18 @@ def _wait_for_carrier(interface: str) -> None:
         time.sleep(0.01)
 
 
-_open_here: WeakSet[Attachment] = WeakSet()
+def _close_forgotten(owned: ExitStack, what: str) -> None:
+    """Nobody refers to the attachment any more."""
+    with _undivided:
+        owned.close()
+    warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 
 
-def _after_fork() -> None:
+def _in_child() -> None:
     for attachment in tuple(_open_here):
         attachment._abandon()
     _open_here.clear()
+    _undivided.release()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)

@@ -24,8 +24,8 @@ The transport layer is looked for behind IP options and up to eight IPv6 extensi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from offramp.errors import OptionError
@@ -128,6 +128,18 @@ class Udp(_Layer):
     sport = _Column["np.uint16"]()
     dport = _Column["np.uint16"]()
     len = _Column["np.uint16"]()
+
+
+@cache
+def _array_maker() -> Callable[[str, _native.Column], NDArray[Any]]:
+    """How a column becomes an array. Made once: even an import statement costs as much as making one."""
+    import numpy as np
+
+    from offramp import _native
+
+    dtypes = {name: np.dtype(element) for name, element in _native.FIELDS.items()}
+    frombuffer: Any = np.frombuffer  # its stubs do not know our buffer
+    return lambda name, column: frombuffer(column, dtypes[name])
 
 
 class Batch:
@@ -247,9 +259,7 @@ class Batch:
     def _column(self, name: str) -> NDArray[Any]:
         array = self._arrays.get(name)
         if array is None:
-            from numpy import asarray
-
-            array = self._arrays[name] = asarray(self._columns[name])
+            array = self._arrays[name] = _array_maker()(name, self._columns[name])
         return array
 
     def _take(self, indices: ArrayLike) -> Batch:

@@ -68,8 +68,7 @@ class Queue(_Receiver):
 
         Fewer than given means that the interface took no more in `timeout` seconds.
         """
-        listed = [frames] if isinstance(frames, bytes | bytearray | memoryview) else list(frames)  # type: ignore[arg-type]
-        return self._native.send(self.place, listed, timeout)
+        return self._native.send(self.place, _listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
         """Wait until everything sent has left. Returns how many frames have not, after `timeout` seconds."""
@@ -137,6 +136,8 @@ class Port(_Receiver):
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """`Queue.send` on queue number `queue` of the port."""
+        if not 0 <= queue < len(self.queues):
+            raise OptionError(f"queue {queue}: the port has queues 0 to {len(self.queues) - 1}")
         return self.queues[queue].send(frames, timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
@@ -159,6 +160,8 @@ class Port(_Receiver):
 
     def _abandon(self) -> None:
         """In a forked child: the numbers of the parent's descriptors lead nowhere, and nothing is called any more."""
+        if self._closed:
+            return
         self._closed = True
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for fd in self._native.fds():
@@ -173,3 +176,12 @@ class Port(_Receiver):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
+    """One frame or many. A matrix, which is both a buffer and an iterable, has a frame in each row."""
+    try:
+        is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
+    except TypeError:
+        is_one = False
+    return [frames] if is_one else list(frames)  # type: ignore[list-item, arg-type]

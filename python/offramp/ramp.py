@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack, cast
@@ -126,7 +127,7 @@ class Ramp(Attachment):
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches of all queues in turn, until the ramp is closed."""
-        return iter(self.port)
+        yield from self.port  # not iter(self.port): the loop has to keep this ramp alive, too
 
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""
@@ -194,8 +195,9 @@ def _explain(error: KernelError, plan: Plan) -> Exception:
         case errno.EPERM | errno.EACCES:
             return PrivilegeError(what, code, hint=hint(_FOR_SOCKETS))
         case errno.ENOBUFS:
-            wanted = f"{plan.umem_bytes >> 10} KiB exceed RLIMIT_MEMLOCK"
-            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames=, `ulimit -l`, or CAP_IPC_LOCK")
+            limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+            wanted = f"{plan.umem_bytes >> 10} KiB with RLIMIT_MEMLOCK at {limit >> 10} KiB"
+            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames=, a higher `ulimit -l`, or CAP_IPC_LOCK")
         case errno.EBUSY:
             return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
         case errno.EOPNOTSUPP if plan.copying == "zero-copy":

@@ -65,6 +65,7 @@ def test_a_tag_out_of_band_is_the_ethertype_and_hides_the_rest() -> None:
     assert evaluate(Test(Base.LINK, 12, 2, "==", 0x88A8), FRAME, ethertype=0x88A8)
     assert not evaluate(Test(Base.NET, 9, 1, "==", 17), FRAME, ethertype=0x8100)
     assert evaluate(Test(Base.LINK, 11, 1, "==", 0), FRAME, ethertype=0x8100)
+    assert not evaluate(Test(Base.LINK, 10, 4, "==", 0x0800), FRAME, ethertype=0x8100)
 
 
 # -- IR --------------------------------------------------------------------------------------------------------------

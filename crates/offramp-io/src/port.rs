@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every port can do.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offramp_ring::{BURST, Burst, Queue};
@@ -60,7 +61,14 @@ impl dyn Port + '_ {
     /// Sends the packets at `rows`, waiting for room in the ring until `deadline`. Returns how many were accepted.
     pub fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
         let largest = self.queue().pool().frame_size() as usize;
-        let unsendable = |row: usize| row >= burst.len() || burst.bytes(row).is_none_or(|bytes| bytes.len() > largest);
+        // Moved packets are gone: none can be sent twice.
+        let moving = Arc::ptr_eq(burst.pool(), self.queue().pool());
+        let mut named = vec![false; burst.len()];
+        let mut unsendable = |row: usize| {
+            row >= burst.len()
+                || burst.bytes(row).is_none_or(|bytes| bytes.len() > largest)
+                || (moving && std::mem::replace(&mut named[row], true))
+        };
         if let Some(row) = rows.iter().map(|&row| usize::from(row)).find(|&row| unsendable(row)) {
             return Err(Error::Unsendable { row });
         }

@@ -95,12 +95,13 @@ impl Burst {
 
     fn swap_addresses(&self, py: Python<'_>) -> PyResult<()> {
         let mut packets = self.packets();
+        // All of them or none.
+        if self.rows.iter().any(|&row| packets.bytes_mut(row.into()).is_none()) {
+            let what = "a packet with a live view, or one that was sent, cannot be changed";
+            return Err(errors::option(py, what));
+        }
         for &row in &self.rows {
-            let bytes = packets.bytes_mut(usize::from(row));
-            let bytes = bytes.ok_or_else(|| {
-                errors::option(py, "a packet with a live view, or one that was sent, cannot be changed")
-            })?;
-            wire::swap_addresses(bytes);
+            packets.bytes_mut(row.into()).map(wire::swap_addresses);
         }
         Ok(())
     }
@@ -114,14 +115,12 @@ pub struct Columns(Arc<wire::Columns>);
 impl Columns {
     fn __getitem__(&self, name: &str) -> PyResult<Column> {
         let exported = match self.0.get(name) {
-            Some(wire::Column::Bool(values)) => Exported::new(values.as_ptr().cast(), values.len(), 1, c"?", None),
-            Some(wire::Column::U8(values)) => Exported::new(values.as_ptr(), values.len(), 1, c"B", None),
-            Some(wire::Column::U16(values)) => Exported::new(values.as_ptr().cast(), values.len(), 2, c"H", None),
-            Some(wire::Column::U32(values)) => Exported::new(values.as_ptr().cast(), values.len(), 4, c"I", None),
-            Some(wire::Column::Mac(values)) => Exported::new(values.as_ptr().cast(), values.len(), 1, c"B", Some(6)),
-            Some(wire::Column::Address(values)) => {
-                Exported::new(values.as_ptr().cast(), values.len(), 1, c"B", Some(16))
-            }
+            Some(wire::Column::Bool(values)) => Exported::new(values),
+            Some(wire::Column::U8(values)) => Exported::new(values),
+            Some(wire::Column::U16(values)) => Exported::new(values),
+            Some(wire::Column::U32(values)) => Exported::new(values),
+            Some(wire::Column::Mac(values)) => Exported::new(values),
+            Some(wire::Column::Address(values)) => Exported::new(values),
             None => return Err(PyKeyError::new_err(name.to_owned())),
         };
         Ok(Column {
@@ -142,7 +141,7 @@ pub struct Column {
 impl Column {
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         // SAFETY: called by Python with a view to fill in; `exported` lives in `slf`.
-        unsafe { slf.get().exported.fill(slf.clone().into_any(), view, flags) }
+        unsafe { slf.get().exported.fill(slf.as_any(), view, flags) }
     }
 }
 
@@ -155,9 +154,8 @@ pub struct View {
 
 impl View {
     fn new(held: Arc<Held>) -> Self {
-        let bytes = held.bytes();
         Self {
-            exported: Exported::new(bytes.as_ptr(), bytes.len(), 1, c"B", None),
+            exported: Exported::new(held.bytes()),
             _held: held,
         }
     }
@@ -167,6 +165,6 @@ impl View {
 impl View {
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         // SAFETY: called by Python with a view to fill in; `exported` lives in `slf`.
-        unsafe { slf.get().exported.fill(slf.clone().into_any(), view, flags) }
+        unsafe { slf.get().exported.fill(slf.as_any(), view, flags) }
     }
 }

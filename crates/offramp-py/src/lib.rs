@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 /// Receives and discards datagrams from a UDP socket with recvmmsg(2); returns how many there were.
 #[pyfunction]
 fn drain_udp(py: Python<'_>, fd: i32, seconds: f64) -> PyResult<u64> {
-    let time = port::duration(seconds)?;
+    let time = port::duration(py, seconds)?;
     // SAFETY: the caller keeps the socket open during the call.
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
     py.detach(|| offramp_io::udp::drain(socket, time))
@@ -29,7 +29,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<burst::Columns>()?;
     module.add_class::<burst::Column>()?;
     module.add_class::<burst::View>()?;
-    module.add("FIELDS", offramp_wire::FIELDS.to_vec())?;
+    module.add(
+        "FIELDS",
+        offramp_wire::FIELDS
+            .iter()
+            .copied()
+            .collect::<std::collections::BTreeMap<_, _>>(),
+    )?;
     module.add("BURST", offramp_ring::BURST)?;
     module.add_function(wrap_pyfunction!(drain_udp, module)?)
 }

@@ -27,7 +27,7 @@ pub struct Port {
     queues: Vec<Mutex<Option<Queue>>>,
     /// What to sleep on, per queue; a closed descriptor among them only wakes the sleeper.
     pollable: Vec<Option<i32>>,
-    link: Option<(i32, Mutex<Link>)>,
+    link: Option<(i32, Mutex<Option<Link>>)>,
     nap: Duration,
     /// The queue to look at first: the one after that which gave packets last.
     turn: AtomicUsize,
@@ -41,9 +41,14 @@ enum Look {
     Closed,
 }
 
-pub fn duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("{seconds} s: {error}")))
+pub fn duration(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| errors::option(py, &format!("{seconds} seconds: {error}")))
+}
+
+/// The moment `seconds` from now.
+fn deadline(py: Python<'_>, seconds: f64) -> PyResult<Instant> {
+    let moment = Instant::now().checked_add(duration(py, seconds)?);
+    moment.ok_or_else(|| errors::option(py, &format!("{seconds} seconds from now: beyond the clock")))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -55,7 +60,7 @@ impl Port {
         Self {
             pollable: queues.iter().map(|queue| queue.pollable()).collect(),
             queues: queues.into_iter().map(|queue| Mutex::new(Some(queue))).collect(),
-            link: link.map(|link| (link.fd(), Mutex::new(link))),
+            link: link.map(|link| (link.fd(), Mutex::new(Some(link)))),
             nap,
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -132,7 +137,9 @@ impl Port {
         let ready = sys::poll_readable(&fds, time)?;
         match &self.link {
             // Also after a nap without news: an interface that was down when we began to look sends none.
-            Some((_, link)) if ready.last() == Some(&true) || !ready.contains(&true) => lock(link).check(),
+            Some((_, link)) if ready.last() == Some(&true) || !ready.contains(&true) => {
+                lock(link).as_mut().map_or(Ok(()), Link::check)
+            }
             _ => Ok(()),
         }
     }
@@ -166,7 +173,10 @@ impl Port {
             }
         };
         // Four beats in the time after which the program gives up on us.
-        let nap = stall.map(duration).transpose()?.map_or(NAP, |stall| NAP.min(stall / 4));
+        let nap = stall
+            .map(|stall| duration(py, stall))
+            .transpose()?
+            .map_or(NAP, |stall| NAP.min(stall / 4));
         let open = || {
             // Watched from before the sockets are bound, so that no change is missed.
             let link = Link::watch(ifindex as i32)?;
@@ -238,10 +248,7 @@ impl Port {
     fn rx(&self, py: Python<'_>, queue: Option<usize>, timeout: Option<f64>, most: usize) -> PyResult<Option<Burst>> {
         let queues: Vec<usize> = queue.map_or_else(|| (0..self.queues.len()).collect(), |queue| vec![queue]);
         queues.iter().try_for_each(|&queue| self.check_queue(py, queue))?;
-        let until = timeout
-            .map(duration)
-            .transpose()?
-            .map(|timeout| Instant::now() + timeout);
+        let until = timeout.map(|timeout| deadline(py, timeout)).transpose()?;
         loop {
             match py
                 .detach(|| self.look_or_sleep(&queues, most, until))
@@ -259,30 +266,37 @@ impl Port {
 
     fn discard(&self, py: Python<'_>, seconds: f64) -> PyResult<u64> {
         let queues: Vec<usize> = (0..self.queues.len()).collect();
-        let until = Instant::now() + duration(seconds)?;
-        py.detach(|| {
-            let mut packets = 0;
-            while Instant::now() < until {
-                match self.look_or_sleep(&queues, BURST, Some(until))? {
+        let until = deadline(py, seconds)?;
+        let mut packets = 0;
+        let mut discard_for_a_while = || {
+            let pause = until.min(Instant::now() + NAP);
+            while Instant::now() < pause {
+                match self.look_or_sleep(&queues, BURST, Some(pause))? {
                     Look::Packets(burst) => packets += burst.rows().len() as u64,
                     Look::Nothing => {}
-                    Look::Closed => break,
+                    Look::Closed => return Ok(false),
                 }
             }
-            Ok(packets)
-        })
-        .map_err(|error| errors::raise(py, error))
+            Ok(Instant::now() < until)
+        };
+        while py
+            .detach(&mut discard_for_a_while)
+            .map_err(|error| errors::raise(py, error))?
+        {
+            py.check_signals()?;
+        }
+        Ok(packets)
     }
 
     fn tx(&self, py: Python<'_>, queue: usize, burst: &Burst, timeout: f64) -> PyResult<usize> {
-        let deadline = Instant::now() + duration(timeout)?;
+        let deadline = deadline(py, timeout)?;
         self.with(py, queue, |port| {
             port.transmit(&mut burst.packets(), burst.rows(), deadline)
         })
     }
 
     fn send(&self, py: Python<'_>, queue: usize, frames: Vec<PyBuffer<u8>>, timeout: f64) -> PyResult<usize> {
-        let deadline = Instant::now() + duration(timeout)?;
+        let deadline = deadline(py, timeout)?;
         let frames: PyResult<Vec<Vec<u8>>> = frames.iter().map(|frame| frame.to_vec(py)).collect();
         let frames = frames?;
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
@@ -290,7 +304,7 @@ impl Port {
     }
 
     fn flush(&self, py: Python<'_>, queue: usize, timeout: f64) -> PyResult<u32> {
-        let deadline = Instant::now() + duration(timeout)?;
+        let deadline = deadline(py, timeout)?;
         self.with(py, queue, |port| port.flush(deadline))
     }
 
@@ -336,6 +350,9 @@ impl Port {
 
     fn close(&self, py: Python<'_>) {
         self.closed.store(true, Ordering::Relaxed);
-        py.detach(|| self.queues.iter().for_each(|queue| drop(lock(queue).take())));
+        py.detach(|| {
+            self.queues.iter().for_each(|queue| drop(lock(queue).take()));
+            self.link.iter().for_each(|(_, link)| drop(lock(link).take()));
+        });
     }
 }

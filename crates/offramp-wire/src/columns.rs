@@ -20,14 +20,25 @@ pub enum Column<'a> {
     Address(&'a [[u8; 16]]),
 }
 
+/// NumPy's names of the element types.
+#[expect(non_upper_case_globals, reason = "named as the variants of Column")]
+mod dtype {
+    pub const Bool: &str = "?";
+    pub const U8: &str = "u1";
+    pub const U16: &str = "=u2";
+    pub const U32: &str = "=u4";
+    pub const Mac: &str = "6u1";
+    pub const Address: &str = "16u1";
+}
+
 macro_rules! columns {
     ($($field:ident: $type:ty => $name:literal as $kind:ident),+ $(,)?) => {
         /// The parsed headers of a batch, a vector per field, all of the same length.
         #[derive(Debug)]
         pub struct Columns { $($field: Vec<$type>),+ }
 
-        /// The names that [`Columns::get`] knows: `layer.field`, and `length`.
-        pub const FIELDS: &[&str] = &[$($name),+];
+        /// The columns: `layer.field` (and `length`), and the type of an element in NumPy's notation.
+        pub const FIELDS: &[(&str, &str)] = &[$(($name, dtype::$kind)),+];
 
         impl Columns {
             fn zeroed(packets: usize) -> Self {
@@ -188,7 +199,7 @@ mod tests {
     #[test]
     fn every_listed_field_exists() {
         let columns = Columns::parse([&[][..]].into_iter());
-        for name in FIELDS {
+        for (name, _) in FIELDS {
             assert!(columns.get(name).is_some(), "{name}");
         }
     }

@@ -56,8 +56,9 @@ class Descriptor:
 
     def __del__(self) -> None:
         if self._fd >= 0:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            forgotten = repr(self)
+            self.close()  # first: the warning may be made an error
+            warnings.warn(f"{forgotten} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"<{self._describe()}, {f'fd {self._fd}' if self._fd >= 0 else 'closed'}>"

@@ -53,6 +53,11 @@ class Frame:
     net: Address | None  # None: nowhere; the frame's tag is out of band, so that offsets on the wire are not those here
     ethertype: ir.Value | None = None  # i32, if it is not (only) at link + 12
 
+    def tears(self, test: Test) -> bool:
+        """Whether tags, which the test does not see, stand between the bytes that it loads."""
+        across = test.base is Base.LINK and test.offset < ETHERTYPE_OFFSET < test.offset + test.size
+        return across and self.net != self.link + NET_OFFSET
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -154,8 +159,19 @@ class Emitter:
         """What the test loads; None if the frame has no such place."""
         if (test.base, test.offset, test.size) == (Base.LINK, ETHERTYPE_OFFSET, 2) and frame.ethertype is not None:
             return frame.ethertype
+        if frame.tears(test):
+            return self._byte_by_byte(test, frame, reject)
         address = self._address(test, frame, reject)
         return self.load(address, test.size, reject) if address is not None else None
+
+    def _byte_by_byte(self, test: Test, frame: Frame, reject: Label) -> ir.Value | None:
+        value: ir.Value = const(0, I32)
+        for index in range(test.size):
+            byte = self._operand(replace(test, offset=test.offset + index, size=1), frame, reject)
+            if byte is None:
+                return None
+            value = self.builder.or_(self.builder.shl(value, const(8, I32)), byte)
+        return value
 
     def _address(self, test: Test, frame: Frame, reject: Label) -> Address | None:
         if test.base is Base.LINK and test.offset < ETHERTYPE_OFFSET:

@@ -121,7 +121,7 @@ def decide(expr: Expr, packet: bytes, ethertype: int | None) -> bool:
 
 
 def _load(packet: bytes, base: Base, offset: int, size: int, ethertype: int | None) -> int:
-    if ethertype is not None and (base is not Base.LINK or offset >= ETHERTYPE_OFFSET):
+    if ethertype is not None and (base is not Base.LINK or offset + size > ETHERTYPE_OFFSET):
         if (base, offset, size) != (Base.LINK, ETHERTYPE_OFFSET, 2):
             raise Reject
         return ethertype

@@ -14,8 +14,8 @@ The same inputs give the same plan, to the byte.
 
 from __future__ import annotations
 
-from .make import make_plan
+from .make import make_plan, mtu_refused
 from .options import Options
 from .plan import Layer, Plan, Step
 
-__all__ = ["Layer", "Options", "Plan", "Step", "make_plan"]
+__all__ = ["Layer", "Options", "Plan", "Step", "make_plan", "mtu_refused"]

@@ -7,6 +7,7 @@ flow may arrive on any of them. Everything that is changed hangs on file descrip
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OptionError
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     from offramp.nic import Link
     from offramp.nic.ssh import Ssh
 
-__all__ = ["make_plan"]
+__all__ = ["LARGEST_MTU", "make_plan", "mtu_refused"]
 
 _ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
 _HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
 _FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
+LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
+
+# The largest MTU that a driver takes with native XDP. veth, which asks it of the peer's (veth_xdp_set): a page without
+# headroom (256), struct skb_shared_info (320) and Ethernet header (14).
+_NATIVE_MTU = {"veth": 4096 - 256 - 320 - 14}
 
 
 def make_plan(
@@ -63,7 +69,7 @@ def make_plan(
         queues=queues,
         all_queues=link.rx_queues,
         frames=options.frames,
-        frame_size=_frame_size(link) if claim else 0,
+        frame_size=_frame_size(link, mode) if claim else 0,
         ring=options.ring,
         stall=options.stall if claim else None,
         protect=protect,
@@ -77,11 +83,12 @@ def _busy(link: Link) -> InterfaceBusy:
     xdp = link.xdp
     assert xdp is not None
     name = f" {xdp.name!r}" if xdp.name else ""
-    whose = f", held by {xdp.command or 'a process'} (pid {xdp.pid})" if xdp.pid is not None else ""
+    holder = "this process" if xdp.pid == os.getpid() else xdp.command or "a process"
+    whose = f", held by {holder} (pid {xdp.pid})" if xdp.pid is not None else ""
     kind = "another offramp" if xdp.name.startswith("offramp") else "XDP"
     return InterfaceBusy(
         f"{link.name} already runs {kind}: program {xdp.program_id}{name} in {xdp.mode} mode{whose}",
-        hint="offramp never replaces a program: end that process or detach it first",
+        hint="offramp never replaces a program: close it, or end that process, first",
     )
 
 
@@ -118,14 +125,30 @@ def _queues(link: Link, options: Options) -> tuple[int, ...]:
     return tuple(sorted(set(options.queues)))
 
 
-def _frame_size(link: Link) -> int:
+def _frame_size(link: Link, mode: str) -> int:
     for size in _FRAME_SIZES:
         if link.mtu + _ETHERNET <= size - _HEADROOM:
             return size
-    largest = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
-    raise InterfaceError(
-        f"{link.name} has an MTU of {link.mtu}",
-        reason=f"a packet has to fit a frame of {_FRAME_SIZES[-1]} bytes: at most {largest}",
+    native = _NATIVE_MTU.get(link.driver or "", LARGEST_MTU) if mode == "native" else LARGEST_MTU
+    raise _mtu_error(link, min(native, LARGEST_MTU))
+
+
+def mtu_refused(link: Link) -> InterfaceError:
+    """The error for an interface whose driver refused native XDP with ERANGE."""
+    return _mtu_error(link, _NATIVE_MTU.get(link.driver or ""))
+
+
+def _mtu_error(link: Link, largest: int | None) -> InterfaceError:
+    """`largest` None: only the driver knows it."""
+    what = f"{link.name} has an MTU of {link.mtu}"
+    if largest is None:
+        return InterfaceError(what, reason="a packet has to fit one buffer of its driver", hint="lower the MTU")
+    if link.mtu <= largest:
+        what = f"{link.name}'s peer has too large an MTU"
+    ends = " at both ends" if link.kind == "veth" else ""
+    return InterfaceError(
+        what,
+        reason=f"with XDP a packet has to fit one buffer: at most {largest}{ends}",
         hint=f"ip link set {link.name} mtu {largest}",
     )
 

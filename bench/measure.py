@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alternating windows and what may be concluded from them.
+
+A B A B A B ...     one ratio for each pair A, B: what disturbs the machine disturbs both
+median, and the interval that holds 95 % of the medians of resampled ratios (bootstrap)
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["FOREIGN_LIMIT", "Ratio", "Window", "interleave", "ratio"]
+
+FOREIGN_LIMIT = 0.05  # of all CPUs: a window with more of it spent by strangers is void
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One measurement. `rate` in packets per second."""
+
+    rate: float
+    foreign: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The median of paired ratios, and its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f}, {self.pairs} pairs)"
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], Window]], rounds: int, *, attempts: int = 3
+) -> tuple[dict[str, list[Window]], int]:
+    """`rounds` rounds of one window for each contender, in turn, and the number of void rounds.
+
+    A round with a void window is repeated, up to `attempts` times as many rounds in all; the last ones are then kept
+    as they are, so that a busy machine gives figures that say so.
+    """
+    kept: list[dict[str, Window]] = []
+    void = 0
+    while len(kept) < rounds:
+        windows = {name: run() for name, run in contenders.items()}
+        disturbed = max(window.foreign for window in windows.values()) > FOREIGN_LIMIT
+        if disturbed and void < rounds * (attempts - 1):
+            void += 1
+            continue
+        kept.append(windows)
+    return {name: [windows[name] for windows in kept] for name in contenders}, void
+
+
+def ratio(numerator: Sequence[Window], denominator: Sequence[Window]) -> Ratio:
+    """Of the rates, pair by pair."""
+    ratios = [one.rate / other.rate for one, other in zip(numerator, denominator, strict=True)]
+    chance = random.Random(1)
+    medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    low, high = medians[RESAMPLES // 40], medians[-RESAMPLES // 40]
+    return Ratio(statistics.median(ratios), low, high, len(ratios))

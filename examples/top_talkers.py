@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who sends most to a UDP port? top_talkers.py INTERFACE PORT [SECONDS]: only those packets come here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from ipaddress import IPv4Address
+
+import numpy as np
+
+import offramp
+
+
+def main(interface: str, port: str, seconds: float = 10.0) -> None:
+    talkers: Counter[int] = Counter()
+    end = time.monotonic() + seconds
+    with offramp.open(interface, f"udp dst port {port}") as ramp:
+        while time.monotonic() < end:
+            batch = ramp.rx(timeout=0.1)
+            if batch is None:
+                continue
+            sources, packets = np.unique(batch.ip.src[batch.ip.present], return_counts=True)
+            talkers.update(dict(zip(sources.tolist(), packets.tolist(), strict=True)))
+    for source, count in talkers.most_common(10):
+        print(f"{IPv4Address(source)!s:>15} {count:>12,}")
+    print(ramp.ledger())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], *map(float, sys.argv[3:]))

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `offramp VERB ...`, one file per verb.
+
+    run.py      take packets off an interface and count, drop or echo them; view.py shows the figures
+    plan.py     what `run` would do, and why; changes nothing
+    doctor.py   what this machine and its interfaces can do; checks.py finds it out
+    demo.py     two virtual hosts, a flood and a bypass
+    options.py  the arguments that verbs share
+
+Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, an interface that does not exist). An error is one
+line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a verb's own output goes to stdout. Verbs
+import the rooms that do the work when they run, so `offramp --help` loads typer alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, TextIO
+
+import typer
+
+import offramp
+from offramp.cli.demo import demo
+from offramp.cli.doctor import doctor
+from offramp.cli.plan import plan
+from offramp.cli.run import run
+from offramp.errors import MatchError, NoSuchInterface, OfframpError, OptionError, VerifierError
+
+__all__ = ["app", "main"]
+
+_FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
+_DEBUG = "--debug"
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's UsageError: where it is kept depends on typer's version
+
+app = typer.Typer(
+    name="offramp",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for verb in (run, plan, doctor, demo):
+    app.command()(verb)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"offramp {offramp.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def offramp_(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show a traceback with an error. Anywhere on the line.")] = False,
+) -> None:
+    """Kernel bypass for the flows you pick. The kernel keeps the NIC.
+
+    \b
+    offramp doctor eth0                                can it work here?
+    offramp plan eth0 udp dst port 4321 --do drop      what would be done, and why
+    offramp run eth0 udp dst port 4321 --do drop       drop these packets in the driver, until Ctrl-C
+    offramp demo                                       see it work, without a NIC
+
+    A match is a tcpdump expression. Packets that do not match go on to the kernel, and so do ARP, neighbour discovery,
+    DHCP and SSH in any case. When offramp ends, however it ends, the kernel has everything back.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(_BAD_INPUT)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `offramp ARGUMENTS...` (default: those of this process). Returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _DEBUG in given
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            words = [argument for argument in given if argument != _DEBUG]
+            return app(words, prog_name="offramp", standalone_mode=False) or 0
+        except typer.Abort:
+            return _INTERRUPTED
+        except Exception as error:
+            if debug:
+                traceback.print_exception(error)
+                if isinstance(error, VerifierError):
+                    print(error.log, file=sys.stderr)
+            print(f"offramp: {_in_words(error)}", file=sys.stderr)
+            bad_input = isinstance(error, (MatchError, OptionError, NoSuchInterface, _UsageError))
+            return _BAD_INPUT if bad_input else _FAILED
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OfframpError):
+        return str(error)
+    if isinstance(error, _UsageError):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "offramp"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        return f"{message} (see '{path} --help')"
+    if isinstance(error, OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (a bug in offramp; {_DEBUG} shows where)"
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"offramp: warning: {message}", file=sys.stderr)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `doctor` finds out: facts about this machine and its interfaces, read and tried, nothing changed.
+
+    ok        works
+    warn      works, with a cost or a limit that one should know
+    missing   `offramp.open` would fail
+    unknown   could not be found out, and why
+
+Whether a driver really runs XDP natively, and on which MTU, is certain only once it is attached; what is said here is
+what the driver declares. Sources: bpf/probe.py, bpf/privileges.py, nic/, and the planner for the conclusion.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from offramp.attachment import plan_for
+from offramp.bpf import btf
+from offramp.bpf.privileges import FOR_BPF, Capability, held, hint, missing
+from offramp.bpf.probe import Feature, probe_all
+from offramp.errors import OfframpError
+from offramp.nic import protected_ssh
+from offramp.planner import Options
+from offramp.planner.make import LARGEST_MTU
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from offramp.nic import Link
+
+__all__ = ["Check", "Status", "interface_checks", "machine_checks"]
+
+Status = Literal["ok", "warn", "missing", "unknown"]
+
+_NEEDED = (*FOR_BPF, Capability.CAP_NET_RAW)
+_OPTIONAL = {
+    Feature.FRAGS: "not needed: offramp's frames are single buffers",
+    Feature.LIVE_FRAMES: "only offramp.testing's floods need it",
+    Feature.RX_VLAN_TAG: "where a NIC strips VLAN tags, stripping has to be switched off",
+}
+_FROM_BTF = (Feature.XDP_LINK, Feature.RX_VLAN_TAG)
+_JIT = Path("/proc/sys/net/core/bpf_jit_enable")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of doctor's."""
+
+    name: str
+    status: Status
+    text: str
+    remedy: str = ""
+
+
+def machine_checks() -> list[Check]:
+    """What is the same for all interfaces. Takes some 50 ms."""
+    return [_privileges(), *_features(), _btf(), _jit(), _memlock()]
+
+
+def interface_checks(link: Link) -> list[Check]:
+    """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
+    checks = [_state(link), _xdp(link), _zero_copy(link), _queues(link), _mtu(link), _merging(link), _vlan(link)]
+    return [*checks, _program(link), _protected(), *_plan(link)]
+
+
+def _privileges() -> Check:
+    lacking = missing(_NEEDED)
+    if lacking:
+        names = ", ".join(capability.name for capability in lacking)
+        return Check("privileges", "missing", f"this process lacks {names}", "run as root or grant them")
+    return Check("privileges", "ok", ", ".join(capability.name for capability in _NEEDED))
+
+
+def _features() -> Iterator[Check]:
+    for feature, answer in probe_all().items():
+        if answer:
+            yield Check(feature.value, "ok", "tried" if feature not in _FROM_BTF else "found in BTF")
+        elif answer is None:
+            yield _not_tried(feature)
+        elif feature in _OPTIONAL:
+            yield Check(feature.value, "warn", "this kernel has none", _OPTIONAL[feature])
+        else:
+            yield Check(feature.value, "missing", "this kernel has none", "Linux 6.1 with CONFIG_XDP_SOCKETS=y")
+
+
+def _not_tried(feature: Feature) -> Check:
+    if feature in _FROM_BTF:
+        return Check(feature.value, "unknown", "without BTF")
+    if missing():
+        return Check(feature.value, "unknown", "could not be tried without privileges")
+    in_the_way = feature not in _OPTIONAL
+    return Check(feature.value, "missing" if in_the_way else "unknown", "the kernel refused to let it be tried", hint())
+
+
+def _btf() -> Check:
+    if btf.VMLINUX.exists():
+        return Check("kernel type information (BTF)", "ok", "")
+    return Check("kernel type information (BTF)", "warn", f"no {btf.VMLINUX}", "CONFIG_DEBUG_INFO_BTF=y")
+
+
+def _jit() -> Check:
+    name = "BPF JIT compiler"
+    try:
+        value = int(_JIT.read_text())
+    except OSError as error:
+        return Check(name, "unknown", f"{_JIT}: {error.strerror} (other network namespaces than the first have none)")
+    if value:
+        return Check(name, "ok", f"net.core.bpf_jit_enable={value}")
+    return Check(name, "warn", "off: programs are interpreted, slowly", "sysctl net.core.bpf_jit_enable=1")
+
+
+def _memlock() -> Check:
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    text = "no limit" if limit == resource.RLIM_INFINITY else f"{limit >> 10:,} KiB for this user"
+    if Capability.CAP_IPC_LOCK in held():
+        text += "; does not apply: CAP_IPC_LOCK"
+    return Check("RLIMIT_MEMLOCK", "ok", text)
+
+
+def _state(link: Link) -> Check:
+    what = link.driver or link.kind or "no driver"
+    if not link.up:
+        return Check("link", "missing", f"{what}, down", f"ip link set {link.name} up")
+    if not link.carrier:
+        return Check("link", "warn", f"{what}, up, no carrier: nothing arrives")
+    return Check("link", "ok", f"{what}, up")
+
+
+def _xdp(link: Link) -> Check:
+    name = "native XDP"
+    if link.xdp_features is None:
+        return Check(name, "unknown", "this kernel does not list what drivers can do; attaching tells")
+    lacking = sorted({"basic", "redirect"} - link.xdp_features)
+    if not lacking:
+        return Check(name, "ok", "declared by the driver")
+    text = f"the driver declares no {' and no '.join(lacking)}: generic mode, about the speed of iptables"
+    remedy = "a veth has redirect when its peer is up, too" if link.driver == "veth" else ""
+    return Check(name, "warn", text, remedy)
+
+
+def _zero_copy(link: Link) -> Check:
+    if link.xdp_features is None:
+        return Check("zero-copy", "unknown", "this kernel does not list what drivers can do")
+    if "xsk-zerocopy" in link.xdp_features:
+        return Check("zero-copy", "ok", "declared by the driver; asked for with copying='zero-copy'")
+    return Check("zero-copy", "warn", "not declared by the driver: packets are copied, as by default")
+
+
+def _queues(link: Link) -> Check:
+    rings = f"; rings of {link.rings.rx} of {link.rings.rx_max} entries" if link.rings else "; ring sizes not told"
+    return Check("receive queues", "ok", f"{link.rx_queues}{rings}")
+
+
+def _mtu(link: Link) -> Check:
+    text = f"{link.mtu}; at most {LARGEST_MTU} for offramp, the driver may allow less"
+    if link.mtu > LARGEST_MTU:
+        return Check("MTU", "missing", text, f"ip link set {link.name} mtu {LARGEST_MTU}")
+    return Check("MTU", "ok", text)
+
+
+def _merging(link: Link) -> Check:
+    merging = [name for name, on in (("gro", link.gro), ("lro", link.lro)) if on]
+    if not merging:
+        unknown = link.gro is None
+        return Check("GRO, LRO", "unknown" if unknown else "ok", "not told by the driver" if unknown else "off")
+    text = f"{' and '.join(merging).upper()} on: no matter natively; in generic mode XDP would see merged packets"
+    remedy = f"for generic mode: ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}"
+    return Check("GRO, LRO", "ok" if _native(link) else "warn", text, remedy if not _native(link) else "")
+
+
+def _vlan(link: Link) -> Check:
+    name = "VLAN stripping"
+    if link.rx_vlan_offload is None:
+        return Check(name, "unknown", "not told by the driver")
+    if not link.rx_vlan_offload:
+        return Check(name, "ok", "off: tags stay in the frame")
+    if _native(link) and "vlan-tag" in (link.rx_metadata or ()):
+        return Check(name, "ok", "on, and the driver tells the program about tags")
+    text = "on: the program would take tagged packets for untagged ones"
+    return Check(name, "warn", text, f"ethtool -K {link.name} rxvlan off")
+
+
+def _native(link: Link) -> bool:
+    return link.xdp_features is None or {"basic", "redirect"} <= link.xdp_features
+
+
+def _program(link: Link) -> Check:
+    xdp = link.xdp
+    if xdp is None:
+        return Check("XDP program", "ok", "none attached")
+    name = f" {xdp.name!r}" if xdp.name else ""
+    who = f"held by {xdp.command} (pid {xdp.pid})" if xdp.pid is not None else "held by no process that can be seen"
+    unseen = "" if os.geteuid() == 0 or xdp.pid is not None else "; only root sees other users' processes"
+    text = f"{xdp.mode} program {xdp.program_id}{name}, {who}{unseen}"
+    return Check("XDP program", "missing", text, "end that process, or detach it: offramp never replaces a program")
+
+
+def _protected() -> Check:
+    ssh = protected_ssh()
+    ports = f"SSH on port {', '.join(map(str, ssh.ports))}" if ssh.ports else "no SSH server found"
+    text = f"ARP, ND, DHCP; {ports}; {len(ssh.sessions)} SSH sessions"
+    if os.geteuid() != 0:
+        return Check("protected", "warn", text, "only root sees SSH servers on other ports than 22")
+    return Check("protected", "ok", text)
+
+
+def _plan(link: Link) -> Iterator[Check]:
+    try:
+        plan = plan_for(link.name, "", Verdict.CLAIM, Options())
+    except OfframpError as error:
+        what = f"{error.what}: {error.reason}" if error.reason else error.what
+        yield Check("plan", "missing", what, error.hint)
+        return
+    size = plan.umem_bytes
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    memory = f"{size >> 20:,} MiB for {len(plan.queues)} queues of {plan.frames} frames"
+    if Capability.CAP_IPC_LOCK not in held() and limit != resource.RLIM_INFINITY and size > limit:
+        remedy = f"ulimit -l {size >> 10}, CAP_IPC_LOCK, or fewer frames="
+        yield Check("packet memory", "missing", f"{memory} exceed RLIMIT_MEMLOCK ({limit >> 10:,} KiB)", remedy)
+    else:
+        yield Check("packet memory", "ok", memory)
+    yield Check("plan", "warn" if plan.warnings else "ok", f"{plan.mode}, {plan.copying}", "; ".join(plan.warnings))

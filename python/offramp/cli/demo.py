@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp demo`: see it work, without a NIC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offramp.cli.options import AsJson
+
+__all__ = ["demo"]
+
+
+def demo(
+    as_json: AsJson = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", show_default=False, help="Where to draw the result.")
+    ] = None,
+) -> None:
+    """Two virtual hosts, a flood, a bypass, and the kernel still serving.
+
+    One host floods a UDP port of the other, while an HTTP client keeps fetching through the same interface. The flood
+    goes in turn to a kernel socket, iptables, offramp in user space and offramp in the driver. Takes less than a minute,
+    needs root, and changes nothing on this machine: all of it happens in network namespaces of its own.
+    """
+    from offramp.demo import run
+
+    raise typer.Exit(run(as_json=as_json, plot=plot))

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp doctor`: what can this machine do, and what stands in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offramp.cli.options import AsJson
+from offramp.errors import InterfaceError
+
+if TYPE_CHECKING:
+    from offramp.cli.checks import Check
+    from offramp.nic import Link
+
+__all__ = ["doctor"]
+
+_COLOURS = {"ok": "green", "warn": "yellow", "missing": "red", "unknown": "cyan"}
+
+
+def doctor(
+    interface: Annotated[
+        str | None, typer.Argument(metavar="[INTERFACE]", show_default=False, help="All, in short, if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what this machine and an interface can do. Changes nothing.
+
+    \b
+    offramp doctor
+    offramp doctor eth0
+    offramp doctor eth0 --json
+
+    Each line is ok, warn (it works, but), missing (it is in the way) or unknown (it could not be found out, and why). The
+    exit status is 0 if nothing is in the way of `offramp run INTERFACE` or, without an interface, in that of any; else 1.
+    Kernel features are tried, not guessed from a version; that takes privileges, and without them less is found out.
+    """
+    from offramp.cli.checks import interface_checks, machine_checks
+    from offramp.nic import read
+
+    links = [read(interface)] if interface is not None else _all_links()
+    machine = machine_checks()
+    found = {link.name: interface_checks(link) for link in links}
+    ready = {name: _nothing_missing([*machine, *checks]) for name, checks in found.items()}
+    if as_json:
+        _print_json(machine, found, ready)
+    else:
+        _print(machine, found, in_full=interface is not None)
+    if not (all(ready.values()) if interface is not None else _nothing_missing(machine)):
+        raise typer.Exit(1)
+
+
+def _all_links() -> list[Link]:
+    from offramp.nic import read
+
+    links = []
+    for _, name in socket.if_nameindex():
+        with suppress(InterfaceError):  # removed just now
+            links.append(read(name))
+    return links
+
+
+def _nothing_missing(checks: Sequence[Check]) -> bool:
+    return all(check.status != "missing" for check in checks)
+
+
+def _print_json(machine: list[Check], found: dict[str, list[Check]], ready: dict[str, bool]) -> None:
+    interfaces = [
+        {"name": name, "ready": ready[name], "checks": [asdict(check) for check in checks]}
+        for name, checks in found.items()
+    ]
+    print(json.dumps({"machine": [asdict(check) for check in machine], "interfaces": interfaces}))
+
+
+def _print(machine: list[Check], found: dict[str, list[Check]], *, in_full: bool) -> None:
+    system = platform.uname()
+    _print_checks(f"this machine: {system.system} {system.release}, {os.cpu_count()} CPUs", machine)
+    if not in_full:
+        _print_checks("interfaces", [_in_short(name, checks) for name, checks in found.items()])
+        return
+    for name, checks in found.items():
+        _print_checks(name, checks)
+        obstacles = [check.name for check in (*machine, *checks) if check.status == "missing"]
+        print(f"\n{name}: in the way: {', '.join(obstacles)}" if obstacles else f"\n{name}: ready for offramp run")
+
+
+def _in_short(name: str, checks: list[Check]) -> Check:
+    """An interface in one line: what is in the way or, if nothing is, the planner's answer."""
+    from offramp.cli.checks import Check
+
+    first, *_, last = checks
+    obstacle = next((check for check in checks[1:] if check.status == "missing"), last)
+    text = first.text if first.status == "missing" else f"{first.text}; {obstacle.name}: {obstacle.text}"
+    worst = "missing" if not _nothing_missing(checks) else last.status
+    return Check(name, worst, text, first.remedy or obstacle.remedy)
+
+
+def _print_checks(title: str, checks: Sequence[Check]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(Text(f"\n{title}", style="bold"))
+    width = max((len(check.name) for check in checks), default=0)
+    for check in checks:
+        remedy = f" ({check.remedy})" if check.remedy else ""
+        line = Text(f"  {check.status:<8} ", style=_COLOURS[check.status])
+        line.append(f"{check.name:<{width}}  {check.text}{remedy}".rstrip(), style="default")
+        console.print(line)

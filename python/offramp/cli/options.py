@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments that `run` and `plan` share: how they look. What they may be is decided by `planner.Options`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from offramp.errors import OptionError
+
+if TYPE_CHECKING:
+    from offramp.planner import Options
+    from offramp.verdict import Verdict
+
+__all__ = [
+    "AsJson",
+    "Copying",
+    "Do",
+    "Frames",
+    "Interface",
+    "Match",
+    "Mode",
+    "NoProtect",
+    "Queue",
+    "Require",
+    "Ring",
+    "Stall",
+    "WhatToDo",
+    "chosen",
+]
+
+
+class Do(StrEnum):
+    """What happens to matching packets."""
+
+    COUNT = "count"  # in user space
+    DROP = "drop"  # in the driver
+    ECHO = "echo"  # in user space
+
+    @property
+    def verdict(self) -> Verdict:
+        from offramp.verdict import Verdict
+
+        return Verdict.DROP if self is Do.DROP else Verdict.CLAIM
+
+
+_ONLY_WITH_SOCKETS = ("copying", "queues", "frames", "ring", "stall")
+
+Interface = Annotated[str, typer.Argument(metavar="INTERFACE", show_default=False)]
+Match = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MATCH...",
+        show_default=False,
+        help="A tcpdump expression, in one argument or several; '' is every packet. Quote parentheses.",
+    ),
+]
+WhatToDo = Annotated[
+    Do,
+    typer.Option(
+        "--do",
+        show_default=False,
+        help="count: take them into user space and count them (nobody else gets them); drop: in the driver; "
+        "echo: into user space and back to the sender, addresses exchanged.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|native|generic",
+        show_default=False,
+        help="Where XDP runs: in the driver, or (slow) in the stack.  [default: auto, in the driver if it can]",
+    ),
+]
+Copying = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|copy|zero-copy",
+        show_default=False,
+        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: copy]",
+    ),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(metavar="native|zero-copy", show_default=False, help="Fail rather than do without. Repeatable."),
+]
+Queue = Annotated[
+    list[int] | None,
+    typer.Option(metavar="N", show_default=False, help="A receive queue to listen on. Repeatable.  [default: all]"),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(metavar="N", show_default=False, help="Packet memory of each queue, in frames.  [default: 4096]"),
+]
+Ring = Annotated[
+    int | None,
+    typer.Option(metavar="N", show_default=False, help="Entries of each ring, a power of two.  [default: 2048]"),
+]
+Stall = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS|never",
+        show_default=False,
+        help="Give the flow back to the kernel when this process has not looked for so long.  [default: 1]",
+    ),
+]
+NoProtect = Annotated[bool, typer.Option("--no-protect", help="Let ARP, ND, DHCP and SSH match, too.")]
+
+
+def chosen(
+    do: Do,
+    *,
+    mode: str | None,
+    copying: str | None,
+    require: list[str] | None,
+    queue: list[int] | None,
+    frames: int | None,
+    ring: int | None,
+    stall: str | None,
+    no_protect: bool,
+) -> Options:
+    """What was asked for, checked. Errors: OptionError."""
+    from offramp.planner import Options
+
+    asked = {
+        "mode": mode,
+        "copying": copying,
+        "require": require,
+        "queues": queue,
+        "frames": frames,
+        "ring": ring,
+        "stall": stall,
+    }
+    given = {name: value for name, value in asked.items() if value not in (None, [])}
+    converted: dict[str, Any] = {name: _CONVERSIONS.get(name, _as_it_is)(value) for name, value in given.items()}
+    options = Options(**converted, protect=not no_protect)
+    if do is Do.DROP:
+        useless = [name for name in _ONLY_WITH_SOCKETS if name in given]
+        useless += ["require zero-copy"] if "zero-copy" in options.require else []
+        if useless:
+            name = useless[0].replace("queues", "queue")
+            raise OptionError(f"--{name} with --do drop", reason="packets end in the driver, there is no socket")
+    return options
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _seconds(text: str) -> float | None:
+    if text == "never":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"--stall {text}", reason="neither seconds nor 'never'") from None
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"require": frozenset, "queues": tuple, "stall": _seconds}

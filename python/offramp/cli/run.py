@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp run`: chosen packets leave the kernel, and are counted, dropped or echoed until Ctrl-C.
+
+    reading thread    receives (count: in native code; echo: a batch at a time), or, for drop, watches the interface
+    main thread       shows the ledger and listens to signals
+
+Two threads, because drawing a table takes longer than a ring takes to overflow.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from offramp.cli.options import (
+    AsJson,
+    Copying,
+    Do,
+    Frames,
+    Interface,
+    Match,
+    Mode,
+    NoProtect,
+    Queue,
+    Require,
+    Ring,
+    Stall,
+    WhatToDo,
+    chosen,
+)
+from offramp.cli.view import Lines, Screen, View
+from offramp.errors import OfframpError, OptionError
+
+if TYPE_CHECKING:
+    from offramp.ledger import Ledger
+    from offramp.planner import Options
+    from offramp.ramp import Attachment, Ramp
+
+__all__ = ["run"]
+
+_TURN = 0.05  # seconds: how soon an end is noticed
+
+
+def run(
+    interface: Interface,
+    match: Match,
+    do: WhatToDo,
+    seconds: Annotated[
+        float | None, typer.Option("--for", metavar="SECONDS", show_default=False, help="End by itself after so long.")
+    ] = None,
+    as_json: AsJson = False,
+    mode: Mode = None,
+    copying: Copying = None,
+    require: Require = None,
+    queue: Queue = None,
+    frames: Frames = None,
+    ring: Ring = None,
+    stall: Stall = None,
+    no_protect: NoProtect = False,
+) -> None:
+    """Take matching packets away from the kernel and count, drop or echo them, until Ctrl-C.
+
+    \b
+    offramp run eth0 udp dst port 4321 --do count
+    offramp run eth0 'src net 203.0.113.0/24 and not tcp' --do drop --for 60
+    offramp run eth0 icmp --do echo --json --for 10
+
+    Packets that do not match go on to the kernel, and so do ARP, neighbour discovery, DHCP and SSH in any case. At the
+    end, also by SIGTERM, come the ledger of all packets and exit status 0, and the kernel has everything back.
+
+    Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
+    """
+    options = chosen(
+        do,
+        mode=mode,
+        copying=copying,
+        require=require,
+        queue=queue,
+        frames=frames,
+        ring=ring,
+        stall=stall,
+        no_protect=no_protect,
+    )
+    if seconds is not None and not seconds > 0:
+        raise OptionError(f"--for {seconds:g}", reason="not above zero")
+    with _open(interface, " ".join(match), do, options) as ramp, _view(ramp, do, as_json) as view:
+        zero_copy = getattr(ramp, "zero_copy", None)
+        outcome = _work(ramp, do, view, seconds if seconds is not None else math.inf)
+        view.end(outcome.ledger, outcome.seconds)
+    ledger = outcome.ledger
+    packets = ledger.claimed if do is Do.DROP else ledger.received
+    if as_json:
+        summary = {
+            "interface": ramp.plan.interface,
+            "match": ramp.plan.match,
+            "do": do.value,
+            "mode": ramp.mode,
+            "zero_copy": zero_copy,  # null: no socket
+            "seconds": round(outcome.seconds, 3),
+            "packets": packets,
+            "pps": round(packets / outcome.seconds, 1),
+            "ledger": ledger.to_dict(),
+            "plan": ramp.plan.to_dict(),
+        }
+        print(json.dumps(summary), flush=True)
+    if outcome.error is not None:
+        raise outcome.error
+    if not packets and not as_json:
+        print(f"offramp: no packet matched; {ledger.seen:,} arrived on {interface}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    ledger: Ledger
+    seconds: float
+    error: OfframpError | None  # it ended because of this: the interface was removed or set down
+
+
+def _open(interface: str, match: str, do: Do, options: Options) -> Attachment:
+    from offramp.ramp import Attachment, Ramp
+
+    return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
+
+
+def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
+    zero_copy: bool | None = getattr(ramp, "zero_copy", None)
+    copying = "" if zero_copy is None else ", zero-copy" if zero_copy else ", copy"
+    title = f"{ramp.plan.interface}: {ramp.plan.match or 'every packet'}: {do}, {ramp.mode}{copying}"
+    if as_json:
+        return View(title, do)
+    if sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb"):
+        return Screen(title, do)
+    print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
+    return Lines(title, do)
+
+
+def _work(ramp: Attachment, do: Do, view: View, limit: float) -> _Outcome:
+    """Read and show for `limit` seconds, or until a signal or an error. Closes the ramp: then its ledger is at rest."""
+    done = Event()
+    error = None
+    with _signals() as signals, ThreadPoolExecutor(1) as threads:
+        started = time.monotonic()
+        reading = threads.submit(_read, ramp, do, done)
+        try:
+            due = view.every
+            while not signals and not reading.done() and (elapsed := time.monotonic() - started) < limit:
+                if elapsed >= due:
+                    view.show(ramp.ledger(), elapsed)
+                    due = max(due + view.every, elapsed)
+                time.sleep(max(0.0, min(_TURN, due - elapsed, limit - elapsed)))
+        finally:
+            done.set()
+        try:
+            reading.result()
+        except OfframpError as ended:
+            error = ended
+        seconds = time.monotonic() - started
+        ramp.close()
+    return _Outcome(ramp.ledger(), seconds, error)
+
+
+def _read(ramp: Attachment, do: Do, done: Event) -> None:
+    """What the reading thread does until `done`. Errors: InterfaceDown, InterfaceGone, ..."""
+    turn = {Do.COUNT: _count, Do.ECHO: _echo, Do.DROP: _stand_by}[do]
+    while not done.is_set():
+        turn(cast("Ramp", ramp))
+    if do is Do.ECHO:
+        cast("Ramp", ramp).flush()
+
+
+def _count(ramp: Ramp) -> None:
+    ramp.port.discard(_TURN)
+
+
+def _echo(ramp: Ramp) -> None:
+    batch = ramp.rx(_TURN)
+    if batch is not None:
+        batch.swap_addresses()
+        ramp.tx(batch)
+
+
+def _stand_by(ramp: Attachment) -> None:
+    """The driver does the work. See whether the interface is still there."""
+    from offramp.nic import counters
+
+    time.sleep(_TURN)
+    counters(ramp.plan.ifindex)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The list of SIGINT and SIGTERM received: they no longer interrupt anything."""
+    received: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

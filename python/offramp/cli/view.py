@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of `offramp run`, while it runs and at its end.
+
+    Screen    on a terminal: one table, redrawn; the last one stays
+    Lines     into a pipe or file: a line per second, as `vmstat 1` prints it, then the table
+    View      with --json: nothing
+
+A view is a context manager with `every` (seconds between readings), `show` and `end`.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from offramp.cli.options import Do
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from offramp.ledger import Ledger
+
+__all__ = ["Lines", "Screen", "View"]
+
+_HEADER_EVERY = 20  # lines
+
+# name in the ledger: indent, meaning
+_ROWS = {
+    "seen": (0, "all packets that arrived"),
+    "protected": (1, "to the kernel: ARP, ND, DHCP, SSH"),
+    "passed": (1, "to the kernel: did not match"),
+    "stalled": (1, "to the kernel: matched, but this process was asleep"),
+    "redirect_failed": (1, "to the kernel: matched, but its queue has no socket"),
+    "dropped": (1, "matched; ended in the driver"),
+    "claimed": (1, "matched"),
+    "received": (2, "by this process"),
+    "sent": (2, "of these, back to where they came from"),
+    "waiting": (2, "not read when it ended"),
+    "rx_ring_full": (2, "lost: this process was too slow"),
+    "rx_dropped": (2, "lost: no free frame, or too long for one"),
+    "redirect_lost": (2, "lost: the socket was gone"),
+}
+_AT_REST = ("waiting", "redirect_lost")  # packets in flight are in these, too
+
+
+def counts(ledger: Ledger, do: Do, *, at_rest: bool) -> dict[str, int]:
+    """The figures to show, in the order of _ROWS."""
+    kernel = {name: getattr(ledger, name) for name in ("seen", "protected", "passed")}
+    if do is Do.DROP:
+        return kernel | {"dropped": ledger.claimed}
+    names = [name for name in tuple(_ROWS)[3:] if name != "dropped"]
+    unwanted = () if at_rest else _AT_REST
+    figures = ledger.to_dict()
+    wanted = [name for name in names if name not in unwanted and (name != "sent" or do is Do.ECHO)]
+    return kernel | {name: int(str(figures[name])) for name in wanted}
+
+
+class View:
+    """Shows nothing. Remembers the last reading, for rates."""
+
+    every = 3600.0
+
+    def __init__(self, title: str, do: Do) -> None:
+        self.title = title
+        self.do = do
+        self._last: dict[str, int] = {}
+        self._last_seconds = 0.0
+
+    def show(self, ledger: Ledger, seconds: float) -> None:
+        """How things are after `seconds`."""
+
+    def end(self, ledger: Ledger, seconds: float) -> None:
+        """How it was in the end, with rates over all the time."""
+
+    def _live(self, ledger: Ledger, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
+        """Packets, and packets a second since the last reading."""
+        now = counts(ledger, self.do, at_rest=False)
+        passed = max(seconds - self._last_seconds, 1e-6)
+        rates = {name: (count - self._last.get(name, 0)) / passed for name, count in now.items()}
+        self._last, self._last_seconds = now, seconds
+        return now, rates
+
+    def _final(self, ledger: Ledger, seconds: float) -> Table:
+        now = counts(ledger, self.do, at_rest=True)
+        return self._table(now, {name: count / max(seconds, 1e-6) for name, count in now.items()}, seconds)
+
+    def _table(self, now: dict[str, int], rates: dict[str, float], seconds: float) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        title = Text(f"{self.title}, {seconds:.1f} s", style="bold")
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("", no_wrap=True)
+        table.add_column("packets", justify="right", min_width=14, no_wrap=True)
+        table.add_column("per second", justify="right", min_width=12, no_wrap=True)
+        table.add_column("", no_wrap=True, style="dim")
+        for name, count in now.items():
+            indent, meaning = _ROWS[name]
+            alarming = meaning.startswith("lost") and count > 0
+            label = "  " * indent + name
+            table.add_row(label, f"{count:,}", f"{rates[name]:,.0f}", meaning, style="red" if alarming else None)
+        return table
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+
+class Screen(View):
+    """A table on a terminal."""
+
+    every = 0.25
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        self._display = Live(auto_refresh=False)
+        self._display.start()
+        return self
+
+    def show(self, ledger: Ledger, seconds: float) -> None:
+        self._display.update(self._table(*self._live(ledger, seconds), seconds), refresh=True)
+
+    def end(self, ledger: Ledger, seconds: float) -> None:
+        self._display.update(self._final(ledger, seconds), refresh=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._display.stop()
+
+
+class Lines(View):
+    """Packets a second, in columns that awk can read."""
+
+    every = 1.0
+    _lines = 0
+
+    def show(self, ledger: Ledger, seconds: float) -> None:
+        _, rates = self._live(ledger, seconds)
+        if self.do is not Do.DROP:
+            rates["lost"] = rates.pop("rx_ring_full") + rates.pop("rx_dropped")
+        if self._lines % _HEADER_EVERY == 0:
+            print(f"{'s':>5}", *(f"{_SHORT.get(name, name):>10}" for name in rates))
+        self._lines += 1
+        print(f"{seconds:5.0f}", *(f"{rate:10.0f}" for rate in rates.values()), flush=True)
+
+    def end(self, ledger: Ledger, seconds: float) -> None:
+        from rich.console import Console
+
+        print()
+        Console(width=120).print(self._final(ledger, seconds))
+
+
+_SHORT = {"redirect_failed": "unsent"}

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs in examples/ and the snippets in README.md, run on real packets."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import offramp
+import offramp.attachment
+from offramp.testing import Flood, Lab, Wire
+from offramp.testing.packets import eth, ip, udp
+
+ROOT = Path(__file__).parents[2]
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def flooded(lab: Lab) -> Iterator[Wire]:
+    """A wire on which 10,000 packets a second arrive at UDP port 4321 of the second host, from two addresses."""
+    wire = lab.wire(lab.host("a"), lab.host("b"), queues=2)
+    yield wire
+
+
+def flood(wire: Wire, **options: float) -> Flood:
+    frame = eth(ip(udp(sport=4096, dport=4321, payload=bytes(18)), src="198.18.0.0", dst=wire.b.ip), dst=wire.b.mac)
+    return Flood(wire.a, frame, rate=10_000, cpu=None, **options)  # type: ignore[arg-type]
+
+
+def start(wire: Wire, example: str, *arguments: str) -> subprocess.Popen[str]:
+    process = wire.b.host.popen(
+        [sys.executable, str(ROOT / "examples" / example), "eth0", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 10
+    with wire.b.host:
+        while not _attached() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    return process
+
+
+def _attached() -> bool:
+    from offramp.nic import read
+
+    return read("eth0").xdp is not None
+
+
+def test_top_talkers(flooded: Wire) -> None:
+    process = start(flooded, "top_talkers.py", "4321", "1.5")
+    with flood(flooded, count=5000):
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert re.search(r"^ *198\.18\.\d+\.\d+ +\d+$", output, re.MULTILINE)
+    assert re.search(r"^ *received +5,000$", output, re.MULTILINE)
+
+
+def test_echo(flooded: Wire) -> None:
+    before = flooded.a.stats()["rx_packets"]
+    process = start(flooded, "echo.py", "4321")
+    with flood(flooded, count=3000) as source:
+        source.wait()
+        deadline = time.monotonic() + 10
+        while flooded.a.stats()["rx_packets"] - before < 3000 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert re.search(r"^ *received +3,000$", output, re.MULTILINE)
+    assert flooded.a.stats()["rx_packets"] - before >= 3000
+
+
+def test_one_thread_per_queue(flooded: Wire) -> None:
+    process = start(flooded, "one_thread_per_queue.py", "udp dst port 4321", "1.5")
+    with flood(flooded, count=5000):
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) packets", output)]
+    assert len(counts) == 2
+    assert sum(counts) == 5000
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {number}" for number in range(1, len(SNIPPETS) + 1)])
+def test_the_readme_tells_the_truth(flooded: Wire, snippet: str) -> None:
+    """Each runs as it stands on an interface eth0 under flood; a loop over a ramp ends when the ramp is closed."""
+
+    def close_all() -> None:
+        for ramp in list(offramp.attachment._open_here):
+            ramp.close()
+
+    timer = threading.Timer(1.0, close_all)
+    with flooded.b.host, flood(flooded, seconds=3.0):
+        timer.start()
+        names: dict[str, object] = {"__name__": "readme"}
+        exec(compile(snippet, "README.md", "exec"), names)
+        timer.join()
+    if "ramp" in names:
+        assert isinstance(names["ramp"], offramp.Ramp)
+        assert names["ramp"].ledger().received > 0
