@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,12 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), 
 
 
 @pytest.fixture
-def flooded(lab: Lab) -> Iterator[Wire]:
-    """A wire on which 10,000 packets a second arrive at UDP port 4321 of the second host, from two addresses."""
-    wire = lab.wire(lab.host("a"), lab.host("b"), queues=2)
-    yield wire
+def wire(lab: Lab) -> Wire:
+    return lab.wire(lab.host("a"), lab.host("b"), queues=2)
 
 
 def flood(wire: Wire, **options: float) -> Flood:
+    """10,000 packets a second for UDP port 4321 of the second host."""
     frame = eth(ip(udp(sport=4096, dport=4321, payload=bytes(18)), src="198.18.0.0", dst=wire.b.ip), dst=wire.b.mac)
     return Flood(wire.a, frame, rate=10_000, cpu=None, **options)  # type: ignore[arg-type]
 
@@ -52,33 +50,33 @@ def _attached() -> bool:
     return read("eth0").xdp is not None
 
 
-def test_top_talkers(flooded: Wire) -> None:
-    process = start(flooded, "top_talkers.py", "4321", "1.5")
-    with flood(flooded, count=5000):
+def test_top_talkers(wire: Wire) -> None:
+    process = start(wire, "top_talkers.py", "4321", "1.5")
+    with flood(wire, count=5000):
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert re.search(r"^ *198\.18\.\d+\.\d+ +\d+$", output, re.MULTILINE)
     assert re.search(r"^ *received +5,000$", output, re.MULTILINE)
 
 
-def test_echo(flooded: Wire) -> None:
-    before = flooded.a.stats()["rx_packets"]
-    process = start(flooded, "echo.py", "4321")
-    with flood(flooded, count=3000) as source:
+def test_echo(wire: Wire) -> None:
+    before = wire.a.stats()["rx_packets"]
+    process = start(wire, "echo.py", "4321")
+    with flood(wire, count=3000) as source:
         source.wait()
         deadline = time.monotonic() + 10
-        while flooded.a.stats()["rx_packets"] - before < 3000 and time.monotonic() < deadline:
+        while wire.a.stats()["rx_packets"] - before < 3000 and time.monotonic() < deadline:
             time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 0
     assert re.search(r"^ *received +3,000$", output, re.MULTILINE)
-    assert flooded.a.stats()["rx_packets"] - before >= 3000
+    assert wire.a.stats()["rx_packets"] - before >= 3000
 
 
-def test_one_thread_per_queue(flooded: Wire) -> None:
-    process = start(flooded, "one_thread_per_queue.py", "udp dst port 4321", "1.5")
-    with flood(flooded, count=5000):
+def test_one_thread_per_queue(wire: Wire) -> None:
+    process = start(wire, "one_thread_per_queue.py", "udp dst port 4321", "1.5")
+    with flood(wire, count=5000):
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) packets", output)]
@@ -87,7 +85,7 @@ def test_one_thread_per_queue(flooded: Wire) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {number}" for number in range(1, len(SNIPPETS) + 1)])
-def test_the_readme_tells_the_truth(flooded: Wire, snippet: str) -> None:
+def test_the_readme_tells_the_truth(wire: Wire, snippet: str) -> None:
     """Each runs as it stands on an interface eth0 under flood; a loop over a ramp ends when the ramp is closed."""
 
     def close_all() -> None:
@@ -95,7 +93,7 @@ def test_the_readme_tells_the_truth(flooded: Wire, snippet: str) -> None:
             ramp.close()
 
     timer = threading.Timer(1.0, close_all)
-    with flooded.b.host, flood(flooded, seconds=3.0):
+    with wire.b.host, flood(wire, seconds=3.0):
         timer.start()
         names: dict[str, object] = {"__name__": "readme"}
         exec(compile(snippet, "README.md", "exec"), names)
