@@ -15,6 +15,7 @@ def drain_udp(fd: int, seconds: float) -> int: ...
 class Port:
     @staticmethod
     def af_xdp(
+        interface: str,
         ifindex: int,
         queues: Sequence[int],
         *,

@@ -20,7 +20,7 @@ from weakref import WeakSet, finalize
 
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
 from offramp.compile import COUNTERS, MapSlot, Spec, xdp
-from offramp.errors import Closed, KernelError, OfframpError
+from offramp.errors import KernelError, OfframpError
 from offramp.ledger import Ledger, QueueLedger
 from offramp.match import Node, parse
 from offramp.nic import Link, protected_ssh, read
@@ -53,6 +53,7 @@ class Attachment:
     def __init__(self, interface: str, match: str, verdict: Verdict, options: Options) -> None:
         node = parse(match)
         self._final: Ledger | None = None
+        self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
         with _undivided, ExitStack() as stack:
             self._owned = stack
             self.plan = self._install(node, verdict, read(interface), options)
@@ -126,26 +127,26 @@ class Attachment:
 
     def ledger(self) -> Ledger:
         """Every packet since the start, accounted for. After `close`, as it was then."""
-        if self._final is not None:
-            return self._final
-        try:
-            queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
-            counts = dict(zip(COUNTERS, self._counters.sum(), strict=True))
-        except Closed:
-            if self._final is None:
-                raise
-            return self._final  # another thread has closed it just now
+        if self._final is None:
+            with self._reading:
+                if self._final is None:
+                    return self._read()
+        return self._final
+
+    def _read(self) -> Ledger:
+        queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
+        counts = dict(zip(COUNTERS, self._counters.sum(), strict=True))
         return Ledger(self.plan.verdict, queues=queues, **counts)
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
-        with _undivided:
+        with _undivided, self._reading:
             if self.closed:
                 return
             self._forgotten.detach()
             try:
                 self.link.close()
-                self._final = self.ledger()
+                self._final = self._read()
             finally:
                 if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
                     self._final = Ledger(self.plan.verdict)

@@ -8,8 +8,8 @@
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
                       └─ (open) ───┬─ received        by the application
                                    ├─ waiting         in the rx ring, not yet read
-                                   ├─ rx_ring_full    lost: the application was too slow
-                                   ├─ rx_dropped      lost: no free frame (see fill_ring_empty), or larger than a frame
+                                   ├─ rx_dropped      lost: no frame to write to, as the application was too slow
+                                   ├─ rx_ring_full    lost: no room in the rx ring; rarer: the fill ring empties first
                                    └─ redirect_lost   lost without a counter of the kernel's: the socket was unbound
 
 `redirect_lost` is what is left when everything else is subtracted; while packets are in flight between the program's

@@ -175,6 +175,7 @@ def _check_memory(plan: Plan) -> None:
 def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
     try:
         return _native.Port.af_xdp(
+            plan.interface,
             plan.ifindex,
             plan.queues,
             frames=plan.frames,
@@ -190,7 +191,7 @@ def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
 
 def _explain(error: KernelError, plan: Plan) -> Exception:
     """The same failure in the words of what the user asked for."""
-    what, code = f"{plan.interface}: {error.what}", error.errno or 0
+    what, code = error.what, error.errno or 0
     match code:
         case errno.EPERM | errno.EACCES:
             return PrivilegeError(what, code, hint=hint(_FOR_SOCKETS))

@@ -173,7 +173,7 @@ def test_control_c_is_prompt(wait: str) -> None:
         ({"queues": 0}, "queues=0, frames=4096: at least one of each"),
         ({"frames": 0}, "queues=1, frames=0: at least one of each"),
         ({"frames": -1}, "queues=1, frames=-1: at least one of each"),
-        ({"frame_size": 512}, "packet 0 was sent already or is larger than a frame"),
+        ({"frame_size": 512}, "null: packet 0 was sent already or is larger than a frame"),
     ],
 )
 def test_ports_that_cannot_be(options: dict[str, int], complaint: str) -> None:

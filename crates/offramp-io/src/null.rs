@@ -150,6 +150,10 @@ mod tests {
             Err(Error::Unsendable { row: 1 })
         );
         let mut burst = port.receive(256).unwrap();
+        assert_eq!(
+            port.transmit(&mut burst, &[2, 1, 2], Instant::now()),
+            Err(Error::Unsendable { row: 2 })
+        );
         assert_eq!(port.transmit(&mut burst, &[0], Instant::now()), Ok(1));
         assert_eq!(
             port.transmit(&mut burst, &[1, 0], Instant::now()),

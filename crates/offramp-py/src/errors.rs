@@ -5,11 +5,11 @@ use offramp_io::Error;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// The exception of `offramp.errors` for `error`.
-pub fn raise(py: Python<'_>, error: Error) -> PyErr {
-    let text = error.to_string();
+/// The exception of `offramp.errors` for `error`, which happened to `whom`.
+pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
+    let text = format!("{whom}: {error}");
     let (class, hint) = match error {
-        Error::System { what, errno } => return kernel_error(py, &what, errno),
+        Error::System { what, errno } => return kernel_error(py, &format!("{whom}: {what}"), errno),
         Error::Starved(_) => (
             "BatchInUse",
             "drop batches and views that are no longer needed, or open with more frames=",

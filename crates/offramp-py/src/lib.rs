@@ -19,7 +19,7 @@ fn drain_udp(py: Python<'_>, fd: i32, seconds: f64) -> PyResult<u64> {
     // SAFETY: the caller keeps the socket open during the call.
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
     py.detach(|| offramp_io::udp::drain(socket, time))
-        .map_err(|error| errors::raise(py, error))
+        .map_err(|error| errors::raise(py, "UDP socket", error))
 }
 
 #[pymodule]

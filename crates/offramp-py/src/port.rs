@@ -23,6 +23,8 @@ type Queue = Box<dyn io::Port>;
 /// Queues of one interface, or of none.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct Port {
+    /// What errors are about.
+    name: String,
     /// `None` once closed.
     queues: Vec<Mutex<Option<Queue>>>,
     /// What to sleep on, per queue; a closed descriptor among them only wakes the sleeper.
@@ -56,8 +58,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Port {
-    fn new(queues: Vec<Queue>, link: Option<Link>, nap: Duration) -> Self {
+    fn new(name: &str, queues: Vec<Queue>, link: Option<Link>, nap: Duration) -> Self {
         Self {
+            name: name.to_owned(),
             pollable: queues.iter().map(|queue| queue.pollable()).collect(),
             queues: queues.into_iter().map(|queue| Mutex::new(Some(queue))).collect(),
             link: link.map(|link| (link.fd(), Mutex::new(Some(link)))),
@@ -91,7 +94,7 @@ impl Port {
             return Err(errors::closed(py));
         }
         match py.detach(|| lock(&self.queues[queue]).as_mut().map(work)) {
-            Some(result) => result.map_err(|error| errors::raise(py, error)),
+            Some(result) => result.map_err(|error| errors::raise(py, &self.name, error)),
             None => Err(errors::closed(py)),
         }
     }
@@ -148,10 +151,11 @@ impl Port {
 #[pymethods]
 impl Port {
     #[staticmethod]
-    #[pyo3(signature = (ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None))]
+    #[pyo3(signature = (interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn af_xdp(
         py: Python<'_>,
+        interface: &str,
         ifindex: u32,
         queues: Vec<u32>,
         frames: u32,
@@ -203,9 +207,9 @@ impl Port {
                     AfXdp::open(&binding, hearts[queue as usize].take()).map(|port| Box::new(port) as Queue)
                 })
                 .collect();
-            Ok(Self::new(ports?, Some(link), nap))
+            Ok(Self::new(interface, ports?, Some(link), nap))
         };
-        py.detach(open).map_err(|error| errors::raise(py, error))
+        py.detach(open).map_err(|error| errors::raise(py, interface, error))
     }
 
     #[staticmethod]
@@ -222,7 +226,12 @@ impl Port {
         let ports: Result<Vec<Queue>, Error> = (0..queues)
             .map(|_| Null::open(&templates, frames, frame_size, ring).map(|port| Box::new(port) as Queue))
             .collect();
-        Ok(Self::new(ports.map_err(|error| errors::raise(py, error))?, None, NAP))
+        Ok(Self::new(
+            "null",
+            ports.map_err(|error| errors::raise(py, "null", error))?,
+            None,
+            NAP,
+        ))
     }
 
     #[getter]
@@ -252,7 +261,7 @@ impl Port {
         loop {
             match py
                 .detach(|| self.look_or_sleep(&queues, most, until))
-                .map_err(|error| errors::raise(py, error))?
+                .map_err(|error| errors::raise(py, &self.name, error))?
             {
                 Look::Packets(burst) => return Ok(Some(burst)),
                 Look::Closed => return Err(errors::closed(py)),
@@ -281,7 +290,7 @@ impl Port {
         };
         while py
             .detach(&mut discard_for_a_while)
-            .map_err(|error| errors::raise(py, error))?
+            .map_err(|error| errors::raise(py, &self.name, error))?
         {
             py.check_signals()?;
         }

@@ -63,7 +63,16 @@ def machine_checks() -> list[Check]:
 
 def interface_checks(link: Link) -> list[Check]:
     """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
-    checks = [_state(link), _xdp(link), _zero_copy(link), _queues(link), _mtu(link), _merging(link), _vlan(link)]
+    checks = [
+        _state(link),
+        _xdp(link),
+        _zero_copy(link),
+        _queues(link),
+        _mtu(link),
+        _gro(link),
+        _lro(link),
+        _vlan(link),
+    ]
     return [*checks, _program(link), _protected(), *_plan(link)]
 
 
@@ -138,7 +147,7 @@ def _xdp(link: Link) -> Check:
     if not lacking:
         return Check(name, "ok", "declared by the driver")
     text = f"the driver declares no {' and no '.join(lacking)}: generic mode, about the speed of iptables"
-    remedy = "a veth has redirect when its peer is up, too" if link.driver == "veth" else ""
+    remedy = "a veth needs as many receive queues as its peer has transmit queues" if link.driver == "veth" else ""
     return Check(name, "warn", text, remedy)
 
 
@@ -146,7 +155,7 @@ def _zero_copy(link: Link) -> Check:
     if link.xdp_features is None:
         return Check("zero-copy", "unknown", "this kernel does not list what drivers can do")
     if "xsk-zerocopy" in link.xdp_features:
-        return Check("zero-copy", "ok", "declared by the driver; asked for with copying='zero-copy'")
+        return Check("zero-copy", "ok", "declared by the driver; ask for it by --copying zero-copy")
     return Check("zero-copy", "warn", "not declared by the driver: packets are copied, as by default")
 
 
@@ -158,18 +167,26 @@ def _queues(link: Link) -> Check:
 def _mtu(link: Link) -> Check:
     text = f"{link.mtu}; at most {LARGEST_MTU} for offramp, the driver may allow less"
     if link.mtu > LARGEST_MTU:
-        return Check("MTU", "missing", text, f"ip link set {link.name} mtu {LARGEST_MTU}")
+        return Check("MTU", "missing", text, f"ip link set {link.name} mtu {LARGEST_MTU}, or less")
     return Check("MTU", "ok", text)
 
 
-def _merging(link: Link) -> Check:
-    merging = [name for name, on in (("gro", link.gro), ("lro", link.lro)) if on]
-    if not merging:
-        unknown = link.gro is None
-        return Check("GRO, LRO", "unknown" if unknown else "ok", "not told by the driver" if unknown else "off")
-    text = f"{' and '.join(merging).upper()} on: no matter natively; in generic mode XDP would see merged packets"
-    remedy = f"for generic mode: ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}"
-    return Check("GRO, LRO", "ok" if _native(link) else "warn", text, remedy if not _native(link) else "")
+def _gro(link: Link) -> Check:
+    if link.gro is None:
+        return Check("GRO", "unknown", "not told by the driver")
+    if not link.gro:
+        return Check("GRO", "ok", "off")
+    if _native(link):
+        return Check("GRO", "ok", "on: the kernel merges packets, but after native XDP has seen them")
+    return Check("GRO", "warn", "on: generic XDP would see merged packets", f"ethtool -K {link.name} gro off")
+
+
+def _lro(link: Link) -> Check:
+    if link.lro is None:
+        return Check("LRO", "unknown", "not told by the driver")
+    if not link.lro:
+        return Check("LRO", "ok", "off")
+    return Check("LRO", "warn", "on: the NIC merges packets before XDP sees them", f"ethtool -K {link.name} lro off")
 
 
 def _vlan(link: Link) -> Check:
@@ -202,7 +219,7 @@ def _program(link: Link) -> Check:
 def _protected() -> Check:
     ssh = protected_ssh()
     ports = f"SSH on port {', '.join(map(str, ssh.ports))}" if ssh.ports else "no SSH server found"
-    text = f"ARP, ND, DHCP; {ports}; {len(ssh.sessions)} SSH sessions"
+    text = f"ARP, ND, DHCP; {ports}; SSH sessions: {len(ssh.sessions)}"
     if os.geteuid() != 0:
         return Check("protected", "warn", text, "only root sees SSH servers on other ports than 22")
     return Check("protected", "ok", text)
@@ -217,10 +234,10 @@ def _plan(link: Link) -> Iterator[Check]:
         return
     size = plan.umem_bytes
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    memory = f"{size >> 20:,} MiB for {len(plan.queues)} queues of {plan.frames} frames"
+    memory = f"{size >> 20:,} MiB: {plan.frames} frames of {plan.frame_size} bytes for each receive queue"
     if Capability.CAP_IPC_LOCK not in held() and limit != resource.RLIM_INFINITY and size > limit:
-        remedy = f"ulimit -l {size >> 10}, CAP_IPC_LOCK, or fewer frames="
-        yield Check("packet memory", "missing", f"{memory} exceed RLIMIT_MEMLOCK ({limit >> 10:,} KiB)", remedy)
+        remedy = f"ulimit -l {size >> 10}, CAP_IPC_LOCK, or fewer --frames"
+        yield Check("packet memory", "missing", f"{memory}; more than RLIMIT_MEMLOCK", remedy)
     else:
         yield Check("packet memory", "ok", memory)
     yield Check("plan", "warn" if plan.warnings else "ok", f"{plan.mode}, {plan.copying}", "; ".join(plan.warnings))

@@ -16,15 +16,19 @@ __all__ = ["demo"]
 def demo(
     as_json: AsJson = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", show_default=False, help="Where to draw the result.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", show_default=False, help="Where to draw the result; default offramp-demo.png."
+        ),
     ] = None,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Of flood, for each of the four.")] = 5.0,
 ) -> None:
-    """Two virtual hosts, a flood, a bypass, and the kernel still serving.
+    """See it work between two virtual hosts.
 
     One host floods a UDP port of the other, while an HTTP client keeps fetching through the same interface. The flood
-    goes in turn to a kernel socket, iptables, offramp in user space and offramp in the driver. Takes less than a minute,
-    needs root, and changes nothing on this machine: all of it happens in network namespaces of its own.
+    goes in turn to a kernel socket, to iptables, to offramp in user space and to offramp in the driver. Takes less than
+    a minute, needs root, and changes nothing on this machine: it happens in network namespaces of its own.
     """
     from offramp.demo import run
 
-    raise typer.Exit(run(as_json=as_json, plot=plot))
+    raise typer.Exit(run(as_json=as_json, plot=plot, seconds=seconds))

@@ -28,20 +28,20 @@ _COLOURS = {"ok": "green", "warn": "yellow", "missing": "red", "unknown": "cyan"
 
 def doctor(
     interface: Annotated[
-        str | None, typer.Argument(metavar="[INTERFACE]", show_default=False, help="All, in short, if not given.")
+        str | None, typer.Argument(metavar="INTERFACE", show_default=False, help="All, in short, if not given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what this machine and an interface can do. Changes nothing.
+    """Find out what works here. Changes nothing.
 
     \b
     offramp doctor
     offramp doctor eth0
     offramp doctor eth0 --json
 
-    Each line is ok, warn (it works, but), missing (it is in the way) or unknown (it could not be found out, and why). The
-    exit status is 0 if nothing is in the way of `offramp run INTERFACE` or, without an interface, in that of any; else 1.
-    Kernel features are tried, not guessed from a version; that takes privileges, and without them less is found out.
+    Each line is ok, warn (it works, but), missing (it is in the way) or unknown (it could not be found out, and why).
+    Exit status: 0 if nothing is in the way of `offramp run INTERFACE` or, without an interface, of all of them; else 1.
+    Kernel features are tried, not guessed from a version; without privileges less is found out.
     """
     from offramp.cli.checks import interface_checks, machine_checks
     from offramp.nic import read

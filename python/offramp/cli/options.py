@@ -53,7 +53,7 @@ Interface = Annotated[str, typer.Argument(metavar="INTERFACE", show_default=Fals
 Match = Annotated[
     list[str],
     typer.Argument(
-        metavar="MATCH...",
+        metavar="MATCH",
         show_default=False,
         help="A tcpdump expression, in one argument or several; '' is every packet. Quote parentheses.",
     ),

@@ -39,7 +39,7 @@ def plan(
     stall: Stall = None,
     no_protect: NoProtect = False,
 ) -> None:
-    """Say what `run` would do to an interface, step by step, and why. Changes nothing.
+    """Explain what `run` would do. Changes nothing.
 
     \b
     offramp plan eth0 udp dst port 53

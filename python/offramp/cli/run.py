@@ -4,7 +4,7 @@
     reading thread    receives (count: in native code; echo: a batch at a time), or, for drop, watches the interface
     main thread       shows the ledger and listens to signals
 
-Two threads, because drawing a table takes longer than a ring takes to overflow.
+Two threads, because drawing a table takes longer than it takes a ring to overflow.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from offramp.cli.options import (
     chosen,
 )
 from offramp.cli.view import Lines, Screen, View
-from offramp.errors import OfframpError, OptionError
+from offramp.errors import InterfaceGone, OfframpError, OptionError
 
 if TYPE_CHECKING:
     from offramp.ledger import Ledger
@@ -70,15 +70,15 @@ def run(
     stall: Stall = None,
     no_protect: NoProtect = False,
 ) -> None:
-    """Take matching packets away from the kernel and count, drop or echo them, until Ctrl-C.
+    """Count, drop or echo matching packets.
 
     \b
     offramp run eth0 udp dst port 4321 --do count
     offramp run eth0 'src net 203.0.113.0/24 and not tcp' --do drop --for 60
     offramp run eth0 icmp --do echo --json --for 10
 
-    Packets that do not match go on to the kernel, and so do ARP, neighbour discovery, DHCP and SSH in any case. At the
-    end, also by SIGTERM, come the ledger of all packets and exit status 0, and the kernel has everything back.
+    They are taken away from the kernel until Ctrl-C or SIGTERM; then comes the ledger of all packets, and exit status
+    0. Packets that do not match stay with the kernel, and so do ARP, neighbour discovery, DHCP and SSH in any case.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
     """
@@ -95,9 +95,14 @@ def run(
     )
     if seconds is not None and not seconds > 0:
         raise OptionError(f"--for {seconds:g}", reason="not above zero")
-    with _open(interface, " ".join(match), do, options) as ramp, _view(ramp, do, as_json) as view:
+    limit = seconds if seconds is not None else math.inf
+    with (
+        _open(interface, " ".join(match), do, options) as ramp,
+        _signals() as signals,
+        _view(ramp, do, as_json) as view,
+    ):
         zero_copy = getattr(ramp, "zero_copy", None)
-        outcome = _work(ramp, do, view, seconds if seconds is not None else math.inf)
+        outcome = _work(ramp, do, view, signals, limit)
         view.end(outcome.ledger, outcome.seconds)
     ledger = outcome.ledger
     packets = ledger.claimed if do is Do.DROP else ledger.received
@@ -146,11 +151,11 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     return Lines(title, do)
 
 
-def _work(ramp: Attachment, do: Do, view: View, limit: float) -> _Outcome:
-    """Read and show for `limit` seconds, or until a signal or an error. Closes the ramp: then its ledger is at rest."""
+def _work(ramp: Attachment, do: Do, view: View, signals: list[int], limit: float) -> _Outcome:
+    """Read and show for `limit` seconds, or until a signal or an error. Closes the ramp: its ledger is at rest."""
     done = Event()
     error = None
-    with _signals() as signals, ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads:
         started = time.monotonic()
         reading = threads.submit(_read, ramp, do, done)
         try:
@@ -196,7 +201,10 @@ def _stand_by(ramp: Attachment) -> None:
     from offramp.nic import counters
 
     time.sleep(_TURN)
-    counters(ramp.plan.ifindex)
+    try:
+        counters(ramp.plan.ifindex)
+    except InterfaceGone as error:
+        raise InterfaceGone(f"{ramp.plan.interface} was removed, or moved to another network namespace") from error
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class View:
 
         title = Text(f"{self.title}, {seconds:.1f} s", style="bold")
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        table.add_column("", no_wrap=True)
+        table.add_column("", no_wrap=True, min_width=19)
         table.add_column("packets", justify="right", min_width=14, no_wrap=True)
         table.add_column("per second", justify="right", min_width=12, no_wrap=True)
         table.add_column("", no_wrap=True, style="dim")
@@ -152,8 +152,10 @@ class Lines(View):
     def end(self, ledger: Ledger, seconds: float) -> None:
         from rich.console import Console
 
-        print()
-        Console(width=120).print(self._final(ledger, seconds))
+        console = Console(width=120)
+        with console.capture() as table:
+            console.print(self._final(ledger, seconds))
+        print("", *(line.rstrip() for line in table.get().splitlines()), sep="\n", flush=True)
 
 
 _SHORT = {"redirect_failed": "unsent"}

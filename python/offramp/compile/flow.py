@@ -12,7 +12,7 @@ Verdicts other than CLAIM end behind the match, in `claimed`. All exits but the 
   there: its packets are the kernel's as much as others.
 - A match is about the frame on the wire. A tag that the driver carries out of band is that frame's ethertype, so a
   frame with one is no IPv4 packet. Asking for it costs a call, so it is asked for only where the answer matters: mostly
-  behind a match that has said yes.
+  behind a match that has said yes. A packet that leaves the driver, to user space or back to the wire, gets it back.
 - A heartbeat from the future is not stale (readers write the exact clock, the program reads the coarse one).
 
 Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; include/uapi/linux/bpf.h.
@@ -23,7 +23,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from offramp.compile import tests
-from offramp.compile.emit import Address, Emitter, Frame, Label
+from offramp.compile.emit import Address, Emitter, Facts, Frame, Label
 from offramp.compile.program import COUNTERS, KfuncSlot, MapSlot, Spec
 from offramp.compile.target import I16, I32, I64, POINTER, Bpf, Context, Helper, const
 from offramp.compile.tests import ETHERTYPE_OFFSET, NET_OFFSET, Expr
@@ -47,9 +47,10 @@ def build(spec: Spec, match: Expr, protect: Expr | None) -> str:
     else:
         flow.match_frame(match)
     if spec.verdict is Verdict.CLAIM:
-        flow.claim()
-    else:
-        flow.count_and_return("claimed", const(spec.verdict, I32))
+        flow.redirect()
+    if spec.verdict in (Verdict.CLAIM, Verdict.TX) and spec.vlan_metadata and _answer_for_tagged(match) is not False:
+        flow.restore_tag()
+    flow.count_and_return("claimed", const(spec.verdict, I32))
     flow.passed()
     return str(flow.target.module)
 
@@ -88,7 +89,7 @@ class _Flow:
         answer = _answer_for_tagged(expr)
         if answer is None:
             tagged = self.emit.label()
-            protocol = self._ask_for_tag(tagged, undecided)
+            protocol, _ = self._ask_for_tag(tagged, undecided)
             self.emit.enter(tagged)
             ethertype = self.builder.zext(self.builder.bswap(self.builder.load(protocol, typ=I16)), I32)
             on_wire = Frame(self.frame.link, None, ethertype)
@@ -105,8 +106,8 @@ class _Flow:
             self._ask_for_tag(self.no_match, matching)
         self.emit.enter(matching)
 
-    def claim(self) -> None:
-        """Redirect to the socket of the packet's queue, unless nobody reads there."""
+    def redirect(self) -> None:
+        """To the socket of the packet's queue, unless nobody reads there."""
         queue = self.builder.zext(self.target.context(Context.RX_QUEUE_INDEX), I64)
         queue = self.emit.bounded(queue, self.spec.queues - 1, self.no_match)
         if self.spec.stall_ns is not None:
@@ -119,7 +120,41 @@ class _Flow:
         self.emit.enter(failed)
         self.count_and_return("redirect_failed", verdict)
         self.emit.enter(claimed)
-        self.count_and_return("claimed", verdict)
+
+    def restore_tag(self) -> None:
+        """Write a tag that is out of band into the frame, where it was on the wire: its next reader sees nothing else.
+
+        The last thing that is done to a packet, as the kernel keeps the tag of packets that pass. One that has no room
+        for it passes.
+        """
+        tagged, room, done = self.emit.label(), self.emit.label(), self.emit.label()
+        protocol, tci = self._ask_for_tag(tagged, done)
+        self.emit.enter(tagged)
+        grown = self.target.helper(Helper.XDP_ADJUST_HEAD, self.target.function.args[0], const(-_TAG_BYTES, I32))
+        self.emit.branch(
+            self.builder.icmp_signed("==", self.builder.trunc(grown, I32), const(0, I32)), room, self.no_match
+        )
+        self.emit.enter(room)
+        self.target.find_packet()
+        self.emit.facts = Facts()  # all that was known was about the packet as it was
+        frame = Address(self.target.data)
+        self.emit.require(frame, ETHERTYPE_OFFSET + _TAG_BYTES, self.no_match)  # it does: for the verifier
+        addresses = [self._load_raw(frame + (_TAG_BYTES + at), I32) for at in range(0, ETHERTYPE_OFFSET, 4)]
+        for number, word in enumerate(addresses):
+            self._store_raw(frame + 4 * number, word)
+        self._store_raw(frame + ETHERTYPE_OFFSET, self.builder.load(protocol, typ=I16))
+        self._store_raw(frame + (ETHERTYPE_OFFSET + 2), self.builder.bswap(self.builder.load(tci, typ=I16)))
+        self.emit.goto(done)
+        self.emit.enter(done)
+
+    def _load_raw(self, address: Address, type: ir.Type) -> ir.Value:
+        return self.builder.load(self._pointer(address), typ=type, align=1)
+
+    def _store_raw(self, address: Address, value: ir.Value) -> None:
+        self.builder.store(value, self._pointer(address), align=1)
+
+    def _pointer(self, address: Address) -> ir.Value:
+        return self.builder.inttoptr(self.builder.add(address.register, const(address.offset)), POINTER)
 
     def passed(self) -> None:
         self.emit.enter(self.no_match)
@@ -169,14 +204,16 @@ class _Flow:
         customer, service = (self.builder.icmp_unsigned("==", ethertype, const(tag, I32)) for tag in TAG_ETHERTYPES)
         return self.builder.or_(customer, service)
 
-    def _ask_for_tag(self, tagged: Label, untagged: Label) -> ir.Value:
-        """Where the tag's protocol is in memory, for those who arrive at `tagged`."""
+    def _ask_for_tag(self, tagged: Label, untagged: Label) -> tuple[ir.Value, ir.Value]:
+        """Where the tag is in memory, for those who arrive at `tagged`: its protocol in wire order, its control
+        information in host order.
+        """
         protocol, tci = self.target.local(I16), self.target.local(I16)
         for place in (protocol, tci):
             self.builder.store(const(0, I16), place)
         status = self.target.kfunc(KfuncSlot.RX_VLAN_TAG, self.target.function.args[0], protocol, tci)
         self.emit.branch(self.builder.icmp_unsigned("==", status, const(0, I32)), tagged, untagged)
-        return protocol
+        return protocol, tci
 
     def _check_heartbeat(self, queue: ir.Value, stall_ns: int) -> None:
         """Packets of a queue whose reader has not been seen for longer than `stall_ns` end here."""

@@ -57,6 +57,7 @@ class Helper(IntEnum):
     """Numbers of the kernel's helper functions."""
 
     MAP_LOOKUP_ELEM = 1
+    XDP_ADJUST_HEAD = 44
     REDIRECT_MAP = 51
     KTIME_GET_COARSE_NS = 160  # Linux 5.11; CLOCK_MONOTONIC at the last tick, 18 ns cheaper than the exact one
 
@@ -76,6 +77,10 @@ class Bpf:
         set.add(self.function.attributes, '"no-jump-tables"="true"')
         self._pseudo = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "llvm.bpf.pseudo")
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.find_packet()
+
+    def find_packet(self) -> None:
+        """Where the packet is now. To be called again after a helper that moves it."""
         self.data = self.barrier(self.builder.zext(self.context(Context.DATA), I64))
         self.end = self.barrier(self.builder.zext(self.context(Context.DATA_END), I64))
 

@@ -28,6 +28,9 @@ _HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
 _FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
 LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
 
+# Interfaces that get their packets from another one, when the stack has taken the VLAN tag out of the frame.
+_UPPER = frozenset({"bond", "bridge", "ifb", "ipvlan", "ipvtap", "macvlan", "macvtap", "team", "vrf"})
+
 # The largest MTU that a driver takes with native XDP. veth, which asks it of the peer's (veth_xdp_set): a page without
 # headroom (256), struct skb_shared_info (320) and Ethernet header (14).
 _NATIVE_MTU = {"veth": 4096 - 256 - 320 - 14}
@@ -75,7 +78,7 @@ def make_plan(
         protect=protect,
         vlan_metadata=vlan_metadata,
         steps=tuple(_steps(link, verdict, mode, queues, copying, options)),
-        warnings=tuple(_warnings(link, mode, queues, options)),
+        warnings=tuple(_warnings(link, mode, vlan_metadata, queues, options)),
     )
 
 
@@ -100,17 +103,23 @@ def _mode(link: Link, options: Options, claim: bool, native_refused: bool) -> Li
     if not missing and not native_refused:
         return "native"
     what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
-    if options.mode == "native" or "native" in options.require:
+    if options.mode == "native" or "native" in options.require or options.wants_zero_copy:
         raise NotSupported(what, reason=f"its driver lacks {', '.join(missing)}" if missing else "its driver refused")
     return "generic"
 
 
 def _check_generic(link: Link) -> None:
-    """In generic mode XDP sees what the stack has merged; a match is about the frames on the wire."""
+    """In generic mode XDP sees what the stack has made of a frame; a match is about the frames on the wire."""
+    if link.kind in _UPPER:
+        raise InterfaceError(
+            f"{link.name}, a {link.kind}, in generic mode",
+            reason="tags are taken off before it gets a packet: tagged packets would be taken for untagged ones",
+            hint="use the interface below it",
+        )
     merging = [name for name, on in (("gro", link.gro), ("lro", link.lro)) if on]
     if merging:
         raise InterfaceError(
-            f"{link.name} in generic mode with {' and '.join(merging).upper()} on",
+            f"{link.name} in generic mode with {' and '.join(name.upper() for name in merging)} on",
             reason="XDP would see merged packets, not the frames on the wire",
             hint=f"ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}",
         )
@@ -181,12 +190,19 @@ def _steps(
     return [program, sockets, entries]
 
 
-def _warnings(link: Link, mode: str, queues: tuple[int, ...], options: Options) -> list[str]:
+def _warnings(link: Link, mode: str, vlan_metadata: bool, queues: tuple[int, ...], options: Options) -> list[str]:
     warnings = []
     if mode == "generic":
+        asked = options.mode == "generic"
+        why = "as asked" if asked else f"as {link.driver or link.kind or link.name} has no native XDP"
         warnings.append(
-            f"generic mode: {link.driver or link.kind or link.name} has no native XDP, so packets are looked at after "
-            "the kernel has allocated a buffer for each; expect about the speed of iptables in raw PREROUTING"
+            f"generic mode, {why}: packets are looked at after the kernel has allocated a buffer for each; "
+            "expect about the speed of iptables in raw PREROUTING"
+        )
+    if link.kind == "veth" and not vlan_metadata:
+        warnings.append(
+            f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken for "
+            "untagged ones: ethtool -K PEER txvlan off writes them into the frames"
         )
     if not options.protect:
         warnings.append("protect=False: ARP, ND, DHCP and SSH are diverted too if they match")

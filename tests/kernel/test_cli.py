@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp` as its users run it: real processes on lab hosts, real packets, signals, pipes, and no root."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offramp import nic
+from offramp.testing import Host, Lab, Wire
+
+OFFRAMP = str(Path(sys.executable).with_name("offramp"))
+NOBODY = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--"]
+PORT = 4321
+FLOW = ["eth0", "udp", "dst", "port", str(PORT)]
+
+
+@pytest.fixture
+def wire(lab: Lab) -> Wire:
+    wire = lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
+    for end in (wire.a, wire.b):
+        end.tx_checksum_offload(False)
+    return wire
+
+
+def offramp(host: Host, *arguments: str, status: int = 0, by: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    result = host.run([*by, OFFRAMP, *arguments], check=False)
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@contextmanager
+def running(host: Host, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """`offramp run ARGUMENTS`, from when its program is attached."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = host.popen([OFFRAMP, "run", *arguments], **(pipes | options))
+    try:
+        wait_for_program(host, process)
+        yield process
+    finally:
+        host.kill(process)
+
+
+def wait_for_program(host: Host, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 20
+    with host:
+        while nic.read("eth0").xdp is None:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    time.sleep(0.3)  # the program is attached before the sockets are in its map, and signals are awaited last
+
+
+def send(wire: Wire, count: int, port: int = PORT) -> None:
+    with wire.a.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(count):
+            sender.sendto(f"packet {number}".encode(), (wire.b.ip, port))
+
+
+def end(process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def figure(table: str, name: str) -> int:
+    """The packets of a line of the final table."""
+    (line,) = [line for line in table.splitlines() if line.split()[:1] == [name]]
+    return int(line.split()[1].replace(",", ""))
+
+
+def test_count_prints_a_line_a_second_and_the_ledger_at_ctrl_c(wire: Wire) -> None:
+    with running(wire.b.host, *FLOW, "--do", "count") as process:
+        send(wire, 100)
+        send(wire, 10, port=PORT + 1)
+        time.sleep(1.1)
+        out, err = end(process)
+    lines = out.splitlines()
+    assert lines[0].split()[:2] == ["s", "seen"]
+    assert int(lines[1].split()[0]) == 1
+    assert figure(out, "received") == 100
+    assert figure(out, "passed") >= 10
+    assert err == f"offramp: eth0: udp dst port {PORT}: count, native, copy; Ctrl-C ends it\n"
+
+
+def test_drop_ends_at_sigterm_with_the_ledger(wire: Wire) -> None:
+    with running(wire.b.host, *FLOW, "--do", "drop") as process:
+        send(wire, 100)
+        out, _ = end(process, signal.SIGTERM)
+    assert figure(out, "dropped") == 100
+    with wire.b.host:
+        assert nic.read("eth0").xdp is None
+
+
+def test_echo_answers_the_sender(wire: Wire) -> None:
+    with running(wire.b.host, *FLOW, "--do", "echo", "--json") as process:
+        with wire.a.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(b"are you there?", (wire.b.ip, PORT))
+            assert client.recvfrom(100) == (b"are you there?", (wire.b.ip, PORT))
+        out, _ = end(process)
+    summary = json.loads(out)
+    assert summary["packets"] == summary["ledger"]["sent"] == 1
+
+
+@pytest.mark.parametrize("do", ["count", "drop"])
+def test_json_is_one_object_and_nothing_else(wire: Wire, do: str) -> None:
+    with running(wire.b.host, *FLOW, "--do", do, "--json", "--for", "1") as process:
+        send(wire, 100)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    summary = json.loads(out)
+    assert (summary["interface"], summary["match"], summary["mode"]) == ("eth0", f"udp dst port {PORT}", "native")
+    assert summary["zero_copy"] is (False if do == "count" else None)
+    assert summary["packets"] == summary["ledger"]["claimed"] == 100
+    assert summary["ledger"]["exact"]
+    assert summary["pps"] == pytest.approx(100 / summary["seconds"], rel=0.01)
+    assert 1 <= summary["seconds"] < 1.5
+    assert summary["plan"]["verdict"] == summary["ledger"]["verdict"]
+
+
+def test_on_a_terminal_one_table_is_redrawn_and_stays(wire: Wire) -> None:
+    ours, theirs = pty.openpty()
+    pieces: list[bytes] = []
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    streams = {"stdout": theirs, "stderr": theirs, "text": False, "env": environment}
+    with running(wire.b.host, *FLOW, "--do", "count", **streams) as process:
+        os.close(theirs)
+        reader = threading.Thread(target=read_all, args=(ours, pieces))
+        reader.start()
+        send(wire, 100)
+        time.sleep(0.6)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        reader.join(10)
+    os.close(ours)
+    screen = b"".join(pieces).decode()
+    assert screen.count("\x1b[2K") > 5  # lines erased to be drawn again
+    last = screen.rpartition("\x1b[2K")[2]
+    assert "count, native, copy" in last
+    assert "redirect_lost" in last
+    assert "Traceback" not in screen
+
+
+def read_all(fd: int, pieces: list[bytes]) -> None:
+    try:
+        while piece := os.read(fd, 65536):
+            pieces.append(piece)
+    except OSError:  # EIO: nobody holds the other side any more
+        pass
+
+
+def test_a_broken_pipe_is_quiet_and_gives_the_interface_back(wire: Wire) -> None:
+    command = f"{OFFRAMP} run {' '.join(FLOW)} --do count | head -n 1"
+    result = wire.b.host.run(["bash", "-c", command])
+    assert result.stdout.split()[:2] == ["s", "seen"]
+    assert result.stderr.count("\n") == 1  # what it does and until when
+    with wire.b.host:
+        assert nic.read("eth0").xdp is None
+
+
+def test_a_second_one_is_refused_and_names_the_first(wire: Wire) -> None:
+    with running(wire.b.host, *FLOW, "--do", "count") as process:
+        error = offramp(wire.b.host, "run", "eth0", "tcp", "--do", "drop", status=1).stderr
+        assert "another offramp" in error
+        assert f"(pid {process.pid})" in error
+        found = checks(wire.b.host, status=1)
+        assert found["XDP program"]["status"] == found["plan"]["status"] == "missing"
+        assert f"(pid {process.pid})" in found["XDP program"]["text"]
+        send(wire, 10)
+        out, _ = end(process)
+    assert figure(out, "received") == 10
+
+
+@pytest.mark.parametrize("do", ["count", "drop"])
+def test_an_interface_that_is_removed_is_an_error_after_the_summary(wire: Wire, do: str) -> None:
+    with running(wire.b.host, *FLOW, "--do", do) as process:
+        send(wire, 10)
+        time.sleep(0.2)
+        wire.b.delete()
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert figure(out, "seen") >= 10
+    assert err.splitlines()[-1].startswith("offramp: ")
+    assert "Traceback" not in err
+
+
+def test_an_interface_that_is_down_is_an_error(wire: Wire) -> None:
+    wire.b.down()
+    assert "ip link set eth0 up" in offramp(wire.b.host, "run", *FLOW, "--do", "drop", status=1).stderr
+    found = checks(wire.b.host, status=1)
+    assert (found["link"]["status"], found["link"]["remedy"]) == ("missing", "ip link set eth0 up")
+
+
+@pytest.mark.parametrize("do", ["count", "drop"])
+def test_without_privileges_they_are_named(wire: Wire, do: str) -> None:
+    error = offramp(wire.b.host, "run", *FLOW, "--do", do, status=1, by=tuple(NOBODY)).stderr
+    assert error.count("\n") == 1
+    assert "CAP_BPF" in error
+    assert "CAP_NET_ADMIN" in error
+
+
+def test_a_required_mode_that_is_not_there_is_an_error(wire: Wire) -> None:
+    error = offramp(wire.b.host, "run", *FLOW, "--do", "count", "--require", "zero-copy", status=1).stderr
+    assert "no zero-copy" in error
+
+
+def test_generic_mode_is_said_loudly(wire: Wire) -> None:
+    wire.b.rx_vlan_offload(False)
+    result = offramp(wire.b.host, "run", *FLOW, "--do", "drop", "--mode", "generic", "--for", "0.1")
+    assert "offramp: warning: eth0: generic mode" in result.stderr
+    assert "drop, generic" in result.stdout
+
+
+def test_plan_explains_without_root_and_changes_nothing(wire: Wire) -> None:
+    text = offramp(wire.b.host, "plan", *FLOW, by=tuple(NOBODY)).stdout
+    assert text.startswith(f"CLAIM on eth0: udp dst port {PORT}\n")
+    assert "undo:" in text
+    found = json.loads(offramp(wire.b.host, "plan", *FLOW, "--do", "drop", "--json").stdout)
+    assert (found["verdict"], found["queues"]) == ("DROP", [])
+    with wire.b.host:
+        assert nic.read("eth0").xdp is None
+
+
+def checks(host: Host, status: int, by: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
+    """What doctor finds out about eth0, by name."""
+    found = json.loads(offramp(host, "doctor", "eth0", "--json", status=status, by=by).stdout)
+    (interface,) = found["interfaces"]
+    assert interface["ready"] is (status == 0)
+    return {check["name"]: check for check in (*found["machine"], *interface["checks"])}
+
+
+def test_doctor_finds_a_veth_ready(wire: Wire) -> None:
+    found = checks(wire.b.host, status=0)
+    assert found["privileges"]["status"] == found["native XDP"]["status"] == found["plan"]["status"] == "ok"
+    assert found["zero-copy"]["status"] == "warn"
+    assert found["MTU"]["text"].startswith("1500; at most 3818")
+    text = offramp(wire.b.host, "doctor", "eth0").stdout
+    assert text.endswith("eth0: ready for offramp run\n")
+
+
+def test_doctor_without_root_says_what_it_could_not_find_out(wire: Wire) -> None:
+    found = checks(wire.b.host, status=1, by=tuple(NOBODY))
+    assert found["privileges"]["status"] == "missing"
+    assert found["XDP programs"]["status"] == "unknown"
+    assert found["native XDP"]["status"] == "ok"
+    assert found["protected"]["status"] == "warn"
+
+
+def test_doctor_names_an_mtu_that_is_too_large(wire: Wire) -> None:
+    wire.b.set_mtu(9000)
+    found = checks(wire.b.host, status=1)
+    assert found["MTU"]["remedy"].startswith("ip link set eth0 mtu 3818")
+    assert found["plan"]["status"] == "missing"

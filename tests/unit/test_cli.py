@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line without privileges: help, bad input, exit statuses, and what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+
+import pytest
+from typer.testing import CliRunner
+
+import offramp
+from offramp.cli import app, main
+from offramp.cli.options import Do
+from offramp.cli.view import Lines, counts
+from offramp.errors import NoSuchInterface
+from offramp.ledger import Ledger, QueueLedger
+from offramp.verdict import Verdict
+
+VERBS = ("run", "plan", "doctor", "demo")
+LEDGER = Ledger(
+    Verdict.CLAIM,
+    seen=100,
+    protected=1,
+    passed=9,
+    claimed=90,
+    queues=(QueueLedger(received=70, rx_ring_full=15, rx_dropped=5), QueueLedger()),
+)
+
+
+def stderr_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int) -> str:
+    """Runs a line that is to fail with `status`: what it says, which is all on stderr."""
+    assert main(arguments) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in VERBS)])
+def test_help_names_the_verbs_and_shows_examples(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+    if arguments[0] in ("run", "plan", "doctor"):
+        assert f"\n  offramp {arguments[0]} " in result.stdout
+    if len(arguments) == 1:
+        assert all(f"\n  {verb} " in result.stdout for verb in VERBS)
+
+
+def test_help_loads_no_more_than_typer() -> None:
+    code = "import sys, offramp.cli; offramp.cli.main(['--help']); print(*sys.modules, file=sys.stderr)"
+    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stderr.split()
+    assert "typer" in modules
+    assert not {"numpy", "llvmlite", "lark", "pyroute2", "rich", "offramp.ramp", "offramp._native"} & set(modules)
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"offramp {offramp.__version__}\n")
+
+
+def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Commands:" in stderr_of(capsys, status=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("runn", "No such command 'runn'"),
+        ("--verbose", "No such option: --verbose"),
+        ("run lo udp", "Missing option '--do'"),
+        ("run lo --do count", "Missing argument 'MATCH'"),
+        ("run lo udp --do tally", "not one of 'count', 'drop', 'echo'"),
+        ("run lo udp --do count --queue one", "--queue"),
+        ("run lo udp --do count --mode fast", "mode='fast': not one of auto, native, generic"),
+        ("run lo udp --do count --copying no", "copying='no': not one of"),
+        ("run lo udp --do count --require speed", "require='speed': not one of"),
+        ("run lo udp --do count --require native --mode generic", "they exclude each other"),
+        ("run lo udp --do count --stall soon", "--stall soon: neither seconds nor 'never'"),
+        ("run lo udp --do count --stall 0", "stall=0.0: not from"),
+        ("run lo udp --do count --ring 100", "ring=100: not a power of two"),
+        ("run lo udp --do count --queue -1", "queues=(-1,): not a list of queue numbers"),
+        ("run lo udp --do count --for 0", "--for 0: not above zero"),
+        ("run lo udp --do count --for nan", "--for nan: not above zero"),
+        ("run lo udp --do drop --queue 0", "--queue with --do drop: packets end in the driver"),
+        ("run lo udp --do drop --stall never", "--stall with --do drop"),
+        ("run lo udp --do drop --require zero-copy", "--require zero-copy with --do drop"),
+        ("run no-such0 udp --do count", "no interface 'no-such0' in this network namespace"),
+        ("plan no-such0 udp", "no interface 'no-such0' in this network namespace"),
+        ("doctor no-such0", "no interface 'no-such0' in this network namespace"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(capsys: pytest.CaptureFixture[str], line: str, said: str) -> None:
+    err = stderr_of(capsys, *line.split(), status=2)
+    assert err.startswith("offramp: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_syntax_error_has_a_caret_under_the_place(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    err = stderr_of(capsys, verb, "lo", "udp", "dst", "prt 53", "--do", "drop", status=2)
+    first, match, caret = err.splitlines()
+    assert first.startswith("offramp: ")
+    assert match == "  udp dst prt 53"
+    assert caret == "          ^^^"
+
+
+@pytest.mark.parametrize("where", [0, 1, 3])
+def test_debug_shows_a_traceback_wherever_it_stands(capsys: pytest.CaptureFixture[str], where: int) -> None:
+    line = ["plan", "no-such0", "udp"]
+    line.insert(where, "--debug")
+    assert main(line) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.splitlines()[-1].startswith("offramp: no interface")
+
+
+def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offramp.attachment.plan_for", lambda *_: 1 // 0)
+    err = stderr_of(capsys, "plan", "lo", "udp", status=1)
+    assert (
+        err
+        == "offramp: ZeroDivisionError: integer division or modulo by zero (a bug in offramp; --debug shows where)\n"
+    )
+
+
+def test_a_warning_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(*_: object) -> str:
+        warnings.warn("lo: generic mode", UserWarning, stacklevel=1)
+        return "the plan"
+
+    monkeypatch.setattr("offramp.attachment.plan_for", warn)
+    assert main(["plan", "lo", "udp"]) == 0
+    assert capsys.readouterr() == ("the plan\n", "offramp: warning: lo: generic mode\n")
+
+
+def test_interrupted_is_not_a_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("offramp.attachment.plan_for", interrupt)
+    assert stderr_of(capsys, "plan", "lo", "udp", status=130) == ""
+
+
+def test_doctor_in_json_has_a_status_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    checks = [*found["machine"], *(check for interface in found["interfaces"] for check in interface["checks"])]
+    assert {check["status"] for check in checks} <= {"ok", "warn", "missing", "unknown"}
+    assert "lo" in {interface["name"] for interface in found["interfaces"]}
+    assert status == any(check["status"] == "missing" for check in found["machine"])
+
+
+def test_doctor_says_what_is_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "lo"]) == 1  # its MTU of 65536 does not fit
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "ip link set lo mtu 3818" in out
+    assert "lo: in the way: " in out.splitlines()[-1]
+
+
+def test_an_interface_that_vanishes_is_left_out_of_the_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(name: str) -> None:
+        raise NoSuchInterface(f"no interface {name!r}")
+
+    monkeypatch.setattr("offramp.nic.read", gone)
+    main(["doctor", "--json"])
+    assert json.loads(capsys.readouterr().out)["interfaces"] == []
+
+
+def test_the_figures_add_up_and_leave_nothing_out() -> None:
+    figures = counts(LEDGER, Do.ECHO, at_rest=True)
+    assert figures["seen"] == sum(
+        figures[name] for name in ("protected", "passed", "stalled", "redirect_failed", "claimed")
+    )
+    assert figures["claimed"] == sum(
+        figures[name] for name in ("received", "waiting", "rx_ring_full", "rx_dropped", "redirect_lost")
+    )
+
+
+def test_the_figures_of_packets_in_flight_are_not_shown() -> None:
+    assert {"waiting", "redirect_lost"} & set(counts(LEDGER, Do.COUNT, at_rest=False)) == set()
+    assert "sent" not in counts(LEDGER, Do.COUNT, at_rest=True)
+
+
+def test_lines_are_rates_in_columns_and_end_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    view = Lines("eth0: udp", Do.COUNT)
+    view.show(LEDGER, 2.0)
+    view.show(LEDGER, 3.0)
+    view.end(LEDGER, 3.0)
+    header, first, second, empty, title, *table = capsys.readouterr().out.splitlines()
+    columns = dict(zip(header.split(), first.split(), strict=True))
+    assert (columns["s"], columns["seen"], columns["received"], columns["lost"]) == ("2", "50", "35", "10")
+    assert set(second.split()[1:]) == {"0"}
+    assert (empty, title) == ("", "eth0: udp, 3.0 s")
+    assert [line.split()[:2] for line in table[1:3]] == [["seen", "100"], ["protected", "1"]]
+
+
+def test_a_drop_in_the_driver_is_called_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+    view = Lines("eth0: udp", Do.DROP)
+    view.show(Ledger(Verdict.DROP, seen=10, passed=3, claimed=7), 1.0)
+    header, line = capsys.readouterr().out.splitlines()
+    assert dict(zip(header.split(), line.split(), strict=True))["dropped"] == "7"
