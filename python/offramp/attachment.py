@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Self
 from weakref import WeakSet, finalize
 
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
+from offramp.bpf.privileges import FOR_BPF, Capability, hint
 from offramp.compile import COUNTERS, MapSlot, Spec, xdp
-from offramp.errors import KernelError, OfframpError
+from offramp.errors import KernelError, OfframpError, PrivilegeError
 from offramp.ledger import Ledger, QueueLedger
 from offramp.match import Node, parse
 from offramp.nic import Link, protected_ssh, read
@@ -50,6 +51,8 @@ def plan_for(interface: str, match: str, verdict: Verdict, options: Options) -> 
 class Attachment:
     """A verdict in force on an interface, in its driver. Closing it gives the packets back. A context manager."""
 
+    needs: tuple[Capability, ...] = FOR_BPF
+
     def __init__(self, interface: str, match: str, verdict: Verdict, options: Options) -> None:
         node = parse(match)
         self._final: Ledger | None = None
@@ -75,6 +78,8 @@ class Attachment:
         plan = make_plan(node, verdict, link, options, ssh)
         try:
             self._load(node, plan)
+        except PrivilegeError as error:  # names all that is needed, not just for the first step
+            raise PrivilegeError(error.what, error.errno or 0, hint=hint(self.needs)) from error
         except KernelError as error:
             if error.errno == errno.ERANGE:
                 raise mtu_refused(link) from error

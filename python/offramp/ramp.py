@@ -3,7 +3,6 @@
 
     open(interface, match)      matching packets come to user space     Ramp
     attach(interface, match)    matching packets end in the driver      Attachment
-    plan(interface, match)      what `open` would do, and why           Plan
 
 Needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and CAP_NET_RAW for `open`; CAP_IPC_LOCK if the umem exceeds RLIMIT_MEMLOCK.
 Linux 6.1 or later. Everything applies to the network namespace of the calling thread.
@@ -16,13 +15,13 @@ import os
 import resource
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING
 
 from offramp import _native
-from offramp.attachment import Attachment, plan_for
+from offramp.attachment import Attachment
 from offramp.batch import Batch
 from offramp.bpf import Map
-from offramp.bpf.privileges import Capability, hint
+from offramp.bpf.privileges import FOR_BPF, Capability, hint
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.ledger import QueueLedger
 from offramp.planner import Options, Plan
@@ -30,86 +29,88 @@ from offramp.port import Port, Queue
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
-    from typing import TypedDict
-
     from numpy.typing import ArrayLike
     from typing_extensions import Buffer
 
     from offramp.planner.options import Copying, Mode, Requirement
 
-    class AttachOptions(TypedDict, total=False):
-        mode: Mode
-        require: Requirement | Iterable[Requirement]
-        protect: bool
-
-    class OpenOptions(AttachOptions, total=False):
-        copying: Copying
-        queues: Sequence[int] | None
-        frames: int
-        ring: int
-        stall: float | None
+__all__ = ["Attachment", "Ramp", "attach", "open"]
 
 
-__all__ = ["Attachment", "Ramp", "attach", "open", "plan"]
-
-_FOR_SOCKETS = (Capability.CAP_NET_RAW,)
-
-
-def open(interface: str, match: str = "", **options: Unpack[OpenOptions]) -> Ramp:
+def open(
+    interface: str,
+    match: str = "",
+    *,
+    mode: Mode = "auto",
+    copying: Copying = "copy",
+    require: Requirement | Iterable[Requirement] = (),
+    queues: Iterable[int] | None = None,
+    frames: int = 4096,
+    ring: int = 2048,
+    stall: float | None = 1.0,
+    protect: bool = True,
+) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "": all) into user space.
 
     Everything else, and ARP, ND, DHCP and SSH in any case, goes on to the kernel. Options:
 
     - `mode`: "native" (in the driver), "generic" (in the stack, slow), "auto": native if the driver can
-    - `copying`: "copy" (default: the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto"
+    - `copying`: "copy" (the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto"
     - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
-    - `queues`: receive queues to listen on; default all
-    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770); default 4096: 8 MiB
-    - `ring`: entries of each ring, a power of two; default 2048
-    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back; default 1.0,
-      None: never
+    - `queues`: receive queues to listen on, None: all
+    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770)
+    - `ring`: entries of each ring of a queue, a power of two
+    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back, None: never
     - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
 
     Errors: MatchError, OptionError, NoSuchInterface, InterfaceDown, InterfaceBusy, InterfaceError, NotSupported,
     PrivilegeError, KernelError; after any of them the interface is as it was.
     Source: Documentation/networking/af_xdp.rst.
     """
-    return Ramp(interface, match, Verdict.CLAIM, _options(options))
+    options = Options(
+        mode=mode,
+        copying=copying,
+        require=_requirements(require),
+        queues=tuple(queues) if queues is not None else None,
+        frames=frames,
+        ring=ring,
+        stall=stall,
+        protect=protect,
+    )
+    return Ramp(interface, match, Verdict.CLAIM, options)
 
 
 def attach(
-    interface: str, match: str = "", verdict: Verdict = Verdict.DROP, **options: Unpack[AttachOptions]
+    interface: str,
+    match: str = "",
+    verdict: Verdict = Verdict.DROP,
+    *,
+    mode: Mode = "auto",
+    require: Requirement | Iterable[Requirement] = (),
+    protect: bool = True,
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
 
     Options and errors as for `open`.
     """
     if verdict in (Verdict.CLAIM, Verdict.ABORTED):
-        raise OptionError(
-            f"attach with verdict {Verdict(verdict).name}", hint="DROP, TX or PASS; open() claims packets"
-        )
-    return Attachment(interface, match, Verdict(verdict), _options(options))
+        what = f"attach with verdict {Verdict(verdict).name}"
+        raise OptionError(what, hint="DROP, TX or PASS; open() claims packets")
+    options = Options(mode=mode, require=_requirements(require), protect=protect)
+    if options.wants_zero_copy:
+        raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
+    return Attachment(interface, match, Verdict(verdict), options)
 
 
-def plan(interface: str, match: str = "", **options: Unpack[OpenOptions]) -> Plan:
-    """What `open` would do, step by step, and why. Changes nothing; needs no privileges. Errors as for `open`."""
-    return plan_for(interface, match, Verdict.CLAIM, _options(options))
-
-
-def _options(given: AttachOptions | OpenOptions) -> Options:
-    arguments = dict(given)
-    require = arguments.pop("require", ())
-    arguments["require"] = frozenset({require} if isinstance(require, str) else cast(Iterable[str], require))
-    queues = arguments.get("queues")
-    if queues is not None:
-        arguments["queues"] = tuple(cast(Iterable[int], queues))
-    return Options(**arguments)  # type: ignore[arg-type]
+def _requirements(given: Requirement | Iterable[Requirement]) -> frozenset[Requirement]:
+    return frozenset({given} if isinstance(given, str) else given)
 
 
 class Ramp(Attachment):
     """Claimed packets, live. A context manager and an iterable of batches; made by `open`."""
 
     port: Port
+    needs = (*FOR_BPF, Capability.CAP_NET_RAW)
 
     @property
     def queues(self) -> Sequence[Queue]:
@@ -194,7 +195,7 @@ def _explain(error: KernelError, plan: Plan) -> Exception:
     what, code = error.what, error.errno or 0
     match code:
         case errno.EPERM | errno.EACCES:
-            return PrivilegeError(what, code, hint=hint(_FOR_SOCKETS))
+            return PrivilegeError(what, code, hint=hint(Ramp.needs))
         case errno.ENOBUFS:
             limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
             wanted = f"{plan.umem_bytes >> 10} KiB with RLIMIT_MEMLOCK at {limit >> 10} KiB"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import offramp
+from offramp.bpf import Program
+from offramp.compile.program import Program as Code
 from offramp.errors import Closed, InterfaceBusy, NotSupported
 from offramp.ramp import Ramp
 from offramp.testing import Lab, Wire
@@ -35,6 +37,17 @@ def nothing_is_left(wire: Wire) -> Iterator[None]:
     assert kernel_objects() == before
     assert not has_xdp(wire.b)
     assert eventually(lambda: not orphans())
+
+
+def test_what_is_left_is_found(wire: Wire) -> None:
+    """These tests would notice: a program that was attached by netlink outlives its descriptor."""
+    returns_pass = Code(bytes.fromhex("b7000000020000009500000000000000"))
+    with wire.b.host.netlink() as route:
+        with Program.load(returns_pass, name="offramp_left", maps={}) as program:
+            route.link("set", index=wire.b.ifindex, xdp_fd=program.fd)
+            identity = program.id
+        assert ("prog_id", identity) in orphans()
+        route.link("set", index=wire.b.ifindex, xdp_fd=-1)
 
 
 @pytest.mark.timeout(600)

@@ -109,9 +109,9 @@ def drain(ramp: Ramp) -> int:
     return count
 
 
-def open_ramp(wire: Wire, match: str = MATCH, **options: float | None) -> Ramp:
+def open_ramp(wire: Wire, match: str = MATCH, stall: float | None = None, **options: int) -> Ramp:
     with wire.b.host:
-        return offramp.open(wire.b.name, match, **options)  # type: ignore[arg-type]
+        return offramp.open(wire.b.name, match, stall=stall, **options)  # type: ignore[arg-type]
 
 
 # -- floods ------------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_four_million_dropped_in_the_driver(wire: Wire) -> None:
 
 
 def test_three_million_received(wire: Wire) -> None:
-    with open_ramp(wire, stall=None) as ramp, Reader(ramp) as reader, flood(wire, 3 * MILLION) as source:
+    with open_ramp(wire) as ramp, Reader(ramp) as reader, flood(wire, 3 * MILLION) as source:
         ledger = at_rest(ramp, source.wait())
         assert eventually(lambda: reader.packets == ramp.ledger().received and not ramp.ledger().total("waiting"))
         ledger = at_rest(ramp, source.wait())
@@ -137,7 +137,7 @@ def test_three_million_received(wire: Wire) -> None:
 
 def test_three_million_of_which_a_slow_reader_loses_most(wire: Wire) -> None:
     """The rings overflow, and that is counted; half of the packets are none of the ramp's business."""
-    with open_ramp(wire, HALF, stall=None, ring=64, frames=256) as ramp:
+    with open_ramp(wire, HALF, ring=64, frames=256) as ramp:
         with Reader(ramp, slowly=lambda: time.sleep(0.005)) as reader, flood(wire, 3 * MILLION) as source:
             report = source.wait()
         ledger = at_rest(ramp, report)
@@ -157,7 +157,7 @@ def test_a_million_at_two_queues_at_once(lab: Lab) -> None:
     wire = lab.wire(lab.host("a"), lab.host("b"), queues=2)
     hush(wire)
     with ExitStack() as stack:
-        ramp = stack.enter_context(open_ramp(wire, stall=None))
+        ramp = stack.enter_context(open_ramp(wire))
         readers = [stack.enter_context(Reader(queue)) for queue in ramp.queues]
         sources = [stack.enter_context(flood(wire, MILLION // 2, cpu=cpu)) for cpu in cpus]
         for source in sources:
@@ -212,7 +212,7 @@ def test_a_live_ledger_is_never_ahead_of_itself(wire: Wire) -> None:
 
 
 def test_holding_everything_under_a_flood_and_letting_go(wire: Wire) -> None:
-    with open_ramp(wire, stall=None, frames=512, ring=256) as ramp, flood(wire, None) as source:
+    with open_ramp(wire, frames=512, ring=256) as ramp, flood(wire, None) as source:
         held: list[Batch] = []
         with pytest.raises(BatchInUse, match="of 512 frames"):
             hold_all(ramp, held)
@@ -304,7 +304,7 @@ def test_a_ramp_at_each_end(wire: Wire) -> None:
     count, returned = 20_000, 0
     packet = eth(ip(udp(sport=1, dport=4321, payload=b"to and fro"), src="198.18.0.1", dst="198.18.0.2"))
     with wire.a.host:
-        client = offramp.open(wire.a.name, "udp src port 4321")
+        client = offramp.open(wire.a.name, "udp src port 4321", stall=None)
     with client, open_ramp(wire) as server, Echo(server) as echo:
         for part in parts([packet] * count):
             assert client.send(part) == len(part)

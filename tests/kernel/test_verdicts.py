@@ -23,6 +23,7 @@ from tests.libpcap import Filter
 from tests.wiretap import TAGS, Sender, Tap, eventually, hush, is_seen_by_taps, on_cpu, tagged, tags_beside
 
 SSH = 22
+# All ramps here have stall=None: a test that the machine has no time for is not to be told so in packets.
 MATCHES = [
     "",
     "ip",
@@ -145,7 +146,7 @@ def test_claimed_is_what_libpcap_says(wire: Wire, match: str) -> None:
     frames, beside = ([frame for frame in corpus(seed, 1500) if len(frame) >= least] for seed in (1, 2))
     outcome, wanted = Outcome(), Outcome()
     with wire.b.host:
-        ramp = offramp.open(wire.b.name, match)
+        ramp = offramp.open(wire.b.name, match, stall=None)
     with ramp, Tap(wire.b) as tap:
         assert f"tcp dst port {SSH}" in str(ramp.plan.protect)
         oracle = Oracle(ramp)
@@ -222,7 +223,7 @@ def test_both_queues_are_read(lab: Lab) -> None:
     hush(wire)
     frames, outcome = corpus(5, 1000), Outcome()
     with wire.b.host:
-        ramp = offramp.open(wire.b.name, "not tcp")
+        ramp = offramp.open(wire.b.name, "not tcp", stall=None)
     with ramp, Tap(wire.b) as tap, Sender(wire.a) as send:
         for cpu in sorted(os.sched_getaffinity(0))[:2]:
             with on_cpu(cpu):
@@ -243,7 +244,7 @@ def test_a_queue_without_a_socket_stays_with_the_kernel(lab: Lab) -> None:
     hush(wire)
     frames, outcome = corpus(5, 400), Outcome()
     with wire.b.host, pytest.warns(OfframpWarning, match="2 receive queues: matching packets on the others stay"):
-        ramp = offramp.open(wire.b.name, "", queues=[1], protect=False)
+        ramp = offramp.open(wire.b.name, "", queues=[1], protect=False, stall=None)
     with ramp, Tap(wire.b) as tap, Sender(wire.a) as send:
         with on_cpu(0):
             deliver(frames, send, outcome, ramp, tap)
@@ -263,7 +264,7 @@ def test_the_host_can_be_reached_while_everything_else_is_claimed(lab: Lab) -> N
         ssh, web = (socket.create_server(("", port)) for port in (SSH, 80))
         dhcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         dhcp.bind(("", 67))
-        ramp = offramp.open(wire.b.name, "")
+        ramp = offramp.open(wire.b.name, "", stall=None)
     with ssh, web, dhcp, ramp:
         with a:
             with socket.create_connection((wire.b.ip, SSH), timeout=10):
@@ -302,7 +303,7 @@ def claimed_by(ramp: Ramp, enough: Callable[[list[bytes]], bool]) -> list[bytes]
 def test_nothing_is_protected_if_so_wanted(wire: Wire) -> None:
     frames, outcome = corpus(6, 1000), Outcome()
     with wire.b.host, pytest.warns(OfframpWarning, match="ARP, ND, DHCP and SSH are diverted too"):
-        ramp = offramp.open(wire.b.name, "", protect=False)
+        ramp = offramp.open(wire.b.name, "", protect=False, stall=None)
     with ramp, Tap(wire.b) as tap, Sender(wire.a) as send:
         deliver(frames, send, outcome, ramp, tap)
     assert same(outcome.claimed, frames)
@@ -313,7 +314,7 @@ def test_nothing_is_protected_if_so_wanted(wire: Wire) -> None:
 def test_views_outlive_the_ramp(wire: Wire) -> None:
     frames = corpus(7, 100)
     with wire.b.host:
-        ramp = offramp.open(wire.b.name, "", protect=False)
+        ramp = offramp.open(wire.b.name, "", protect=False, stall=None)
     with ramp, Sender(wire.a) as send:
         send(frames)
         assert eventually(lambda: ramp.ledger().total("waiting") == len(frames))
@@ -344,7 +345,7 @@ def test_generic_mode_says_so_refuses_merged_packets_and_tells_the_truth(lab: La
             offramp.open("lo", "udp")
         lo.gro(False)
         with pytest.warns(OfframpWarning, match="lo: generic mode, as lo has no native XDP.*iptables"):
-            ramp = offramp.open("lo", "not tcp")
+            ramp = offramp.open("lo", "not tcp", stall=None)
     frames, outcome, wanted = corpus(8, 1500), Outcome(), Outcome()
     with ramp, Tap(lo) as tap, Sender(lo) as send:
         assert ramp.mode == "generic"
@@ -361,7 +362,7 @@ def test_generic_mode_that_was_asked_for(wire: Wire) -> None:
     """On a veth: tags out of band cannot be seen there, which is said."""
     wire.b.rx_vlan_offload(False)
     with wire.b.host, pytest.warns(OfframpWarning) as told:
-        ramp = offramp.open(wire.b.name, "udp", mode="generic")
+        ramp = offramp.open(wire.b.name, "udp", mode="generic", stall=None)
     mode, tags = (str(warning.message) for warning in told)
     assert "generic mode, as asked" in mode
     assert "ethtool -K PEER txvlan off" in tags

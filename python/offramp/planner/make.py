@@ -201,8 +201,8 @@ def _warnings(link: Link, mode: str, vlan_metadata: bool, queues: tuple[int, ...
         )
     if link.kind == "veth" and not vlan_metadata:
         warnings.append(
-            f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken for "
-            "untagged ones: ethtool -K PEER txvlan off writes them into the frames"
+            f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken "
+            "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
         )
     if not options.protect:
         warnings.append("protect=False: ARP, ND, DHCP and SSH are diverted too if they match")
