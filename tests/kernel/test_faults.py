@@ -52,7 +52,7 @@ def nothing_is_left(lab: Lab) -> Iterator[None]:
 # -- the interface -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opening", [offramp.open, offramp.attach, offramp.ramp.plan])
+@pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
 def test_an_unknown_interface(wire: Wire, opening: Any) -> None:
     with wire.b.host, pytest.raises(NoSuchInterface, match=r"no interface 'eht0' .* \(did you mean eth0\?\)"):
         opening("eht0", MATCH)

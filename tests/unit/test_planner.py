@@ -214,7 +214,14 @@ def test_generic_mode_with_merged_packets(gro: bool | None, lro: bool, which: st
         f"eth0 in generic mode with {which} on: XDP would see merged packets, not the frames on the wire"
         f" (ethtool -K eth0 {off})"
     )
-    assert plan(link).mode == "native"  # which merges nothing before XDP
+
+
+def test_native_mode_minds_only_what_the_nic_merges() -> None:
+    assert plan(replace(VETH, gro=True)).mode == "native"
+    assert told(InterfaceError, replace(VETH, gro=True, lro=True)) == (
+        "eth0 in native mode with LRO on: XDP would see merged packets, not the frames on the wire"
+        " (ethtool -K eth0 lro off)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["macvlan", "bridge", "bond", "ifb"])

@@ -25,8 +25,7 @@ from offramp.bpf.privileges import FOR_BPF, Capability, held, hint, missing
 from offramp.bpf.probe import Feature, probe_all
 from offramp.errors import OfframpError
 from offramp.nic import protected_ssh
-from offramp.planner import Options
-from offramp.planner.make import LARGEST_MTU
+from offramp.planner import Options, largest_mtu
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -165,9 +164,10 @@ def _queues(link: Link) -> Check:
 
 
 def _mtu(link: Link) -> Check:
-    text = f"{link.mtu}; at most {LARGEST_MTU} for offramp, the driver may allow less"
-    if link.mtu > LARGEST_MTU:
-        return Check("MTU", "missing", text, f"ip link set {link.name} mtu {LARGEST_MTU}, or less")
+    largest = largest_mtu(link, "native" if _native(link) else "generic")
+    text = f"{link.mtu}; at most {largest} for offramp, the driver may allow less"
+    if link.mtu > largest:
+        return Check("MTU", "missing", text, f"ip link set {link.name} mtu {largest}, or less")
     return Check("MTU", "ok", text)
 
 

@@ -12,6 +12,7 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from dataclasses import dataclass, fields
@@ -45,7 +46,7 @@ class Xdp:
     program_id: int
     name: str  # of the program; "" where it may not be asked
     pid: int | None  # of the process that holds the link or the program
-    command: str | None  # that process's name
+    command: str | None  # that process's name; "this process" if it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ def _xdp(found: netlink.Attributes) -> Xdp | None:
     if not programs:
         return None
     whose = owner(programs[0].program_id)
-    return Xdp(programs[0].mode, whose.program_id, whose.program_name, whose.pid, whose.command)
+    command = "this process" if whose.pid == os.getpid() else whose.command
+    return Xdp(programs[0].mode, whose.program_id, whose.program_name, whose.pid, command)
 
 
 def _unknown(interface: str) -> NoSuchInterface:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in the way of a plan, each with its remedy. Nothing of it is changed for the user: not yet.
+
+down, busy             the interface cannot be used now
+merged, untagged       XDP would not see the frames that were on the wire
+MTU                    a packet would not fit a buffer
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
+
+if TYPE_CHECKING:
+    from offramp.nic import Link
+
+__all__ = ["check_state", "check_wire_view", "frame_size", "largest_mtu", "mtu_refused"]
+
+_ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
+_HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
+_FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
+_LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
+
+# Interfaces that get their packets from another one, when the stack has taken the VLAN tag out of the frame.
+_UPPER = frozenset({"bond", "bridge", "ifb", "ipvlan", "ipvtap", "macvlan", "macvtap", "team", "vrf"})
+
+# The largest MTU that a driver takes with native XDP. veth, which asks it of the peer's (veth_xdp_set): a page without
+# headroom (256), struct skb_shared_info (320) and Ethernet header (14).
+_NATIVE_MTU = {"veth": 4096 - 256 - 320 - 14}
+
+
+def check_state(link: Link) -> None:
+    """Errors: InterfaceDown, InterfaceBusy."""
+    if not link.up:
+        raise InterfaceDown(f"{link.name} is down", hint=f"ip link set {link.name} up")
+    if link.xdp is not None:
+        xdp = link.xdp
+        name = f" {xdp.name!r}" if xdp.name else ""
+        whose = f", held by {xdp.command or 'a process'} (pid {xdp.pid})" if xdp.pid is not None else ""
+        kind = "another offramp" if xdp.name.startswith("offramp") else "XDP"
+        raise InterfaceBusy(
+            f"{link.name} already runs {kind}: program {xdp.program_id}{name} in {xdp.mode} mode{whose}",
+            hint="offramp never replaces a program: close it, or end that process, first",
+        )
+
+
+def check_wire_view(link: Link, mode: str, *, vlan_metadata: bool) -> None:
+    """A match is about the frames on the wire: XDP has to see them as they were. Errors: InterfaceError."""
+    if mode == "generic" and link.kind in _UPPER:
+        raise InterfaceError(
+            f"{link.name}, a {link.kind}, in generic mode",
+            reason="tags are taken off before it gets a packet: tagged packets would be taken for untagged ones",
+            hint="use the interface below it",
+        )
+    merging = [name for name, on in (("gro", link.gro and mode == "generic"), ("lro", link.lro)) if on]
+    if merging:
+        raise InterfaceError(
+            f"{link.name} in {mode} mode with {' and '.join(name.upper() for name in merging)} on",
+            reason="XDP would see merged packets, not the frames on the wire",
+            hint=f"ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}",
+        )
+    if link.rx_vlan_offload and not vlan_metadata:
+        raise InterfaceError(
+            f"{link.name} strips VLAN tags before XDP sees them",
+            reason="tagged packets would be taken for untagged ones",
+            hint=f"ethtool -K {link.name} rxvlan off",
+        )
+
+
+def largest_mtu(link: Link, mode: str) -> int:
+    """For sockets on `link`: a packet with two tags has to fit a frame, and in native mode what its driver takes."""
+    driver = _NATIVE_MTU.get(link.driver or "") if mode == "native" else None
+    return min(driver or _LARGEST_MTU, _LARGEST_MTU)
+
+
+def frame_size(link: Link, mode: str) -> int:
+    """The smallest that fits. Errors: InterfaceError, naming the largest MTU that would do."""
+    for size in _FRAME_SIZES:
+        if link.mtu + _ETHERNET <= size - _HEADROOM:
+            return size
+    raise _mtu_error(link, largest_mtu(link, mode))
+
+
+def mtu_refused(link: Link) -> InterfaceError:
+    """The error for an interface whose driver refused native XDP with ERANGE."""
+    return _mtu_error(link, _NATIVE_MTU.get(link.driver or ""))
+
+
+def _mtu_error(link: Link, largest: int | None) -> InterfaceError:
+    """`largest` None: only the driver knows it."""
+    what = f"{link.name} has an MTU of {link.mtu}"
+    if largest is None:
+        return InterfaceError(what, reason="a packet has to fit one buffer of its driver", hint="lower the MTU")
+    if link.mtu <= largest:
+        what = f"{link.name}'s peer has too large an MTU"
+    ends = " at both ends" if link.kind == "veth" else ""
+    return InterfaceError(
+        what,
+        reason=f"with XDP a packet has to fit one buffer: at most {largest}{ends}",
+        hint=f"ip link set {link.name} mtu {largest}",
+    )
