@@ -11,7 +11,7 @@ take is refused. Frames of 60 bytes (64 on a real wire), 65,536 source addresses
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -35,19 +35,20 @@ class Scene:
     def __init__(self, wire: Wire, placement: Placement) -> None:
         self.wire = wire
         self.placement = placement
+        self._softirq: Sequence[int] = ()  # the NAPI threads
         payload = udp(sport=4096, dport=4321, payload=bytes(18))
         self._frame = eth(ip(payload, src="198.18.0.0", dst=wire.b.ip), dst=wire.b.mac, src=wire.a.mac)
 
     def place(self) -> None:
         """Put NAPI where the placement says. To be called whenever XDP was attached or GRO switched."""
         if self.placement == "threaded":
-            self.wire.b.set_threaded_napi(True, cpu=_READER_CPU)
+            self._softirq = self.wire.b.set_threaded_napi(True, cpu=_READER_CPU)
 
     def window(self, seconds: float, count: Callable[[float], int]) -> Window:
         """One measurement under flood: `count(seconds)` takes that long and returns how many packets were accepted."""
         with Flood(self.wire.a, self._frame, seconds=_WARM_UP + seconds + _SLACK, cpu=_FLOOD_CPU) as flood:
             count(_WARM_UP)
-            with Meter(flood=[flood.pid]) as meter:
+            with Meter(flood=[flood.pid], softirq=self._softirq) as meter:
                 packets = count(seconds)
         return Window(packets / meter.usage.seconds, meter.usage.foreign)
 

@@ -122,15 +122,17 @@ impl Mapping {
         }
     }
 
-    /// Private zeroed memory, in the process from the start.
+    /// Private zeroed memory, in the process from the start: in huge pages if the system gives them to those who ask, since
+    /// packets are read once, each on another page. (Linux 5.14.)
     pub fn anonymous(size: usize, what: &str) -> Result<Self, Error> {
-        Self::new(
-            size,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
-            -1,
-            0,
-            what,
-        )
+        let mapping = Self::new(size, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0, what)?;
+        let start = mapping.start.as_ptr().cast();
+        // SAFETY: exactly the range that was just mapped. A wish: it may be refused.
+        unsafe { libc::madvise(start, size, libc::MADV_HUGEPAGE) };
+        // SAFETY: as above.
+        let result = unsafe { libc::madvise(start, size, libc::MADV_POPULATE_WRITE) };
+        check(result, || format!("{size} bytes of memory for {what}"))?;
+        Ok(mapping)
     }
 
     /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a child would
