@@ -249,7 +249,7 @@ def test_doctor_finds_a_veth_ready(wire: Wire) -> None:
     found = checks(wire.b.host, status=0)
     assert found["privileges"]["status"] == found["native XDP"]["status"] == found["plan"]["status"] == "ok"
     assert found["zero-copy"]["status"] == "warn"
-    assert found["MTU"]["text"].startswith("1500; at most 3818")
+    assert found["MTU"]["text"].startswith("1500; at most 3506")
     text = offramp(wire.b.host, "doctor", "eth0").stdout
     assert text.endswith("eth0: ready for offramp run\n")
 
@@ -265,5 +265,5 @@ def test_doctor_without_root_says_what_it_could_not_find_out(wire: Wire) -> None
 def test_doctor_names_an_mtu_that_is_too_large(wire: Wire) -> None:
     wire.b.set_mtu(9000)
     found = checks(wire.b.host, status=1)
-    assert found["MTU"]["remedy"].startswith("ip link set eth0 mtu 3818")
+    assert found["MTU"]["remedy"].startswith("ip link set eth0 mtu 3506")
     assert found["plan"]["status"] == "missing"

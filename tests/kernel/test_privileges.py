@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 
@@ -68,9 +69,9 @@ def test_each_one_that_is_missing_is_named(wire: Wire, lacking: str) -> None:
 
 
 def test_planning_needs_none(wire: Wire) -> None:
-    script = "import offramp.ramp; print(offramp.ramp.plan('eth0', 'udp').mode)"
-    argv = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", sys.executable, "-c", script]
-    assert wire.b.host.run(argv).stdout == "native\n"
+    command = [sys.executable, "-m", "offramp", "plan", "eth0", "udp", "--json"]
+    argv = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", *command]
+    assert json.loads(wire.b.host.run(argv).stdout)["mode"] == "native"
 
 
 # -- locked memory -----------------------------------------------------------------------------------------------------
