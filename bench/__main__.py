@@ -8,9 +8,10 @@ import os
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 
 from bench import drop, framework, histogram, startup
-from bench.measure import FOREIGN_LIMIT
+from bench.measure import FOREIGN_LIMIT, ratio
 from bench.scene import Placement
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -46,11 +47,22 @@ def _startup(rounds: int) -> Lines:
 
 def _histogram(rounds: int) -> Lines:
     """A Python loop with a histogram of `batch.ip.src`, against the native drop loop, on one AF_XDP port"""
-    rows: list[tuple[str, ...]] = []
+    lines = []
     for placement in PLACEMENTS:
-        found, rates, void = histogram.run(placement, rounds)
-        rows.append((placement, _mpps(rates["native"]), _mpps(rates["python"]), f"**{found}**", str(void)))
-    return _table(("placement", "native, Mpps", "Python, Mpps", "Python / native", "void rounds"), rows)
+        windows, void = histogram.run(placement, rounds)
+        native, *_ = windows.values()
+        rows = [
+            (
+                name,
+                _mpps(median(w.rate for w in seen)),
+                f"{median(w.cpu_ns for w in seen):.0f}",
+                f"{ratio(seen, native)}",
+            )
+            for name, seen in windows.items()
+        ]
+        lines += [f"{placement}, {void} void rounds:", ""]
+        lines += [*_table(("loop", "Mpps", "reader's CPU ns per packet", "rate / native"), rows), ""]
+    return lines
 
 
 def _drop(rounds: int) -> Lines:

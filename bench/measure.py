@@ -20,10 +20,11 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One measurement. `rate` in packets per second."""
+    """One measurement."""
 
-    rate: float
-    foreign: float
+    rate: float  # packets per second
+    cpu_ns: float  # of this process, per packet
+    foreign: float  # share of all CPUs that strangers used
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,10 @@ class Scene:
         """One measurement under flood: `count(seconds)` takes that long and returns how many packets were accepted."""
         with Flood(self.wire.a, self._frame, seconds=_WARM_UP + seconds + _SLACK, cpu=_FLOOD_CPU) as flood:
             count(_WARM_UP)
-            with Meter(flood=[flood.pid], softirq=self._softirq) as meter:
+            with Meter(flood=[flood.pid], softirq=self._softirq, reader=[os.getpid()]) as meter:
                 packets = count(seconds)
-        return Window(packets / meter.usage.seconds, meter.usage.foreign)
+        usage = meter.usage
+        return Window(packets / usage.seconds, usage.cpu_ns["reader"] / max(packets, 1), usage.foreign)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Received packets: up to 256 of one queue, as columns for arithmetic and as views for bytes.
 
-    batch.ip.src          uint32[n]: a column, parsed once for the whole batch, a copy that outlives everything
+    batch.ip.src          uint32[n]: a column: its layer is parsed once for the whole batch; a copy that outlives all
     batch[3]              memoryview: the frame itself, not copied, read-only
     batch.select(mask)    a Batch of some of the packets
 
@@ -25,7 +25,7 @@ The transport layer is looked for behind IP options and up to eight IPv6 extensi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from offramp.errors import OptionError
@@ -149,7 +149,8 @@ class Batch:
 
     def __init__(self, burst: _native.Burst) -> None:
         self._burst = burst
-        self._arrays: dict[str, NDArray[Any]] = {}
+        self._parsed: dict[str, _native.Columns] = {}  # by layer
+        self._arrays: dict[str, NDArray[Any]] = {}  # by name
 
     @property
     def queue(self) -> int:
@@ -204,8 +205,7 @@ class Batch:
         Checksums stay valid. Columns read before keep the old values. Errors: OptionError for packets with live views.
         """
         self._burst.swap_addresses()
-        self._arrays = {}
-        self.__dict__.pop("_columns", None)
+        self._parsed, self._arrays = {}, {}
 
     @property
     def length(self) -> NDArray[np.uint32]:
@@ -252,14 +252,14 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} packets of queue {self.queue}>"
 
-    @cached_property
-    def _columns(self) -> _native.Columns:
-        return self._burst.columns()
-
     def _column(self, name: str) -> NDArray[Any]:
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = _array_maker()(name, self._columns[name])
+            layer = name.partition(".")[0]
+            columns = self._parsed.get(layer)
+            if columns is None:
+                columns = self._parsed[layer] = self._burst.columns(name)
+            array = self._arrays[name] = _array_maker()(name, columns[name])
         return array
 
     def _take(self, indices: ArrayLike) -> Batch:

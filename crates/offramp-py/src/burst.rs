@@ -71,12 +71,13 @@ impl Burst {
         }
     }
 
-    fn columns(&self, py: Python<'_>) -> PyResult<Columns> {
+    fn columns(&self, py: Python<'_>, name: &str) -> PyResult<Columns> {
+        let layer = wire::Layer::of(name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
         let packets = self.packets();
         let frames: Option<Vec<&[u8]>> = self.rows.iter().map(|&row| packets.bytes(usize::from(row))).collect();
         let frames = frames
             .ok_or_else(|| errors::option(py, "the batch has packets that were sent: read its columns before"))?;
-        Ok(Columns(Arc::new(wire::Columns::parse(frames.into_iter()))))
+        Ok(Columns(Arc::new(wire::Columns::parse(layer, frames.into_iter()))))
     }
 
     fn select(&self, indices: PyBuffer<u16>, py: Python<'_>) -> PyResult<Self> {

@@ -20,6 +20,49 @@ pub enum Column<'a> {
     Address(&'a [[u8; 16]]),
 }
 
+/// What is parsed together: a layer's columns, because whoever wants one often wants the next, and rarely another layer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    Length,
+    Ethernet,
+    Vlan,
+    Ipv4,
+    Ipv6,
+    Tcp,
+    Udp,
+}
+
+impl Layer {
+    const ALL: [Self; 7] = [
+        Self::Length,
+        Self::Ethernet,
+        Self::Vlan,
+        Self::Ipv4,
+        Self::Ipv6,
+        Self::Tcp,
+        Self::Udp,
+    ];
+
+    /// With what the names of its columns begin.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Ethernet => "eth.",
+            Self::Vlan => "vlan.",
+            Self::Ipv4 => "ip.",
+            Self::Ipv6 => "ip6.",
+            Self::Tcp => "tcp.",
+            Self::Udp => "udp.",
+        }
+    }
+
+    /// The layer that has the column of that name.
+    #[must_use]
+    pub fn of(column: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layer| column.starts_with(layer.name()))
+    }
+}
+
 /// NumPy's names of the element types.
 #[expect(non_upper_case_globals, reason = "named as the variants of Column")]
 mod dtype {
@@ -31,9 +74,29 @@ mod dtype {
     pub const Address: &str = "16u1";
 }
 
+impl Column<'_> {
+    /// Entries: one per packet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bool(values) => values.len(),
+            Self::U8(values) => values.len(),
+            Self::U16(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::Mac(values) => values.len(),
+            Self::Address(values) => values.len(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 macro_rules! columns {
     ($($field:ident: $type:ty => $name:literal as $kind:ident),+ $(,)?) => {
-        /// The parsed headers of a batch, a vector per field, all of the same length.
+        /// The parsed headers of a batch, a vector per field.
         #[derive(Debug)]
         pub struct Columns { $($field: Vec<$type>),+ }
 
@@ -41,8 +104,9 @@ macro_rules! columns {
         pub const FIELDS: &[(&str, &str)] = &[$(($name, dtype::$kind)),+];
 
         impl Columns {
-            fn zeroed(packets: usize) -> Self {
-                Self { $($field: vec![Default::default(); packets]),+ }
+            fn zeroed(layer: Layer, packets: usize) -> Self {
+                let rows = |name: &str| if name.starts_with(layer.name()) { packets } else { 0 };
+                Self { $($field: vec![Default::default(); rows($name)]),+ }
             }
 
             /// The column of that name, or `None` if there is none.
@@ -94,35 +158,36 @@ columns! {
 }
 
 impl Columns {
-    /// The headers of `frames`, each as long as it was on the wire. Only the fields of layers that are there cost anything.
+    /// The columns of one layer of `frames`, each as long as it was on the wire. The other columns are empty.
     #[must_use]
-    pub fn parse<'a>(frames: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
-        let mut columns = Self::zeroed(frames.len());
+    pub fn parse<'a>(layer: Layer, frames: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
+        let mut columns = Self::zeroed(layer, frames.len());
         for (row, frame) in frames.enumerate() {
-            let layers = Layers::parse(frame);
-            columns.length[row] = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-            if let Some(ethernet) = layers.ethernet {
-                columns.set_ethernet(row, ethernet);
-            }
-            if let Some(tag) = layers.vlan {
-                columns.set_vlan(row, tag);
-            }
-            match layers.network {
-                Network::None => {}
-                Network::Ipv4(ip) => columns.set_ipv4(row, ip),
-                Network::Ipv6(ip) => columns.set_ipv6(row, ip),
-            }
-            match layers.transport {
-                Transport::None => {}
-                Transport::Tcp(tcp) => columns.set_tcp(row, tcp),
-                Transport::Udp(udp) => columns.set_udp(row, udp),
+            if layer == Layer::Length {
+                columns.length[row] = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            } else {
+                columns.fill(layer, row, &Layers::parse(frame));
             }
         }
         columns
     }
 
     #[inline]
-    fn set_ethernet(&mut self, row: usize, ethernet: Ethernet<'_>) {
+    fn fill(&mut self, layer: Layer, row: usize, layers: &Layers<'_>) {
+        match (layer, layers.network, layers.transport) {
+            (Layer::Ethernet, ..) => self.set_ethernet(row, layers.ethernet),
+            (Layer::Vlan, ..) => self.set_vlan(row, layers.vlan),
+            (Layer::Ipv4, Network::Ipv4(ip), _) => self.set_ipv4(row, ip),
+            (Layer::Ipv6, Network::Ipv6(ip), _) => self.set_ipv6(row, ip),
+            (Layer::Tcp, _, Transport::Tcp(tcp)) => self.set_tcp(row, tcp),
+            (Layer::Udp, _, Transport::Udp(udp)) => self.set_udp(row, udp),
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn set_ethernet(&mut self, row: usize, ethernet: Option<Ethernet<'_>>) {
+        let Some(ethernet) = ethernet else { return };
         self.eth_present[row] = true;
         self.eth_dst[row] = *ethernet.destination();
         self.eth_src[row] = *ethernet.source();
@@ -130,7 +195,8 @@ impl Columns {
     }
 
     #[inline]
-    fn set_vlan(&mut self, row: usize, tag: Vlan<'_>) {
+    fn set_vlan(&mut self, row: usize, tag: Option<Vlan<'_>>) {
+        let Some(tag) = tag else { return };
         self.vlan_present[row] = true;
         self.vlan_vlan[row] = tag.id();
         self.vlan_prio[row] = tag.priority();
@@ -188,19 +254,26 @@ mod tests {
         frame.extend([0x08, 0x00]);
         frame.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
         frame.extend([0x03, 0xe8, 0, 53, 0, 8, 0, 0]);
-        let columns = Columns::parse([&frame[..], &frame[..20]].into_iter());
-        assert_eq!(columns.get("ip.src"), Some(Column::U32(&[0x0a00_0001, 0])));
-        assert_eq!(columns.get("udp.dport"), Some(Column::U16(&[53, 0])));
-        assert_eq!(columns.get("udp.present"), Some(Column::Bool(&[true, false])));
-        assert_eq!(columns.get("length"), Some(Column::U32(&[42, 20])));
-        assert_eq!(columns.get("ip.nothing"), None);
+        let parse = |name| Columns::parse(Layer::of(name).unwrap(), [&frame[..], &frame[..20]].into_iter());
+        assert_eq!(parse("ip.src").get("ip.src"), Some(Column::U32(&[0x0a00_0001, 0])));
+        assert_eq!(parse("udp.len").get("udp.dport"), Some(Column::U16(&[53, 0])));
+        assert_eq!(
+            parse("udp.present").get("udp.present"),
+            Some(Column::Bool(&[true, false]))
+        );
+        assert_eq!(parse("length").get("length"), Some(Column::U32(&[42, 20])));
+        assert_eq!(parse("ip.src").get("ip.nothing"), None);
     }
 
     #[test]
-    fn every_listed_field_exists() {
-        let columns = Columns::parse([&[][..]].into_iter());
+    fn every_listed_field_exists_and_is_filled_with_its_layer() {
         for (name, _) in FIELDS {
-            assert!(columns.get(name).is_some(), "{name}");
+            let layer = Layer::of(name).unwrap();
+            for other in Layer::ALL {
+                let columns = Columns::parse(other, [&[][..]].into_iter());
+                assert_eq!(columns.get(name).unwrap().len(), usize::from(other == layer), "{name}");
+            }
         }
+        assert_eq!(Layer::of("nothing.src"), None);
     }
 }

@@ -18,7 +18,7 @@ mod headers;
 mod layers;
 mod swap;
 
-pub use columns::{Column, Columns, FIELDS};
+pub use columns::{Column, Columns, FIELDS, Layer};
 pub use headers::{Ethernet, Ipv4, Ipv6, Tcp, Udp, Vlan};
 pub use layers::{Layers, Network, Transport};
 pub use swap::swap_addresses;
