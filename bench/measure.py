@@ -12,10 +12,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["FOREIGN_LIMIT", "Ratio", "Window", "interleave", "ratio"]
+__all__ = ["ATTEMPTS", "FOREIGN_LIMIT", "Ratio", "Window", "interleave", "ratio"]
 
 FOREIGN_LIMIT = 0.05  # of all CPUs: a window with more of it spent by strangers is void
 RESAMPLES = 2000
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,10 @@ class Ratio:
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f}, {self.pairs} pairs)"
 
 
-def interleave(
-    contenders: Mapping[str, Callable[[], Window]], rounds: int, *, attempts: int = 3
-) -> tuple[dict[str, list[Window]], int]:
+def interleave(contenders: Mapping[str, Callable[[], Window]], rounds: int) -> tuple[dict[str, list[Window]], int]:
     """`rounds` rounds of one window for each contender, in turn, and the number of void rounds.
 
-    A round with a void window is repeated, up to `attempts` times as many rounds in all; the last ones are then kept
+    A round with a void window is repeated, up to ATTEMPTS times as many rounds in all; the last ones are then kept
     as they are, so that a busy machine gives figures that say so.
     """
     kept: list[dict[str, Window]] = []
@@ -53,7 +52,7 @@ def interleave(
     while len(kept) < rounds:
         windows = {name: run() for name, run in contenders.items()}
         disturbed = max(window.foreign for window in windows.values()) > FOREIGN_LIMIT
-        if disturbed and void < rounds * (attempts - 1):
+        if disturbed and void < rounds * (ATTEMPTS - 1):
             void += 1
             continue
         kept.append(windows)

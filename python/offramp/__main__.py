@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+
 from offramp.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,7 +24,7 @@ from offramp.compile import COUNTERS, MapSlot, Spec, xdp
 from offramp.errors import KernelError, OfframpError, PrivilegeError
 from offramp.ledger import Ledger, QueueLedger
 from offramp.match import Node, parse
-from offramp.nic import Link, protected_ssh, read
+from offramp.nic import Link, carrier, protected_ssh, read
 from offramp.planner import Options, Plan, make_plan, mtu_refused
 from offramp.verdict import Verdict
 
@@ -89,7 +89,7 @@ class Attachment:
             plan = make_plan(node, verdict, link, options, ssh, native_refused=True)
             self._load(node, plan)
         if link.carrier:
-            _wait_for_carrier(plan.interface)
+            _wait_for_carrier(plan)
         return plan
 
     def _load(self, node: Node, plan: Plan) -> None:
@@ -145,7 +145,9 @@ class Attachment:
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
-        with _undivided, self._reading:
+        if self.closed:  # first: in a forked child nobody would let go of the locks
+            return
+        with self._reading, _undivided:
             if self.closed:
                 return
             self._forgotten.detach()
@@ -161,6 +163,7 @@ class Attachment:
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         self._final = Ledger(self.plan.verdict)
+        self._reading = threading.RLock()  # a thread that is not here may have held the old one
         self._owned.pop_all()
         self._forgotten.detach()
         for descriptor in (self._counters, self.link, *self._extra_descriptors()):
@@ -184,11 +187,13 @@ class Attachment:
         )
 
 
-def _wait_for_carrier(interface: str) -> None:
+def _wait_for_carrier(plan: Plan) -> None:
     deadline = time.monotonic() + _CARRIER_PATIENCE
-    while not read(interface).carrier:
+    while not carrier(plan.ifindex):
         if time.monotonic() > deadline:
-            raise OfframpError(f"{interface} lost its carrier when XDP was attached", reason="it did not come back")
+            raise OfframpError(
+                f"{plan.interface} lost its carrier when XDP was attached", reason="it did not come back"
+            )
         time.sleep(0.01)
 
 
@@ -200,10 +205,11 @@ def _close_forgotten(owned: ExitStack, what: str) -> None:
 
 
 def _in_child() -> None:
-    for attachment in tuple(_open_here):
-        attachment._abandon()
-    _open_here.clear()
-    _undivided.release()
+    with ExitStack() as stack:  # each one, whatever happens to another
+        stack.callback(_undivided.release)
+        for attachment in tuple(_open_here):
+            stack.callback(attachment._abandon)
+        _open_here.clear()
 
 
 os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)

@@ -163,7 +163,7 @@ class Port(_Receiver):
         if self._closed:
             return
         self._closed = True
-        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        nowhere = os.eventfd(0, os.EFD_CLOEXEC)
         for fd in self._native.fds():
             os.dup2(nowhere, fd, inheritable=False)
         os.close(nowhere)

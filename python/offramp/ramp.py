@@ -11,10 +11,10 @@ Linux 6.1 or later. Everything applies to the network namespace of the calling t
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offramp import _native
@@ -93,9 +93,8 @@ def attach(
 
     Options and errors as for `open`.
     """
-    if verdict in (Verdict.CLAIM, Verdict.ABORTED):
-        what = f"attach with verdict {Verdict(verdict).name}"
-        raise OptionError(what, hint="DROP, TX or PASS; open() claims packets")
+    if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
+        raise OptionError(f"attach with verdict {verdict!r}", hint="DROP, TX or PASS; open() claims packets")
     options = Options(mode=mode, require=_requirements(require), protect=protect)
     if options.wants_zero_copy:
         raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
@@ -145,7 +144,7 @@ class Ramp(Attachment):
     def _connect(self) -> None:
         _check_memory(self.plan)
         self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
-        if "zero-copy" in (self.plan.copying or "") and not self.zero_copy:
+        if self.plan.copying == "zero-copy" and not self.zero_copy:
             raise NotSupported(
                 f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode"
             )
@@ -165,11 +164,12 @@ class Ramp(Attachment):
 
 
 def _check_memory(plan: Plan) -> None:
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    memory = Path("/proc/meminfo").read_text()
+    available = int(memory.split("MemAvailable:")[1].split()[0]) << 10
     if plan.umem_bytes > available:
         raise OptionError(
             f"frames={plan.frames} on {len(plan.queues)} queues",
-            reason=f"{plan.umem_bytes >> 20:,} MiB of packet memory, {available >> 20:,} MiB are free",
+            reason=f"{plan.umem_bytes >> 20:,} MiB of packet memory, {available >> 20:,} MiB are available",
         )
 
 

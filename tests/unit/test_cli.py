@@ -207,3 +207,9 @@ def test_a_drop_in_the_driver_is_called_dropped(capsys: pytest.CaptureFixture[st
     view.show(Ledger(Verdict.DROP, seen=10, passed=3, claimed=7), 1.0)
     header, line = capsys.readouterr().out.splitlines()
     assert dict(zip(header.split(), line.split(), strict=True))["dropped"] == "7"
+
+
+def test_the_module_is_the_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "offramp", "nonsense"], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "nonsense" in run.stderr

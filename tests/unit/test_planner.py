@@ -224,7 +224,19 @@ def test_native_mode_minds_only_what_the_nic_merges() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["macvlan", "bridge", "bond", "ifb"])
+@pytest.mark.parametrize("kind", ["bond", "team"])
+def test_sockets_on_an_interface_that_only_forwards(kind: str) -> None:
+    """Its packets carry the queue of one of its ports: a redirect to a socket of its own would lose them all."""
+    link = replace(VETH, name="bond0", kind=kind, driver=kind)
+    with pytest.raises(InterfaceError) as caught:
+        make_plan(MATCH, Verdict.CLAIM, link, Options(), NOTHING)
+    assert str(caught.value) == (
+        f"bond0 is a {kind}: AF_XDP sockets on it receive nothing (open each of its ports instead)"
+    )
+    assert make_plan(MATCH, Verdict.DROP, link, Options(), NOTHING).mode == "native"
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "bridge", "vrf", "ifb"])
 def test_generic_mode_above_another_interface(kind: str) -> None:
     link = replace(VETH, name="m0", kind=kind, driver=kind, rx_vlan_offload=False, xdp_features=frozenset())
     assert told(InterfaceError, link) == (
@@ -288,8 +300,8 @@ def test_a_queue_that_is_not_there() -> None:
         ({"ring": 32}, "ring=32: not a power of two from 64 to 32768"),
         ({"ring": 1 << 16}, "ring=65536: not a power of two from 64 to 32768"),
         ({"ring": -64}, "ring=-64: not a power of two from 64 to 32768"),
-        ({"frames": 1024}, "frames=1024: fewer than ring=2048, or too many"),
-        ({"frames": 1 << 31}, "frames=2147483648: fewer than ring=2048, or too many"),
+        ({"frames": 1024}, "frames=1024: the fill ring takes 2048 of them, and sending needs some, too"),
+        ({"frames": 1 << 31}, "frames=2147483648: the fill ring takes 2048 of them, and sending needs some, too"),
         ({"stall": 0}, "stall=0: not from 0.01 to 3600 seconds (None switches it off)"),
         ({"stall": -1.0}, "stall=-1.0: not from 0.01 to 3600 seconds (None switches it off)"),
         ({"stall": float("nan")}, "stall=nan: not from 0.01 to 3600 seconds (None switches it off)"),

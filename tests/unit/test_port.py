@@ -160,6 +160,15 @@ def test_control_c_is_prompt(wait: str) -> None:
             waiting.kill()
 
 
+def test_an_empty_frame_is_refused_and_nothing_is_lost() -> None:
+    """The kernel would keep it for ever."""
+    with Port.null() as port:
+        with pytest.raises(OptionError, match="packet 1 was sent already, is empty"):
+            port.send([bytes(60), b""])
+        assert port.send([bytes(60)]) == 1
+        assert port.flush() == 0
+
+
 # -- wrong arguments ---------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +182,7 @@ def test_control_c_is_prompt(wait: str) -> None:
         ({"queues": 0}, "queues=0, frames=4096: at least one of each"),
         ({"frames": 0}, "queues=1, frames=0: at least one of each"),
         ({"frames": -1}, "queues=1, frames=-1: at least one of each"),
-        ({"frame_size": 512}, "null: packet 0 was sent already or is larger than a frame"),
+        ({"frame_size": 512}, "null: packet 0 was sent already, is empty, or is larger than a frame"),
     ],
 )
 def test_ports_that_cannot_be(options: dict[str, int], complaint: str) -> None:

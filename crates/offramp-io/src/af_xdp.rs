@@ -203,6 +203,9 @@ impl Port for AfXdp {
     }
 
     fn kick_tx(&mut self) -> Result<(), Error> {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.beat(); // who waits for room to send cannot look for packets, but lives
+        }
         // Copy mode sends at most 32 frames a call: go on as long as the ring gets shorter.
         let ring = self.queue.rings().tx.memory();
         let mut left = ring.len();
@@ -231,9 +234,6 @@ impl Port for AfXdp {
     }
 
     fn kick_rx(&mut self) -> Result<(), Error> {
-        if let Some(heartbeat) = &self.heartbeat {
-            heartbeat.beat();
-        }
         if self.queue.rings().fill.memory().needs_wakeup() {
             // SAFETY: no data and no address. Its result says nothing that poll does not say better.
             unsafe { libc::recv(self.fd(), std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };

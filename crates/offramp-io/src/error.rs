@@ -32,7 +32,7 @@ impl fmt::Display for Error {
             Self::Starved(Starved { held, frames }) => {
                 write!(f, "live batches and views hold {held} of {frames} frames")
             }
-            Self::Unsendable { row } => write!(f, "packet {row} was sent already or is larger than a frame"),
+            Self::Unsendable { row } => write!(f, "packet {row} was sent already, is empty, or is larger than a frame"),
             Self::LinkDown => f.write_str("the interface is down"),
             Self::LinkGone => f.write_str("the interface is gone"),
         }

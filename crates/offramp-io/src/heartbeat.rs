@@ -5,8 +5,8 @@
 //! `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
 
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::error::Error;
 use crate::sys::{Mapping, clock};
@@ -31,9 +31,34 @@ impl Heartbeat {
         Ok(hearts)
     }
 
+    /// Another hand on the same heart, which does not keep the map alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse {
+            memory: Arc::downgrade(&self.memory),
+            queue: self.queue,
+        }
+    }
+
     pub fn beat(&self) {
         let cell = self.memory.at::<AtomicU64>(self.queue * size_of::<u64>());
         // SAFETY: inside the mapping, aligned, and accessed atomically by both sides.
         unsafe { cell.as_ref() }.store(clock(libc::CLOCK_MONOTONIC_COARSE), Ordering::Relaxed);
+    }
+}
+
+/// See [`Heartbeat::pulse`].
+pub struct Pulse {
+    memory: Weak<Mapping>,
+    queue: usize,
+}
+
+impl Pulse {
+    /// Beats, unless the map is gone.
+    pub fn beat(&self) {
+        if let Some(memory) = self.memory.upgrade() {
+            let queue = self.queue;
+            Heartbeat { memory, queue }.beat();
+        }
     }
 }

@@ -18,7 +18,7 @@ pub mod udp;
 
 pub use af_xdp::{AfXdp, Binding, Copying};
 pub use error::Error;
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Heartbeat, Pulse};
 pub use link::Link;
 pub use null::Null;
 pub use port::{KernelCounters, Port};

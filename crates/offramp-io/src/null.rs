@@ -2,7 +2,7 @@
 //! `null:` a port whose other side is this process: every frame lent for receiving is a packet at once, every packet sent is gone at
 //! once. It costs nothing but the framework, which is what it measures; and it lets applications be tested without a network.
 
-use offramp_ring::{Consumer, Descriptor, Frame, Heap, Packet, Pool, Producer, Queue, RingMemory, Rings};
+use offramp_ring::{Consumer, Descriptor, Frame, Heap, Packet, Pool, Producer, Queue, Rings, pair};
 
 use crate::error::Error;
 use crate::port::Port;
@@ -46,13 +46,15 @@ impl Null {
             tokens.push(packet.into_frame());
         }
         tokens.reverse();
-        let (fill, completion) = (RingMemory::heap(ring, 0), RingMemory::heap(ring, 0));
-        let (rx, tx) = (RingMemory::heap(ring, 0), RingMemory::heap(ring, 0));
+        let (fill, lent) = pair(ring, 0);
+        let (arriving, rx) = pair(ring, 0);
+        let (tx, leaving) = pair(ring, 0);
+        let (done, completion) = pair(ring, 0);
         let rings = Rings {
-            fill: Producer::new(fill.clone()),
-            rx: Consumer::new(rx.clone()),
-            tx: Producer::new(tx.clone()),
-            completion: Consumer::new(completion.clone()),
+            fill,
+            rx,
+            tx,
+            completion,
         };
         Ok(Self {
             queue: Queue::new(pool, tokens, rings),
@@ -62,10 +64,10 @@ impl Null {
                 lengths.into()
             },
             frame_size: frame_size.into(),
-            fill: Consumer::new(fill),
-            rx: Producer::new(rx),
-            tx: Consumer::new(tx),
-            completion: Producer::new(completion),
+            fill: lent,
+            rx: arriving,
+            tx: leaving,
+            completion: done,
         })
     }
 }

@@ -32,7 +32,7 @@ pub trait Port: Send {
     /// Lets the other side see the tx ring, if it needs to be told.
     fn kick_tx(&mut self) -> Result<(), Error>;
 
-    /// Called on each look for packets: lets the other side see the fill ring, and says that the reader lives.
+    /// Called on each look for packets: lets the other side see the fill ring, if it needs to be told.
     fn kick_rx(&mut self) -> Result<(), Error>;
 
     /// A file descriptor that polls readable when packets wait; `None` for a port that never sleeps.
@@ -54,19 +54,22 @@ impl dyn Port + '_ {
     pub fn receive(&mut self, most: usize) -> Result<Burst, Error> {
         self.queue_mut().refill();
         self.kick_rx()?;
-        self.queue_mut().reap();
+        if self.queue().is_sending() {
+            self.kick_tx()?; // what it put off before
+            self.queue_mut().reap();
+        }
         Ok(self.queue_mut().receive(most.min(BURST))?)
     }
 
     /// Sends the packets at `rows`, waiting for room in the ring until `deadline`. Returns how many were accepted.
     pub fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
-        let largest = self.queue().pool().frame_size() as usize;
+        let sendable = 1..=self.queue().pool().frame_size() as usize; // the kernel never completes an empty one
         // Moved packets are gone: none can be sent twice.
         let moving = Arc::ptr_eq(burst.pool(), self.queue().pool());
         let mut named = vec![false; burst.len()];
         let mut unsendable = |row: usize| {
             row >= burst.len()
-                || burst.bytes(row).is_none_or(|bytes| bytes.len() > largest)
+                || burst.bytes(row).is_none_or(|bytes| !sendable.contains(&bytes.len()))
                 || (moving && std::mem::replace(&mut named[row], true))
         };
         if let Some(row) = rows.iter().map(|&row| usize::from(row)).find(|&row| unsendable(row)) {
@@ -82,8 +85,8 @@ impl dyn Port + '_ {
 
     /// Copies `frames` and sends them, waiting for room in the ring until `deadline`. Returns how many were accepted.
     pub fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
-        let largest = self.queue().pool().frame_size() as usize;
-        if let Some(row) = frames.iter().position(|frame| frame.len() > largest) {
+        let sendable = 1..=self.queue().pool().frame_size() as usize; // the kernel never completes an empty one
+        if let Some(row) = frames.iter().position(|frame| !sendable.contains(&frame.len())) {
             return Err(Error::Unsendable { row });
         }
         let mut taken = 0;

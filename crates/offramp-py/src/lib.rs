@@ -15,6 +15,9 @@ use pyo3::prelude::*;
 /// Receives and discards datagrams from a UDP socket with recvmmsg(2); returns how many there were.
 #[pyfunction]
 fn drain_udp(py: Python<'_>, fd: i32, seconds: f64) -> PyResult<u64> {
+    if fd < 0 {
+        return Err(errors::option(py, "the socket is closed"));
+    }
     let time = port::duration(py, seconds)?;
     // SAFETY: the caller keeps the socket open during the call.
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };

@@ -3,11 +3,11 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use offramp_io::{self as io, AfXdp, Binding, Copying, Error, Heartbeat, Link, Null, sys};
-use offramp_ring::BURST;
+use offramp_io::{self as io, AfXdp, Binding, Copying, Error, Heartbeat, Link, Null, Pulse, sys};
+use offramp_ring::{BURST, Pool};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -27,6 +27,10 @@ pub struct Port {
     name: String,
     /// `None` once closed.
     queues: Vec<Mutex<Option<Queue>>>,
+    /// What tells the program that the queue's reader lives.
+    pulses: Vec<Pulse>,
+    /// The queues' frames, to let go of in a forked child.
+    pools: Vec<Arc<Pool>>,
     /// What to sleep on, per queue; a closed descriptor among them only wakes the sleeper.
     pollable: Vec<Option<i32>>,
     link: Option<(i32, Mutex<Option<Link>>)>,
@@ -58,9 +62,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Port {
-    fn new(name: &str, queues: Vec<Queue>, link: Option<Link>, nap: Duration) -> Self {
+    fn new(name: &str, queues: Vec<Queue>, pulses: Vec<Pulse>, link: Option<Link>, nap: Duration) -> Self {
         Self {
             name: name.to_owned(),
+            pulses,
+            pools: queues.iter().map(|queue| Arc::clone(queue.queue().pool())).collect(),
             pollable: queues.iter().map(|queue| queue.pollable()).collect(),
             queues: queues.into_iter().map(|queue| Mutex::new(Some(queue))).collect(),
             link: link.map(|link| (link.fd(), Mutex::new(Some(link)))),
@@ -101,6 +107,11 @@ impl Port {
 
     /// Looks at the given queues once, beginning with the one whose turn it is.
     fn look(&self, queues: &[usize], most: usize) -> Result<Look, Error> {
+        // All of them, although it may take some turns until each is looked at.
+        queues
+            .iter()
+            .filter_map(|&queue| self.pulses.get(queue))
+            .for_each(Pulse::beat);
         let turn = self.turn.load(Ordering::Relaxed);
         for &queue in queues.iter().cycle().skip(turn % queues.len()).take(queues.len()) {
             let Some(burst) = lock(&self.queues[queue]).as_mut().map(|port| port.receive(most)) else {
@@ -193,6 +204,10 @@ impl Port {
                     .collect(),
                 None => std::iter::repeat_with(|| None).take(count).collect(),
             };
+            let pulses = queues
+                .iter()
+                .filter_map(|&queue| hearts[queue as usize].as_ref().map(Heartbeat::pulse))
+                .collect();
             let ports: Result<Vec<Queue>, Error> = queues
                 .iter()
                 .map(|&queue| {
@@ -207,7 +222,7 @@ impl Port {
                     AfXdp::open(&binding, hearts[queue as usize].take()).map(|port| Box::new(port) as Queue)
                 })
                 .collect();
-            Ok(Self::new(interface, ports?, Some(link), nap))
+            Ok(Self::new(interface, ports?, pulses, Some(link), nap))
         };
         py.detach(open).map_err(|error| errors::raise(py, interface, error))
     }
@@ -229,6 +244,7 @@ impl Port {
         Ok(Self::new(
             "null",
             ports.map_err(|error| errors::raise(py, "null", error))?,
+            Vec::new(),
             None,
             NAP,
         ))
@@ -355,6 +371,7 @@ impl Port {
     /// In a forked child: refuses every further call, without a lock that a thread of the parent may hold.
     fn abandon(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        self.pools.iter().for_each(|pool| pool.abandon());
     }
 
     fn close(&self, py: Python<'_>) {

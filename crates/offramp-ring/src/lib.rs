@@ -30,7 +30,7 @@ pub mod umem;
 
 pub use burst::{Burst, Held};
 pub use queue::{Descriptor, Places, Queue, Rings, Starved};
-pub use ring::{Consumer, Producer, RingMemory};
+pub use ring::{Consumer, Producer, RingMemory, pair};
 pub use umem::{Custody, Frame, Heap, Packet, Place, Pool, Region};
 
 /// The most packets in one burst.

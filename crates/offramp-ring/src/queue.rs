@@ -119,6 +119,12 @@ impl Queue {
         }
     }
 
+    /// Whether the kernel has frames to send, or has sent some that were not taken back yet.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.custody.sending() > 0
+    }
+
     /// Lends free frames to the kernel, as many as the fill ring takes.
     pub fn refill(&mut self) {
         self.pool.collect(&mut self.free);
@@ -151,7 +157,7 @@ impl Queue {
             }
         }
         descriptors.release();
-        if packets.is_empty() && self.custody.filling() < self.low_water && self.free.is_empty() {
+        if packets.is_empty() && self.is_starved() {
             return Err(Starved {
                 held: self.places().application,
                 frames: self.pool.frames(),
@@ -159,6 +165,12 @@ impl Queue {
         }
         self.received += packets.len() as u64;
         Ok(Burst::new(Arc::clone(&self.pool), packets))
+    }
+
+    /// Nothing is left to fill, and it is the application that has it, rather than the tx ring.
+    fn is_starved(&self) -> bool {
+        let places = self.places();
+        places.filling < self.low_water && places.free == 0 && places.application > places.sending
     }
 
     /// Puts the packets at `rows` of `burst` into the tx ring: by moving the frame if it is this queue's own, else by copying.
@@ -250,7 +262,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::RingMemory;
+    use crate::ring::pair;
     use crate::umem::Heap;
 
     const FRAME: u32 = 2048;
@@ -265,20 +277,22 @@ mod tests {
 
     fn queue(frames: u32, ring: u32) -> (Queue, Kernel) {
         let start = u32::MAX - 3;
-        let (fill, completion) = (RingMemory::heap(ring, start), RingMemory::heap(ring, start));
-        let (rx, tx) = (RingMemory::heap(ring, start), RingMemory::heap(ring, start));
-        let rings = Rings {
-            fill: Producer::new(fill.clone()),
-            rx: Consumer::new(rx.clone()),
-            tx: Producer::new(tx.clone()),
-            completion: Consumer::new(completion.clone()),
-        };
+        let (fill, kernel_fill) = pair(ring, start);
+        let (kernel_rx, rx) = pair(ring, start);
+        let (tx, kernel_tx) = pair(ring, start);
+        let (kernel_completion, completion) = pair(ring, start);
         let (pool, free) = Pool::new(Box::new(Heap::new((frames * FRAME) as usize)), FRAME);
+        let rings = Rings {
+            fill,
+            rx,
+            tx,
+            completion,
+        };
         let kernel = Kernel {
-            fill: Consumer::new(fill),
-            rx: Producer::new(rx),
-            tx: Consumer::new(tx),
-            completion: Producer::new(completion),
+            fill: kernel_fill,
+            rx: kernel_rx,
+            tx: kernel_tx,
+            completion: kernel_completion,
         };
         (Queue::new(pool, free, rings), kernel)
     }

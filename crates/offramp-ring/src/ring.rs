@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// `XDP_RING_NEED_WAKEUP`: the kernel sleeps on this ring until a system call wakes it.
 const NEED_WAKEUP: u32 = 1;
 
-/// The memory of one ring. Clones are the same ring.
+/// The memory of one ring, for one side of it. Not to be cloned: the other side is somebody else's.
 pub struct RingMemory<T> {
     producer: NonNull<AtomicU32>,
     consumer: NonNull<AtomicU32>,
@@ -29,28 +29,19 @@ pub struct RingMemory<T> {
     entries: NonNull<T>,
     size: u32,
     /// Keeps the memory mapped.
-    owner: Arc<dyn Any + Send + Sync>,
+    _owner: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: the pointers lead to memory that `owner` keeps alive; the indices are atomic, and the entries between them belong to one side
 // at a time, which is the ring's protocol.
 unsafe impl<T: Send> Send for RingMemory<T> {}
 
-impl<T> Clone for RingMemory<T> {
-    fn clone(&self) -> Self {
-        Self {
-            owner: Arc::clone(&self.owner),
-            ..*self
-        }
-    }
-}
-
 impl<T: Copy + Default + Send + 'static> RingMemory<T> {
     /// A ring at the given places.
     ///
     /// # Safety
     /// The pointers are valid, aligned and not otherwise accessed for as long as `owner` lives, `entries` leads to `size` values
-    /// of `T` for which every bit pattern is valid, and at most one producer and one consumer use the ring.
+    /// of `T` for which every bit pattern is valid, and this value becomes the ring's only producer or its only consumer.
     ///
     /// # Panics
     /// If `size` is not a power of two.
@@ -69,28 +60,8 @@ impl<T: Copy + Default + Send + 'static> RingMemory<T> {
             flags,
             entries,
             size,
-            owner,
+            _owner: owner,
         }
-    }
-
-    /// An empty ring in ordinary memory, whose indices begin at `start`: for tests, and for ports whose other side is not a kernel.
-    #[must_use]
-    pub fn heap(size: u32, start: u32) -> Self {
-        struct Storage<T> {
-            indices: [AtomicU32; 3],
-            entries: Box<[UnsafeCell<T>]>,
-        }
-        // SAFETY: the cells are reached through `RingMemory` alone, whose protocol gives each to one side at a time.
-        unsafe impl<T: Send> Sync for Storage<T> {}
-
-        let storage = Arc::new(Storage {
-            indices: [AtomicU32::new(start), AtomicU32::new(start), AtomicU32::new(0)],
-            entries: (0..size).map(|_| UnsafeCell::new(T::default())).collect(),
-        });
-        let [producer, consumer, flags] = storage.indices.each_ref().map(NonNull::from);
-        let entries = NonNull::from(&storage.entries[0]).cast();
-        // SAFETY: everything lies in `storage`, which becomes the owner.
-        unsafe { Self::new(producer, consumer, flags, entries, size, storage) }
     }
 
     fn index(which: &NonNull<AtomicU32>) -> &AtomicU32 {
@@ -277,14 +248,32 @@ impl<T: Copy + Default + Send + 'static> Peek<'_, T> {
     }
 }
 
+/// An empty ring in ordinary memory, whose indices begin at `start`: for tests, and for ports whose other side is not a kernel.
+#[must_use]
+pub fn pair<T: Copy + Default + Send + 'static>(size: u32, start: u32) -> (Producer<T>, Consumer<T>) {
+    struct Storage<T> {
+        indices: [AtomicU32; 3],
+        entries: Box<[UnsafeCell<T>]>,
+    }
+    // SAFETY: the cells are reached through the two sides alone, whose protocol gives each to one side at a time.
+    unsafe impl<T: Send> Sync for Storage<T> {}
+
+    let storage = Arc::new(Storage {
+        indices: [AtomicU32::new(start), AtomicU32::new(start), AtomicU32::new(0)],
+        entries: (0..size).map(|_| UnsafeCell::new(T::default())).collect(),
+    });
+    let side = || {
+        let [producer, consumer, flags] = storage.indices.each_ref().map(NonNull::from);
+        let entries = NonNull::from(&*storage.entries).cast();
+        // SAFETY: everything lies in `storage`, which becomes the owner; called once for each side.
+        unsafe { RingMemory::new(producer, consumer, flags, entries, size, Arc::clone(&storage) as _) }
+    };
+    (Producer::new(side()), Consumer::new(side()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pair(size: u32, start: u32) -> (Producer<u64>, Consumer<u64>) {
-        let memory = RingMemory::heap(size, start);
-        (Producer::new(memory.clone()), Consumer::new(memory))
-    }
 
     fn push(ring: &mut Producer<u64>, values: &[u64]) -> usize {
         let mut slots = ring.reserve(values.len());

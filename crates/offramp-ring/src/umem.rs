@@ -2,7 +2,7 @@
 //! The memory that packets are written to, cut into frames of equal size, and who has each frame.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Memory for frames.
@@ -88,6 +88,7 @@ pub struct Pool {
     frames: u32,
     /// Frames that the application gave back, perhaps in another thread; the queue collects them.
     recycled: Mutex<Vec<Frame>>,
+    abandoned: AtomicBool,
 }
 
 impl Pool {
@@ -113,6 +114,7 @@ impl Pool {
                 frame_size,
                 frames,
                 recycled: Mutex::default(),
+                abandoned: AtomicBool::new(false),
             },
             tokens,
         )
@@ -178,7 +180,15 @@ impl Pool {
 
     /// Takes frames back from the application. Any thread may call it.
     pub fn recycle(&self, frames: impl IntoIterator<Item = Frame>) {
-        self.recycled().extend(frames);
+        if !self.abandoned.load(Ordering::Relaxed) {
+            self.recycled().extend(frames);
+        }
+    }
+
+    /// In a forked child, where nobody receives any more: frames are not taken back, as a thread of the parent may have held
+    /// the lock for that.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// Moves the recycled frames to `free`.

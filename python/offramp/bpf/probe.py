@@ -45,7 +45,7 @@ class Feature(Enum):
 _UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, errno.EACCES, 524})  # 524: ENOTSUPP
 
 _DROP, _PASS = 1, 2
-_REDIRECT_MAP, _KTIME_GET_NS = 51, 5
+_REDIRECT_MAP, _KTIME_GET_COARSE_NS = 51, 160
 _XDP_HAS_FRAGS = 1 << 5
 
 _answers: dict[Feature, bool] = {}
@@ -119,7 +119,7 @@ _PROBES: dict[Feature, Callable[[], bool | None]] = {
     Feature.XSKMAP: lambda: _creates(MapType.XSKMAP, 4),
     Feature.PERCPU_ARRAY: lambda: _creates(MapType.PERCPU_ARRAY, 8),
     Feature.MMAPABLE: lambda: _creates(MapType.ARRAY, 8, MapFlag.MMAPABLE),
-    Feature.KTIME: lambda: _loads(_instruction(0x85, immediate=_KTIME_GET_NS) + _return(_PASS)),
+    Feature.KTIME: lambda: _loads(_instruction(0x85, immediate=_KTIME_GET_COARSE_NS) + _return(_PASS)),
     Feature.FRAGS: lambda: _loads(_return(_PASS), _XDP_HAS_FRAGS),
     Feature.LIVE_FRAMES: _live_frames,
     # These two cannot be tried without an interface; the kernel's list of its own functions tells as well.

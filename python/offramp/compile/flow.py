@@ -13,7 +13,7 @@ Verdicts other than CLAIM end behind the match, in `claimed`. All exits but the 
 - A match is about the frame on the wire. A tag that the driver carries out of band is that frame's ethertype, so a
   frame with one is no IPv4 packet. Asking for it costs a call, so it is asked for only where the answer matters: mostly
   behind a match that has said yes. A packet that leaves the driver, to user space or back to the wire, gets it back.
-- A heartbeat from the future is not stale (readers write the exact clock, the program reads the coarse one).
+- A heartbeat from the future is not stale: its clock and ours, both the coarse one, are read on different CPUs.
 
 Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; include/uapi/linux/bpf.h.
 """

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
         fontsize=8,
         color=FAINT,
     )
-    figure.savefig(path, format="png")
+    with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as drawn:  # root writes through no link
+        figure.savefig(drawn, format="png")
+    os.chmod(drawn.name, 0o644)
+    os.replace(drawn.name, path)
 
 
 def _accepted(axes: Axes, played: list[dict[str, Any]]) -> None:

@@ -159,7 +159,8 @@ def machine() -> dict[str, object]:
     models = [
         line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
-    return {"kernel": platform.release().split("-")[0], "cpu": models[0] if models else platform.machine(), "cpus": os.cpu_count()}
+    kernel = platform.release().split("-")[0]
+    return {"kernel": kernel, "cpu": models[0] if models else platform.machine(), "cpus": os.cpu_count()}
 
 
 def _set(lab: Lab, seconds: float, placement: Placement) -> tuple[Wire, Actor]:

@@ -25,7 +25,7 @@ from offramp.nic import ethtool
 from offramp.nic.ethtool import Rings
 from offramp.nic.netdev import xdp_features
 
-__all__ = ["Counters", "Link", "Xdp", "counters", "read"]
+__all__ = ["Counters", "Link", "Xdp", "carrier", "counters", "read"]
 
 # IFLA_*
 _ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
@@ -142,13 +142,22 @@ def read(interface: str) -> Link:
 
 def counters(ifindex: int) -> Counters:
     """The interface's own counters, now. Errors: InterfaceGone."""
+    return Counters(*struct.unpack_from(f"{len(fields(Counters))}Q", _attributes(ifindex)[_STATS64]))
+
+
+def carrier(ifindex: int) -> bool:
+    """Whether the interface has carrier, now. Errors: InterfaceGone."""
+    return bool(netlink.unsigned(_attributes(ifindex).get(_CARRIER)))
+
+
+def _attributes(ifindex: int) -> netlink.Attributes:
     try:
         _, _, found = netlink.link(ifindex)
     except KernelError as error:
         if error.errno != errno.ENODEV:
             raise
         raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from None
-    return Counters(*struct.unpack_from(f"{len(fields(Counters))}Q", found[_STATS64]))
+    return found
 
 
 def _queues(name: str, found: netlink.Attributes) -> tuple[int, int]:

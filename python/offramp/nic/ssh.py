@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SSH here: the ports and connections that a ramp passes to the kernel before it looks at anything else.
 
-    ports      that an SSH server (sshd, sshd-session, dropbear) listens on, except on loopback addresses;
+    ports      that root's SSH server (sshd, sshd-session, dropbear) listens on, except on loopback addresses;
                22 whenever anybody listens on it: systemd does so for sshd (ssh.socket), and who holds
                a socket can be seen by root only; the server's port of $SSH_CONNECTION
     sessions   established connections that an SSH server holds, or on one of these ports; $SSH_CONNECTION itself
@@ -75,7 +75,7 @@ def _of_this_login() -> tuple[set[int], set[Session]]:
     """$SSH_CONNECTION: the client's address and port, the server's address and port."""
     with suppress(KeyError, ValueError):
         remote, rport, local, lport = os.environ["SSH_CONNECTION"].split()
-        session = Session(_plain(ip_address(local)), int(lport), _plain(ip_address(remote)), int(rport))
+        session = Session(_plain(ip_address(local)), _port(lport), _plain(ip_address(remote)), _port(rport))
         return {session.lport}, {session}
     return set(), set()
 
@@ -87,7 +87,9 @@ def _server_sockets() -> set[int]:
         if not process.isdecimal():
             continue
         with suppress(OSError):  # it ended meanwhile, or is somebody else's
-            if not Path(f"/proc/{process}/comm").read_text().startswith(_SERVERS):
+            place = Path(f"/proc/{process}")
+            # Anybody can name a process sshd, and so keep a port from being filtered: only root's count.
+            if place.stat().st_uid != 0 or not (place / "comm").read_text().startswith(_SERVERS):
                 continue
             for fd in os.listdir(f"/proc/{process}/fd"):
                 with suppress(OSError):
@@ -115,6 +117,13 @@ def _end(text: str) -> tuple[str, int]:
     words = (int(address[start : start + 8], 16) for start in range(0, len(address), 8))
     raw = b"".join(struct.pack("=I", word) for word in words)
     return _plain(IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw)), int(port, 16)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 1 << 16:
+        raise ValueError(text)
+    return number
 
 
 def _plain(address: IPv4Address | IPv6Address) -> str:

@@ -32,8 +32,8 @@ def make_plan(
 
     Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`), OptionError.
     """
-    check_state(link)
     claim = verdict is Verdict.CLAIM
+    check_state(link, sockets=claim)
     mode = _mode(link, options, claim, native_refused)
     vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ())
     check_wire_view(link, mode, vlan_metadata=vlan_metadata)

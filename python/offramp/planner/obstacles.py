@@ -22,6 +22,9 @@ _HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
 _FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
 _LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
 
+# Interfaces whose packets carry a receive queue of one of their ports: a socket on them gets none, uncounted.
+_FORWARDING = frozenset({"bond", "team"})
+
 # Interfaces that get their packets from another one, when the stack has taken the VLAN tag out of the frame.
 _UPPER = frozenset({"bond", "bridge", "ifb", "ipvlan", "ipvtap", "macvlan", "macvtap", "team", "vrf"})
 
@@ -30,10 +33,16 @@ _UPPER = frozenset({"bond", "bridge", "ifb", "ipvlan", "ipvtap", "macvlan", "mac
 _NATIVE_MTU = {"veth": 4096 - 256 - 320 - 14}
 
 
-def check_state(link: Link) -> None:
-    """Errors: InterfaceDown, InterfaceBusy."""
+def check_state(link: Link, *, sockets: bool) -> None:
+    """Errors: InterfaceDown, InterfaceBusy, InterfaceError (sockets on a bond)."""
     if not link.up:
         raise InterfaceDown(f"{link.name} is down", hint=f"ip link set {link.name} up")
+    if sockets and link.kind in _FORWARDING:
+        raise InterfaceError(
+            f"{link.name} is a {link.kind}",
+            reason="AF_XDP sockets on it receive nothing",
+            hint="open each of its ports instead",
+        )
     if link.xdp is not None:
         xdp = link.xdp
         name = f" {xdp.name!r}" if xdp.name else ""

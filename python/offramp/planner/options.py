@@ -41,8 +41,10 @@ class Options:
             raise OptionError("zero-copy with mode='generic'", reason="zero-copy is the driver's work")
         if not _LEAST_RING <= self.ring <= _MOST_RING or self.ring & (self.ring - 1):
             raise OptionError(f"ring={self.ring}", reason=f"not a power of two from {_LEAST_RING} to {_MOST_RING}")
-        if not self.ring <= self.frames < 1 << 31:
-            raise OptionError(f"frames={self.frames}", reason=f"fewer than ring={self.ring}, or too many")
+        if not self.ring < self.frames < 1 << 31:
+            raise OptionError(
+                f"frames={self.frames}", reason=f"the fill ring takes {self.ring} of them, and sending needs some, too"
+            )
         if self.stall is not None and not 0.01 <= self.stall <= 3600:
             raise OptionError(
                 f"stall={self.stall}", reason="not from 0.01 to 3600 seconds", hint="None switches it off"

@@ -139,6 +139,14 @@ class Interface:
         """With it off, every frame carries its checksums; with it on, veth leaves them unfinished."""
         self._ethtool(ETHTOOL_STXCSUM, int(on))
 
+    def keep_tags_in_frames(self) -> None:
+        """On kernels before 6.8 XDP cannot see VLAN tags beside a frame: there, veth is made to leave them in it."""
+        from offramp import nic
+
+        if "vlan-tag" not in (self.host.call(nic.read, self.name).rx_metadata or ()):
+            self.tx_vlan_offload(False)
+            self.rx_vlan_offload(False)
+
     def tx_vlan_offload(self, on: bool) -> None:
         """With it off, VLAN tags are written into the frame; with it on, they cross the veth out of band."""
         self._flag(ETH_FLAG_TXVLAN, on)

@@ -109,6 +109,7 @@ class Lab:
         self._wires.append(wire)
         for end in (wire.a, wire.b):
             end.wait_for_carrier()
+            end.keep_tags_in_frames()
         if neighbours:
             _introduce(wire.a, wire.b)
             _introduce(wire.b, wire.a)
