@@ -84,7 +84,7 @@ def test_memory_beyond_the_limit(wire: Wire) -> None:
 
 
 def test_memory_within_the_limit(wire: Wire) -> None:
-    assert attempt(wire, NEEDED, "open", "frames=512", "ring=512", memlock=1 << 20) == "works in native"
+    assert attempt(wire, NEEDED, "open", "frames=512", "ring=256", memlock=1 << 20) == "works in native"
 
 
 def test_the_limit_does_not_bind_cap_ipc_lock(wire: Wire) -> None:

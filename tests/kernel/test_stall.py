@@ -100,7 +100,7 @@ def test_one_queue_sleeps(lab: Lab) -> None:
 
 def test_never(wire: Wire, kernel: socket.socket) -> None:
     """stall=None: the flow waits in the ring for its reader, and what does not fit is lost, and counted."""
-    with wire.b.host, offramp.open("eth0", MATCH, stall=None, ring=64, frames=64) as ramp:
+    with wire.b.host, offramp.open("eth0", MATCH, stall=None, ring=64, frames=128) as ramp:
         assert claims(ramp)
         assert not kernel_receives(kernel, 1.5)
         assert eventually(lambda: ramp.ledger().lost > 0)

@@ -3,7 +3,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use offramp_io::{self as io, AfXdp, Binding, Copying, Error, Heartbeat, Link, Null, Pulse, sys};
@@ -30,7 +30,7 @@ pub struct Port {
     /// What tells the program that the queue's reader lives.
     pulses: Vec<Pulse>,
     /// The queues' frames, to let go of in a forked child.
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<Weak<Pool>>,
     /// What to sleep on, per queue; a closed descriptor among them only wakes the sleeper.
     pollable: Vec<Option<i32>>,
     link: Option<(i32, Mutex<Option<Link>>)>,
@@ -66,7 +66,10 @@ impl Port {
         Self {
             name: name.to_owned(),
             pulses,
-            pools: queues.iter().map(|queue| Arc::clone(queue.queue().pool())).collect(),
+            pools: queues
+                .iter()
+                .map(|queue| Arc::downgrade(queue.queue().pool()))
+                .collect(),
             pollable: queues.iter().map(|queue| queue.pollable()).collect(),
             queues: queues.into_iter().map(|queue| Mutex::new(Some(queue))).collect(),
             link: link.map(|link| (link.fd(), Mutex::new(Some(link)))),
@@ -371,7 +374,10 @@ impl Port {
     /// In a forked child: refuses every further call, without a lock that a thread of the parent may hold.
     fn abandon(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.pools.iter().for_each(|pool| pool.abandon());
+        self.pools
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|pool| pool.abandon());
     }
 
     fn close(&self, py: Python<'_>) {
