@@ -1,10 +1,10 @@
 # The data plane, written in Rust. Not public: `offramp.port` and `offramp.batch` are its face.
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Iterable, Sequence
+from typing import Final, Self, final
 
 from typing_extensions import Buffer
 
-__all__ = ["BURST", "FIELDS", "Burst", "Column", "Columns", "Port", "View", "drain_udp"]
+__all__ = ["BURST", "FIELDS", "Burst", "Code", "Column", "Columns", "Port", "View", "drain_udp"]
 
 FIELDS: Final[dict[str, str]]  # columns: name -> NumPy dtype of an element
 BURST: Final[int]  # the most packets in one burst
@@ -52,6 +52,12 @@ class Burst:
     def columns(self, name: str) -> Columns: ...
     def select(self, indices: Buffer) -> Burst: ...
     def swap_addresses(self) -> None: ...
+
+@final
+class Code:
+    def __new__(cls, code: bytes) -> Self: ...
+    def run(self, packets: Iterable[Buffer], lengths: Sequence[int] | None, verdicts: Buffer) -> None: ...
+    def run_burst(self, burst: Burst, verdicts: Buffer) -> None: ...
 
 @final
 class Columns:

@@ -58,6 +58,9 @@ class OfframpError(Exception):
         return f"{text} ({self.hint})" if self.hint else text
 
 
+_CONTEXT = 60  # characters of a match shown on each side of an error
+
+
 class MatchError(OfframpError, ValueError):
     """The match has an error at `position` (0-based, in characters) of `text`."""
 
@@ -68,8 +71,13 @@ class MatchError(OfframpError, ValueError):
         self.width = max(width, 1)
 
     def __str__(self) -> str:
-        caret = " " * self.position + "^" * self.width
-        return f"{super().__str__()}\n  {self.text}\n  {caret}"
+        """The message, the part of the text around the error, and a caret."""
+        start = max(0, self.position - _CONTEXT)
+        end = min(len(self.text), self.position + max(self.width, _CONTEXT))
+        before, after = "..." if start else "", "..." if end < len(self.text) else ""
+        shown = before + "".join(" " if c.isspace() else c for c in self.text[start:end]) + after
+        caret = " " * (len(before) + self.position - start) + "^" * self.width
+        return f"{super().__str__()}\n  {shown}\n  {caret}"
 
 
 class OptionError(OfframpError, ValueError):

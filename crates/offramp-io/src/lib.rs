@@ -4,10 +4,12 @@
 //! - [`port`]: the contract, and everything that is the same for all ports
 //! - [`af_xdp`], [`null`]: one file per technique
 //! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?
+//! - [`code`]: compiled matches, run on packets in memory
 //! - [`udp`]: the kernel's own way to receive, for comparison
 //! - [`sys`]: the seam to libc
 
 pub mod af_xdp;
+pub mod code;
 pub mod error;
 pub mod heartbeat;
 pub mod link;
@@ -17,6 +19,7 @@ pub mod sys;
 pub mod udp;
 
 pub use af_xdp::{AfXdp, Binding, Copying};
+pub use code::{Code, Packets};
 pub use error::Error;
 pub use heartbeat::{Heartbeat, Pulse};
 pub use link::Link;

@@ -151,6 +151,18 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// A copy of `content` that can be executed and no longer be written.
+    pub fn executable(content: &[u8], what: &str) -> Result<Self, Error> {
+        let mapping = Self::new(content.len(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0, what)?;
+        let start = mapping.start.as_ptr();
+        // SAFETY: fresh memory of that size, seen by nobody else.
+        unsafe { std::ptr::copy_nonoverlapping(content.as_ptr(), start, content.len()) };
+        // SAFETY: exactly the range that was just mapped.
+        let result = unsafe { libc::mprotect(start.cast(), content.len(), libc::PROT_READ | libc::PROT_EXEC) };
+        check(result, || format!("making {what} executable"))?;
+        Ok(mapping)
+    }
+
     #[must_use]
     pub fn start(&self) -> NonNull<u8> {
         self.start

@@ -3,10 +3,12 @@
 //!
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`port`]: ports; every call that may wait gives up the GIL
+//! - [`code`]: compiled matches
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;
 mod burst;
+mod code;
 mod errors;
 mod port;
 
@@ -32,6 +34,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<burst::Columns>()?;
     module.add_class::<burst::Column>()?;
     module.add_class::<burst::View>()?;
+    module.add_class::<code::Code>()?;
     module.add(
         "FIELDS",
         offramp_wire::FIELDS

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Compiled matches, run on packets that Python has.
+
+use offramp_io::Packets;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::burst::Burst;
+use crate::errors;
+
+/// The machine code of a match.
+#[pyclass(frozen, module = "offramp._native")]
+pub struct Code(offramp_io::Code);
+
+#[pymethods]
+impl Code {
+    /// `code` comes from `offramp.compile.native`, and from nowhere else: it is run as it is.
+    #[new]
+    fn new(py: Python<'_>, code: &[u8]) -> PyResult<Self> {
+        // SAFETY: by the caller's word, as above.
+        let code = unsafe { offramp_io::Code::new(code) };
+        code.map(Self).map_err(|error| errors::raise(py, "a match", error))
+    }
+
+    /// Writes 1 or 0 for each of `packets` into `verdicts`, which is as long.
+    fn run(
+        &self,
+        py: Python<'_>,
+        packets: &Bound<'_, PyAny>,
+        lengths: Option<Vec<u32>>,
+        verdicts: PyBuffer<u8>,
+    ) -> PyResult<()> {
+        let owners = packets.try_iter()?.map(Owner::new).collect::<PyResult<Vec<_>>>()?;
+        if lengths.as_ref().is_some_and(|lengths| lengths.len() != owners.len()) {
+            return Err(errors::option(py, "as many lengths as packets are needed"));
+        }
+        let mut all = Packets::with_capacity(owners.len());
+        for (index, owner) in owners.iter().enumerate() {
+            let bytes = owner.bytes();
+            let length = lengths.as_ref().map_or(bytes.len() as u32, |lengths| lengths[index]);
+            if (length as usize) < bytes.len() {
+                let what = format!(
+                    "packet {index} has {} bytes, more than its length on the wire, {length}",
+                    bytes.len()
+                );
+                return Err(errors::option(py, &what));
+            }
+            all.push(bytes, length);
+        }
+        self.decide(py, &all, &verdicts)
+    }
+
+    /// As `run`, for the packets of a burst.
+    fn run_burst(&self, py: Python<'_>, burst: &Burst, verdicts: PyBuffer<u8>) -> PyResult<()> {
+        let packets = burst.packets();
+        let mut all = Packets::with_capacity(burst.rows().len());
+        for &row in burst.rows() {
+            let bytes = packets.bytes(row.into());
+            let bytes =
+                bytes.ok_or_else(|| errors::option(py, "the batch has packets that were sent: match it before"))?;
+            all.push(bytes, bytes.len() as u32);
+        }
+        self.decide(py, &all, &verdicts)
+    }
+}
+
+impl Code {
+    fn decide(&self, py: Python<'_>, packets: &Packets, verdicts: &PyBuffer<u8>) -> PyResult<()> {
+        let mut decided = vec![0; packets.len()];
+        // SAFETY: the callers hold what they pushed; bytes objects and exported buffers stay in place.
+        unsafe { self.0.run(packets, &[], &mut decided) };
+        verdicts.copy_from_slice(py, &decided)
+    }
+}
+
+/// What keeps a packet's bytes where they are.
+enum Owner<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Buffer(PyBuffer<u8>),
+}
+
+impl<'py> Owner<'py> {
+    fn new(packet: PyResult<Bound<'py, PyAny>>) -> PyResult<Self> {
+        let packet = packet?;
+        match packet.cast_into::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(other) => {
+                let packet = other.into_inner();
+                let py = packet.py();
+                match PyBuffer::get(&packet) {
+                    Ok(buffer) if buffer.is_c_contiguous() => Ok(Self::Buffer(buffer)),
+                    _ => {
+                        let kind = packet.get_type().name()?;
+                        Err(errors::option(
+                            py,
+                            &format!("a packet is bytes, or contiguous memory of bytes, not {kind}"),
+                        ))
+                    }
+                }
+            }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            // SAFETY: contiguous bytes, exported until the buffer is dropped; whoever writes them meanwhile gets an answer
+            // about the one or the other.
+            Self::Buffer(buffer) if buffer.len_bytes() > 0 => unsafe {
+                std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes())
+            },
+            Self::Buffer(_) => &[],
+        }
+    }
+}
