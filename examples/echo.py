@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Send every UDP packet for a port back where it came from, not copied. echo.py INTERFACE PORT; Ctrl-C ends it."""
+"""Send every packet that matches back where it came from, not copied: echo.py INTERFACE MATCH. Ctrl-C ends it.
+
+Have it answer what waits for just that, as a UDP client does: echo.py eth0 'udp dst port 7'
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from contextlib import suppress
 import offramp
 
 
-def main(interface: str, port: str) -> None:
-    with offramp.open(interface, f"udp dst port {port}") as ramp, suppress(KeyboardInterrupt):
+def main(interface: str, match: str) -> None:
+    with offramp.open(interface, match) as ramp, suppress(KeyboardInterrupt):
         for batch in ramp:
             batch.swap_addresses()
             ramp.tx(batch)
@@ -18,4 +21,6 @@ def main(interface: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -31,4 +31,6 @@ def main(interface: str, match: str, seconds: float = 10.0) -> None:
 
 
 if __name__ == "__main__":
+    if not 3 <= len(sys.argv) <= 4:
+        sys.exit(__doc__)
     main(sys.argv[1], sys.argv[2], *map(float, sys.argv[3:]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who sends most to a UDP port? top_talkers.py INTERFACE PORT [SECONDS]: only those packets come here."""
+"""Who sends most of what matches? top_talkers.py INTERFACE MATCH [SECONDS]: only those packets come here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import offramp
 
 
-def main(interface: str, port: str, seconds: float = 10.0) -> None:
+def main(interface: str, match: str, seconds: float = 10.0) -> None:
     talkers: Counter[int] = Counter()
     end = time.monotonic() + seconds
-    with offramp.open(interface, f"udp dst port {port}") as ramp:
+    with offramp.open(interface, match) as ramp:
         while time.monotonic() < end:
             batch = ramp.rx(timeout=0.1)
             if batch is None:
@@ -29,4 +29,6 @@ def main(interface: str, port: str, seconds: float = 10.0) -> None:
 
 
 if __name__ == "__main__":
+    if not 3 <= len(sys.argv) <= 4:
+        sys.exit(__doc__)
     main(sys.argv[1], sys.argv[2], *map(float, sys.argv[3:]))

@@ -37,7 +37,9 @@ from .errors import (
 if TYPE_CHECKING:
     from typing import Final
 
+    from .attachment import OfframpWarning
     from .batch import Batch
+    from .port import Port
     from .ramp import Attachment, Ramp, attach, open
     from .verdict import Verdict
 
@@ -66,7 +68,9 @@ __all__ = [
     "NoSuchInterface",
     "NotSupported",
     "OfframpError",
+    "OfframpWarning",
     "OptionError",
+    "Port",
     "PrivilegeError",
     "Ramp",
     "Verdict",
@@ -83,6 +87,8 @@ _PLACES = {
     "TX": (".verdict", "Verdict.TX"),
     "Verdict": (".verdict", "Verdict"),
     "Batch": (".batch", "Batch"),
+    "OfframpWarning": (".attachment", "OfframpWarning"),
+    "Port": (".port", "Port"),
     "Attachment": (".ramp", "Attachment"),
     "Ramp": (".ramp", "Ramp"),
     "attach": (".ramp", "attach"),

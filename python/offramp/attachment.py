@@ -8,6 +8,7 @@ fork happens while another thread is opening or closing.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import threading
@@ -18,10 +19,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet, finalize
 
+from offramp.arguments import text
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
 from offramp.bpf.privileges import FOR_BPF, Capability, hint
 from offramp.compile import COUNTERS, MapSlot, Spec, xdp
-from offramp.errors import KernelError, OfframpError, PrivilegeError
+from offramp.errors import Closed, KernelError, OfframpError, PrivilegeError
 from offramp.ledger import Ledger, QueueLedger
 from offramp.match import Node, parse
 from offramp.nic import Link, carrier, protected_ssh, read
@@ -31,12 +33,16 @@ from offramp.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Attachment", "OfframpWarning", "plan_for"]
+__all__ = ["Attachment", "OfframpWarning", "plan_for", "wait_for_carrier"]
 
 _undivided = threading.RLock()  # held while opening, closing and forking
 _open_here: WeakSet[Attachment] = WeakSet()
 
-_CARRIER_PATIENCE = 10.0  # seconds: some drivers reset their link when XDP is attached
+# The program's counters of matching packets that found no socket. Those counted while the sockets were put in place are
+# `early` in the ledger: nobody was asleep, and no socket is missing.
+_EARLY = ("stalled", "redirect_failed")
+
+_CARRIER_PATIENCE = 10.0  # seconds
 
 
 class OfframpWarning(UserWarning):
@@ -52,18 +58,23 @@ class Attachment:
     """A verdict in force on an interface, in its driver. Closing it gives the packets back. A context manager."""
 
     needs: tuple[Capability, ...] = FOR_BPF
+    purpose = "deciding about packets on"
 
     def __init__(self, interface: str, match: str, verdict: Verdict, options: Options) -> None:
-        node = parse(match)
+        text("interface", interface)
+        node = parse(text("match", match))
         self._final: Ledger | None = None
+        self._forked = False
         self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
         with _undivided, ExitStack() as stack:
             self._owned = stack
             self.plan = self._install(node, verdict, read(interface), options)
             self._connect()
+            counts = self._counts()
+            self._early = {name: counts[name] for name in _EARLY}
             self._owned = stack.pop_all()
             self._forgotten = finalize(self, _close_forgotten, self._owned, repr(self))
-            self._forgotten.atexit = False  # the kernel does it all then, and no thread in `rx` is disturbed
+            self._forgotten.atexit = False  # see `_leave`
             _open_here.add(self)
         try:
             for warning in self.plan.warnings:
@@ -78,8 +89,8 @@ class Attachment:
         plan = make_plan(node, verdict, link, options, ssh)
         try:
             self._load(node, plan)
-        except PrivilegeError as error:  # names all that is needed, not just for the first step
-            raise PrivilegeError(error.what, error.errno or 0, hint=hint(self.needs)) from error
+        except PrivilegeError as error:
+            raise self._forbidden(error, link.name) from error
         except KernelError as error:
             if error.errno == errno.ERANGE:
                 raise mtu_refused(link) from error
@@ -89,7 +100,7 @@ class Attachment:
             plan = make_plan(node, verdict, link, options, ssh, native_refused=True)
             self._load(node, plan)
         if link.carrier:
-            _wait_for_carrier(plan)
+            wait_for_carrier(plan, "XDP was attached")
         return plan
 
     def _load(self, node: Node, plan: Plan) -> None:
@@ -114,6 +125,10 @@ class Attachment:
         name = f"offramp_{plan.verdict.name.lower()}"
         with Program.load(xdp(spec), name=name, maps=maps, ifindex=bound_to) as program:
             self.link = own(XdpLink.attach(program, plan.ifindex, plan.mode))
+
+    def _forbidden(self, error: KernelError, interface: str) -> PrivilegeError:
+        """What the user wanted, and all that it needs: not the first step that failed, and what that one needs."""
+        return PrivilegeError(f"{self.purpose} {interface}", error.errno or errno.EPERM, hint=hint(self.needs))
 
     def _connect(self) -> None:
         """What comes after the program is attached."""
@@ -140,8 +155,15 @@ class Attachment:
 
     def _read(self) -> Ledger:
         queues = tuple(self._queue_ledgers())  # first: a packet is counted by the program before it is received
-        counts = dict(zip(COUNTERS, self._counters.sum(), strict=True))
-        return Ledger(self.plan.verdict, queues=queues, **counts)
+        counts = self._counts()
+        for name, before in self._early.items():
+            counts[name] -= before
+        early = sum(self._early.values())
+        return Ledger(self.plan.verdict, counts.pop("seen"), **counts, early=early, queues=queues, known=True)
+
+    def _counts(self) -> dict[str, int]:
+        """The program's counters."""
+        return dict(zip(COUNTERS, self._counters.sum(), strict=True))
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
@@ -156,23 +178,34 @@ class Attachment:
                 self._final = self._read()
             finally:
                 if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
-                    self._final = Ledger(self.plan.verdict)
+                    self._final = Ledger(self.plan.verdict, known=False)
                 self._owned.close()
                 _open_here.discard(self)
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
-        self._final = Ledger(self.plan.verdict)
+        self._final = Ledger(self.plan.verdict, known=False)
+        self._forked = True
         self._reading = threading.RLock()  # a thread that is not here may have held the old one
         self._owned.pop_all()
         self._forgotten.detach()
-        for descriptor in (self._counters, self.link, *self._extra_descriptors()):
+        for descriptor in self._descriptors():
             descriptor.close()
 
-    def _extra_descriptors(self) -> Sequence[Map]:
-        return ()
+    def _leave(self) -> None:
+        """At the end of the process: the kernel closes the descriptors, and no daemon thread in `rx` is disturbed."""
+        warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2)
+        self._final = Ledger(self.plan.verdict, known=False)
+        for descriptor in self._descriptors():
+            descriptor.leave()
+
+    def _descriptors(self) -> Sequence[Map | XdpLink]:
+        return self._counters, self.link
 
     def __enter__(self) -> Self:
+        if self.closed:
+            reason = "this is a forked child, which holds none" if self._forked else "it was closed"
+            raise Closed(f"the {type(self).__name__.lower()} on {self.plan.interface}", reason=reason)
         return self
 
     def __exit__(
@@ -187,13 +220,12 @@ class Attachment:
         )
 
 
-def _wait_for_carrier(plan: Plan) -> None:
+def wait_for_carrier(plan: Plan, when: str) -> None:
+    """Some drivers reset their link. Errors: OfframpError when it stays away."""
     deadline = time.monotonic() + _CARRIER_PATIENCE
     while not carrier(plan.ifindex):
         if time.monotonic() > deadline:
-            raise OfframpError(
-                f"{plan.interface} lost its carrier when XDP was attached", reason="it did not come back"
-            )
+            raise OfframpError(f"{plan.interface} lost its carrier when {when}", reason="it did not come back")
         time.sleep(0.01)
 
 
@@ -202,6 +234,12 @@ def _close_forgotten(owned: ExitStack, what: str) -> None:
     with _undivided:
         owned.close()
     warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for attachment in tuple(_open_here):
+        attachment._leave()
 
 
 def _in_child() -> None:

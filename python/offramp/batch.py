@@ -202,7 +202,9 @@ class Batch:
     def swap_addresses(self) -> None:
         """Turn the packets round: exchange source and destination of Ethernet, IP and TCP or UDP, in place.
 
-        Checksums stay valid. Columns read before keep the old values. Errors: OptionError for packets with live views.
+        Checksums stay valid, and a TCP or UDP checksum that the sender has left to its NIC, as senders on the other end
+        of a veth pair do, is finished, unless the packet is a fragment or has IPv6 extension headers. Columns read
+        before keep the old values. Errors: OptionError for packets with live views.
         """
         self._burst.swap_addresses()
         self._parsed, self._arrays = {}, {}

@@ -15,7 +15,7 @@
     │   └── InterfaceBusy   another XDP program is attached, or another socket owns a queue
     ├── NotSupported        a required mode is not available here (`require=`)
     ├── BatchInUse          live batches and views hold all frames
-    └── Closed              the ramp or port was closed
+    └── Closed              the ramp or port was closed, or belongs to the process that this one was forked from
 
 `str(error)` is one line: what failed, on what, why, and what to do about it. The parts are `what`, `reason` and `hint`.
 """
@@ -140,4 +140,4 @@ class BatchInUse(OfframpError):
 
 
 class Closed(OfframpError):
-    """The ramp or port was closed."""
+    """The ramp or port was closed, or belongs to the process that this one was forked from."""

@@ -3,6 +3,7 @@
 
     seen ─┬─ protected         to the kernel: ARP, ND, DHCP, SSH
           ├─ passed            to the kernel: did not match
+          ├─ early             to the kernel: matched, but the sockets were not yet in place
           ├─ stalled           to the kernel: matched, but the reader was asleep
           ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
@@ -13,7 +14,8 @@
                                    └─ redirect_lost   lost without a counter of the kernel's: the socket was unbound
 
 `redirect_lost` is what is left when everything else is subtracted; while packets are in flight between the program's
-counter and the ring, they are in it too.
+counter and the ring, they are in it too. A ledger that could not be read (in a forked child, or when the last reading
+failed) is `known` to nobody: it is all zero, and not exact.
 """
 
 from __future__ import annotations
@@ -54,9 +56,11 @@ class Ledger:
     protected: int = 0
     claimed: int = 0
     passed: int = 0
+    early: int = 0
     stalled: int = 0
     redirect_failed: int = 0
     queues: tuple[QueueLedger, ...] = ()
+    known: bool = True  # False: it could not be read
 
     def total(self, name: str) -> int:
         """The sum of a `QueueLedger` field over all queues."""
@@ -80,9 +84,9 @@ class Ledger:
 
     @property
     def exact(self) -> bool:
-        """Whether it adds up: always when no packet is in flight."""
-        kernel = self.protected + self.passed + self.stalled + self.redirect_failed
-        return self.seen == kernel + self.claimed and self.redirect_lost == 0
+        """Whether it is known and adds up: always when no packet is in flight."""
+        kernel = self.protected + self.passed + self.early + self.stalled + self.redirect_failed
+        return self.known and self.seen == kernel + self.claimed and self.redirect_lost == 0
 
     def to_dict(self) -> dict[str, object]:
         totals = {name.name: self.total(name.name) for name in fields(QueueLedger)} if self.queues else {}
@@ -90,8 +94,10 @@ class Ledger:
         return asdict(self) | {"verdict": self.verdict.name} | totals | derived
 
     def __str__(self) -> str:
-        rows = [(name, getattr(self, name)) for name in ("seen", "protected", "passed", "stalled", "redirect_failed")]
-        rows.append(("claimed", self.claimed))
+        if not self.known:
+            return "unknown: the counters could not be read"
+        names = ("seen", "protected", "passed", "early", "stalled", "redirect_failed", "claimed")
+        rows = [(name, getattr(self, name)) for name in names]
         if self.verdict is Verdict.CLAIM:
             rows += [(f"  {name}", self.total(name)) for name in ("received", "waiting", "rx_dropped", "rx_ring_full")]
             rows.append(("  redirect_lost", self.redirect_lost))

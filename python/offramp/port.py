@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from offramp.arguments import several, short, whole_number
 from offramp.batch import Batch
 from offramp.errors import Closed, OptionError
 from offramp.ledger import QueueLedger
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Port", "Queue"]
 
+# A port in memory has the limits that its fields and sense give it.
+_LARGEST, _MOST_FRAMES, _MOST_QUEUES = 1 << 16, 1 << 20, 1 << 10
+
 
 class _Receiver:
     """What a port and a single queue of it have in common."""
+
+    _native: _native.Port
 
     def rx(self, timeout: float | None = None) -> Batch | None:
         """The next packets, up to 256. Waits `timeout` seconds at most, 0: not at all, None: until there are some.
@@ -42,7 +48,11 @@ class _Receiver:
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches until the port is closed. Errors as for `rx`, except Closed."""
+        """Batches until the port is closed. Errors as for `rx`; Closed only if it is closed already."""
+        self._native.check()
+        return self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
         while True:
             try:
                 batch = self.rx()
@@ -98,29 +108,32 @@ class Port(_Receiver):
     @classmethod
     def null(
         cls,
-        packets: Iterable[bytes] = (),
+        packets: Iterable[Buffer] = (),
         *,
         queues: int = 1,
         frames: int = 4096,
         frame_size: int = 2048,
         ring: int = 2048,
     ) -> Self:
-        """`null:` a port in memory, without a kernel or privileges: `packets` arrive in turn for ever, as fast as they
-        are read; what is sent is gone. It measures the cost of the framework, and tests applications anywhere.
+        """`null:` a port in memory, without a kernel or privileges. `packets` arrive in turn, again and again, for ever
+        and as fast as they are read; what is sent is gone. A loop over it does not end by itself: call `rx` as often
+        as you need. It measures the cost of the framework, and tests applications anywhere.
         """
         from offramp import _native
 
         for name, size in (("ring", ring), ("frame_size", frame_size)):
-            if size < 1 or size & (size - 1):
-                raise OptionError(f"{name}={size}", reason="not a power of two")
-        if queues < 1 or frames < 1:
-            raise OptionError(f"queues={queues}, frames={frames}", reason="at least one of each")
-        templates = [bytes(packet) for packet in packets]
+            if whole_number(name, size) < 1 or size > _LARGEST or size & (size - 1):
+                raise OptionError(f"{name}={size}", reason=f"not a power of two up to {_LARGEST}")
+        whole_number("queues", queues, 1, _MOST_QUEUES)
+        whole_number("frames", frames, 1, _MOST_FRAMES)
+        try:
+            templates = [bytes(memoryview(packet)) for packet in packets]
+        except TypeError:
+            reason = "not a list of packets, each of them bytes"
+            raise OptionError(f"packets={short(packets)}", reason=reason) from None
         return cls(_native.Port.null(templates, queues=queues, frames=frames, frame_size=frame_size, ring=ring))
 
     def rx(self, timeout: float | None = None) -> Batch | None:
-        if self._closed:
-            raise Closed("the port was closed")
         burst = self._native.rx(None, timeout)
         return Batch(burst) if burst is not None else None
 
@@ -131,12 +144,14 @@ class Port(_Receiver):
         of other ports, are copied. Returns how many were accepted, in order.
         Errors: OptionError for packets that were sent before.
         """
+        if not isinstance(batch, Batch):
+            raise OptionError(f"batch={short(batch)}", reason="not a Batch", hint="send() takes bytes")
         chosen = batch if mask is None else batch.select(mask)
         return self._native.tx(chosen.queue % len(self.queues), chosen._burst, timeout)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """`Queue.send` on queue number `queue` of the port."""
-        if not 0 <= queue < len(self.queues):
+        if not 0 <= whole_number("queue", queue) < len(self.queues):
             raise OptionError(f"queue {queue}: the port has queues 0 to {len(self.queues) - 1}")
         return self.queues[queue].send(frames, timeout)
 
@@ -170,6 +185,7 @@ class Port(_Receiver):
         self._native.abandon()
 
     def __enter__(self) -> Self:
+        self._native.check()
         return self
 
     def __exit__(
@@ -184,4 +200,4 @@ def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
         is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
     except TypeError:
         is_one = False
-    return [frames] if is_one else list(frames)  # type: ignore[list-item, arg-type]
+    return [frames] if is_one else list(several("frames", frames))  # type: ignore[list-item, arg-type]

@@ -14,16 +14,20 @@ import errno
 import resource
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offramp import _native
-from offramp.attachment import Attachment
+from offramp.arguments import several, short, text, whole_number
+from offramp.attachment import Attachment, wait_for_carrier
 from offramp.batch import Batch
-from offramp.bpf import Map
-from offramp.bpf.privileges import FOR_BPF, Capability, hint
+from offramp.bpf import Map, XdpLink
+from offramp.bpf.privileges import FOR_BPF, Capability
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.ledger import QueueLedger
+from offramp.match import Node
+from offramp.nic import carrier
 from offramp.planner import Options, Plan
 from offramp.port import Port, Queue
 from offramp.verdict import Verdict
@@ -39,7 +43,7 @@ __all__ = ["Attachment", "Ramp", "attach", "open"]
 
 def open(
     interface: str,
-    match: str = "",
+    match: str,
     *,
     mode: Mode = "auto",
     copying: Copying = "copy",
@@ -50,15 +54,16 @@ def open(
     stall: float | None = 1.0,
     protect: bool = True,
 ) -> Ramp:
-    """Take the packets that arrive on `interface` and match (a tcpdump expression; "": all) into user space.
+    """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
-    Everything else, and ARP, ND, DHCP and SSH in any case, goes on to the kernel. Options:
+    Everything else goes on to the kernel, and so do, in any case, ARP, ND, DHCP, TCP port 22 at either end, and the SSH
+    ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options:
 
     - `mode`: "native" (in the driver), "generic" (in the stack, slow), "auto": native if the driver can
     - `copying`: "copy" (the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto"
     - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
     - `queues`: receive queues to listen on, None: all
-    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770)
+    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770), at most 1,048,576
     - `ring`: entries of each ring of a queue, a power of two
     - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back, None: never
     - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
@@ -71,9 +76,9 @@ def open(
         mode=mode,
         copying=copying,
         require=_requirements(require),
-        queues=tuple(queues) if queues is not None else None,
-        frames=frames,
-        ring=ring,
+        queues=_queues(queues),
+        frames=whole_number("frames", frames),
+        ring=whole_number("ring", ring),
         stall=stall,
         protect=protect,
     )
@@ -82,7 +87,7 @@ def open(
 
 def attach(
     interface: str,
-    match: str = "",
+    match: str,
     verdict: Verdict = Verdict.DROP,
     *,
     mode: Mode = "auto",
@@ -91,18 +96,30 @@ def attach(
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
 
-    Options and errors as for `open`.
+    Options and errors as for `open`. It has no reader whom anything could be told: while the interface is down nothing
+    arrives, and the verdict acts again when it is up.
     """
     if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
-        raise OptionError(f"attach with verdict {verdict!r}", hint="DROP, TX or PASS; open() claims packets")
+        raise OptionError(
+            f"verdict={short(verdict)}",
+            reason="not offramp.DROP, offramp.TX or offramp.PASS",
+            hint="open() brings packets to user space",
+        )
     options = Options(mode=mode, require=_requirements(require), protect=protect)
     if options.wants_zero_copy:
         raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
     return Attachment(interface, match, Verdict(verdict), options)
 
 
+def _queues(given: Iterable[int] | None) -> tuple[int, ...] | None:
+    return None if given is None else tuple(whole_number("queue", queue) for queue in several("queues", given))
+
+
 def _requirements(given: Requirement | Iterable[Requirement]) -> frozenset[Requirement]:
-    return frozenset({given} if isinstance(given, str) else given)
+    wanted = (given,) if isinstance(given, str) else several("require", given)
+    for requirement in wanted:
+        text("require", requirement)
+    return frozenset(wanted)
 
 
 class Ramp(Attachment):
@@ -110,6 +127,7 @@ class Ramp(Attachment):
 
     port: Port
     needs = (*FOR_BPF, Capability.CAP_NET_RAW)
+    purpose = "taking packets off"
 
     @property
     def queues(self) -> Sequence[Queue]:
@@ -126,8 +144,11 @@ class Ramp(Attachment):
         return self.port.rx(timeout)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of all queues in turn, until the ramp is closed."""
-        yield from self.port  # not iter(self.port): the loop has to keep this ramp alive, too
+        """Batches of all queues in turn, until the ramp is closed. Errors: see `Port.rx`; Closed if it is already."""
+        return self._batches(iter(self.port))
+
+    def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        yield from batches  # in a method, as the loop has to keep this ramp alive, too
 
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""
@@ -141,13 +162,21 @@ class Ramp(Attachment):
         """Wait until everything sent has left: see `Port.flush`."""
         return self.port.flush(timeout)
 
+    def _load(self, node: Node, plan: Plan) -> None:
+        _check_memory(plan)
+        super()._load(node, plan)
+
     def _connect(self) -> None:
-        _check_memory(self.plan)
-        self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
+        had_carrier = carrier(self.plan.ifindex)
+        self.port = self._owned.enter_context(Port(_bind(self, self.plan, self._heartbeats)))
         if self.plan.copying == "zero-copy" and not self.zero_copy:
             raise NotSupported(
                 f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode"
             )
+        if self.plan.copying == "auto":  # the kernel has chosen
+            self.plan = _told_by_the_kernel(self.plan, zero_copy=self.zero_copy)
+        if self.zero_copy and had_carrier:
+            wait_for_carrier(self.plan, "zero-copy sockets were bound to it")
         sockets = self.port._native.fds()
         for queue, socket in zip(self.plan.queues, sockets, strict=False):
             self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))
@@ -155,8 +184,8 @@ class Ramp(Attachment):
     def _queue_ledgers(self) -> Sequence[QueueLedger]:
         return self.port.ledgers()
 
-    def _extra_descriptors(self) -> Sequence[Map]:
-        return self._sockets, self._heartbeats
+    def _descriptors(self) -> Sequence[Map | XdpLink]:
+        return *super()._descriptors(), self._sockets, self._heartbeats
 
     def _abandon(self) -> None:
         super()._abandon()
@@ -164,16 +193,32 @@ class Ramp(Attachment):
 
 
 def _check_memory(plan: Plan) -> None:
-    memory = Path("/proc/meminfo").read_text()
-    available = int(memory.split("MemAvailable:")[1].split()[0]) << 10
-    if plan.umem_bytes > available:
+    """It is pinned, and cannot be swapped out: half of what is left has to do."""
+    half = _available() // 2
+    if plan.umem_bytes > half:
+        wanted, limit = (f"{size >> 20:,} MiB" for size in (plan.umem_bytes, half))
         raise OptionError(
-            f"frames={plan.frames} on {len(plan.queues)} queues",
-            reason=f"{plan.umem_bytes >> 20:,} MiB of packet memory, {available >> 20:,} MiB are available",
+            f"frames={plan.frames} on {len(plan.queues)} receive queues",
+            reason=f"{wanted} of packet memory, and half of what is available is {limit}",
+            hint="fewer frames, or fewer queues",
         )
 
 
-def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
+def _available() -> int:
+    """Bytes of memory that this machine could give."""
+    memory = Path("/proc/meminfo").read_text()
+    return int(memory.split("MemAvailable:")[1].split()[0]) << 10
+
+
+def _told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
+    """The plan with what became of copying "auto"."""
+    if zero_copy:
+        return replace(plan, copying="zero-copy")
+    warning = "its driver does no zero-copy on all of these queues: the kernel copies packets"
+    return replace(plan, copying="copy", warnings=(*plan.warnings, warning))
+
+
+def _bind(ramp: Ramp, plan: Plan, heartbeats: Map) -> _native.Port:
     try:
         return _native.Port.af_xdp(
             plan.interface,
@@ -187,6 +232,8 @@ def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
             stall=plan.stall,
         )
     except KernelError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise ramp._forbidden(error, plan.interface) from error
         raise _explain(error, plan) from error
 
 
@@ -194,18 +241,16 @@ def _explain(error: KernelError, plan: Plan) -> Exception:
     """The same failure in the words of what the user asked for."""
     what, code = error.what, error.errno or 0
     match code:
-        case errno.EPERM | errno.EACCES:
-            return PrivilegeError(what, code, hint=hint(Ramp.needs))
         case errno.ENOBUFS:
             limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
             wanted = f"{plan.umem_bytes >> 10} KiB with RLIMIT_MEMLOCK at {limit >> 10} KiB"
-            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames=, a higher `ulimit -l`, or CAP_IPC_LOCK")
+            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames, a higher `ulimit -l`, or CAP_IPC_LOCK")
         case errno.EBUSY:
             return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
         case errno.EOPNOTSUPP if plan.copying == "zero-copy":
-            return NotSupported(what, reason="the driver has no zero-copy", hint="copying='auto' falls back to copy")
+            return NotSupported(what, reason="the driver has no zero-copy", hint="copying auto falls back to a copy")
         case errno.ENETDOWN:
             return InterfaceDown(what, hint=f"ip link set {plan.interface} up")
         case errno.ENOMEM:
-            return KernelError(what, code, hint="fewer frames=")
+            return KernelError(what, code, hint="fewer frames")
     return KernelError(what, code)

@@ -20,7 +20,19 @@ from pathlib import Path
 
 import pytest
 
-from offramp.bpf import Map, MapFlag, MapType, Mode, Program, UpdateFlag, XdpLink, btf, owner, privileges, xdp_context
+from offramp.bpf import (
+    Map,
+    MapFlag,
+    MapType,
+    Program,
+    UpdateFlag,
+    XdpLink,
+    XdpMode,
+    btf,
+    owner,
+    privileges,
+    xdp_context,
+)
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import possible_cpus
 from offramp.bpf.syscall import Command, bpf, buffer
@@ -35,7 +47,7 @@ needs_kfunc = pytest.mark.skipif(
     btf.function_id("bpf_xdp_metadata_rx_vlan_tag") is None, reason="bpf_xdp_metadata_rx_vlan_tag needs Linux 6.8"
 )
 
-MODES: tuple[Mode, ...] = ("native", "generic")
+MODES: tuple[XdpMode, ...] = ("native", "generic")
 KEY = bytes(4)
 FRAME = bytes(64)
 
@@ -279,7 +291,7 @@ def test_a_bound_program_stays_on_its_device(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_attached_for_as_long_as_the_link(wire: Wire, mode: Mode) -> None:
+def test_attached_for_as_long_as_the_link(wire: Wire, mode: XdpMode) -> None:
     with wire.b.host, load() as program:
         with XdpLink.attach(program, wire.b.ifindex, mode) as link:
             assert owner.attached(wire.b.ifindex) == (owner.Attached(mode, program.id),)
@@ -346,9 +358,10 @@ def test_busy_names_the_other_offramp(wire: Wire) -> None:
     process, identity = holder(wire.b.host, "offramp_rx")
     with wire.b.host, load() as program, pytest.raises(InterfaceBusy) as caught:
         XdpLink.attach(program, wire.b.ifindex)
-    assert f"eth0 already runs XDP program {identity} 'offramp_rx' of another offramp, pid {process.pid}" in str(
-        caught.value
-    )
+    said = str(caught.value)
+    held = f"XDP program {identity} 'offramp_rx' in native mode, held by another offramp, "
+    assert said.startswith(f"eth0 already runs {held}")
+    assert f"(pid {process.pid})" in said
 
 
 def test_busy_names_a_stranger(wire: Wire) -> None:
@@ -357,7 +370,8 @@ def test_busy_names_a_stranger(wire: Wire) -> None:
     for mode in MODES:
         with wire.b.host, load() as program, pytest.raises(InterfaceBusy) as caught:
             XdpLink.attach(program, wire.b.ifindex, mode)
-        assert f"XDP program {identity} 'firewall' of {command}, pid {process.pid}" in str(caught.value)
+        said = f"XDP program {identity} 'firewall' in native mode, held by {command} (pid {process.pid})"
+        assert said in str(caught.value)
 
 
 def test_busy_with_this_process_itself(wire: Wire) -> None:
@@ -365,7 +379,7 @@ def test_busy_with_this_process_itself(wire: Wire) -> None:
         wire.b.host,
         load() as program,
         XdpLink.attach(program, wire.b.ifindex),
-        pytest.raises(InterfaceBusy, match="of this process"),
+        pytest.raises(InterfaceBusy, match="held by this process"),
     ):
         XdpLink.attach(program, wire.b.ifindex)
 
@@ -376,7 +390,7 @@ def test_busy_with_a_program_that_nobody_holds(wire: Wire) -> None:
         identity = stranger.id
     with wire.b.host, load() as program, pytest.raises(InterfaceBusy) as caught:
         XdpLink.attach(program, wire.b.ifindex)
-    assert f"XDP program {identity} 'by_netlink', held by no process" in str(caught.value)
+    assert f"XDP program {identity} 'by_netlink' in native mode, held by no process" in str(caught.value)
 
 
 def test_the_owner_is_found_inside_an_event_loop(wire: Wire) -> None:

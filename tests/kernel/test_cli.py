@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from offramp import nic
-from offramp.testing import Host, Lab, Wire
+from offramp.testing import Flood, Host, Lab, Wire
+from offramp.testing.packets import eth, ip, udp
 
 OFFRAMP = str(Path(sys.executable).with_name("offramp"))
 NOBODY = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--"]
@@ -95,7 +96,10 @@ def test_count_prints_a_line_a_second_and_the_ledger_at_ctrl_c(wire: Wire) -> No
     assert int(lines[1].split()[0]) == 1
     assert figure(out, "received") == 100
     assert figure(out, "passed") >= 10
-    assert err == f"offramp: eth0: udp dst port {PORT}: count, native, copy; Ctrl-C ends it\n"
+    assert err == (
+        f"offramp: eth0: udp dst port {PORT}: count, native, copy; Ctrl-C ends it\n"
+        "offramp: stays with the kernel, whatever matches: ARP, ND, DHCP, TCP port 22 (SSH)\n"
+    )
 
 
 def test_drop_ends_at_sigterm_with_the_ledger(wire: Wire) -> None:
@@ -116,6 +120,20 @@ def test_echo_answers_the_sender(wire: Wire) -> None:
         out, _ = end(process)
     summary = json.loads(out)
     assert summary["packets"] == summary["ledger"]["sent"] == 1
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_echo_finishes_what_the_sender_left_to_its_nic(wire: Wire, six: bool) -> None:
+    """A veth is no NIC: what it sends holds the pseudo-header's sum, and no receiver takes that from outside."""
+    wire.a.tx_checksum_offload(True)
+    family, address = (socket.AF_INET6, wire.b.ip6) if six else (socket.AF_INET, wire.b.ip)
+    with running(wire.b.host, *FLOW, "--do", "echo") as process:
+        with wire.a.host, socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            for size in (0, 1, 13, 1400):
+                client.sendto(bytes(range(256))[:size], (address, PORT))
+                assert client.recv(2000) == bytes(range(256))[:size]
+        end(process)
 
 
 @pytest.mark.parametrize("do", ["count", "drop"])
@@ -169,7 +187,7 @@ def test_a_broken_pipe_is_quiet_and_gives_the_interface_back(wire: Wire) -> None
     command = f"{OFFRAMP} run {' '.join(FLOW)} --do count | head -n 1"
     result = wire.b.host.run(["bash", "-c", command])
     assert result.stdout.split()[:2] == ["s", "seen"]
-    assert result.stderr.count("\n") == 1  # what it does and until when
+    assert result.stderr.count("\n") == 2  # what it does and until when, and what stays
     with wire.b.host:
         assert nic.read("eth0").xdp is None
 
@@ -187,6 +205,48 @@ def test_a_second_one_is_refused_and_names_the_first(wire: Wire) -> None:
     assert figure(out, "received") == 10
 
 
+@pytest.mark.parametrize("do", ["count", "echo", "drop"])
+def test_an_interface_that_is_down_is_waited_for_and_may_have_another_name_then(wire: Wire, do: str) -> None:
+    with running(wire.b.host, *FLOW, "--do", do) as process:
+        send(wire, 10)
+        time.sleep(0.3)
+        wire.b.down()
+        time.sleep(0.5)
+        wire.b.host.run(["ip", "link", "set", "eth0", "name", "wan0"])
+        wire.b.host.run(["ip", "link", "set", "wan0", "up"])
+        wire.a.wait_for_carrier()
+        send(wire, 20)
+        time.sleep(0.3)
+        out, err = end(process)
+    assert figure(out, "dropped" if do == "drop" else "received") == 30
+    assert err.splitlines()[2:] == ["offramp: warning: eth0 is down; it goes on when it is up again"]
+
+
+def test_a_hangup_ends_with_the_ledger_too_unless_nohup_has_it_ignored(wire: Wire) -> None:
+    with running(wire.b.host, *FLOW, "--do", "count") as process:
+        send(wire, 10)
+        out, _ = end(process, signal.SIGHUP)
+    assert figure(out, "received") == 10
+    ignored = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    with running(wire.b.host, *FLOW, "--do", "count", **ignored) as process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert process.poll() is None
+        end(process)
+
+
+def test_packets_before_the_sockets_are_in_place_are_early(wire: Wire) -> None:
+    """And not failures of anything."""
+    frame = eth(ip(udp(sport=1, dport=PORT), src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac)
+    with Flood(wire.a, frame, rate=50_000), running(wire.b.host, *FLOW, "--do", "count", "--json") as process:
+        out, _ = end(process)
+    ledger = json.loads(out)["ledger"]
+    assert ledger["exact"]
+    assert ledger["early"] > 0
+    assert (ledger["stalled"], ledger["redirect_failed"]) == (0, 0)
+    assert ledger["seen"] == sum(ledger[name] for name in ("protected", "passed", "early", "claimed"))
+
+
 @pytest.mark.parametrize("do", ["count", "drop"])
 def test_an_interface_that_is_removed_is_an_error_after_the_summary(wire: Wire, do: str) -> None:
     with running(wire.b.host, *FLOW, "--do", do) as process:
@@ -196,7 +256,7 @@ def test_an_interface_that_is_removed_is_an_error_after_the_summary(wire: Wire, 
         out, err = process.communicate(timeout=10)
     assert process.returncode == 1
     assert figure(out, "seen") >= 10
-    assert err.splitlines()[-1].startswith("offramp: ")
+    assert err.splitlines()[-1] == "offramp: eth0 was removed, or moved to another network namespace"
     assert "Traceback" not in err
 
 
@@ -247,6 +307,8 @@ def checks(host: Host, status: int, by: tuple[str, ...] = ()) -> dict[str, dict[
 
 def test_doctor_finds_a_veth_ready(wire: Wire) -> None:
     found = checks(wire.b.host, status=0)
+    assert (found["BPF JIT compiler"]["status"], found["BPF JIT compiler"]["text"]) == ("ok", "tried")
+    assert found["protected"]["text"] == "ARP, ND, DHCP, TCP port 22 (SSH)"
     assert found["privileges"]["status"] == found["native XDP"]["status"] == found["plan"]["status"] == "ok"
     assert found["zero-copy"]["status"] == "warn"
     assert found["MTU"]["text"].startswith("1500; at most 3506")

@@ -114,7 +114,8 @@ def test_without_iptables_the_others_take_part(tmp_path: Path) -> None:
 
 
 def test_without_privileges_it_names_them() -> None:
-    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *COMMAND]
+    """Before anything else that may be in the way: here the picture could not be written either."""
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *COMMAND, "--plot", "/nowhere/demo.png"]
     done = subprocess.run(bare, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -124,7 +125,11 @@ def test_without_privileges_it_names_them() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [(["--seconds", "0"], "seconds=0"), (["--plot", "/nowhere/demo.png"], "cannot write /nowhere/demo.png")],
+    [
+        (["--seconds", "0"], "seconds=0"),
+        (["--plot", "/nowhere/demo.png"], "cannot write /nowhere/demo.png"),
+        (["--plot", "demo.xyz"], "--plot demo.xyz: not a .png file"),
+    ],
 )
 def test_bad_input_is_refused_at_once(arguments: list[str], complaint: str) -> None:
     done = demo(*arguments)

@@ -19,6 +19,7 @@ from offramp.testing import Flood, Lab, Wire
 from offramp.testing.packets import eth, ip, udp
 
 ROOT = Path(__file__).parents[2]
+MATCH = "udp dst port 4321"
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
@@ -50,8 +51,18 @@ def _attached() -> bool:
     return read("eth0").xdp is not None
 
 
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_without_arguments_an_example_says_how_it_is_used(example: str) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / example)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert f"{example} INTERFACE MATCH" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_top_talkers(wire: Wire) -> None:
-    process = start(wire, "top_talkers.py", "4321", "1.5")
+    process = start(wire, "top_talkers.py", MATCH, "1.5")
     with flood(wire, count=5000):
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -61,7 +72,7 @@ def test_top_talkers(wire: Wire) -> None:
 
 def test_echo(wire: Wire) -> None:
     before = wire.a.stats()["rx_packets"]
-    process = start(wire, "echo.py", "4321")
+    process = start(wire, "echo.py", MATCH)
     with flood(wire, count=3000) as source:
         source.wait()
         deadline = time.monotonic() + 10
@@ -75,7 +86,7 @@ def test_echo(wire: Wire) -> None:
 
 
 def test_one_thread_per_queue(wire: Wire) -> None:
-    process = start(wire, "one_thread_per_queue.py", "udp dst port 4321", "1.5")
+    process = start(wire, "one_thread_per_queue.py", MATCH, "1.5")
     with flood(wire, count=5000):
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 0

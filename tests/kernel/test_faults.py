@@ -113,14 +113,21 @@ def test_a_mistake_in_the_match(wire: Wire) -> None:
     [
         ({"ring": 100}, "ring=100: not a power of two"),
         ({"ring": 1 << 16}, "ring=65536: not a power of two from 64 to 32768"),
-        ({"frames": 100}, "frames=100: the fill ring takes 2048"),
-        ({"frames": 1 << 30}, r"frames=1073741824 .*: 2,097,152 MiB of packet memory, [\d,]+ MiB are available"),
-        ({"frames": 1 << 31}, "frames=2147483648: the fill ring takes 2048"),
+        ({"frames": 100}, "frames=100: not from 2049 to 1048576"),
+        ({"frames": 1 << 31}, "frames=2147483648: not from 2049 to 1048576"),
+        ({"frames": "4096"}, "frames='4096': not a whole number"),
+        ({"frames": None}, "frames=None: not a whole number"),
+        ({"protect": "no"}, "protect='no': neither True nor False"),
+        ({"queues": 0}, "queues=0: not a list"),
+        ({"queues": "0"}, "queue='0': not a whole number"),
+        ({"require": 5}, "require=5: not a list"),
+        ({"require": [[]]}, r"require=\[\]: not text"),
+        ({"stall": "never"}, "stall='never': not a number"),
         ({"stall": 0}, r"stall=0: not from 0\.01 to 3600 seconds"),
         ({"stall": float("nan")}, "stall=nan"),
-        ({"queues": []}, "not a list of queue numbers"),
+        ({"queues": []}, r"queues=\(\): not one queue"),
         ({"queues": [1]}, "queue 1: eth0 has queues 0 to 0"),
-        ({"queues": [-1]}, "not a list of queue numbers"),
+        ({"queues": [-1]}, "queue=-1: not 0 or more"),
         ({"mode": "fast"}, "mode='fast': not one of auto, native, generic"),
         ({"copying": "never"}, "copying='never': not one of"),
         ({"require": "speed"}, "require='speed': not one of native, zero-copy"),
@@ -131,6 +138,45 @@ def test_options_that_cannot_be(wire: Wire, options: dict[str, Any], message: st
     with wire.b.host, pytest.raises(OptionError, match=message):
         offramp.open("eth0", MATCH, **options)
     assert not has_xdp(wire.b)
+
+
+@pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
+def test_interfaces_and_matches_that_cannot_be(wire: Wire, opening: Any) -> None:
+    with wire.b.host:
+        for wrong in (None, wire.b.ifindex, b"eth0"):
+            with pytest.raises(OptionError, match=r"interface=.*: not text"):
+                opening(wrong, MATCH)
+        for wrong in (None, 53, b"udp"):
+            with pytest.raises(OptionError, match=r"match=.*: not text"):
+                opening("eth0", wrong)
+        with pytest.raises(TypeError, match="match"):  # all packets are asked for by "", not by leaving it out
+            opening("eth0")
+        assert not has_xdp(wire.b)
+
+
+@pytest.mark.parametrize("verdict", ["DROP", None, offramp.CLAIM, 7])
+def test_verdicts_that_cannot_be(wire: Wire, verdict: Any) -> None:
+    with wire.b.host, pytest.raises(OptionError, match=r"verdict=.*: not offramp\.DROP, offramp\.TX or offramp\.PASS"):
+        offramp.attach("eth0", MATCH, verdict)
+
+
+def test_more_memory_than_half_of_what_is_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before anything is attached, and before the kernel has pinned any of it."""
+    monkeypatch.setattr("offramp.ramp._available", lambda: 15 << 20)
+    said = "frames=4096 on 1 receive queues: 8 MiB of packet memory, and half of what is available is 7 MiB"
+    with wire.b.host, pytest.raises(OptionError, match=said):
+        offramp.open("eth0", MATCH)
+    monkeypatch.setattr("offramp.ramp._available", lambda: 16 << 20)
+    with wire.b.host, offramp.open("eth0", MATCH):
+        pass
+
+
+def test_copying_that_the_kernel_chose(wire: Wire) -> None:
+    """The plan says what became of "auto"."""
+    with wire.b.host, pytest.warns(OfframpWarning, match="no zero-copy on all of these queues: the kernel copies"):
+        ramp = offramp.open("eth0", MATCH, copying="auto")
+    with ramp:
+        assert (ramp.plan.copying, ramp.zero_copy) == ("copy", False)
 
 
 def test_zero_copy_that_is_not_to_be_had(wire: Wire) -> None:
@@ -192,7 +238,7 @@ def process(host: Host, *script: str) -> Iterator[tuple[subprocess.Popen[str], s
 def test_the_program_of_a_stranger(wire: Wire, opening: Any) -> None:
     with process(wire.b.host, HOLDER, PASS.code.hex()) as (stranger, program):
         command = Path(f"/proc/{stranger.pid}/comm").read_text().strip()
-        said = f"XDP: program {program} 'firewall' in native mode, held by {command} (pid {stranger.pid})"
+        said = f"XDP program {program} 'firewall' in native mode, held by {command} (pid {stranger.pid})"
         with wire.b.host, pytest.raises(InterfaceBusy, match=re.escape(said)):
             opening("eth0", MATCH)
         with wire.b.host:
@@ -204,7 +250,7 @@ def test_a_program_that_no_process_holds(wire: Wire) -> None:
     with wire.b.host.netlink() as route, Program.load(PASS, name="by_netlink", maps={}) as program:
         route.link("set", index=wire.b.ifindex, xdp_fd=program.fd)
         identity = program.id
-    said = f"eth0 already runs XDP: program {identity} 'by_netlink' in native mode (offramp never"
+    said = f"eth0 already runs XDP program {identity} 'by_netlink' in native mode, held by no process that can be seen"
     with wire.b.host, pytest.raises(InterfaceBusy, match=re.escape(said)):
         offramp.open("eth0", MATCH)
     assert has_xdp(wire.b)
@@ -213,7 +259,7 @@ def test_a_program_that_no_process_holds(wire: Wire) -> None:
 @pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
 def test_another_offramp(wire: Wire, opening: Any) -> None:
     with process(wire.b.host, RAMP) as (other, _):
-        said = rf"another offramp: program \d+ 'offramp_claim' .*\(pid {other.pid}\)"
+        said = rf"XDP program \d+ 'offramp_claim' .* another offramp, .*\(pid {other.pid}\)"
         with wire.b.host, pytest.raises(InterfaceBusy, match=said):
             opening("eth0", MATCH)
         assert has_xdp(wire.b)
@@ -236,7 +282,7 @@ def test_a_program_attached_in_the_meantime(wire: Wire, monkeypatch: pytest.Monk
         nobody = offramp.nic.read("eth0")
         with XdpLink.attach(program, wire.b.ifindex):
             monkeypatch.setattr("offramp.attachment.read", lambda interface: nobody)
-            with pytest.raises(InterfaceBusy, match=rf"XDP program {program.id} 'firewall' of this process"):
+            with pytest.raises(InterfaceBusy, match=rf"program {program.id} 'firewall' .* held by this process"):
                 offramp.open("eth0", MATCH)
 
 

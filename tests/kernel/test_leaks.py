@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import re
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 import offramp
-from offramp.bpf import Program
+from offramp.bpf import Map, Program
 from offramp.compile.program import Program as Code
-from offramp.errors import Closed, InterfaceBusy, NotSupported
+from offramp.errors import Closed, InterfaceBusy, KernelError, NotSupported
 from offramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans, usage
@@ -103,18 +107,46 @@ def test_closed_twice(wire: Wire) -> None:
         ramp.close()
         ramp.close()
         assert ramp.closed
-        assert list(ramp) == []
         assert ramp.ledger().exact
-        for attempt in (lambda: ramp.rx(0), lambda: ramp.send(bytes(60)), lambda: ramp.queues[0].rx(0)):
+        for attempt in (
+            lambda: ramp.rx(0),
+            lambda: ramp.send(bytes(60)),
+            lambda: ramp.queues[0].rx(0),
+            lambda: iter(ramp),
+            lambda: iter(ramp.queues[0]),
+            lambda: ramp.__enter__(),
+        ):
             with pytest.raises(Closed):
                 attempt()
+
+
+def test_closed_when_the_counters_cannot_be_read(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is closed all the same, and its ledger does not pretend to know."""
+
+    def fails(_: Map) -> None:
+        raise KernelError("reading the counters", errno.ENOMEM)
+
+    with wire.b.host:
+        ramp = offramp.open("eth0", MATCH)
+        monkeypatch.setattr(Map, "sum", fails)
+        with pytest.raises(KernelError, match="ENOMEM"):
+            ramp.close()
+    assert ramp.closed
+    assert not has_xdp(wire.b)
+    assert (ramp.ledger().known, ramp.ledger().exact) == (False, False)
+    assert str(ramp.ledger()).startswith("unknown")
+
+
+def read_all(ramp: Ramp) -> None:
+    with suppress(Closed):  # before it began
+        list(ramp)
 
 
 def test_closed_while_another_thread_receives(wire: Wire) -> None:
     with wire.b.host:
         for wait in (0.0, 0.01, 0.2):
             ramp = offramp.open("eth0", MATCH)
-            reader = threading.Thread(target=list, args=(ramp,))
+            reader = threading.Thread(target=read_all, args=(ramp,))
             reader.start()
             time.sleep(wait)
             ramp.close()
@@ -190,6 +222,16 @@ def test_forgotten(wire: Wire, opening: Callable[[str, str], Ramp]) -> None:
         with pytest.warns(ResourceWarning, match=r"<\w+ \w+ on eth0, native: 'udp dst port 4321'> was never closed"):
             del ramp
         assert not has_xdp(wire.b)
+
+
+@pytest.mark.parametrize("opening", ["open", "attach"])
+def test_forgotten_until_the_end_of_the_process(wire: Wire, opening: str) -> None:
+    """One warning, not one for each map and link of it."""
+    code = f"import offramp; ramp = offramp.{opening}('eth0', 'udp dst port 4321')"
+    run = wire.b.host.run([sys.executable, "-X", "dev", "-c", code])
+    assert run.stderr.count("ResourceWarning") == 1
+    assert re.search(r"<\w+ \w+ on eth0, native: 'udp dst port 4321'> was never closed", run.stderr)
+    assert not has_xdp(wire.b)
 
 
 def test_forgotten_in_a_cycle(wire: Wire) -> None:

@@ -60,7 +60,7 @@ def at_rest(attachment: Attachment, *reports: Report) -> Ledger:
 
 def check(ledger: Ledger, attachment: Attachment) -> None:
     """Everything that holds at rest."""
-    to_kernel = ledger.protected + ledger.passed + ledger.stalled + ledger.redirect_failed
+    to_kernel = ledger.protected + ledger.passed + ledger.early + ledger.stalled + ledger.redirect_failed
     assert ledger.exact
     assert ledger.redirect_lost == 0
     assert ledger.seen == to_kernel + ledger.claimed
@@ -264,7 +264,7 @@ def test_what_is_sent_arrives_exactly_once(wire: Wire) -> None:
     assert (ledger.total("sent"), ledger.total("completed"), ledger.total("sending")) == (len(frames), len(frames), 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*protect=False")
+@pytest.mark.filterwarnings("ignore:.*nothing is protected")
 def test_what_is_echoed_comes_back_exactly_once(wire: Wire) -> None:
     frames = list(filter(is_seen_by_taps, corpus(12, 4000)))
     back = []

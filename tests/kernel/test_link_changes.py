@@ -128,6 +128,26 @@ def test_moved_under_flood(lab: Lab, wire: Wire) -> None:
     assert ramp.ledger().exact
 
 
+def test_attached_and_down(wire: Wire) -> None:
+    """It has no reader to be told; the program stays where it is, and acts again when the interface is up."""
+    with wire.b.host, offramp.attach("eth0", MATCH) as guard, datagrams(wire):
+        wire.b.down()
+        before = guard.ledger().claimed
+        wire.b.up()
+        assert eventually(lambda: guard.ledger().claimed > before)
+
+
+def test_renamed(wire: Wire, ramp: Ramp) -> None:
+    """To be renamed, an interface may have to be down for a moment: then that is all that a reader is told."""
+    with datagrams(wire):
+        assert claims(ramp)
+        wire.b.down()
+        wire.b.host.run(["ip", "link", "set", "eth0", "name", "wan0"])
+        assert raises(InterfaceDown, lambda: ramp.rx(1.0))
+        wire.b.up()
+        assert claims(ramp, 2.0)
+
+
 def test_attached_and_removed(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         wire.b.delete()

@@ -179,3 +179,26 @@ def test_tcpdump_sees_what_the_kernel_gets_and_nothing_else(flooded: Wire) -> No
     rest, _ = dump.communicate(timeout=10)
     assert all(f"{flooded.b.ip}.{DNS}:" in line for line in lines)
     assert rest.strip() == ""
+
+
+def test_ssh_that_begins_later_is_protected_in_both_directions(lab: Lab) -> None:
+    """Not only what was there when the ramp was opened: a server that starts now, and a session from here."""
+    a, b = lab.host("a"), lab.host("b")
+    wire = lab.wire(a, b)
+    with b:
+        ramp = offramp.open(wire.b.name, "tcp", stall=None)
+    with ramp:
+        for server, client, address in ((b, a, wire.b.ip), (a, b, wire.a.ip), (a, b, wire.a.ip6)):
+            with server:
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                listener = socket.create_server((address, SSH), family=family)
+            with listener:
+                with client:
+                    connection = socket.create_connection((address, SSH), timeout=10)
+                accepted, _ = listener.accept()
+                with connection, accepted:
+                    for sender, receiver in ((connection, accepted), (accepted, connection)):
+                        receiver.settimeout(10)
+                        sender.sendall(b"SSH-2.0-")
+                        assert receiver.recv(100) == b"SSH-2.0-"
+        assert ramp.rx(timeout=0) is None

@@ -233,16 +233,27 @@ def test_ipv6_and_ipv4_within(wire: Wire) -> None:
                 assert Session(address, 2022, own, client.getsockname()[1]) in found.sessions
 
 
-def test_port_22_is_ssh_whoever_holds_it(wire: Wire) -> None:
-    with (
-        server(wire.b.host, "systemd", f"{wire.b.ip}@22", f"{wire.b.ip}@80"),
-        wire.a.host,
-        socket.create_connection((wire.b.ip, 22)),
-        wire.b.host,
-    ):
-        found = protected_ssh()
-        assert found.ports == (22,)
-        assert [(each.local, each.lport, each.remote) for each in found.sessions] == [(wire.b.ip, 22, wire.a.ip)]
+CLIENT = """
+import socket, sys
+open("/proc/self/comm", "w").write(sys.argv[1])
+held = socket.create_connection((sys.argv[2], int(sys.argv[3])))
+print(held.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("name", "found"), [("ssh", True), ("dbclient", True), ("curl", False), ("ssh-agent", False)])
+def test_a_session_of_a_client(wire: Wire, name: str, found: bool) -> None:
+    """Whoever runs it: on a port that is not SSH's own only the client's name tells."""
+    argv = [sys.executable, "-c", CLIENT, name, wire.a.ip, "2222"]
+    with server(wire.a.host, "anything", f"{wire.a.ip}@2222"):
+        nobody = ["setpriv", "--reuid=65534", "--clear-groups", *argv]
+        process = wire.b.host.popen(nobody, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with wire.b.host:
+            expected = (Session(wire.b.ip, port, wire.a.ip, 2222),) if found else ()
+            assert protected_ssh() == nic.Ssh((), expected)
 
 
 def test_a_session_outlives_its_listener(wire: Wire) -> None:

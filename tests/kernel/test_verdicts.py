@@ -148,7 +148,7 @@ def test_claimed_is_what_libpcap_says(wire: Wire, match: str) -> None:
     with wire.b.host:
         ramp = offramp.open(wire.b.name, match, stall=None)
     with ramp, Tap(wire.b) as tap:
-        assert f"tcp dst port {SSH}" in str(ramp.plan.protect)
+        assert f"(tcp port {SSH})" in str(ramp.plan.protect)
         oracle = Oracle(ramp)
         with Sender(wire.a) as send:
             deliver(frames, send, outcome, ramp, tap)
@@ -191,7 +191,7 @@ def test_a_dropping_attachment_drops_what_libpcap_says(wire: Wire) -> None:
     assert (ledger.claimed, ledger.seen, ledger.exact) == (len(wanted.claimed), len(frames), True)
 
 
-@pytest.mark.filterwarnings("ignore:.*protect=False")
+@pytest.mark.filterwarnings("ignore:.*nothing is protected")
 def test_bounced_frames_come_back_as_they_were_on_the_wire(wire: Wire) -> None:
     frames = [frame for frame in corpus(4, 600) if len(frame) < 1500]
     with wire.b.host:
@@ -238,7 +238,7 @@ def test_both_queues_are_read(lab: Lab) -> None:
         assert [queue.received for queue in ledger.queues] == [len(wanted.claimed)] * 2
 
 
-@pytest.mark.filterwarnings("ignore:.*protect=False")
+@pytest.mark.filterwarnings("ignore:.*nothing is protected")
 def test_a_queue_without_a_socket_stays_with_the_kernel(lab: Lab) -> None:
     wire = lab.wire(lab.host("a"), lab.host("b"), queues=2)
     hush(wire)
@@ -310,7 +310,7 @@ def test_nothing_is_protected_if_so_wanted(wire: Wire) -> None:
     assert outcome.kernel == []
 
 
-@pytest.mark.filterwarnings("ignore:.*protect=False")
+@pytest.mark.filterwarnings("ignore:.*nothing is protected")
 def test_views_outlive_the_ramp(wire: Wire) -> None:
     frames = corpus(7, 100)
     with wire.b.host:

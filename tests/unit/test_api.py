@@ -22,7 +22,8 @@ PURE = ("match", "compile", "planner")
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
-    own = {"Attachment", "Batch", "CLAIM", "DROP", "PASS", "Ramp", "TX", "Verdict", "__version__", "attach", "open"}
+    own = {"Attachment", "Batch", "CLAIM", "DROP", "OfframpWarning", "PASS", "Port", "Ramp", "TX", "Verdict"}
+    own |= {"__version__", "attach", "open"}
     assert set(offramp.__all__) == own | set(offramp.errors.__all__)
     assert len(offramp.__all__) == len(set(offramp.__all__))
 
@@ -41,6 +42,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_the_verdicts_are_those_of_xdp() -> None:
     assert [offramp.DROP, offramp.PASS, offramp.TX, offramp.CLAIM] == [1, 2, 3, 4]
     assert offramp.DROP is offramp.Verdict.DROP
+
+
+def test_a_warning_has_a_name_to_filter_it_by() -> None:
+    assert issubclass(offramp.OfframpWarning, UserWarning)
 
 
 def test_the_version_is_the_installed_one() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -24,7 +25,8 @@ LEDGER = Ledger(
     Verdict.CLAIM,
     seen=100,
     protected=1,
-    passed=9,
+    passed=7,
+    early=2,
     claimed=90,
     queues=(QueueLedger(received=70, rx_ring_full=15, rx_dropped=5), QueueLedger()),
 )
@@ -82,7 +84,7 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
         ("run lo udp --do count --stall soon", "--stall soon: neither seconds nor 'never'"),
         ("run lo udp --do count --stall 0", "stall=0.0: not from"),
         ("run lo udp --do count --ring 100", "ring=100: not a power of two"),
-        ("run lo udp --do count --queue -1", "queues=(-1,): not a list of queue numbers"),
+        ("run lo udp --do count --queue -1", "queue=-1: not 0 or more"),
         ("run lo udp --do count --for 0", "--for 0: not above zero"),
         ("run lo udp --do count --for nan", "--for nan: not above zero"),
         ("run lo udp --do drop --queue 0", "--queue with --do drop: packets end in the driver"),
@@ -174,10 +176,18 @@ def test_an_interface_that_vanishes_is_left_out_of_the_list(
     assert json.loads(capsys.readouterr().out)["interfaces"] == []
 
 
+def test_names_of_columns_stand_above_their_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines("eth0: udp", Do.COUNT).show(LEDGER, 1.0)
+    header, line = capsys.readouterr().out.splitlines()
+    assert "redirect_failed" in header.split()
+    ends = [[match.end() for match in re.finditer(r"\S+", row)] for row in (header, line)]
+    assert ends[0] == ends[1]
+
+
 def test_the_figures_add_up_and_leave_nothing_out() -> None:
     figures = counts(LEDGER, Do.ECHO, at_rest=True)
     assert figures["seen"] == sum(
-        figures[name] for name in ("protected", "passed", "stalled", "redirect_failed", "claimed")
+        figures[name] for name in ("protected", "passed", "early", "stalled", "redirect_failed", "claimed")
     )
     assert figures["claimed"] == sum(
         figures[name] for name in ("received", "waiting", "rx_ring_full", "rx_dropped", "redirect_lost")
@@ -207,6 +217,19 @@ def test_a_drop_in_the_driver_is_called_dropped(capsys: pytest.CaptureFixture[st
     view.show(Ledger(Verdict.DROP, seen=10, passed=3, claimed=7), 1.0)
     header, line = capsys.readouterr().out.splitlines()
     assert dict(zip(header.split(), line.split(), strict=True))["dropped"] == "7"
+
+
+def test_control_c_while_it_is_imported_is_quiet() -> None:
+    code = (
+        "import sys, offramp.__main__\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.exit(offramp.__main__.main())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
 
 
 def test_the_module_is_the_command() -> None:

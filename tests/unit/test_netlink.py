@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 
 import pytest
@@ -48,7 +47,8 @@ def test_attached_programs_of_a_link() -> None:
 
 
 def test_owners_in_words() -> None:
-    assert str(Owner(12, "offramp_a", 3, 4321, "python3")) == "XDP program 12 'offramp_a' of another offramp, pid 4321"
-    assert str(Owner(12, "cilium", 3, 4321, "agent")) == "XDP program 12 'cilium' of agent, pid 4321"
-    assert str(Owner(12, "offramp_rx", 3, os.getpid(), "x")) == "XDP program 12 'offramp_rx' of this process"
-    assert "no process" in str(Owner(12, "", None, None, None))
+    held = "XDP program 12 'offramp_a' in native mode, held by"
+    assert str(Owner(12, "offramp_a", 3, 4321, "python3", "native")) == f"{held} another offramp, python3 (pid 4321)"
+    assert str(Owner(12, "offramp_a", 3, 4321, "this process", "native")) == f"{held} this process (pid 4321)"
+    assert str(Owner(12, "cilium", 3, 4321, "agent")) == "XDP program 12 'cilium', held by agent (pid 4321)"
+    assert str(Owner(12, "", None, None, None)) == "XDP program 12, held by no process that can be seen here"

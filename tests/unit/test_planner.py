@@ -11,14 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offramp.compile import Spec, xdp
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OfframpError, OptionError
 from offramp.match import Everything, parse
 from offramp.nic import Link, Session, Ssh, Xdp
-from offramp.planner import Options, Plan, make_plan
-from offramp.planner.protect import protection
+from offramp.planner import Options, Plan, make_plan, mtu_refused
 from offramp.verdict import Verdict
-from tests.libpcap import Filter
 
 VETH = Link(
     name="eth0",
@@ -95,8 +92,9 @@ def test_the_plan_as_text() -> None:
         "  3. [xdp] put the sockets into the program's XSKMAP by rx_queue_index\n"
         "       why:  from here on matching packets come to user space; until here they pass\n"
         "       undo: close the map\n"
-        "  protected: (arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
-        " or (udp dst port 67 or 68 or 546 or 547)\n"
+        "  protected: ARP, ND, DHCP, TCP port 22 (SSH)\n"
+        "       (arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
+        " or (udp dst port 67 or 68 or 546 or 547) or (tcp port 22)\n"
         "  warning: eth0 has 3 receive queues: matching packets on the others stay with the kernel"
     )
 
@@ -105,8 +103,8 @@ def test_every_packet_and_nothing_protected_say_so() -> None:
     made = make_plan(Everything(), Verdict.DROP, VETH, Options(protect=False), None)
     lines = str(made).splitlines()
     assert lines[0] == "DROP on eth0: every packet"
-    assert "  protected: nothing (protect=False)" in lines
-    assert made.warnings == ("protect=False: ARP, ND, DHCP and SSH are diverted too if they match",)
+    assert "  protected: nothing" in lines
+    assert made.warnings == ("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match",)
 
 
 def test_the_plan_as_json() -> None:
@@ -173,18 +171,21 @@ def test_an_interface_that_is_down() -> None:
     [
         (
             Xdp("native", 7, "offramp_claim", 4711, "python3"),
-            "eth0 already runs another offramp: program 7 'offramp_claim' in native mode, held by python3 (pid 4711)",
+            "program 7 'offramp_claim' in native mode, held by another offramp, python3 (pid 4711)",
         ),
-        (Xdp("generic", 8, "xdp_pass", None, None), "eth0 already runs XDP: program 8 'xdp_pass' in generic mode"),
+        (
+            Xdp("generic", 8, "xdp_pass", None, None),
+            "program 8 'xdp_pass' in generic mode, held by no process that can be seen here",
+        ),
         (
             Xdp("offload", 9, "", 1, None),
-            "eth0 already runs XDP: program 9 in offload mode, held by a process (pid 1)",
+            "program 9 in offload mode, held by a process (pid 1)",
         ),
     ],
 )
 def test_an_interface_with_another_program(xdp: Xdp, message: str) -> None:
-    hint = " (offramp never replaces a program: close it, or end that process, first)"
-    assert told(InterfaceBusy, replace(VETH, xdp=xdp)) == message + hint
+    hint = "(offramp never replaces a program: end that process or detach it first)"
+    assert told(InterfaceBusy, replace(VETH, xdp=xdp)) == f"eth0 already runs XDP {message} {hint}"
 
 
 def test_a_driver_without_native_xdp() -> None:
@@ -274,92 +275,17 @@ def test_an_mtu_that_fits_no_frame(driver: str, mtu: int, largest: int) -> None:
     assert plan(replace(link, mtu=largest)).frame_size == 4096
 
 
+def test_a_veth_whose_peer_has_too_large_an_mtu() -> None:
+    """The remedy is for that end."""
+    assert str(mtu_refused(VETH)) == (
+        "eth0's peer has too large an MTU: with XDP a packet has to fit one buffer: at most 3506 at both ends"
+        " (ip link set PEER mtu 3506)"
+    )
+    assert "(ip link set eth0 mtu 3506)" in str(mtu_refused(replace(VETH, mtu=9000)))
+
+
 def test_a_queue_that_is_not_there() -> None:
     assert told(OptionError, replace(VETH, rx_queues=4), queues=(1, 4)) == "queue 4: eth0 has queues 0 to 3"
-
-
-# -- options -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mode": "fast"}, "mode='fast': not one of auto, native, generic"),
-        ({"copying": "zerocopy"}, "copying='zerocopy': not one of auto, copy, zero-copy"),
-        ({"require": frozenset({"speed"})}, "require='speed': not one of native, zero-copy"),
-        (
-            {"mode": "generic", "require": frozenset({"native"})},
-            "require='native' with mode='generic': they exclude each other",
-        ),
-        ({"mode": "generic", "copying": "zero-copy"}, "zero-copy with mode='generic': zero-copy is the driver's work"),
-        (
-            {"mode": "generic", "require": frozenset({"zero-copy"})},
-            "zero-copy with mode='generic': zero-copy is the driver's work",
-        ),
-        ({"ring": 1000}, "ring=1000: not a power of two from 64 to 32768"),
-        ({"ring": 32}, "ring=32: not a power of two from 64 to 32768"),
-        ({"ring": 1 << 16}, "ring=65536: not a power of two from 64 to 32768"),
-        ({"ring": -64}, "ring=-64: not a power of two from 64 to 32768"),
-        ({"frames": 1024}, "frames=1024: the fill ring takes 2048 of them, and sending needs some, too"),
-        ({"frames": 1 << 31}, "frames=2147483648: the fill ring takes 2048 of them, and sending needs some, too"),
-        ({"stall": 0}, "stall=0: not from 0.01 to 3600 seconds (None switches it off)"),
-        ({"stall": -1.0}, "stall=-1.0: not from 0.01 to 3600 seconds (None switches it off)"),
-        ({"stall": float("nan")}, "stall=nan: not from 0.01 to 3600 seconds (None switches it off)"),
-        ({"stall": 3601}, "stall=3601: not from 0.01 to 3600 seconds (None switches it off)"),
-        ({"queues": ()}, "queues=(): not a list of queue numbers"),
-        ({"queues": (0, -1)}, "queues=(0, -1): not a list of queue numbers"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(OptionError) as caught:
-        Options(**options)
-    assert str(caught.value) == message
-
-
-# -- protection --------------------------------------------------------------------------------------------------------
-
-SESSIONS = (
-    Session("10.0.0.1", 22, "10.0.0.9", 40000),
-    Session("10.0.0.1", 4022, "10.0.0.2", 50000),
-    Session("2001:db8::1", 4022, "2001:db8::2", 50001),
-)
-
-
-def test_what_is_protected() -> None:
-    assert protection(Ssh((22, 2222), SESSIONS)) == (
-        "(arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137) or (udp dst port 67 or 68 or 546 or 547)"
-        " or (tcp dst port 22) or (tcp dst port 2222)"
-        " or (ip src host 10.0.0.2 and dst host 10.0.0.1 and tcp src port 50000 and dst port 4022)"
-        " or (ip6 src host 2001:db8::2 and dst host 2001:db8::1 and tcp src port 50001 and dst port 4022)"
-    )
-
-
-ADDRESSES = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str).filter(lambda text: "." not in text)
-PORTS = st.integers(1, 65535)
-SSH = st.builds(
-    Ssh,
-    st.lists(PORTS, max_size=4, unique=True).map(lambda ports: tuple(sorted(ports))),
-    st.lists(
-        st.builds(Session, ADDRESSES, PORTS, ADDRESSES, PORTS).filter(lambda s: (":" in s.local) == (":" in s.remote)),
-        max_size=80,
-        unique=True,
-    ).map(lambda sessions: tuple(sorted(sessions))),
-)
-
-
-@given(SSH)
-def test_every_protection_is_a_match_for_us_and_for_libpcap(ssh: Ssh) -> None:
-    text = protection(ssh)
-    parse(text)
-    with Filter(text):
-        pass
-    assert text.count("src host") <= 64
-
-
-def test_the_largest_protection_fits_a_program() -> None:
-    sessions = tuple(Session("2001:db8::1", 4022, f"2001:db8::{number:x}", number) for number in range(1, 200))
-    text = protection(Ssh((22,), sessions))
-    assert xdp(Spec(MATCH, parse(text), Verdict.CLAIM, 4, 10**9, True)).code
 
 
 # -- every plan there can be -------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -115,9 +117,12 @@ def test_after_closing() -> None:
     queue = port.queues[0]
     port.close()
     port.close()
-    attempts = (
+    attempts: tuple[Callable[[], object], ...] = (
         lambda: port.rx(),
         lambda: port.rx(timeout=0),
+        lambda: list(port),
+        lambda: list(queue),
+        lambda: port.__enter__(),
         lambda: queue.rx(),
         lambda: port.tx(batch),
         lambda: port.send(b"x"),
@@ -128,7 +133,6 @@ def test_after_closing() -> None:
     for attempt in attempts:
         with pytest.raises(Closed, match="the port was closed"):
             attempt()
-    assert (list(port), list(queue)) == ([], [])
 
 
 INTERRUPTED = """
@@ -179,20 +183,37 @@ def test_an_empty_frame_is_refused_and_nothing_is_lost() -> None:
         ({"ring": 0}, "ring=0: not a power of two"),
         ({"frame_size": 1000}, "frame_size=1000: not a power of two"),
         ({"frame_size": -2048}, "frame_size=-2048: not a power of two"),
-        ({"queues": 0}, "queues=0, frames=4096: at least one of each"),
-        ({"frames": 0}, "queues=1, frames=0: at least one of each"),
-        ({"frames": -1}, "queues=1, frames=-1: at least one of each"),
+        ({"queues": 0}, "queues=0: not from 1 to 1024"),
+        ({"frames": 0}, "frames=0: not from 1 to 1048576"),
+        ({"frames": -1}, "frames=-1: not from 1 to 1048576"),
+        ({"frames": 1 << 40}, "frames=1099511627776: not from 1 to 1048576"),
+        ({"ring": "2048"}, "ring='2048': not a whole number"),
+        ({"ring": 1 << 40}, "ring=1099511627776: not a power of two up to 65536"),
         ({"frame_size": 512}, "null: packet 0 was sent already, is empty, or is larger than a frame"),
     ],
 )
-def test_ports_that_cannot_be(options: dict[str, int], complaint: str) -> None:
+def test_ports_that_cannot_be(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(OptionError) as caught:
         Port.null([bytes(1000)], **options)
     assert str(caught.value).startswith(complaint)
 
 
-@pytest.mark.parametrize("seconds", [-1, -0.001, float("nan"), float("inf"), 1e300])
-def test_times_that_cannot_be(seconds: float) -> None:
+@pytest.mark.parametrize("packets", [100, [100], b"one packet", "text", ["text"], None])
+def test_packets_that_cannot_be(packets: Any) -> None:
+    with pytest.raises(OptionError, match=r"packets=.*: not a list of packets, each of them bytes"):
+        Port.null(packets)
+
+
+def test_packets_that_are_no_batch_cannot_be_sent_on() -> None:
+    for wrong in (None, 7, [bytes(60)]):
+        with pytest.raises(OptionError, match="not a Batch"):
+            Port.null().tx(wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="queue='0': not a whole number"):
+        Port.null().send(b"x", queue="0")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.001, float("nan"), float("inf"), 1e300, "1", [], 1j])
+def test_times_that_cannot_be(seconds: Any) -> None:
     port, batch = only()
     attempts = (
         lambda: port.rx(timeout=seconds),
@@ -203,7 +224,7 @@ def test_times_that_cannot_be(seconds: float) -> None:
         lambda: port.discard(seconds),
     )
     for attempt in attempts:
-        with pytest.raises(OptionError, match=r"seconds"):
+        with pytest.raises(OptionError, match=r"a wait of .*seconds"):
             attempt()
 
 

@@ -216,13 +216,9 @@ impl Port for AfXdp {
             // The driver's queue is full, or another CPU is at it: to be tried again.
             let transient = result >= 0 || matches!(errno(), libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR);
             if !transient {
-                return Err(match errno() {
-                    libc::ENETDOWN => Error::LinkDown,
-                    libc::ENXIO => Error::LinkGone, // the kernel has unbound the socket
-                    errno => Error::System {
-                        what: "sending".into(),
-                        errno,
-                    },
+                return Err(Error::System {
+                    what: "sending".into(),
+                    errno: errno(),
                 });
             }
             let before = std::mem::replace(&mut left, ring.len());

@@ -51,6 +51,18 @@ impl Link {
         if self.gone { Err(Error::LinkGone) } else { self.state() }
     }
 
+    /// Whether a socket's `error` is about the interface: what [`Self::check`] says then. A driver also answers ENETDOWN or ENXIO
+    /// while it resets, and ENXIO tells of an unbound socket; only the interface knows whether it is down or gone.
+    pub fn blame(&mut self, error: &Error) -> Option<Error> {
+        match error {
+            Error::System {
+                errno: libc::ENETDOWN | libc::ENXIO,
+                ..
+            } => self.check().err(),
+            _ => None,
+        }
+    }
+
     fn next_message(&self) -> Option<Vec<u8>> {
         let mut buffer = vec![0_u8; 8192];
         loop {
@@ -144,5 +156,21 @@ mod tests {
         let lo = Link::watch(1).unwrap().check();
         assert!(matches!(lo, Ok(()) | Err(Error::LinkDown)), "{lo:?}");
         assert_eq!(Link::watch(i32::MAX).unwrap().check(), Err(Error::LinkGone));
+    }
+
+    #[test]
+    fn a_socket_is_believed_about_its_interface_only_if_that_agrees() {
+        let failed = |errno| Error::System {
+            what: "sending".into(),
+            errno,
+        };
+        let mut gone = Link::watch(i32::MAX).unwrap();
+        assert_eq!(gone.blame(&failed(libc::ENXIO)), Some(Error::LinkGone));
+        assert_eq!(gone.blame(&failed(libc::ENETDOWN)), Some(Error::LinkGone));
+        assert_eq!(gone.blame(&failed(libc::EMSGSIZE)), None);
+        let mut lo = Link::watch(1).unwrap();
+        if lo.check().is_ok() {
+            assert_eq!(lo.blame(&failed(libc::ENXIO)), None);
+        }
     }
 }

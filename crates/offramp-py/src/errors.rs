@@ -24,8 +24,17 @@ pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
     make(py, class, &text, hint)
 }
 
-/// `Closed`, for a port that was.
-pub fn closed(py: Python<'_>) -> PyErr {
+/// `Closed`, for a port that was: by its user, or by the fork that made this process.
+pub fn closed(py: Python<'_>, forked: bool) -> PyErr {
+    if forked {
+        let hint = "open in the process that reads, or start it by spawn";
+        return make(
+            py,
+            "Closed",
+            "the port stays with the process that opened it: this is a forked child",
+            hint,
+        );
+    }
     make(py, "Closed", "the port was closed", "")
 }
 

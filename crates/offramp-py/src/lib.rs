@@ -2,28 +2,29 @@
 //! `offramp._native`: the data plane as Python sees it. PyO3 and nothing else; `_native.pyi` documents it.
 //!
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
-//! - [`port`]: ports; every call that may wait gives up the GIL
 //! - [`code`]: compiled matches
+//! - [`port`]: ports, with their [`counters`] and [`seconds`] to wait; every call that may wait gives up the GIL
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;
 mod burst;
 mod code;
+mod counters;
 mod errors;
 mod port;
+mod seconds;
 
 use pyo3::prelude::*;
 
 /// Receives and discards datagrams from a UDP socket with recvmmsg(2); returns how many there were.
 #[pyfunction]
-fn drain_udp(py: Python<'_>, fd: i32, seconds: f64) -> PyResult<u64> {
+fn drain_udp(py: Python<'_>, fd: i32, seconds: seconds::Seconds) -> PyResult<u64> {
     if fd < 0 {
         return Err(errors::option(py, "the socket is closed"));
     }
-    let time = port::duration(py, seconds)?;
     // SAFETY: the caller keeps the socket open during the call.
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-    py.detach(|| offramp_io::udp::drain(socket, time))
+    py.detach(|| offramp_io::udp::drain(socket, seconds.duration()))
         .map_err(|error| errors::raise(py, "UDP socket", error))
 }
 

@@ -10,10 +10,12 @@ use offramp_io::{self as io, AfXdp, Binding, Copying, Error, Heartbeat, Link, Nu
 use offramp_ring::{BURST, Pool};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::burst::Burst;
+use crate::counters::counters;
 use crate::errors;
+use crate::seconds::Seconds;
 
 /// How long a call sleeps at most before it looks at Python's signals and says that it lives.
 const NAP: Duration = Duration::from_millis(100);
@@ -38,6 +40,8 @@ pub struct Port {
     /// The queue to look at first: the one after that which gave packets last.
     turn: AtomicUsize,
     closed: AtomicBool,
+    /// Closed because this is a forked child.
+    abandoned: AtomicBool,
 }
 
 /// Why a look for packets ended.
@@ -45,16 +49,6 @@ enum Look {
     Packets(Burst),
     Nothing,
     Closed,
-}
-
-pub fn duration(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds).map_err(|error| errors::option(py, &format!("{seconds} seconds: {error}")))
-}
-
-/// The moment `seconds` from now.
-fn deadline(py: Python<'_>, seconds: f64) -> PyResult<Instant> {
-    let moment = Instant::now().checked_add(duration(py, seconds)?);
-    moment.ok_or_else(|| errors::option(py, &format!("{seconds} seconds from now: beyond the clock")))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,6 +70,7 @@ impl Port {
             nap,
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
         }
     }
 
@@ -99,12 +94,30 @@ impl Port {
         work: impl Send + FnOnce(&mut Queue) -> Result<T, Error>,
     ) -> PyResult<T> {
         self.check_queue(py, queue)?;
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(errors::closed(py));
-        }
-        match py.detach(|| lock(&self.queues[queue]).as_mut().map(work)) {
+        self.check(py)?;
+        match py.detach(|| {
+            let result = lock(&self.queues[queue]).as_mut().map(work);
+            result.map(|result| result.map_err(|error| self.confirm(error)))
+        }) {
             Some(result) => result.map_err(|error| errors::raise(py, &self.name, error)),
-            None => Err(errors::closed(py)),
+            None => Err(self.refusal(py)),
+        }
+    }
+
+    /// `Closed`, and why.
+    fn refusal(&self, py: Python<'_>) -> PyErr {
+        errors::closed(py, self.abandoned.load(Ordering::Relaxed))
+    }
+
+    /// `error`, or what the interface itself says about it.
+    fn confirm(&self, error: Error) -> Error {
+        match self
+            .link
+            .as_ref()
+            .and_then(|(_, link)| lock(link).as_mut().and_then(|link| link.blame(&error)))
+        {
+            Some(state) => state,
+            None => error,
         }
     }
 
@@ -134,7 +147,7 @@ impl Port {
         if self.closed.load(Ordering::Relaxed) {
             return Ok(Look::Closed);
         }
-        let look = self.look(queues, most)?;
+        let look = self.look(queues, most).map_err(|error| self.confirm(error))?;
         if let Look::Nothing = look {
             let left = until.map_or(self.nap, |until| {
                 until.saturating_duration_since(Instant::now()).min(self.nap)
@@ -177,7 +190,7 @@ impl Port {
         ring: u32,
         copying: &str,
         heartbeats: Option<i32>,
-        stall: Option<f64>,
+        stall: Option<Seconds>,
     ) -> PyResult<Self> {
         let copying = match copying {
             "auto" => Copying::Auto,
@@ -191,10 +204,7 @@ impl Port {
             }
         };
         // Four beats in the time after which the program gives up on us.
-        let nap = stall
-            .map(|stall| duration(py, stall))
-            .transpose()?
-            .map_or(NAP, |stall| NAP.min(stall / 4));
+        let nap = stall.map_or(NAP, |stall| NAP.min(stall.duration() / 4));
         let open = || {
             // Watched from before the sockets are bound, so that no change is missed.
             let link = Link::watch(ifindex as i32)?;
@@ -273,17 +283,23 @@ impl Port {
     }
 
     #[pyo3(signature = (queue=None, timeout=None, most=BURST))]
-    fn rx(&self, py: Python<'_>, queue: Option<usize>, timeout: Option<f64>, most: usize) -> PyResult<Option<Burst>> {
+    fn rx(
+        &self,
+        py: Python<'_>,
+        queue: Option<usize>,
+        timeout: Option<Seconds>,
+        most: usize,
+    ) -> PyResult<Option<Burst>> {
         let queues: Vec<usize> = queue.map_or_else(|| (0..self.queues.len()).collect(), |queue| vec![queue]);
         queues.iter().try_for_each(|&queue| self.check_queue(py, queue))?;
-        let until = timeout.map(|timeout| deadline(py, timeout)).transpose()?;
+        let until = timeout.map(|timeout| timeout.later(py)).transpose()?;
         loop {
             match py
                 .detach(|| self.look_or_sleep(&queues, most, until))
                 .map_err(|error| errors::raise(py, &self.name, error))?
             {
                 Look::Packets(burst) => return Ok(Some(burst)),
-                Look::Closed => return Err(errors::closed(py)),
+                Look::Closed => return Err(self.refusal(py)),
                 Look::Nothing => py.check_signals()?,
             }
             if until.is_some_and(|until| Instant::now() >= until) {
@@ -292,9 +308,9 @@ impl Port {
         }
     }
 
-    fn discard(&self, py: Python<'_>, seconds: f64) -> PyResult<u64> {
+    fn discard(&self, py: Python<'_>, seconds: Seconds) -> PyResult<u64> {
         let queues: Vec<usize> = (0..self.queues.len()).collect();
-        let until = deadline(py, seconds)?;
+        let until = seconds.later(py)?;
         let mut packets = 0;
         let mut discard_for_a_while = || {
             let pause = until.min(Instant::now() + NAP);
@@ -316,63 +332,47 @@ impl Port {
         Ok(packets)
     }
 
-    fn tx(&self, py: Python<'_>, queue: usize, burst: &Burst, timeout: f64) -> PyResult<usize> {
-        let deadline = deadline(py, timeout)?;
+    fn tx(&self, py: Python<'_>, queue: usize, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
+        let deadline = timeout.later(py)?;
         self.with(py, queue, |port| {
             port.transmit(&mut burst.packets(), burst.rows(), deadline)
         })
     }
 
-    fn send(&self, py: Python<'_>, queue: usize, frames: Vec<PyBuffer<u8>>, timeout: f64) -> PyResult<usize> {
-        let deadline = deadline(py, timeout)?;
-        let frames: PyResult<Vec<Vec<u8>>> = frames.iter().map(|frame| frame.to_vec(py)).collect();
+    fn send(&self, py: Python<'_>, queue: usize, frames: Vec<Bound<'_, PyAny>>, timeout: Seconds) -> PyResult<usize> {
+        let deadline = timeout.later(py)?;
+        let bytes = |frame: &Bound<'_, PyAny>| PyBuffer::<u8>::get(frame).and_then(|frame| frame.to_vec(py));
+        let frames: PyResult<Vec<Vec<u8>>> = frames
+            .iter()
+            .enumerate()
+            .map(|(row, frame)| bytes(frame).map_err(|_| errors::option(py, &format!("frame {row}: not bytes"))))
+            .collect();
         let frames = frames?;
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         self.with(py, queue, |port| port.send(&frames, deadline))
     }
 
-    fn flush(&self, py: Python<'_>, queue: usize, timeout: f64) -> PyResult<u32> {
-        let deadline = deadline(py, timeout)?;
+    fn flush(&self, py: Python<'_>, queue: usize, timeout: Seconds) -> PyResult<u32> {
+        let deadline = timeout.later(py)?;
         self.with(py, queue, |port| port.flush(deadline))
     }
 
     fn counters<'py>(&self, py: Python<'py>, queue: usize) -> PyResult<Bound<'py, PyDict>> {
-        let (places, received, sent, strays, waiting, kernel) = self.with(py, queue, |port| {
-            let kernel = port.kernel_counters()?;
-            let queue = port.queue();
-            Ok((
-                queue.places(),
-                queue.received(),
-                queue.sent(),
-                queue.strays(),
-                queue.rings().rx.memory().len(),
-                kernel,
-            ))
-        })?;
-        let counters = PyDict::new(py);
-        for (name, value) in [
-            ("received", received),
-            ("waiting", waiting.into()),
-            ("sent", sent.0),
-            ("completed", sent.1),
-            ("strays", strays),
-            ("free", places.free.into()),
-            ("filling", places.filling.into()),
-            ("sending", places.sending.into()),
-            ("application", places.application.into()),
-            ("rx_dropped", kernel.rx_dropped),
-            ("rx_ring_full", kernel.rx_ring_full),
-            ("fill_ring_empty", kernel.fill_ring_empty),
-            ("rx_invalid", kernel.rx_invalid),
-            ("tx_invalid", kernel.tx_invalid),
-        ] {
-            counters.set_item(name, value)?;
+        let counts = self.with(py, queue, |port| Ok(counters(port.queue(), &port.kernel_counters()?)))?;
+        counts.into_py_dict(py)
+    }
+
+    /// Refuses if it is closed.
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(self.refusal(py));
         }
-        Ok(counters)
+        Ok(())
     }
 
     /// In a forked child: refuses every further call, without a lock that a thread of the parent may hold.
     fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
         self.closed.store(true, Ordering::Relaxed);
         self.pools
             .iter()

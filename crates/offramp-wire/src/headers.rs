@@ -114,6 +114,12 @@ impl Ipv4<'_> {
         u16_at(self.0, 6) & 0x1fff
     }
 
+    /// Whether this is a fragment, and not the last one.
+    #[inline]
+    pub fn more_fragments(self) -> bool {
+        self.0[6] & 0x20 != 0
+    }
+
     #[inline]
     pub fn ttl(self) -> u8 {
         self.0[8]

@@ -4,7 +4,7 @@
 //! ```text
 //! frame bytes --Layers::parse--> offsets of the headers --Columns::push--> one array per field
 //!                                        |
-//!                                        +--swap_addresses--> the same frame, on its way back
+//!                                        +--swap_addresses--> the same frame, on its way back, its checksum finished
 //! ```
 //!
 //! A header type is constructed by one length check; after it every accessor is a plain load that cannot panic.
@@ -13,11 +13,13 @@
 
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod columns;
 mod headers;
 mod layers;
 mod swap;
 
+pub use checksum::finish_checksum;
 pub use columns::{Column, Columns, FIELDS, Layer};
 pub use headers::{Ethernet, Ipv4, Ipv6, Tcp, Udp, Vlan};
 pub use layers::{Layers, Network, Transport};

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Turning a frame round.
 
+use crate::checksum::finish_checksum;
 use crate::headers::{Ethernet, Tcp, Udp};
 use crate::layers::{Layers, Network, Transport};
 
 /// Exchanges source and destination of every layer the frame has: Ethernet, IP, TCP or UDP ports.
 ///
-/// The Internet checksum is a sum, so exchanging two of its terms leaves it valid (RFC 1071).
+/// The Internet checksum is a sum, so exchanging two of its terms leaves it valid (RFC 1071). One that the sender has left to its
+/// NIC is finished, or the frame would be dropped where it goes: [`finish_checksum`].
 pub fn swap_addresses(frame: &mut [u8]) {
     let layers = Layers::parse(frame);
     let network = match layers.network {
@@ -23,6 +25,7 @@ pub fn swap_addresses(frame: &mut [u8]) {
         let (first, second) = frame[offset..offset + 2 * width].split_at_mut(width);
         first.swap_with_slice(second);
     }
+    finish_checksum(frame);
 }
 
 const _: () = assert!(

@@ -19,7 +19,7 @@ Source: bpf(2), https://docs.kernel.org/bpf/, include/uapi/linux/bpf.h.
 
 from __future__ import annotations
 
-from offramp.bpf.links import LinkInfo, Mode, XdpLink
+from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
 from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
 
@@ -28,10 +28,10 @@ __all__ = [
     "Map",
     "MapFlag",
     "MapType",
-    "Mode",
     "Program",
     "TestRun",
     "UpdateFlag",
     "XdpLink",
+    "XdpMode",
     "xdp_context",
 ]

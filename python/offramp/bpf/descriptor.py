@@ -46,6 +46,10 @@ class Descriptor:
         if fd >= 0:
             os.close(fd)
 
+    def leave(self) -> None:
+        """Let the kernel close it when the process ends, without a warning: somebody else has given one."""
+        self._fd = -1
+
     def __enter__(self) -> Self:
         return self
 

@@ -33,12 +33,12 @@ from offramp.bpf.programs import Program
 from offramp.bpf.syscall import Command, bpf, info
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
 
-__all__ = ["LinkInfo", "Mode", "XdpLink"]
+__all__ = ["LinkInfo", "XdpLink", "XdpMode"]
 
-Mode = Literal["native", "generic"]
+XdpMode = Literal["native", "generic"]
 
 _ATTACH_TYPE_XDP = 37
-_FLAGS: dict[Mode, int] = {"generic": 1 << 1, "native": 1 << 2}
+_FLAGS: dict[XdpMode, int] = {"generic": 1 << 1, "native": 1 << 2}
 
 _HINTS = {
     errno.EOPNOTSUPP: "the driver has no native XDP; generic mode works with every driver",
@@ -61,13 +61,13 @@ class LinkInfo:
 class XdpLink(Descriptor):
     """An attachment, owned by its descriptor. Made with `XdpLink.attach`."""
 
-    def __init__(self, fd: int, mode: Mode, ifindex: int) -> None:
+    def __init__(self, fd: int, mode: XdpMode, ifindex: int) -> None:
         super().__init__(fd)
-        self.mode: Mode = mode
+        self.mode: XdpMode = mode
         self.ifindex = ifindex
 
     @classmethod
-    def attach(cls, program: Program, ifindex: int, mode: Mode = "native") -> Self:
+    def attach(cls, program: Program, ifindex: int, mode: XdpMode = "native") -> Self:
         """Attach `program` to an interface of this thread's network namespace. Never replaces another program.
 
         Some drivers reset their link on this: wait for carrier. Errors: see the table above; PrivilegeError;

@@ -38,7 +38,6 @@ class MapType(IntEnum):
 
     HASH = 1
     ARRAY = 2
-    PERCPU_HASH = 5
     PERCPU_ARRAY = 6
     XSKMAP = 17
 
@@ -47,7 +46,6 @@ class MapFlag(IntFlag):
     """Flags of BPF_MAP_CREATE."""
 
     NONE = 0
-    NO_PREALLOC = 1 << 0
     MMAPABLE = 1 << 10
 
 
@@ -151,7 +149,7 @@ class Map(Descriptor):
     @property
     def _read_size(self) -> int:
         """Bytes of a value as it crosses the system call."""
-        if self.type in (MapType.PERCPU_ARRAY, MapType.PERCPU_HASH):
+        if self.type is MapType.PERCPU_ARRAY:
             return self._copy_size * possible_cpus()
         return self.value_size
 

@@ -16,7 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offramp import netlink
@@ -26,6 +26,7 @@ from offramp.errors import KernelError
 __all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
 
 OURS = "offramp"  # programs of offramp carry names that start with this
+THIS_PROCESS = "this process"
 
 _IFLA_XDP = 43
 _MODES = {5: "native", 6: "generic", 7: "offload"}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID -> our word
@@ -47,21 +48,18 @@ class Owner:
     program_name: str
     link_id: int | None
     pid: int | None
-    command: str | None
-
-    @property
-    def is_offramp(self) -> bool:
-        return self.program_name.startswith(OURS)
+    command: str | None  # "this process" if it is
+    mode: str = ""  # in which it runs on the interface that is spoken of
 
     def __str__(self) -> str:
-        program = f"XDP program {self.program_id}" + (f" {self.program_name!r}" if self.program_name else "")
-        if self.pid is None:
-            return f"{program}, held by no process that can be seen here"
-        if self.pid == os.getpid():
-            return f"{program} of this process"
-        if self.is_offramp:
-            return f"{program} of another offramp, pid {self.pid}"
-        return f"{program} of {self.command}, pid {self.pid}"
+        """The one sentence about it, in errors and in what doctor finds."""
+        name = f" {self.program_name!r}" if self.program_name else ""
+        mode = f" in {self.mode} mode" if self.mode else ""
+        who = self.command or "a process"
+        if self.program_name.startswith(OURS) and who != THIS_PROCESS:
+            who = f"another offramp, {who}"
+        holder = f"{who} (pid {self.pid})" if self.pid is not None else "no process that can be seen here"
+        return f"XDP program {self.program_id}{name}{mode}, held by {holder}"
 
 
 def attached(ifindex: int) -> tuple[Attached, ...]:
@@ -105,7 +103,7 @@ def program_name(program_id: int) -> str:
 
 def describe(ifindex: int) -> str:
     """The programs on an interface and their owners, in words; "" if there is none."""
-    return "; ".join(str(owner(found.program_id)) for found in attached(ifindex))
+    return "; ".join(str(replace(owner(found.program_id), mode=found.mode)) for found in attached(ifindex))
 
 
 def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
@@ -126,6 +124,8 @@ def _fdinfo(path: Path) -> dict[str, str]:
 
 
 def _command(pid: int) -> str | None:
+    if pid == os.getpid():
+        return THIS_PROCESS
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:

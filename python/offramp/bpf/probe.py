@@ -21,9 +21,10 @@ from enum import Enum
 from offramp.bpf import btf
 from offramp.bpf.maps import Map, MapFlag, MapType
 from offramp.bpf.programs import Program, load_code, xdp_context
+from offramp.bpf.syscall import info
 from offramp.errors import KernelError, PrivilegeError
 
-__all__ = ["Feature", "probe", "probe_all"]
+__all__ = ["Feature", "jit", "probe", "probe_all"]
 
 
 class Feature(Enum):
@@ -66,6 +67,14 @@ def probe_all() -> dict[Feature, bool | None]:
     return {feature: probe(feature) for feature in Feature}
 
 
+def jit() -> bool | None:
+    """Whether programs are compiled to machine code here: asked of one, as the sysctl is the first namespace's only.
+
+    Not remembered: it can be switched.
+    """
+    return _try(_is_compiled)
+
+
 def _try(attempt: Callable[[], bool | None]) -> bool | None:
     try:
         return attempt()
@@ -86,6 +95,13 @@ def _return(verdict: int) -> bytes:
 def _loads(code: bytes, flags: int = 0) -> bool:
     with Program(load_code(code, name="offramp_probe", flags=flags), "offramp_probe", len(code) // 8):
         return True
+
+
+def _is_compiled() -> bool:
+    code = _return(_PASS)
+    with Program(load_code(code, name="offramp_probe"), "offramp_probe", len(code) // 8) as program:
+        (compiled,) = struct.unpack_from("I", info(program.fd, 20), 16)  # struct bpf_prog_info: jited_prog_len
+        return bool(compiled)
 
 
 def _creates(kind: MapType, value_size: int, flags: MapFlag = MapFlag.NONE) -> bool:

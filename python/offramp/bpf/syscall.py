@@ -42,8 +42,6 @@ class Command(IntEnum):
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
     LINK_CREATE = 28
-    LINK_GET_FD_BY_ID = 30
-    LINK_GET_NEXT_ID = 31
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -7,9 +7,9 @@
     demo.py     two virtual hosts, a flood and a bypass
     options.py  the arguments that verbs share
 
-Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, an interface that does not exist). An error is one
-line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a verb's own output goes to stdout. Verbs
-import the rooms that do the work when they run, so `offramp --help` loads typer alone.
+Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, an interface that does not exist), 130 Ctrl-C before
+it began. An error is one line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a verb's own
+output goes to stdout. Verbs import the rooms that do the work when they run, so `offramp --help` loads typer alone.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ def offramp_(
     offramp run eth0 udp dst port 4321 --do drop       drop these packets in the driver, until Ctrl-C
     offramp demo                                       see it work, without a NIC
 
-    A match is a tcpdump expression. Packets that do not match go on to the kernel, and so do ARP, neighbour discovery,
-    DHCP and SSH in any case. When offramp ends, however it ends, the kernel has everything back.
+    A match is a tcpdump expression. Packets that do not match go on to the kernel, and so do, in any case, ARP,
+    neighbour discovery, DHCP and SSH (`run` says which). When offramp ends, however it ends, the kernel has everything
+    back.
     """
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)

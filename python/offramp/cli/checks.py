@@ -16,16 +16,15 @@ import os
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from offramp.attachment import plan_for
 from offramp.bpf import btf
 from offramp.bpf.privileges import FOR_BPF, Capability, held, hint, missing
-from offramp.bpf.probe import Feature, probe_all
+from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.nic import protected_ssh
-from offramp.planner import Options, largest_mtu
+from offramp.planner import Options, lacks_for_native, largest_mtu, protection_in_words
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ _OPTIONAL = {
     Feature.RX_VLAN_TAG: "where a NIC strips VLAN tags, stripping has to be switched off",
 }
 _FROM_BTF = (Feature.XDP_LINK, Feature.RX_VLAN_TAG)
-_JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +110,11 @@ def _btf() -> Check:
 
 def _jit() -> Check:
     name = "BPF JIT compiler"
-    try:
-        value = int(_JIT.read_text())
-    except OSError as error:
-        return Check(name, "unknown", f"{_JIT}: {error.strerror} (other network namespaces than the first have none)")
-    if value:
-        return Check(name, "ok", f"net.core.bpf_jit_enable={value}")
+    compiles = jit()
+    if compiles is None:
+        return Check(name, "unknown", "could not be tried without privileges")
+    if compiles:
+        return Check(name, "ok", "tried")
     return Check(name, "warn", "off: programs are interpreted, slowly", "sysctl net.core.bpf_jit_enable=1")
 
 
@@ -142,7 +139,7 @@ def _xdp(link: Link) -> Check:
     name = "native XDP"
     if link.xdp_features is None:
         return Check(name, "unknown", "this kernel does not list what drivers can do; attaching tells")
-    lacking = sorted({"basic", "redirect"} - link.xdp_features)
+    lacking = lacks_for_native(link)
     if not lacking:
         return Check(name, "ok", "declared by the driver")
     text = f"the driver declares no {' and no '.join(lacking)}: generic mode, about the speed of iptables"
@@ -164,7 +161,7 @@ def _queues(link: Link) -> Check:
 
 
 def _mtu(link: Link) -> Check:
-    largest = largest_mtu(link, "native" if _native(link) else "generic")
+    largest = largest_mtu(link, "generic" if lacks_for_native(link) else "native")
     text = f"{link.mtu}; at most {largest} for offramp, the driver may allow less"
     if link.mtu > largest:
         return Check("MTU", "missing", text, f"ip link set {link.name} mtu {largest}, or less")
@@ -176,7 +173,7 @@ def _gro(link: Link) -> Check:
         return Check("GRO", "unknown", "not told by the driver")
     if not link.gro:
         return Check("GRO", "ok", "off")
-    if _native(link):
+    if not lacks_for_native(link):
         return Check("GRO", "ok", "on: the kernel merges packets, but after native XDP has seen them")
     return Check("GRO", "warn", "on: generic XDP would see merged packets", f"ethtool -K {link.name} gro off")
 
@@ -195,33 +192,25 @@ def _vlan(link: Link) -> Check:
         return Check(name, "unknown", "not told by the driver")
     if not link.rx_vlan_offload:
         return Check(name, "ok", "off: tags stay in the frame")
-    if _native(link) and "vlan-tag" in (link.rx_metadata or ()):
+    if not lacks_for_native(link) and "vlan-tag" in (link.rx_metadata or ()):
         return Check(name, "ok", "on, and the driver tells the program about tags")
     text = "on: the program would take tagged packets for untagged ones"
     return Check(name, "warn", text, f"ethtool -K {link.name} rxvlan off")
-
-
-def _native(link: Link) -> bool:
-    return link.xdp_features is None or {"basic", "redirect"} <= link.xdp_features
 
 
 def _program(link: Link) -> Check:
     xdp = link.xdp
     if xdp is None:
         return Check("XDP program", "ok", "none attached")
-    name = f" {xdp.name!r}" if xdp.name else ""
-    who = f"held by {xdp.command} (pid {xdp.pid})" if xdp.pid is not None else "held by no process that can be seen"
     unseen = "" if os.geteuid() == 0 or xdp.pid is not None else "; only root sees other users' processes"
-    text = f"{xdp.mode} program {xdp.program_id}{name}, {who}{unseen}"
-    return Check("XDP program", "missing", text, "end that process, or detach it: offramp never replaces a program")
+    remedy = "offramp never replaces a program: end that process or detach it first"
+    return Check("XDP program", "missing", f"{xdp}{unseen}", remedy)
 
 
 def _protected() -> Check:
-    ssh = protected_ssh()
-    ports = f"SSH on port {', '.join(map(str, ssh.ports))}" if ssh.ports else "no SSH server found"
-    text = f"ARP, ND, DHCP; {ports}; SSH sessions: {len(ssh.sessions)}"
+    text = protection_in_words(protected_ssh())
     if os.geteuid() != 0:
-        return Check("protected", "warn", text, "only root sees SSH servers on other ports than 22")
+        return Check("protected", "warn", text, "only root sees all SSH on other ports than 22")
     return Check("protected", "ok", text)
 
 

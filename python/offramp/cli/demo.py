@@ -18,7 +18,9 @@ def demo(
     plot: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png", show_default=False, help="Where to draw the result; default offramp-demo.png."
+            metavar="FILE.png",
+            show_default=False,
+            help="Where to draw the result.  [default: offramp-demo.png; with --json nowhere]",
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(metavar="S", help="Of flood, for each of the four.")] = 5.0,

@@ -41,7 +41,7 @@ from offramp.cli.options import (
     chosen,
 )
 from offramp.cli.view import Lines, Screen, View
-from offramp.errors import InterfaceGone, OfframpError, OptionError
+from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
 
 if TYPE_CHECKING:
     from offramp.ledger import Ledger
@@ -75,10 +75,12 @@ def run(
     \b
     offramp run eth0 udp dst port 4321 --do count
     offramp run eth0 'src net 203.0.113.0/24 and not tcp' --do drop --for 60
-    offramp run eth0 icmp --do echo --json --for 10
+    offramp run eth0 udp dst port 7 --do echo --json --for 10
 
-    They are taken away from the kernel until Ctrl-C or SIGTERM; then comes the ledger of all packets, and exit status
-    0. Packets that do not match stay with the kernel, and so do ARP, neighbour discovery, DHCP and SSH in any case.
+    They are taken away from the kernel until Ctrl-C, SIGTERM or SIGHUP; then comes the ledger of all packets, and exit
+    status 0. Packets that do not match stay with the kernel, and so do, in any case, ARP, neighbour discovery, DHCP,
+    TCP port 22 at either end, and the SSH servers and sessions found on other ports at the start. An interface that is
+    set down is waited for; one that is removed ends it, with exit status 1.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
     """
@@ -130,7 +132,7 @@ def run(
 class _Outcome:
     ledger: Ledger
     seconds: float
-    error: OfframpError | None  # it ended because of this: the interface was removed or set down
+    error: OfframpError | None  # it ended because of this: the interface was removed
 
 
 def _open(interface: str, match: str, do: Do, options: Options) -> Attachment:
@@ -145,10 +147,11 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     title = f"{ramp.plan.interface}: {ramp.plan.match or 'every packet'}: {do}, {ramp.mode}{copying}"
     if as_json:
         return View(title, do)
-    if sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb"):
-        return Screen(title, do)
-    print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
-    return Lines(title, do)
+    on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")
+    if not on_screen:
+        print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
+    print(f"offramp: stays with the kernel, whatever matches: {ramp.plan.protected}", file=sys.stderr)
+    return (Screen if on_screen else Lines)(title, do)
 
 
 def _work(ramp: Attachment, do: Do, view: View, signals: list[int], limit: float) -> _Outcome:
@@ -177,10 +180,22 @@ def _work(ramp: Attachment, do: Do, view: View, signals: list[int], limit: float
 
 
 def _read(ramp: Attachment, do: Do, done: Event) -> None:
-    """What the reading thread does until `done`. Errors: InterfaceDown, InterfaceGone, ..."""
+    """What the reading thread does until `done`. Errors: InterfaceGone, ..."""
     turn = {Do.COUNT: _count, Do.ECHO: _echo, Do.DROP: _stand_by}[do]
+    name, down = ramp.plan.interface, False
     while not done.is_set():
-        turn(cast("Ramp", ramp))
+        try:
+            turn(cast("Ramp", ramp))
+            down = False
+        except InterfaceDown:
+            if not down:
+                print(f"offramp: warning: {name} is down; it goes on when it is up again", file=sys.stderr)
+            down = True
+            time.sleep(_TURN)
+        except InterfaceGone as error:
+            raise InterfaceGone(f"{name} was removed, or moved to another network namespace") from error
+    if down:
+        return
     if do is Do.ECHO:
         cast("Ramp", ramp).flush()
 
@@ -197,23 +212,22 @@ def _echo(ramp: Ramp) -> None:
 
 
 def _stand_by(ramp: Attachment) -> None:
-    """The driver does the work. See whether the interface is still there."""
-    from offramp.nic import counters
+    """The driver does the work. See whether the interface is still there. Errors: InterfaceDown, InterfaceGone."""
+    from offramp.nic import is_up
 
     time.sleep(_TURN)
-    try:
-        counters(ramp.plan.ifindex)
-    except InterfaceGone as error:
-        raise InterfaceGone(f"{ramp.plan.interface} was removed, or moved to another network namespace") from error
+    if not is_up(ramp.plan.ifindex):
+        raise InterfaceDown(f"{ramp.plan.interface} is down")
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The list of SIGINT and SIGTERM received: they no longer interrupt anything."""
+    """The list of SIGINT, SIGTERM and SIGHUP received: they no longer interrupt anything. nohup's stays ignored."""
     received: list[int] = []
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     previous = {
         number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, *hangup)
     }
     try:
         yield received

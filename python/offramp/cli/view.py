@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Lines", "Screen", "View"]
 
 _HEADER_EVERY = 20  # lines
+_WIDTH = 10  # characters of a column, or as many as its name has
 
 # name in the ledger: indent, meaning
 _ROWS = {
     "seen": (0, "all packets that arrived"),
     "protected": (1, "to the kernel: ARP, ND, DHCP, SSH"),
     "passed": (1, "to the kernel: did not match"),
+    "early": (1, "to the kernel: matched, before the sockets were in place"),
     "stalled": (1, "to the kernel: matched, but this process was asleep"),
     "redirect_failed": (1, "to the kernel: matched, but its queue has no socket"),
     "dropped": (1, "matched; ended in the driver"),
@@ -145,9 +147,9 @@ class Lines(View):
         if self.do is not Do.DROP:
             rates["lost"] = rates.pop("rx_ring_full") + rates.pop("rx_dropped")
         if self._lines % _HEADER_EVERY == 0:
-            print(f"{'s':>5}", *(f"{_SHORT.get(name, name):>10}" for name in rates))
+            print(f"{'s':>5}", *(f"{name:>{_WIDTH}}" for name in rates))
         self._lines += 1
-        print(f"{seconds:5.0f}", *(f"{rate:10.0f}" for rate in rates.values()), flush=True)
+        print(f"{seconds:5.0f}", *(f"{rate:>{max(_WIDTH, len(name))}.0f}" for name, rate in rates.items()), flush=True)
 
     def end(self, ledger: Ledger, seconds: float) -> None:
         from rich.console import Console
@@ -156,6 +158,3 @@ class Lines(View):
         with console.capture() as table:
             console.print(self._final(ledger, seconds))
         print("", *(line.rstrip() for line in table.get().splitlines()), sep="\n", flush=True)
-
-
-_SHORT = {"redirect_failed": "unsent"}

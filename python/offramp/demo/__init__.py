@@ -29,14 +29,14 @@ def run(*, as_json: bool = False, plot: Path | None = None, seconds: float = SEC
     """Perform the demo; print its result on stdout, as a table or as JSON, and draw it. Returns an exit status.
 
     seconds: of flood for each of the four contenders. plot: a PNG file; default offramp-demo.png in the current
-    directory if matplotlib is there. Progress and remarks go to stderr.
+    directory if matplotlib is there, and with as_json only if it is asked for. Progress and remarks go to stderr.
 
     Privileges: root. Minimum kernel: 6.1. Errors: OptionError, PrivilegeError, OfframpError.
     """
     if not LEAST <= seconds <= MOST:
         raise OptionError(f"seconds={seconds:g}", reason=f"not between {LEAST:g} and {MOST:g}")
-    picture = _picture(plot)
     _check_privileges()
+    picture = _picture(plot, needed=not as_json)
     from rich.console import Console
 
     from offramp.demo import report, stage
@@ -58,16 +58,20 @@ def run(*, as_json: bool = False, plot: Path | None = None, seconds: float = SEC
         report.print_json(result)
     else:
         report.print_table(result)
-    if picture is None:
-        remarks.print("no picture, because matplotlib is missing: pip install 'offramp\\[plot]'", highlight=False)
+        if picture is None:
+            remarks.print("no picture, because matplotlib is missing: pip install 'offramp\\[plot]'", highlight=False)
     return 0 if report.exact(result) else 1
 
 
-def _picture(wanted: Path | None) -> Path | None:
-    """Where to draw; None without matplotlib. Found out before the demo, which takes a while."""
+def _picture(wanted: Path | None, *, needed: bool) -> Path | None:
+    """Where to draw; None without matplotlib, or if nobody needs it. Found out before the demo, which takes a while."""
     from importlib.util import find_spec
 
+    if wanted is None and not needed:
+        return None
     path = wanted or PLOT
+    if path.suffix.lower() != PLOT.suffix:
+        raise OptionError(f"--plot {path}", reason="not a .png file, which is what is drawn")
     if find_spec("matplotlib") is None:
         if wanted is not None:
             raise OptionError(f"--plot {wanted}", reason="matplotlib is missing", hint="pip install 'offramp[plot]'")

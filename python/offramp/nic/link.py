@@ -12,20 +12,19 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
 from offramp import netlink
-from offramp.bpf.owner import attached_in, owner
+from offramp.bpf.owner import Owner, attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
 from offramp.nic import ethtool
 from offramp.nic.ethtool import Rings
 from offramp.nic.netdev import xdp_features
 
-__all__ = ["Counters", "Link", "Xdp", "carrier", "counters", "read"]
+__all__ = ["Counters", "Link", "Xdp", "carrier", "counters", "is_up", "read"]
 
 # IFLA_*
 _ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
@@ -47,6 +46,9 @@ class Xdp:
     name: str  # of the program; "" where it may not be asked
     pid: int | None  # of the process that holds the link or the program
     command: str | None  # that process's name; "this process" if it is
+
+    def __str__(self) -> str:
+        return str(Owner(self.program_id, self.name, None, self.pid, self.command, self.mode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +152,24 @@ def carrier(ifindex: int) -> bool:
     return bool(netlink.unsigned(_attributes(ifindex).get(_CARRIER)))
 
 
+def is_up(ifindex: int) -> bool:
+    """Whether the interface is up administratively, now. Errors: InterfaceGone."""
+    return bool(_ask(ifindex)[0] & _IFF_UP)
+
+
 def _attributes(ifindex: int) -> netlink.Attributes:
+    return _ask(ifindex)[1]
+
+
+def _ask(ifindex: int) -> tuple[int, netlink.Attributes]:
+    """Flags and attributes. Errors: InterfaceGone."""
     try:
-        _, _, found = netlink.link(ifindex)
+        _, flags, found = netlink.link(ifindex)
     except KernelError as error:
         if error.errno != errno.ENODEV:
             raise
         raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from None
-    return found
+    return flags, found
 
 
 def _queues(name: str, found: netlink.Attributes) -> tuple[int, int]:
@@ -173,8 +185,7 @@ def _xdp(found: netlink.Attributes) -> Xdp | None:
     if not programs:
         return None
     whose = owner(programs[0].program_id)
-    command = "this process" if whose.pid == os.getpid() else whose.command
-    return Xdp(programs[0].mode, whose.program_id, whose.program_name, whose.pid, command)
+    return Xdp(programs[0].mode, whose.program_id, whose.program_name, whose.pid, whose.command)
 
 
 def _unknown(interface: str) -> NoSuchInterface:

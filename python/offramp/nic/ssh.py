@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SSH here: the ports and connections that a ramp passes to the kernel before it looks at anything else.
+"""SSH on other ports than 22: what a ramp passes to the kernel beside TCP port 22, which it always does.
 
     ports      that root's SSH server (sshd, sshd-session, dropbear) listens on, except on loopback addresses;
-               22 whenever anybody listens on it: systemd does so for sshd (ssh.socket), and who holds
-               a socket can be seen by root only; the server's port of $SSH_CONNECTION
-    sessions   established connections that an SSH server holds, or on one of these ports; $SSH_CONNECTION itself
+               the server's port of $SSH_CONNECTION
+    sessions   established connections that such a server or anybody's client (ssh, dbclient) holds, or on one
+               of these ports; $SSH_CONNECTION itself
 
-So a session stays protected when its server is restarted, on another port or gone. What is *not* found: a server of
-another name, behind systemd's socket on another port than 22, without any session, seen by nobody who is root.
+So a session stays protected when its server is restarted, on another port or gone. What is *not* found, on other ports
+than 22: a server that starts later or has another name, a session that begins later elsewhere than on the ports found,
+and, except by root, what others hold.
 
 The tables are those of the calling thread's network namespace. Takes some milliseconds, more with ten thousands of
 connections. Source: proc(5), proc_net_tcp in Documentation/networking; ssh(1), section ENVIRONMENT.
@@ -26,7 +27,7 @@ from pathlib import Path
 __all__ = ["Session", "Ssh", "protected_ssh"]
 
 _SERVERS = ("sshd", "dropbear")  # how their processes' names start
-_WELL_KNOWN = 22
+_CLIENTS = frozenset({"ssh", "dbclient"})
 _ESTABLISHED, _LISTEN = 0x01, 0x0A  # include/net/tcp_states.h
 
 
@@ -60,14 +61,15 @@ class _Socket:
 
 
 def protected_ssh() -> Ssh:
-    """The ports and sessions of SSH in this thread's network namespace. Finds servers on other ports as root only."""
+    """The ports and sessions of SSH in this thread's network namespace. Finds those of other users as root only."""
     sockets = [entry for table in ("tcp", "tcp6") for entry in _table(Path(f"/proc/thread-self/net/{table}"))]
-    servers = _server_sockets()
+    servers, clients = _held_sockets()
     ports, sessions = _of_this_login()
     listening = [entry for entry in sockets if entry.state == _LISTEN and not entry.is_loopback]
-    ports |= {entry.ends.lport for entry in listening if entry.inode in servers or entry.ends.lport == _WELL_KNOWN}
-    connected = [entry for entry in sockets if entry.state == _ESTABLISHED]
-    sessions |= {entry.ends for entry in connected if entry.inode in servers or entry.ends.lport in ports}
+    ports |= {entry.ends.lport for entry in listening if entry.inode in servers}
+    connected = [entry for entry in sockets if entry.state == _ESTABLISHED and not entry.is_loopback]
+    held = servers | clients
+    sessions |= {entry.ends for entry in connected if entry.inode in held or entry.ends.lport in ports}
     return Ssh(tuple(sorted(ports)), tuple(sorted(sessions)))
 
 
@@ -80,22 +82,33 @@ def _of_this_login() -> tuple[set[int], set[Session]]:
     return set(), set()
 
 
-def _server_sockets() -> set[int]:
-    """The inodes of all sockets that processes named like an SSH server hold open."""
-    inodes = set()
+def _held_sockets() -> tuple[set[int], set[int]]:
+    """The inodes of all sockets that processes hold open which are named like an SSH server, and like a client."""
+    servers: set[int] = set()
+    clients: set[int] = set()
     for process in os.listdir("/proc"):
         if not process.isdecimal():
             continue
         with suppress(OSError):  # it ended meanwhile, or is somebody else's
             place = Path(f"/proc/{process}")
-            # Anybody can name a process sshd, and so keep a port from being filtered: only root's count.
-            if place.stat().st_uid != 0 or not (place / "comm").read_text().startswith(_SERVERS):
-                continue
-            for fd in os.listdir(f"/proc/{process}/fd"):
-                with suppress(OSError):
-                    target = os.readlink(f"/proc/{process}/fd/{fd}")
-                    if target.startswith("socket:["):
-                        inodes.add(int(target[8:-1]))
+            name = (place / "comm").read_text().rstrip("\n")
+            # Anybody can name a process sshd, and so keep a port from being filtered: only root's count. By the name
+            # of a client one keeps no more than one's own connections.
+            if name in _CLIENTS:
+                clients |= _sockets(place)
+            elif name.startswith(_SERVERS) and place.stat().st_uid == 0:
+                servers |= _sockets(place)
+    return servers, clients
+
+
+def _sockets(process: Path) -> set[int]:
+    """The inodes of the sockets that a process has open."""
+    inodes = set()
+    for fd in os.listdir(process / "fd"):
+        with suppress(OSError):
+            target = os.readlink(process / "fd" / fd)
+            if target.startswith("socket:["):
+                inodes.add(int(target[8:-1]))
     return inodes
 
 

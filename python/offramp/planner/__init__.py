@@ -15,9 +15,20 @@ The same inputs give the same plan, to the byte.
 
 from __future__ import annotations
 
-from .make import make_plan
+from .make import lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .options import Options
 from .plan import Layer, Plan, Step
+from .protect import protection_in_words
 
-__all__ = ["Layer", "Options", "Plan", "Step", "largest_mtu", "make_plan", "mtu_refused"]
+__all__ = [
+    "Layer",
+    "Options",
+    "Plan",
+    "Step",
+    "lacks_for_native",
+    "largest_mtu",
+    "make_plan",
+    "mtu_refused",
+    "protection_in_words",
+]

@@ -14,14 +14,14 @@ from offramp.match import Node, text
 from offramp.planner.obstacles import check_state, check_wire_view, frame_size
 from offramp.planner.options import Options
 from offramp.planner.plan import Plan, Step
-from offramp.planner.protect import protection
+from offramp.planner.protect import protection, protection_in_words
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.nic import Link
     from offramp.nic.ssh import Ssh
 
-__all__ = ["make_plan"]
+__all__ = ["lacks_for_native", "make_plan"]
 
 
 def make_plan(
@@ -54,6 +54,7 @@ def make_plan(
         ring=options.ring,
         stall=options.stall if claim else None,
         protect=protect,
+        protected=protection_in_words(ssh) if ssh is not None else "nothing",
         vlan_metadata=vlan_metadata,
         steps=tuple(_steps(link, verdict, mode, queues, copying, options)),
         warnings=tuple(_warnings(link, mode, vlan_metadata, queues, options)),
@@ -63,14 +64,19 @@ def make_plan(
 def _mode(link: Link, options: Options, claim: bool, native_refused: bool) -> Literal["native", "generic"]:
     if options.mode == "generic":
         return "generic"
-    needed = {"basic", "redirect"} if claim else {"basic"}
-    missing = sorted(needed - link.xdp_features) if link.xdp_features is not None else []
+    missing = lacks_for_native(link, claim=claim)
     if not missing and not native_refused:
         return "native"
     what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
     if options.mode == "native" or "native" in options.require or options.wants_zero_copy:
         raise NotSupported(what, reason=f"its driver lacks {', '.join(missing)}" if missing else "its driver refused")
     return "generic"
+
+
+def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
+    """What native XDP needs and the driver does not declare; nothing where this kernel does not tell."""
+    needed = {"basic", "redirect"} if claim else {"basic"}
+    return sorted(needed - link.xdp_features) if link.xdp_features is not None else []
 
 
 def _queues(link: Link, options: Options) -> tuple[int, ...]:
@@ -125,7 +131,7 @@ def _warnings(link: Link, mode: str, vlan_metadata: bool, queues: tuple[int, ...
             "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
         )
     if not options.protect:
-        warnings.append("protect=False: ARP, ND, DHCP and SSH are diverted too if they match")
+        warnings.append("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match")
     if queues and len(queues) < link.rx_queues:
         warnings.append(
             f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"

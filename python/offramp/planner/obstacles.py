@@ -44,13 +44,9 @@ def check_state(link: Link, *, sockets: bool) -> None:
             hint="open each of its ports instead",
         )
     if link.xdp is not None:
-        xdp = link.xdp
-        name = f" {xdp.name!r}" if xdp.name else ""
-        whose = f", held by {xdp.command or 'a process'} (pid {xdp.pid})" if xdp.pid is not None else ""
-        kind = "another offramp" if xdp.name.startswith("offramp") else "XDP"
         raise InterfaceBusy(
-            f"{link.name} already runs {kind}: program {xdp.program_id}{name} in {xdp.mode} mode{whose}",
-            hint="offramp never replaces a program: close it, or end that process, first",
+            f"{link.name} already runs {link.xdp}",
+            hint="offramp never replaces a program: end that process or detach it first",
         )
 
 
@@ -101,11 +97,11 @@ def _mtu_error(link: Link, largest: int | None) -> InterfaceError:
     what = f"{link.name} has an MTU of {link.mtu}"
     if largest is None:
         return InterfaceError(what, reason="a packet has to fit one buffer of its driver", hint="lower the MTU")
-    if link.mtu <= largest:
+    reason = f"with XDP a packet has to fit one buffer: at most {largest}"
+    if link.kind == "veth":
+        reason += " at both ends"
+    name = link.name
+    if link.mtu <= largest:  # so it is the other end, which may be in another network namespace
         what = f"{link.name}'s peer has too large an MTU"
-    ends = " at both ends" if link.kind == "veth" else ""
-    return InterfaceError(
-        what,
-        reason=f"with XDP a packet has to fit one buffer: at most {largest}{ends}",
-        hint=f"ip link set {link.name} mtu {largest}",
-    )
+        name = "PEER"
+    return InterfaceError(what, reason=reason, hint=f"ip link set {name} mtu {largest}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from offramp.arguments import number, text, truth, whole_number
 from offramp.errors import OptionError
 
 __all__ = ["Copying", "Mode", "Options", "Requirement"]
@@ -15,6 +16,7 @@ Copying = Literal["auto", "copy", "zero-copy"]
 Requirement = Literal["native", "zero-copy"]
 
 _LEAST_RING, _MOST_RING = 64, 1 << 15
+_MOST_FRAMES = 1 << 20  # 2 or 4 GiB a queue, which the kernel pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +35,29 @@ class Options:
     def __post_init__(self) -> None:
         _choice("mode", self.mode, get_args(Mode))
         _choice("copying", self.copying, get_args(Copying))
-        for requirement in sorted(self.require):
+        for requirement in sorted(self.require, key=str):
             _choice("require", requirement, get_args(Requirement))
         if self.mode == "generic" and "native" in self.require:
-            raise OptionError("require='native' with mode='generic'", reason="they exclude each other")
+            raise OptionError("native required in generic mode", reason="they exclude each other")
         if self.mode == "generic" and self.wants_zero_copy:
-            raise OptionError("zero-copy with mode='generic'", reason="zero-copy is the driver's work")
-        if not _LEAST_RING <= self.ring <= _MOST_RING or self.ring & (self.ring - 1):
+            raise OptionError("zero-copy in generic mode", reason="zero-copy is the driver's work")
+        if not _LEAST_RING <= whole_number("ring", self.ring) <= _MOST_RING or self.ring & (self.ring - 1):
             raise OptionError(f"ring={self.ring}", reason=f"not a power of two from {_LEAST_RING} to {_MOST_RING}")
-        if not self.ring < self.frames < 1 << 31:
+        if not self.ring < whole_number("frames", self.frames) <= _MOST_FRAMES:
             raise OptionError(
-                f"frames={self.frames}", reason=f"the fill ring takes {self.ring} of them, and sending needs some, too"
+                f"frames={self.frames}",
+                reason=f"not from {self.ring + 1} to {_MOST_FRAMES}",
+                hint="the fill ring takes as many as it has entries, and sending needs some, too",
             )
-        if self.stall is not None and not 0.01 <= self.stall <= 3600:
+        if self.stall is not None and not 0.01 <= number("stall", self.stall) <= 3600:
             raise OptionError(
-                f"stall={self.stall}", reason="not from 0.01 to 3600 seconds", hint="None switches it off"
+                f"stall={self.stall}", reason="not from 0.01 to 3600 seconds", hint="None, or --stall never: no limit"
             )
-        if self.queues is not None and (not self.queues or min(self.queues) < 0):
-            raise OptionError(f"queues={self.queues}", reason="not a list of queue numbers")
+        if self.queues == ():
+            raise OptionError("queues=()", reason="not one queue to listen on")
+        for queue in self.queues or ():
+            whole_number("queue", queue, least=0)
+        truth("protect", self.protect)
 
     @property
     def wants_zero_copy(self) -> bool:
@@ -58,5 +65,5 @@ class Options:
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+    if text(name, value) not in choices:
         raise OptionError(f"{name}={value!r}", reason=f"not one of {', '.join(choices)}")

@@ -39,7 +39,8 @@ class Plan:
     frame_size: int  # bytes
     ring: int
     stall: float | None
-    protect: str | None
+    protect: str | None  # the match of what is never diverted
+    protected: str  # the same in words
     vlan_metadata: bool  # the driver is asked for VLAN tags out of band
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
@@ -58,6 +59,7 @@ class Plan:
             lines.append(f"  {number}. [{step.layer}] {step.what}")
             lines.append(f"       why:  {step.why}")
             lines.append(f"       undo: {step.undo}")
-        lines.append(f"  protected: {self.protect or 'nothing (protect=False)'}")
+        lines.append(f"  protected: {self.protected}")
+        lines += [f"       {self.protect}"] if self.protect is not None else []
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is never diverted: the packets without which a machine is lost to its operator.
 
-Written as a match, so that it is compiled, shown and tested like any other. It speaks of packets that arrive.
+Written as a match, so that it is compiled, shown and tested like any other. It speaks of packets that arrive, and is
+made once: TCP port 22, at either end, covers SSH that begins later, too; of other ports what was found at that time.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from offramp.nic.ssh import Ssh
+    from offramp.nic.ssh import Session, Ssh
 
-__all__ = ["protection"]
+__all__ = ["protection", "protection_in_words"]
+
+_SSH = 22
 
 _MOST_SESSIONS = 64  # the ports cover them all but the odd one; the program stays small
 
@@ -21,20 +24,39 @@ _ALWAYS = (
     "icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137",
     # DHCP, RFC 2131 section 4.1, and DHCPv6, RFC 8415 section 7.2: to servers and to clients.
     "udp dst port 67 or 68 or 546 or 547",
+    # SSH to here and, by its answers, from here: whoever serves or began it, and when.
+    f"tcp port {_SSH}",
 )
 
 
 def protection(ssh: Ssh) -> str:
-    """The match of protected packets: ARP, ND, DHCP, and SSH as found on this machine."""
+    """The match of protected packets: ARP, ND, DHCP, SSH's own port, and SSH on others as found on this machine."""
     parts = list(_ALWAYS)
-    parts += [f"tcp dst port {port}" for port in ssh.ports]
-    elsewhere = [session for session in ssh.sessions if session.lport not in ssh.ports]
+    parts += [f"tcp dst port {port}" for port in _other_ports(ssh)]
     parts += [
         f"{_family(session.remote)} src host {session.remote} and dst host {session.local}"
         f" and tcp src port {session.rport} and dst port {session.lport}"
-        for session in elsewhere[:_MOST_SESSIONS]
+        for session in _other_sessions(ssh)
     ]
     return " or ".join(f"({part})" for part in parts)
+
+
+def protection_in_words(ssh: Ssh) -> str:
+    """The same for people, in half a line."""
+    ports = "".join(f", TCP to port {port}" for port in _other_ports(ssh))
+    count = len(_other_sessions(ssh))
+    sessions = f", {count} SSH session{'s' if count > 1 else ''} on other ports" if count else ""
+    return f"ARP, ND, DHCP, TCP port {_SSH} (SSH){ports}{sessions}"
+
+
+def _other_ports(ssh: Ssh) -> list[int]:
+    return [port for port in ssh.ports if port != _SSH]
+
+
+def _other_sessions(ssh: Ssh) -> list[Session]:
+    """Those that no port covers."""
+    ports = {_SSH, *ssh.ports}
+    return [each for each in ssh.sessions if each.lport not in ports and each.rport != _SSH][:_MOST_SESSIONS]
 
 
 def _family(address: str) -> str:

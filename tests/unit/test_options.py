@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user may ask for: each option that cannot be is refused in words that name it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from offramp.errors import OptionError
+from offramp.planner import Options
+
+FRAMES_HINT = " (the fill ring takes as many as it has entries, and sending needs some, too)"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "fast"}, "mode='fast': not one of auto, native, generic"),
+        ({"copying": "zerocopy"}, "copying='zerocopy': not one of auto, copy, zero-copy"),
+        ({"require": frozenset({"speed"})}, "require='speed': not one of native, zero-copy"),
+        (
+            {"mode": "generic", "require": frozenset({"native"})},
+            "native required in generic mode: they exclude each other",
+        ),
+        ({"mode": "generic", "copying": "zero-copy"}, "zero-copy in generic mode: zero-copy is the driver's work"),
+        (
+            {"mode": "generic", "require": frozenset({"zero-copy"})},
+            "zero-copy in generic mode: zero-copy is the driver's work",
+        ),
+        ({"ring": 1000}, "ring=1000: not a power of two from 64 to 32768"),
+        ({"ring": 32}, "ring=32: not a power of two from 64 to 32768"),
+        ({"ring": 1 << 16}, "ring=65536: not a power of two from 64 to 32768"),
+        ({"ring": -64}, "ring=-64: not a power of two from 64 to 32768"),
+        ({"frames": 1024}, f"frames=1024: not from 2049 to 1048576{FRAMES_HINT}"),
+        ({"frames": 1 << 31}, f"frames=2147483648: not from 2049 to 1048576{FRAMES_HINT}"),
+        ({"frames": "4096"}, "frames='4096': not a whole number"),
+        ({"frames": True}, "frames=True: not a whole number"),
+        ({"ring": 2048.0}, "ring=2048.0: not a whole number"),
+        ({"mode": None}, "mode=None: not text"),
+        ({"require": frozenset({5})}, "require=5: not text"),
+        ({"protect": "no"}, "protect='no': neither True nor False"),
+        ({"stall": "never"}, "stall='never': not a number"),
+        ({"stall": 0}, "stall=0: not from 0.01 to 3600 seconds (None, or --stall never: no limit)"),
+        ({"stall": -1.0}, "stall=-1.0: not from 0.01 to 3600 seconds (None, or --stall never: no limit)"),
+        ({"stall": float("nan")}, "stall=nan: not from 0.01 to 3600 seconds (None, or --stall never: no limit)"),
+        ({"stall": 3601}, "stall=3601: not from 0.01 to 3600 seconds (None, or --stall never: no limit)"),
+        ({"queues": ()}, "queues=(): not one queue to listen on"),
+        ({"queues": (0, -1)}, "queue=-1: not 0 or more"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Options(**options)
+    assert str(caught.value) == message
