@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import offramp.testing.pytest_plugin
+from offramp.compile import llvm
 
 TESTS = Path(__file__).parent
 FOLDER_MARKS = ("kernel", "nic")
@@ -75,7 +76,8 @@ def pytest_make_collect_report(
 
 
 def held() -> Counter[str]:
-    """What this process holds: watched descriptors by kind, and child processes."""
+    """What this process holds: watched descriptors by kind, and child processes but for the compiler's."""
+    llvm.stop()
     gc.collect()
     kinds: Counter[str] = Counter()
     for descriptor in Path("/proc/self/fd").iterdir():

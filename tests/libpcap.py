@@ -71,9 +71,12 @@ def version() -> str:
 
 
 class Filter:
-    """A compiled tcpdump expression for Ethernet frames; close it, or use it as a context manager."""
+    """A compiled tcpdump expression for Ethernet frames; close it, or use it as a context manager.
 
-    def __init__(self, expression: str, *, optimize: bool = True) -> None:
+    `netmask`: for `ip broadcast`; 255.255.255.0 is 0xffffff00, as libpcap compares it with numbers.
+    """
+
+    def __init__(self, expression: str, *, optimize: bool = True, netmask: int = NETMASK_UNKNOWN) -> None:
         self._program = _Program()
         self._header = _Header()
         library = _library()
@@ -81,7 +84,7 @@ class Filter:
         if not handle:
             raise MemoryError("pcap_open_dead")
         try:
-            arguments = (ctypes.byref(self._program), expression.encode(), int(optimize), NETMASK_UNKNOWN)
+            arguments = (ctypes.byref(self._program), expression.encode(), int(optimize), netmask)
             if library.pcap_compile(handle, *arguments) != 0:
                 message = _text(library.pcap_geterr(handle))
                 raise (RejectsAll if "rejects all packets" in message else Refused)(message)

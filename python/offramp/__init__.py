@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
     from .attachment import OfframpWarning
     from .batch import Batch
+    from .matcher import Match
     from .port import Port
     from .ramp import Attachment, Ramp, attach, open
+    from .state import HashSet, PrefixSet
     from .verdict import Verdict
 
     CLAIM: Final = Verdict.CLAIM
@@ -59,11 +61,13 @@ __all__ = [
     "BatchInUse",
     "Closed",
     "CompileError",
+    "HashSet",
     "InterfaceBusy",
     "InterfaceDown",
     "InterfaceError",
     "InterfaceGone",
     "KernelError",
+    "Match",
     "MatchError",
     "NoSuchInterface",
     "NotSupported",
@@ -71,6 +75,7 @@ __all__ = [
     "OfframpWarning",
     "OptionError",
     "Port",
+    "PrefixSet",
     "PrivilegeError",
     "Ramp",
     "Verdict",
@@ -87,6 +92,9 @@ _PLACES = {
     "TX": (".verdict", "Verdict.TX"),
     "Verdict": (".verdict", "Verdict"),
     "Batch": (".batch", "Batch"),
+    "HashSet": (".state", "HashSet"),
+    "Match": (".matcher", "Match"),
+    "PrefixSet": (".state", "PrefixSet"),
     "OfframpWarning": (".attachment", "OfframpWarning"),
     "Port": (".port", "Port"),
     "Attachment": (".ramp", "Attachment"),

@@ -22,12 +22,14 @@ from weakref import WeakSet, finalize
 from offramp.arguments import text
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
 from offramp.bpf.privileges import FOR_BPF, Capability, hint
-from offramp.compile import COUNTERS, MapSlot, Spec, xdp
+from offramp.compile import COUNTERS, MapSlot, Spec, llvm, xdp
+from offramp.compile.lower import lower
 from offramp.errors import Closed, KernelError, OfframpError, PrivilegeError
 from offramp.ledger import Ledger, QueueLedger
-from offramp.match import Node, parse
-from offramp.nic import Link, carrier, protected_ssh, read
-from offramp.planner import Options, Plan, make_plan, mtu_refused
+from offramp.match import parse
+from offramp.matcher import Match
+from offramp.nic import Link, carrier, netmask, protected_ssh, read
+from offramp.planner import Options, Plan, make_plan, mtu_refused, shortened
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -49,9 +51,10 @@ class OfframpWarning(UserWarning):
     """Something works, but not as well as the user may think."""
 
 
-def plan_for(interface: str, match: str, verdict: Verdict, options: Options) -> Plan:
+def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done, without doing it."""
-    return make_plan(parse(match), verdict, read(interface), options, protected_ssh() if options.protect else None)
+    node = Match.of(match).node
+    return make_plan(node, verdict, read(interface), options, protected_ssh() if options.protect else None)
 
 
 class Attachment:
@@ -60,15 +63,16 @@ class Attachment:
     needs: tuple[Capability, ...] = FOR_BPF
     purpose = "deciding about packets on"
 
-    def __init__(self, interface: str, match: str, verdict: Verdict, options: Options) -> None:
+    def __init__(self, interface: str, match: str | Match, verdict: Verdict, options: Options) -> None:
         text("interface", interface)
-        node = parse(text("match", match))
+        llvm.start()  # beside all that comes before it is needed
+        match = Match.of(match)
         self._final: Ledger | None = None
         self._forked = False
         self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
         with _undivided, ExitStack() as stack:
             self._owned = stack
-            self.plan = self._install(node, verdict, read(interface), options)
+            self.plan = self._install(match, verdict, read(interface), options)
             self._connect()
             counts = self._counts()
             self._early = {name: counts[name] for name in _EARLY}
@@ -83,12 +87,12 @@ class Attachment:
             self.close()
             raise
 
-    def _install(self, node: Node, verdict: Verdict, link: Link, options: Options) -> Plan:
+    def _install(self, match: Match, verdict: Verdict, link: Link, options: Options) -> Plan:
         """Load and attach. A driver that turns out to have no native XDP gets a second plan, in generic mode."""
         ssh = protected_ssh() if options.protect else None
-        plan = make_plan(node, verdict, link, options, ssh)
+        plan = make_plan(match.node, verdict, link, options, ssh)
         try:
-            self._load(node, plan)
+            self._load(match, plan)
         except PrivilegeError as error:
             raise self._forbidden(error, link.name) from error
         except KernelError as error:
@@ -97,16 +101,16 @@ class Attachment:
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
             self._owned.close()
-            plan = make_plan(node, verdict, link, options, ssh, native_refused=True)
-            self._load(node, plan)
+            plan = make_plan(match.node, verdict, link, options, ssh, native_refused=True)
+            self._load(match, plan)
         if link.carrier:
             wait_for_carrier(plan, "XDP was attached")
         return plan
 
-    def _load(self, node: Node, plan: Plan) -> None:
+    def _load(self, match: Match, plan: Plan) -> None:
         own = self._owned.enter_context
         self._counters = own(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts"))
-        maps = {MapSlot.COUNTERS: self._counters}
+        maps: dict[int, Map] = {MapSlot.COUNTERS: self._counters}
         if plan.verdict is Verdict.CLAIM:
             queues = plan.all_queues
             self._sockets = maps[MapSlot.SOCKETS] = own(Map.create(MapType.XSKMAP, 4, 4, queues, name="offramp_socks"))
@@ -114,8 +118,8 @@ class Attachment:
                 Map.create(MapType.ARRAY, 4, 8 * queues, 1, MapFlag.MMAPABLE, name="offramp_beats")
             )
         spec = Spec(
-            match=node,
-            protect=parse(plan.protect) if plan.protect is not None else None,
+            match=match.lowered(netmask(plan.interface)),
+            protect=lower(parse(plan.protect)) if plan.protect is not None else None,
             verdict=plan.verdict,
             queues=plan.all_queues,
             stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
@@ -123,7 +127,11 @@ class Attachment:
         )
         bound_to = plan.ifindex if plan.vlan_metadata else None
         name = f"offramp_{plan.verdict.name.lower()}"
-        with Program.load(xdp(spec), name=name, maps=maps, ifindex=bound_to) as program:
+        compiled = xdp(spec)
+        with (
+            match.tables(compiled.sets) as tables,
+            Program.load(compiled, name=name, maps=maps | tables, ifindex=bound_to) as program,
+        ):
             self.link = own(XdpLink.attach(program, plan.ifindex, plan.mode))
 
     def _forbidden(self, error: KernelError, interface: str) -> PrivilegeError:
@@ -215,11 +223,8 @@ class Attachment:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.plan.mode
-        return (
-            f"<{type(self).__name__} {self.plan.verdict.name} on {self.plan.interface}, {state}: {self.plan.match!r}>"
-        )
-
-
+        what = f"{self.plan.verdict.name} on {self.plan.interface}, {state}: {shortened(self.plan.match)}"
+        return f"<{type(self).__name__} {what}>"
 def wait_for_carrier(plan: Plan, when: str) -> None:
     """Some drivers reset their link. Errors: OfframpError when it stays away."""
     deadline = time.monotonic() + _CARRIER_PATIENCE

@@ -26,7 +26,7 @@ from offramp.bpf import Map, XdpLink
 from offramp.bpf.privileges import FOR_BPF, Capability
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.ledger import QueueLedger
-from offramp.match import Node
+from offramp.matcher import Match
 from offramp.nic import carrier
 from offramp.planner import Options, Plan
 from offramp.port import Port, Queue
@@ -43,7 +43,7 @@ __all__ = ["Attachment", "Ramp", "attach", "open"]
 
 def open(
     interface: str,
-    match: str,
+    match: str | Match,
     *,
     mode: Mode = "auto",
     copying: Copying = "copy",
@@ -87,7 +87,7 @@ def open(
 
 def attach(
     interface: str,
-    match: str,
+    match: str | Match,
     verdict: Verdict = Verdict.DROP,
     *,
     mode: Mode = "auto",
@@ -162,9 +162,9 @@ class Ramp(Attachment):
         """Wait until everything sent has left: see `Port.flush`."""
         return self.port.flush(timeout)
 
-    def _load(self, node: Node, plan: Plan) -> None:
+    def _load(self, match: Match, plan: Plan) -> None:
         _check_memory(plan)
-        super()._load(node, plan)
+        super()._load(match, plan)
 
     def _connect(self) -> None:
         had_carrier = carrier(self.plan.ifindex)

@@ -171,15 +171,17 @@ def children() -> str:
 
 @pytest.fixture
 def no_child() -> Iterator[None]:
+    llvm.stop()  # the one that is left for the next request
     before = children()
     yield
+    llvm.stop()
     assert children() == before
 
 
 @pytest.mark.usefixtures("no_child")
 @pytest.mark.parametrize("text", ["not LLVM IR", "", 'target triple = "bpfel"', "define i32 @f() { ret i64 1 }"])
 def test_bad_code(text: str) -> None:
-    with pytest.raises(CompileError, match=r"compiling: LLVM ended with .*a bug in offramp"):
+    with pytest.raises(CompileError, match=r"compiling: .*a bug in offramp"):
         llvm.bpf_code(text)
 
 

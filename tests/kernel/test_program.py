@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import shutil
@@ -12,63 +11,107 @@ import struct
 import subprocess
 import sys
 import time
+import types
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from hypothesis import settings
 
 import offramp
 from offramp import bpf
-from offramp.bpf.syscall import Command
-from offramp.bpf.syscall import bpf as bpf_call
-from offramp.compile.flow import TAG_ETHERTYPES
-from offramp.compile.llvm import bpf_code
-from offramp.compile.program import COUNTERS, MapSlot, Spec, xdp
-from offramp.compile.tests import All, Any, Base, Const, Expr, Negate, Test, evaluate
-from offramp.errors import KernelError, PrivilegeError
-from offramp.testing import Lab, Wire
+from offramp.compile import flow, llvm
+from offramp.compile.expression import (
+    All,
+    Any,
+    Calculation,
+    Const,
+    Expr,
+    Fixed,
+    Load,
+    Lowered,
+    Member,
+    Named,
+    Negate,
+    Number,
+    Place,
+    TagBytes,
+    Test,
+    Value,
+    evaluate,
+)
+from offramp.compile.program import COUNTERS, SET_BASE, MapSlot, Spec, xdp
+from offramp.compile.shapes import Shape
+from offramp.errors import OptionError, PrivilegeError
+from offramp.testing import Lab
 from offramp.verdict import Verdict
+from tests.leftovers import eventually
+from tests.lowered import (
+    IP,
+    IP6,
+    KINDS,
+    UDP,
+    Expressions,
+    Size,
+    behind_header,
+    equals,
+    header,
+    load,
+    packet,
+    same_word,
+)
 
 EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 PACKETS = 30
-SIZES: tuple[Literal[1, 2, 4], ...] = (1, 2, 4)
 QUEUES = 2
 
-LINK, NET, TRANSPORT = Base.LINK, Base.NET, Base.TRANSPORT
-IP, IP6, ARP = (Test(LINK, 12, 2, "==", number) for number in (0x0800, 0x86DD, 0x0806))
-UDP = Any((All((IP6, Test(NET, 6, 1, "==", 17))), All((IP, Test(NET, 9, 1, "==", 17)))))
-FIRST_FRAGMENT = Test(NET, 6, 2, "==", 0, mask=0x1FFF)
+ARP = equals(12, 2, 0x0806)
 
 
 def port(number: int, protocol: int = 17) -> Expr:
     """Either port of UDP or another protocol."""
-    v6 = All((IP6, Test(NET, 6, 1, "==", protocol), Any((is_port(NET, 40, number), is_port(NET, 42, number)))))
-    ports = Any((is_port(TRANSPORT, 0, number), is_port(TRANSPORT, 2, number)))
-    return Any((v6, All((IP, Test(NET, 9, 1, "==", protocol), FIRST_FRAGMENT, ports))))
-
-
-def is_port(base: Base, offset: int, number: int) -> Test:
-    return Test(base, offset, 2, "==", number)
+    v6 = All((IP6, equals(20, 1, protocol), Any((equals(54, 2, number), equals(56, 2, number)))))
+    ports = Any((Test(behind_header(0, 2), "==", Number(number)), Test(behind_header(2, 2), "==", Number(number))))
+    return Any((v6, All((IP, equals(23, 1, protocol), equals(20, 2, 0, 0x1FFF), ports))))
 
 
 def host(number: int) -> Expr:
-    return All((IP, Any((Test(NET, 12, 4, "==", number), Test(NET, 16, 4, "==", number)))))
+    return All((IP, Any((equals(26, 4, number), equals(30, 4, number)))))
 
 
-PROTECT = Any((ARP, port(67), port(22, 6)))
+def behind_tags(expr: Expr) -> Expr:
+    """The same, of a frame of which any tags are taken away: what `vlan any` before it would do."""
+    match expr:
+        case All(parts):
+            return All(tuple(map(behind_tags, parts)))
+        case Any(parts):
+            return Any(tuple(map(behind_tags, parts)))
+        case Negate(part):
+            return Negate(behind_tags(part))
+        case Test(left, op, right):
+            return Test(_moved(left), op, _moved(right))
+    return expr
+
+
+def _moved(value: Value) -> Value:
+    match value:
+        case Calculation(op, left, right):
+            return Calculation(op, _moved(left), _moved(right))
+        case Load(Place(offset, behind), size) if offset >= 12:
+            return Load(Place(offset, (TagBytes(12), *map(_moved, behind))), size)
+    return value
+
+
+PROTECT = behind_tags(Any((ARP, port(67), port(22, 6))))
 
 
 def frame(destination: int = 53, *, protocol: int = 17, tags: tuple[int, ...] = (), words: int = 5) -> bytes:
     """UDP or TCP over IPv4 with a header of `words` words, behind VLAN tags."""
-    header = struct.pack("!BBHHHBBH4s4s", 0x40 | words, 0, 100, 0, 0, 64, protocol, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    head = struct.pack("!BBHHHBBH4s4s", 0x40 | words, 0, 100, 0, 0, 64, protocol, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
     ports = struct.pack("!HHHH", 1000, destination, 26, 0)
     behind = b"".join(struct.pack("!HH", tag, 5) for tag in tags) + b"\x08\x00"
-    return bytes(12) + behind + header + bytes(4 * (words - 5)) + ports + bytes(18)
+    return bytes(12) + behind + head + bytes(4 * (words - 5)) + ports + bytes(18)
 
 
 # -- a program and its maps --------------------------------------------------------------------------------------------
@@ -81,7 +124,7 @@ class Maps:
         self.sockets = bpf.Map.create(bpf.MapType.XSKMAP, 4, 4, queues, name="sockets")
         beats = bpf.Map.create(bpf.MapType.ARRAY, 4, 8 * queues, 1, bpf.MapFlag.MMAPABLE, name="heartbeats")
         self.heartbeats = beats
-        self.slots = {
+        self.slots: dict[int, bpf.Map] = {
             MapSlot.COUNTERS: self.counters,
             MapSlot.SOCKETS: self.sockets,
             MapSlot.HEARTBEATS: self.heartbeats,
@@ -94,8 +137,9 @@ class Maps:
     def read(self) -> Counter[str]:
         return Counter(dict(zip(COUNTERS, self.counters.sum(), strict=True)))
 
-    def load(self, spec: Spec, ifindex: int | None = None) -> bpf.Program:
-        return bpf.Program.load(xdp(spec), name="test", maps=self.slots, ifindex=ifindex)
+    def load(self, spec: Spec, ifindex: int | None = None, sets: tuple[bpf.Map, ...] = ()) -> bpf.Program:
+        maps = {**self.slots, **{SET_BASE + number: memory for number, memory in enumerate(sets)}}
+        return bpf.Program.load(xdp(spec), name="test", maps=maps, ifindex=ifindex)
 
 
 @pytest.fixture
@@ -118,7 +162,7 @@ def spec(
     stall_ns: int | None = None,
     vlan_metadata: bool = False,
 ) -> Spec:
-    return Spec(match, protect, verdict, QUEUES, stall_ns, vlan_metadata)
+    return Spec(Lowered(match), Lowered(protect) if protect else None, verdict, QUEUES, stall_ns, vlan_metadata)
 
 
 def run(maps: Maps, spec: Spec, packet: bytes, ctx: bytes | None = None) -> tuple[str, int]:
@@ -136,103 +180,167 @@ def run(maps: Maps, spec: Spec, packet: bytes, ctx: bytes | None = None) -> tupl
 # -- against the reference ---------------------------------------------------------------------------------------------
 
 
-def random_test(rng: random.Random) -> Test:
-    size = rng.choice(SIZES)
-    places = (
-        [(LINK, 12)] * 4
-        + [(LINK, rng.randrange(12)), (LINK, rng.randrange(8, 40))]
-        + [(NET, rng.choice([0, 6, 9, 12, 16, 40, rng.randrange(64)]))] * 5
-        + [(TRANSPORT, rng.choice([0, 2, 13, rng.randrange(24)]))] * 5
-    )
-    base, offset = rng.choice(places)
-    if (base, offset) == (LINK, 12) and rng.random() < 0.9:
-        size = 2
-    full = (1 << 8 * size) - 1
-    value = rng.choice([rng.randrange(4), rng.randrange(4) * 0x0101 & full, rng.randrange(full + 1)])
-    if (base, offset) == (LINK, 12):
-        value = rng.choice([0x0800, 0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8]) & full
-    mask = rng.choice([0xFFFF_FFFF] * 3 + [full, 0x0F, 0x1FFF & full, rng.randrange(full + 1)])
-    return Test(base, offset, size, rng.choice(["==", "==", "==", ">=", "<="]), value, mask)
-
-
-def random_expr(rng: random.Random, depth: int = 4) -> Expr:
-    kind = rng.random()
-    if depth == 0 or kind < 0.2:
-        return random_test(rng)
-    if kind < 0.35:
-        return Negate(random_expr(rng, depth - 1))
-    if kind < 0.37:
-        return Const(rng.random() < 0.5)
-    parts = tuple(random_expr(rng, depth - 1) for _ in range(rng.randrange(5)))
-    return All(parts) if kind < 0.65 else Any(parts)
-
-
-def random_packet(rng: random.Random) -> bytes:
-    """Bytes of few values, so that tests hold now and then; of any length from the Ethernet header on."""
-    tags = b"".join(
-        struct.pack("!HH", rng.choice(TAG_ETHERTYPES), rng.randrange(4))
-        for _ in range(rng.choice([0] * 6 + [1, 1, 2, 3]))
-    )
-    ethertype = rng.choice([0x0800] * 5 + [0x86DD, 0x86DD, 0x0806, 0x8100, rng.randrange(1 << 16)])
-    first = 0x40 | rng.randrange(5, 16) if ethertype == 0x0800 and rng.random() < 0.9 else rng.randrange(256)
-    rest = bytes(rng.choice([0, 0, 1, 2, 3, 6, 17, 58, rng.randrange(256)]) for _ in range(100))
-    packet = bytes(rng.randrange(4) for _ in range(12)) + tags + struct.pack("!HB", ethertype, first) + rest
-    return packet[: rng.choice([len(packet), rng.randrange(14, len(packet) + 1), rng.randrange(14, 60)])]
-
-
 def expected(match: Expr, protect: Expr | None, packet: bytes) -> str:
-    if protect is not None and evaluate(protect, without_tags(packet)):
+    if protect is not None and evaluate(protect, packet):
         return "protected"
     return "claimed" if evaluate(match, packet) else "passed"
 
 
-def without_tags(packet: bytes) -> bytes:
-    """The frame without the (up to two) whole tags at its head."""
-    for _ in range(2):
-        if int.from_bytes(packet[12:14], "big") in TAG_ETHERTYPES and len(packet) >= 18:
-            packet = packet[:12] + packet[16:]
-    return packet
+def check(maps: Maps, match: Expr, protect: Expr | None, packets: list[bytes]) -> Counter[str]:
+    """The program loads, with and without metadata, and puts each packet where the reference does."""
+    with maps.load(spec(match, protect)) as program:
+        before, ended = maps.read(), Counter[str]()
+        for each in packets:
+            end = expected(match, protect, each)
+            verdict = Verdict.DROP if end == "claimed" else Verdict.PASS
+            assert program.test_run(each).retval == verdict, (match, protect, each.hex())
+            ended[end] += 1
+        assert maps.read() - before == ended + Counter(seen=len(packets)), match
+    return ended
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_value_and_test(maps: Maps, kind: str) -> None:
+    chance = random.Random(kind)
+    packets = [packet(chance) for _ in range(40)]
+    whole = frame(53, tags=(0x8100,)) + bytes(20)
+    check(maps, KINDS[kind], None, packets + [whole[:length] for length in range(14, len(whole) + 1)] + [frame()])
 
 
 @pytest.mark.fuzz
 def test_random_expressions_agree_with_the_reference(maps: Maps) -> None:
-    rng = random.Random(os.environ.get("OFFRAMP_SEED", "1"))
-    specs = [spec(random_expr(rng), random_expr(rng, 2) if rng.random() < 0.4 else None) for _ in range(EXPRESSIONS)]
+    chance = random.Random(os.environ.get("OFFRAMP_SEED", "1"))
+    expressions = Expressions(chance)
     seen: Counter[str] = Counter()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for each, program in zip(specs, pool.map(xdp, specs), strict=True):
-            with bpf.Program.load(program, name="fuzz", maps=maps.slots) as loaded:
-                before, ended = maps.read(), Counter[str]()
-                for packet in [random_packet(rng) for _ in range(PACKETS)]:
-                    end = expected(each.match, each.protect, packet)  # type: ignore[arg-type]
-                    verdict = Verdict.DROP if end == "claimed" else Verdict.PASS
-                    assert loaded.test_run(packet).retval == verdict, (each, packet.hex())
-                    ended[end] += 1
-                assert maps.read() - before == ended + Counter(seen=PACKETS), each
-                seen += ended
+    for _ in range(EXPRESSIONS):
+        protect = expressions(1) if chance.random() < 0.4 else None
+        seen += check(maps, expressions(), protect, [packet(chance) for _ in range(PACKETS)])
     assert min(seen["claimed"], seen["passed"], seen["protected"]) > EXPRESSIONS, seen
 
 
-@pytest.mark.parametrize(
-    "match",
-    [
-        Any(tuple(host(0x0A00_0000 + 7 * number) for number in range(500))),
-        Any(tuple(port(number) for number in range(53, 353))),
-        All((UDP, Any(tuple(is_port(TRANSPORT, 2, number) for number in range(53, 1053))))),
-        All(tuple(Negate(host(0x0B00_0000 + number)) for number in range(500))),
-    ],
-    ids=["500 hosts", "300 ports", "1,000 ports of one protocol", "all but 500 hosts"],
-)
-def test_large_matches_load(maps: Maps, match: Expr) -> None:
-    with maps.load(spec(match, PROTECT)) as program:
-        for packet in (frame(53), frame(67), frame(40_000)):
-            end = expected(match, PROTECT, packet)
-            assert program.test_run(packet).retval == (Verdict.DROP if end == "claimed" else Verdict.PASS)
+def chained(operator: str, values: list[Value], *, from_right: bool = False) -> Value:
+    first, *others = reversed(values) if from_right else values
+    for other in others:
+        left, right = (other, first) if from_right else (first, other)
+        first = Calculation(operator, left, right)  # type: ignore[arg-type]
+    return first
+
+
+def paired(operator: str, values: list[Value]) -> Value:
+    """A tree that is as flat as it can be."""
+    while len(values) > 1:
+        halves = zip(values[::2], [*values[1::2], *([Number(1)] * (len(values) % 2))], strict=True)
+        values = [Calculation(operator, left, right) for left, right in halves]  # type: ignore[arg-type]
+    return values[0]
+
+
+def bytes_of(count: int, size: Size = 1) -> list[Value]:
+    return [load(index % 60, size) for index in range(count)]
+
+
+def scattered(count: int) -> list[Value]:
+    """At places that are calculated, many different ones."""
+    return [load(index % 40, 1, Calculation("&", load(index % 37, 2), Number(63))) for index in range(count)]
+
+
+def deep_place(depth: int) -> Value:
+    place: Value = load(0, 1)
+    for level in range(depth):
+        place = load(level % 7, 1, place)
+    return place
+
+
+def zero(value: Value) -> Expr:
+    return Test(value, "==", Number(0))
+
+
+def alternatives(offset: int, count: int) -> Expr:
+    return Any(tuple(equals(offset, 2, number) for number in range(count)))
+
+
+def tags_in_two_places(index: int) -> Expr:
+    one, other = load(index % 40, 4, TagBytes(12 + index % 7)), load(30, 4, header(14, TagBytes(index % 9)))
+    return Any((zero(one), zero(other), Const(True)))
+
+
+ABSURD: dict[str, Expr] = {
+    "a long sum": zero(chained("+", bytes_of(300))),
+    "from the right": zero(chained("-", bytes_of(200), from_right=True)),
+    "a flat tree": zero(paired("-", bytes_of(1024))),
+    "divided 200 times": zero(chained("/", bytes_of(200, 4), from_right=True)),
+    "a flat tree of shifts": zero(paired("<<", bytes_of(512, 4))),
+    "500 calculated places": zero(paired("^", scattered(500))),
+    "a place behind 60 others": zero(deep_place(60)),
+    "2,000 scattered numbers": Any(tuple(map(zero, scattered(2000)))),
+    "one number, twice, and then a place from it": All(
+        (alternatives(16, 1000), *(Negate(zero(load(index, 2, load(16, 2)))) for index in range(300)))
+    ),
+    "one number, many times, masked": All(
+        (alternatives(16, 500), *(Negate(equals(16, 2, number, 0xFFFE)) for number in range(1, 1000, 2)))
+    ),
+    "places that reach differently far": All(
+        tuple(
+            Any((equals(0, 1, 1), zero(load(index, 4, load(index % 5 + 20, 1))), Const(True))) for index in range(200)
+        )
+    ),
+    "tags everywhere": All(tuple(map(tags_in_two_places, range(100)))),
+    "500 hosts": Any(tuple(host(0x0A00_0000 + 7 * number) for number in range(500))),
+    "300 ports": Any(tuple(port(number) for number in range(53, 353))),
+    "300 ports behind tags": behind_tags(Any(tuple(port(number) for number in range(53, 353)))),
+    "1,000 ports of one protocol": All(
+        (UDP, Any(tuple(Test(behind_header(2, 2), "==", Number(number)) for number in range(53, 1053))))
+    ),
+    "all but 500 hosts": All(tuple(Negate(host(0x0B00_0000 + number)) for number in range(500))),
+    "8,192 tests": Any(tuple(equals(26, 4, 0x0A00_0000 + 7 * number) for number in range(8192 - 100))),
+}
+
+
+@pytest.mark.parametrize("kind", ABSURD)
+def test_absurd_and_large_matches_load(maps: Maps, kind: str) -> None:
+    chance = random.Random(kind)
+    check(maps, ABSURD[kind], PROTECT, [frame(53), frame(67), frame(40_000), *(packet(chance) for _ in range(10))])
+
+
+def test_what_the_verifier_gives_up_on_is_the_users_error(maps: Maps) -> None:
+    """A loop of a million rounds, in place of a program that no limit of ours foresaw."""
+    from offramp.compile.program import Program
+
+    code = bytes.fromhex("b400000000000000" + "0700000001000000" + "a500feff00001000" + "9500000000000000")
+    with pytest.raises(OptionError, match="verifier gives up on a program of this size"):
+        bpf.Program.load(Program(code), name="test", maps={})
 
 
 def test_a_load_farther_away_than_any_packet_is_long(maps: Maps) -> None:
-    for test in (Test(NET, 65_535, 4, "==", 0), Test(TRANSPORT, 65_535, 1, "==", 0), Test(LINK, 33_000, 2, "==", 0)):
-        assert run(maps, spec(Any((test, Const(True)))), frame()) == ("passed", Verdict.PASS)
+    for far in (load(65_549, 4), behind_header(65_535, 1), load(33_000, 2), load(4_294_967_295, 4)):
+        assert run(maps, spec(Any((zero(far), Const(True)))), frame()) == ("passed", Verdict.PASS)
+
+
+# -- sets --------------------------------------------------------------------------------------------------------------
+
+
+def test_each_member_is_looked_up_in_its_set(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = types.ModuleType("offramp.compile.lookup")
+    lookup.member = same_word  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "offramp.compile.lookup", lookup)
+    ports, hosts = Named("ports", Shape("bitmap", "port", 65536)), Fixed(Shape("hash", "ip", 8), ((1, 8),))
+    first, second = Member((load(36, 2),), 0), Member((load(26, 4),), 1)
+    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (hosts,))
+    both = Spec(Lowered(All((first, second)), (ports, hosts)), protect, Verdict.DROP, QUEUES, None, False)
+    with bpf.Map.create(bpf.MapType.ARRAY, 4, 64, 1, bpf.MapFlag.MMAPABLE, name="ports") as memory:
+        memory.update(bytes(4), struct.pack("I60x", 53))
+        other = bpf.Map.create(bpf.MapType.ARRAY, 4, 64, 1, bpf.MapFlag.MMAPABLE, name="hosts")
+        third = bpf.Map.create(bpf.MapType.ARRAY, 4, 64, 1, bpf.MapFlag.MMAPABLE, name="protected")
+        with other, third:
+            other.update(bytes(4), struct.pack("I60x", 0x0A00_0001))
+            with maps.load(both, sets=(memory, other, third)) as program:
+                assert program.test_run(frame(53)).retval == Verdict.DROP
+                assert program.test_run(frame(54)).retval == Verdict.PASS
+                assert program.test_run(frame(53)[:36]).retval == Verdict.PASS
+                third.update(bytes(4), struct.pack("I60x", 0x0A00_0001))
+                assert program.test_run(frame(53)).retval == Verdict.PASS
+                third.update(bytes(4), bytes(64))
+                other.update(bytes(4), bytes(64))
+                assert program.test_run(frame(53)).retval == Verdict.PASS
 
 
 # -- the program around the match --------------------------------------------------------------------------------------
@@ -255,12 +363,6 @@ def test_protected_packets_are_passed_behind_two_tags_too(maps: Maps, tags: tupl
 
 def test_three_tags_are_not_looked_behind(maps: Maps) -> None:
     assert run(maps, spec(Const(True), PROTECT), frame(67, tags=(0x8100,) * 3)) == ("claimed", Verdict.DROP)
-
-
-def test_a_load_across_the_place_of_a_tag_does_not_see_it(maps: Maps) -> None:
-    last_of_mac_and_ethertype = Test(LINK, 10, 4, "==", 0x0000_0800)
-    for tags in ((), (0x8100,), (0x88A8, 0x8100)):
-        assert run(maps, spec(Const(True), last_of_mac_and_ethertype), frame(tags=tags)) == ("protected", Verdict.PASS)
 
 
 def test_a_tagged_frame_is_no_ip_packet(maps: Maps) -> None:
@@ -335,104 +437,11 @@ for each in maps.slots.values():
     assert done.returncode == 0, done.stderr
 
 
-# -- tags out of band --------------------------------------------------------------------------------------------------
-
-SCHED_CLS, TCX_EGRESS, VLAN_PUSH = 3, 47, 18
-
-
-@contextmanager
-def tagged_out_of_band(wire: Wire, protocol: int) -> Iterator[None]:
-    """Frames that leave the wire's end a carry a tag in the socket buffer, as those of a VLAN interface do."""
-    code = bpf_code(f"""target triple = "bpfel"
-define i32 @push(ptr %skb) {{
-  %r = call i64 inttoptr (i64 {VLAN_PUSH} to ptr)(ptr %skb, i64 {socket.htons(protocol)}, i64 5)
-  ret i32 0
-}}""")
-    instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
-    addresses = ctypes.addressof(instructions), ctypes.addressof(licence)
-    head = struct.pack("IIQQIIQII16sII", SCHED_CLS, len(code) // 8, *addresses, 0, 0, 0, 0, 0, b"push", 0, TCX_EGRESS)
-    program = bpf_call(Command.PROG_LOAD, head, "loading the tagger")
-    try:
-        with wire.a.host:
-            attributes = struct.pack("IIII", program, wire.a.ifindex, TCX_EGRESS, 0)
-            link = bpf_call(Command.LINK_CREATE, attributes, "attaching the tagger")
-    except KernelError as error:
-        pytest.skip(f"no tcx here: {error}")
-    finally:
-        os.close(program)
-    try:
-        yield
-    finally:
-        os.close(link)
-
-
-@pytest.fixture
-def count_on_wire(maps: Maps, lab: Lab) -> Callable[[Spec, int | None], Counter[str]]:
-    """Ten UDP frames to port 53 over a wire, with a tag out of band or none: where they ended."""
-    wire = lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-    wire.a.tx_vlan_offload(True)
-    wire.a.host.sysctl("net.ipv6.conf.all.disable_ipv6", 1)  # it would send multicast reports
-
-    def count(spec: Spec, tag: int | None) -> Counter[str]:
-        before = maps.read()
-        with wire.b.host:
-            program = maps.load(spec, ifindex=wire.b.ifindex if spec.vlan_metadata else None)
-            with program, bpf.XdpLink.attach(program, wire.b.ifindex):
-                if tag is None:
-                    send(wire)
-                else:
-                    with tagged_out_of_band(wire, tag):
-                        send(wire)
-        return maps.read() - before
-
-    return count
-
-
-def send(wire: Wire) -> None:
-    received = wire.b.stats()["rx_packets"]
-    with wire.a.host, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-        sender.bind((wire.a.name, 0))
-        for _ in range(10):
-            sender.send(b"\xff" * 6 + frame(53)[6:])
-    deadline = time.monotonic() + 5
-    while wire.b.stats()["rx_packets"] < received + 10 and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-SENT_TO_ALL = Test(LINK, 0, 4, "==", 0xFFFF_FFFF)
-IS_8100 = Test(LINK, 12, 2, "==", 0x8100)
-
-
-@pytest.mark.parametrize(
-    "match",
-    [
-        port(53),
-        Negate(UDP),
-        SENT_TO_ALL,
-        IS_8100,
-        Negate(Any((IS_8100, IP))),
-        Any((Test(NET, 0, 1, "==", 0), Const(True))),
-    ],
-    ids=["udp port 53", "not udp", "mac", "tag", "neither tag nor ip", "unreachable"],
-)
-@pytest.mark.parametrize("tag", [None, 0x8100, 0x88A8])
-def test_a_match_is_about_the_frame_on_the_wire(
-    count_on_wire: Callable[[Spec, int | None], Counter[str]], match: Expr, tag: int | None
-) -> None:
-    on_wire = b"\xff" * 6 + frame(53)[6:]
-    end = "claimed" if evaluate(match, on_wire, tag) else "passed"
-    counted = count_on_wire(spec(match, PROTECT, vlan_metadata=True), tag)
-    assert counted == {"seen": 10, end: 10}
-
-
-def test_without_the_metadata_the_tag_is_invisible(
-    count_on_wire: Callable[[Spec, int | None], Counter[str]],
-) -> None:
-    assert count_on_wire(spec(port(53)), 0x8100) == {"seen": 10, "claimed": 10}
-
-
-def test_a_protected_packet_is_protected_with_a_tag_out_of_band(
-    count_on_wire: Callable[[Spec, int | None], Counter[str]],
-) -> None:
-    everything = spec(Const(True), port(53), vlan_metadata=True)
-    assert count_on_wire(everything, 0x8100) == {"seen": 10, "protected": 10}
+def test_the_compilers_child_does_not_stay_in_a_visited_namespace(lab: Lab) -> None:
+    host = lab.host("a")
+    llvm.stop()
+    with host:
+        llvm.bpf_code.__wrapped__(flow.build(spec(port(53))))
+        assert llvm._child is not None
+        theirs, ours = f"/proc/{llvm._child.process.pid}/ns/net", os.readlink("/proc/thread-self/ns/net")
+        assert eventually(lambda: os.readlink(theirs) != ours)

@@ -9,7 +9,7 @@ import pytest
 
 from offramp.bpf import btf, programs
 from offramp.bpf.syscall import check_name
-from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot
+from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot
 from offramp.errors import NotSupported
 
 RETURN = struct.pack("<BBhi", 0x95, 0, 0, 0)
@@ -25,6 +25,12 @@ def test_map_slots_become_descriptors(pseudo: int) -> None:
     code = instruction(0x18, 3, pseudo, immediate=MapSlot.SOCKETS) + second_half + RETURN
     expected = instruction(0x18, 3, pseudo, immediate=77) + second_half + RETURN
     assert programs.patch(code, {MapSlot.SOCKETS: 77, MapSlot.COUNTERS: 5}) == expected
+
+
+def test_the_memory_of_sets_becomes_descriptors() -> None:
+    code = b"".join(instruction(0x18, 3, 2, immediate=SET_BASE + n) + instruction(0) for n in range(2)) + RETURN
+    expected = b"".join(instruction(0x18, 3, 2, immediate=90 + n) + instruction(0) for n in range(2)) + RETURN
+    assert programs.patch(code, {MapSlot.COUNTERS: 5, SET_BASE: 90, SET_BASE + 1: 91}) == expected
 
 
 def test_kfunc_slots_become_btf_ids(monkeypatch: pytest.MonkeyPatch) -> None:

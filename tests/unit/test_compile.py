@@ -1,33 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler up to the bytes: what goes in, what comes out, and what becomes of its child process. No kernel."""
+"""The compiler up to the bytes: what goes in, what comes out, and that native code says what the reference says."""
 
 from __future__ import annotations
 
+import ctypes
 import os
-import signal
+import random
 import struct
 import subprocess
 import sys
-import time
+import types
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from offramp.compile import flow, llvm
+from offramp.compile import burst, flow, llvm
 from offramp.compile.emit import Address, Facts
-from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot, Program, Spec, xdp
+from offramp.compile.expression import (
+    All,
+    Any,
+    Calculation,
+    Const,
+    Expr,
+    Fixed,
+    Lowered,
+    Member,
+    Named,
+    Negate,
+    Number,
+    Test,
+    Value,
+    evaluate,
+)
+from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Program, Spec, native, xdp
+from offramp.compile.shapes import Shape
 from offramp.compile.target import I64, const
-from offramp.compile.tests import All, Any, Base, Const, Expr, Negate, Test, evaluate
-from offramp.errors import CompileError, OptionError
+from offramp.errors import NotSupported, OptionError
 from offramp.verdict import Verdict
+from tests.lowered import (
+    DNS,
+    IP,
+    KINDS,
+    UDP,
+    Code,
+    Expressions,
+    behind_header,
+    equals,
+    load,
+    packet,
+    same_word,
+    with_tag,
+)
 
-IP = Test(Base.LINK, 12, 2, "==", 0x0800)
-UDP = All((IP, Test(Base.NET, 9, 1, "==", 17)))
-DNS = All((UDP, Test(Base.NET, 6, 2, "==", 0, mask=0x1FFF), Test(Base.TRANSPORT, 2, 2, "==", 53)))
-ARP = Test(Base.LINK, 12, 2, "==", 0x0806)
-
-FRAME = bytes(12) + b"\x08\x00" + bytes.fromhex("46000000000000000011") + bytes(14) + b"\x04\x00\x00\x35"
+EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
+PACKETS = 30
+TAGS = (0x8100_0005, 0x88A8_FFFF)
+ARP = equals(12, 2, 0x0806)
 
 
 def spec(
@@ -38,34 +69,104 @@ def spec(
     stall_ns: int | None = 10**9,
     vlan_metadata: bool = False,
 ) -> Spec:
-    return Spec(match, protect, verdict, queues, stall_ns, vlan_metadata)
+    return Spec(Lowered(match), Lowered(protect) if protect else None, verdict, queues, stall_ns, vlan_metadata)
 
 
-# -- the lowered form ------------------------------------------------------------------------------------------------
+# -- native code against the reference ---------------------------------------------------------------------------------
 
 
-def test_evaluate_follows_the_header_length() -> None:
-    assert evaluate(DNS, FRAME)
-    assert not evaluate(DNS, FRAME[:14] + b"\x45" + FRAME[15:])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_value_and_test(kind: str) -> None:
+    expr = KINDS[kind]
+    chance = random.Random(kind)
+    whole = [packet(chance) for _ in range(100)] + [frame + bytes(range(200)) for frame in map(bytes, FRAMES)]
+    check_native(expr, whole + [whole[0][:length] for length in range(len(whole[0]))], chance)
 
 
-@pytest.mark.parametrize("expr", [DNS, Negate(DNS), Any((DNS, Const(True))), Negate(All((DNS, Const(False))))])
-def test_a_load_beyond_the_end_rejects_whatever_is_around_it(expr: Expr) -> None:
-    assert not evaluate(expr, FRAME[:-1])
+FRAMES = [
+    bytes(12) + b"\x08\x00" + bytes.fromhex("46000000000000000011") + bytes(14) + b"\x04\x00\x00\x35" + bytes(20),
+    bytes(12) + b"\x81\x00\x00\x05\x08\x00" + bytes.fromhex("45000000000000000011") + bytes(12) + b"\x00\x35" * 9,
+    bytes(12) + b"\x88\xa8\x00\x05\x81\x00\x00\x06\x08\x00\x45" + bytes(19) + b"\x00\x35" * 9,
+]
 
 
-def test_what_is_not_reached_does_not_reject() -> None:
-    assert evaluate(Any((IP, DNS)), FRAME[:14])
-    assert not evaluate(All((ARP, DNS)), FRAME[:14])
+@pytest.mark.fuzz
+def test_random_expressions_agree_with_the_reference() -> None:
+    chance = random.Random(os.environ.get("OFFRAMP_SEED", "1"))
+    expressions = Expressions(chance)
+    said: Counter[bool] = Counter()
+    for _ in range(EXPRESSIONS):
+        said += check_native(expressions(), [packet(chance) for _ in range(PACKETS)], chance)
+    assert min(said[True], said[False]) > EXPRESSIONS, said
 
 
-def test_a_tag_out_of_band_is_the_ethertype_and_hides_the_rest() -> None:
-    assert not evaluate(DNS, FRAME, ethertype=0x8100)
-    assert evaluate(Negate(DNS), FRAME, ethertype=0x8100)
-    assert evaluate(Test(Base.LINK, 12, 2, "==", 0x88A8), FRAME, ethertype=0x88A8)
-    assert not evaluate(Test(Base.NET, 9, 1, "==", 17), FRAME, ethertype=0x8100)
-    assert evaluate(Test(Base.LINK, 11, 1, "==", 0), FRAME, ethertype=0x8100)
-    assert not evaluate(Test(Base.LINK, 10, 4, "==", 0x0800), FRAME, ethertype=0x8100)
+def check_native(expr: Expr, packets: list[bytes], chance: random.Random) -> Counter[bool]:
+    """Of whole packets, of packets cut off anywhere, and of packets with a tag out of band."""
+    expected = [evaluate(expr, frame) for frame in packets]
+    with Code(native(Lowered(expr)).code) as code:
+        assert code(packets) == expected, expr
+        cut = [frame[: chance.randrange(len(frame) + 1)] for frame in packets]
+        lengths = [len(frame) for frame in packets]
+        assert code(cut, lengths) == [evaluate(expr, frame, length) for frame, length in zip(cut, lengths, strict=True)]
+    for tag in TAGS:
+        long_enough = [frame for frame in packets if len(frame) >= 14]
+        with Code(llvm.native_code(burst.build(Lowered(expr), tag))) as code:
+            assert code(long_enough) == [evaluate(expr, with_tag(frame, tag)) for frame in long_enough], (expr, tag)
+    return Counter(expected)
+
+
+def test_a_burst_of_none_and_of_many() -> None:
+    with Code(native(Lowered(DNS)).code) as code:
+        assert code([]) == []
+        assert code([FRAMES[0], b""] * 1000) == [True, False] * 1000
+
+
+def test_what_is_far_away_in_a_long_packet() -> None:
+    """Longer than XDP can have them."""
+    long = bytes(200_000) + b"\x01\x02"
+    far = Test(
+        load(100_000, 2, Calculation("+", Calculation("*", load(0, 1), Number(5)), Number(100_000))),
+        "==",
+        Number(0x0102),
+    )
+    with Code(native(Lowered(Any((far, equals(200_001, 1, 9))))).code) as code:
+        assert code([long, long[:-1], long + bytes(1)]) == [True, False, True]
+
+
+# -- sets --------------------------------------------------------------------------------------------------------------
+
+PORTS, HOSTS = Named("ports", Shape("bitmap", "port", 65536)), Fixed(Shape("hash", "ip6", 8), ((1, 8),))
+IN_SECOND = Member((load(0, 4), load(4, 4), load(8, 4), load(26, 4)), 1)
+IN_BOTH = All((Member((load(36, 2),), 0), IN_SECOND))
+
+
+@pytest.fixture
+def memory_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets that have one member: their first word of memory."""
+    lookup = types.ModuleType("offramp.compile.lookup")
+    lookup.member = same_word  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "offramp.compile.lookup", lookup)
+
+
+@pytest.mark.usefixtures("memory_word")
+def test_each_member_is_looked_up_in_its_set() -> None:
+    memories = [ctypes.c_uint32(53), ctypes.c_uint32(7)]
+    program = native(Lowered(IN_BOTH, (PORTS, HOSTS)))
+    assert program.sets == (PORTS, HOSTS)
+    frame = bytearray(FRAMES[0])
+    frame[26:30], frame[36:38] = struct.pack("!I", 7), struct.pack("!H", 53)
+    others = [bytes(frame), bytes(frame[:36]), bytes(frame).replace(b"\x00\x35", b"\x00\x36")]
+    with Code(program.code) as code:
+        assert code(others, sets=[ctypes.addressof(memory) for memory in memories]) == [True, False, False]
+
+
+@pytest.mark.usefixtures("memory_word")
+def test_a_program_names_its_sets() -> None:
+    program = xdp(
+        Spec(Lowered(IN_SECOND, (PORTS, HOSTS)), Lowered(IN_SECOND, (HOSTS, PORTS)), Verdict.DROP, 1, None, False)
+    )
+    assert program.sets == (PORTS, HOSTS, HOSTS, PORTS)
+    assert placeholders(program) == {(1, MapSlot.COUNTERS), (2, SET_BASE + 1), (2, SET_BASE + 3)}
 
 
 # -- IR --------------------------------------------------------------------------------------------------------------
@@ -73,11 +174,33 @@ def test_a_tag_out_of_band_is_the_ethertype_and_hides_the_rest() -> None:
 
 def test_facts_meet_at_the_smaller_length_and_the_same_register() -> None:
     here, there, one, other = (const(number, I64) for number in range(4))
-    left = Facts({here: 20, there: 4}, {"a": one, "b": one})
-    right = Facts({here: 14}, {"a": one, "b": other})
-    assert Facts.join([left, right]) == Facts({here: 14}, {"a": one})
+    what, else_ = (Address(here), 1), (Address(here), 2)
+    left = Facts({here: 20, there: 4}, {what: one, else_: one}, {"a": one})
+    right = Facts({here: 14}, {what: one, else_: other}, {"a": one})
+    assert Facts.join([left, right]) == Facts({here: 14}, {what: one}, {"a": one})
     assert Facts.join([left]) is left
     assert Facts.join([]) == Facts()
+
+
+def test_where_a_crowd_meets_loads_are_forgotten() -> None:
+    here, one = const(1, I64), const(2, I64)
+    facts = Facts({here: 20}, {(Address(here), 1): one}, {"a": one})
+    assert Facts.join([facts] * 100) == Facts({here: 20}, {}, {"a": one})
+
+
+def test_a_place_that_reaches_less_far_on_one_way_is_forgotten() -> None:
+    place = const(1, I64)
+    near, far = Facts({place: 4}, {}, {"a": place}), Facts({place: 8}, {}, {"a": place})
+    assert Facts.join([near, far]).places == {}
+
+
+def test_the_oldest_facts_are_forgotten() -> None:
+    facts = Facts()
+    for number in range(100):
+        place = const(number, I64)
+        facts = facts.placed(number, place).reaching(place, 4).loaded((Address(place), 4), place)
+    assert len(facts.reach) == len(facts.places) <= len(facts.loads) < 20
+    assert 99 in facts.places
 
 
 def test_addresses_add_offsets() -> None:
@@ -86,25 +209,10 @@ def test_addresses_add_offsets() -> None:
 
 
 def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
-    hosts = Any(tuple(Test(Base.NET, 16, 4, "==", number) for number in range(100)))
-    text = flow.build(spec(), All((IP, hosts)), None)
+    hosts = Any(tuple(equals(30, 4, number) for number in range(100)))
+    text = flow.build(spec(All((IP, hosts)), None))
     assert text.count("icmp ugt") == 2  # 14 bytes, then 34
     assert text.count('load i32, ptr %".') - text.count("load i64") <= 4  # the address and three fields of the context
-
-
-@pytest.mark.parametrize(
-    ("match", "answer"),
-    [
-        (DNS, False),
-        (Negate(DNS), True),
-        (Const(True), True),
-        (Test(Base.LINK, 12, 2, "==", 0x8100), None),
-        (Test(Base.LINK, 0, 4, "==", 1), None),
-        (Any((Negate(IP), Test(Base.NET, 0, 1, "==", 1))), True),
-    ],
-)
-def test_what_is_known_about_frames_with_a_tag_out_of_band(match: Expr, answer: bool | None) -> None:
-    assert flow._answer_for_tagged(match) is answer
 
 
 # -- code ------------------------------------------------------------------------------------------------------------
@@ -119,8 +227,8 @@ def instructions(program: Program) -> Iterator[tuple[int, int, int]]:
         skip = opcode == 0x18 and not skip
 
 
-def placeholders(program: Program) -> set[tuple[int, MapSlot]]:
-    return {(source, MapSlot(value)) for opcode, source, value in instructions(program) if opcode == 0x18 and source}
+def placeholders(program: Program) -> set[tuple[int, int]]:
+    return {(source, value) for opcode, source, value in instructions(program) if opcode == 0x18 and source}
 
 
 def calls(program: Program) -> list[int]:
@@ -128,16 +236,21 @@ def calls(program: Program) -> list[int]:
 
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
-    first = xdp(spec())
+    first = llvm.bpf_code(flow.build(spec()))
     llvm.bpf_code.cache_clear()
-    assert xdp(spec()) == first
-    assert xdp(spec(match=Negate(DNS))) != first
+    llvm.stop()
+    assert llvm.bpf_code(flow.build(spec())) == first == xdp(spec()).code
+    assert xdp(spec(match=Negate(DNS))).code != first
+    first = llvm.native_code(burst.build(Lowered(DNS)))
+    llvm.native_code.cache_clear()
+    assert llvm.native_code(burst.build(Lowered(DNS))) == first == native(Lowered(DNS)).code
 
 
 def test_a_claiming_program_refers_to_all_maps() -> None:
     program = xdp(spec())
     assert placeholders(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS), (2, MapSlot.HEARTBEATS)}
     assert set(calls(program)) == {1, 51, 160}
+    assert program.sets == ()
 
 
 def test_no_heartbeat_without_a_limit() -> None:
@@ -153,10 +266,16 @@ def test_other_verdicts_only_count(verdict: Verdict) -> None:
     assert calls(program) == [1]
 
 
-def test_the_tag_is_asked_for_only_with_vlan_metadata() -> None:
+@pytest.mark.parametrize(
+    ("match", "claimed", "dropped"),
+    [(DNS, 1, 1), (Negate(DNS), 2, 1), (equals(12, 4, 0x8100_0005), 2, 1), (Const(True), 1, 0)],
+)
+def test_the_tag_is_asked_for_only_where_it_matters(match: Expr, claimed: int, dropped: int) -> None:
+    """To decide, and to put it back."""
     kfunc = KFUNC_BASE + KfuncSlot.RX_VLAN_TAG
-    assert kfunc not in calls(xdp(spec()))
-    assert calls(xdp(spec(vlan_metadata=True))).count(kfunc) == 1
+    assert kfunc not in calls(xdp(spec(match)))
+    assert calls(xdp(spec(match, vlan_metadata=True))).count(kfunc) == claimed
+    assert calls(xdp(spec(match, verdict=Verdict.DROP, vlan_metadata=True))).count(kfunc) == dropped
 
 
 @pytest.mark.parametrize("wrong", [{"queues": 0}, {"stall_ns": 0}, {"stall_ns": 1 << 63}, {"verdict": Verdict.ABORTED}])
@@ -165,108 +284,53 @@ def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
         spec(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_match_that_is_too_large_is_the_users_error() -> None:
-    with pytest.raises(OptionError, match="9000 tests"):
-        xdp(spec(match=Any((UDP,) * 4500), protect=None))
+def quotient(index: int) -> Value:
+    return Calculation("/", load(index % 40, 4), load(index * 7 % 43, 4))
 
 
-# -- the child process -----------------------------------------------------------------------------------------------
+def nested(depth: int) -> Expr:
+    value: Value = load(0, 1)
+    for _ in range(depth):
+        value = Calculation("-", load(1, 1), value)
+    return Test(value, "==", Number(0))
 
 
-def test_what_llvm_says_is_in_the_error() -> None:
-    with pytest.raises(CompileError, match="expected top-level entity") as caught:
-        llvm.bpf_code("nonsense")
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("match", "reason"),
+    [
+        (Any((UDP,) * 4500), "18000 tests"),
+        (All(tuple(Negate(equals(26 + 4 * (i & 1), 4, 7 * i)) for i in range(8192))), "8192 branches in a row"),
+        (All(tuple(Negate(Test(quotient(i), "==", Number(i))) for i in range(4000))), "over more than 32767"),
+        (Any(tuple(Test(load(i % 50, 2, load(i % 47, 1)), "==", Number(i)) for i in range(5000))), "5000 tests"),
+        (nested(5000), "nested too deeply"),
+    ],
+    ids=["tests", "branches", "divisions", "places", "depth"],
+)
+def test_a_match_that_is_too_large_is_the_users_error(match: Expr, reason: str) -> None:
+    with pytest.raises(OptionError, match=f"too large for one program.*{reason}"):
+        xdp(spec(match, None))
 
 
-def test_llvm_may_exit() -> None:
-    body = "%p = alloca i8, i64 %n\nstore volatile i8 1, ptr %p\nret i64 0"
-    text = f'target triple = "bpfel"\ndefine i64 @f(i64 %n) {{\n{body}\n}}'
-    with pytest.raises(CompileError, match="dynamic stack"):
-        llvm.bpf_code(text)
+def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(NotSupported, match="code for riscv64"):
+        native(Lowered(equals(3, 1, 3)))
 
 
-def test_rounds_of_the_same_match_start_llvm_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    llvm.bpf_code.cache_clear()
-    xdp(spec())
-    monkeypatch.setattr(subprocess, "run", None)
-    for _ in range(10):
-        xdp(spec())
-
-
-def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sleeper(monkeypatch, tmp_path)
-    monkeypatch.setattr(llvm, "TIMEOUT", 1)
-    monkeypatch.setattr(llvm, "GRACE", -0.5)
-    with pytest.raises(CompileError, match="not finished"):
-        llvm.bpf_code("hangs")
-    assert not alive(int((tmp_path / "pid").read_text()))
-
-
-def test_the_worker_ends_on_its_own_when_nobody_waits_for_it() -> None:
-    command = [sys.executable, "-I", "-S", str(llvm._WORKER), str(llvm._llvmlite_directory()), "1"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
-        assert worker.wait(timeout=10) == -signal.SIGALRM
-
-
-def test_an_interrupt_leaves_no_child_behind(tmp_path: Path) -> None:
-    script = f"""
-from pathlib import Path
-from offramp.compile import llvm
-llvm._WORKER = Path({str(write_sleeper(tmp_path))!r})
-llvm.bpf_code("hangs")
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(llvm.__file__).parents[2])}
-    with subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE) as parent:
-        child = wait_for_pid(tmp_path)
-        parent.send_signal(signal.SIGINT)
-        assert b"KeyboardInterrupt" in parent.communicate(timeout=10)[1]
-    assert not alive(child)
-
-
-def test_the_worker_imports_only_what_it_needs() -> None:
-    command = [sys.executable, "-I", "-S", "-X", "importtime", str(llvm._WORKER), str(llvm._llvmlite_directory()), "9"]
-    done = subprocess.run(command, input=flow.build(spec(), DNS, ARP).encode(), capture_output=True, check=True)
-    imported = {line.rsplit(b"|", 1)[-1].strip() for line in done.stderr.splitlines()}
-    assert b"llvmlite.binding" in imported
-    assert not imported & {b"numpy", b"site", b"offramp"}
-    assert len(done.stdout) % 8 == 0
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    for expr in (DNS, *KINDS.values(), Any(tuple(Test(behind_header(2, 2), "==", Number(7 * i)) for i in range(300)))):
+        assert llvm.native_code.__wrapped__(burst.build(Lowered(expr)))
 
 
 def test_the_room_is_light_and_pure() -> None:
     script = """
 import sys, offramp.compile
-loaded = {"llvmlite", "numpy", "lark", "pyroute2", "offramp.bpf", "offramp.nic"} & set(sys.modules)
-import offramp.compile.flow
+loaded = {"llvmlite", "numpy", "lark", "pyroute2", "offramp.bpf", "offramp.nic", "subprocess"} & set(sys.modules)
+import offramp.compile.flow, offramp.compile.burst
 loaded |= {"llvmlite.binding", "numpy", "pyroute2", "offramp.bpf", "offramp.nic"} & set(sys.modules)
 sys.exit(" ".join(loaded) or 0)
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(llvm.__file__).parents[2])}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
-
-
-def write_sleeper(directory: Path) -> Path:
-    """A worker that tells its pid and then does nothing."""
-    script = directory / "sleeper.py"
-    script.write_text(
-        f"import os, time\nopen({str(directory / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
-    )
-    return script
-
-
-def sleeper(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    monkeypatch.setattr(llvm, "_WORKER", write_sleeper(directory))
-
-
-def wait_for_pid(directory: Path) -> int:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        written = (directory / "pid").read_text() if (directory / "pid").exists() else ""
-        if written:
-            return int(written)
-        time.sleep(0.01)
-    raise TimeoutError("the child has not started")
-
-
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()

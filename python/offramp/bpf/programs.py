@@ -7,7 +7,8 @@ What the compiler left open, and what is put there:
 
 | instruction   | opcode | src_reg            | imm before              | imm after                                  |
 |---------------|--------|--------------------|-------------------------|--------------------------------------------|
-| ld_imm64      | 0x18   | 1 map, 2 its value | MapSlot                 | the map's descriptor                       |
+| ld_imm64      | 0x18   | 1 map, 2 its value | MapSlot, or SET_BASE +  | the map's descriptor                       |
+|               |        |                    | a set's number          |                                            |
 | call          | 0x85   | 0, becomes 2       | KFUNC_BASE + KfuncSlot  | BTF id of the function in vmlinux          |
 
 Source: Documentation/bpf/standardization/instruction-set.rst; include/uapi/linux/bpf.h (union bpf_attr);
@@ -29,8 +30,8 @@ from offramp.bpf import btf, privileges
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import Map
 from offramp.bpf.syscall import Command, bpf, buffer, check_name, info
-from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot
-from offramp.errors import KernelError, NotSupported, PrivilegeError, VerifierError
+from offramp.compile.program import KFUNC_BASE, KfuncSlot
+from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError, VerifierError
 
 if TYPE_CHECKING:
     from offramp.compile.program import Program as CompiledProgram
@@ -90,18 +91,21 @@ class Program(Descriptor):
         program: CompiledProgram,
         *,
         name: str,
-        maps: Mapping[MapSlot, Map],
+        maps: Mapping[int, Map],
         ifindex: int | None = None,
         frags: bool = False,
     ) -> Self:
         """Patch `program` and load it.
 
+        `maps`: by MapSlot; the memory of its sets by SET_BASE + their index in `program.sets`.
+
         `ifindex` binds it to that device of this thread's network namespace: needed for kfuncs (metadata of the NIC),
         and it can then be attached there only, and only in native mode. `frags`: it accepts packets of several buffers.
 
         Needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON. Minimum kernel: 6.1; 6.3 with `ifindex`.
-        Errors: PrivilegeError; VerifierError with the verifier's log; NotSupported when the kernel lacks a kfunc;
-        KernelError (EINVAL, also when the device is gone or, before 6.3, on any `ifindex`).
+        Errors: PrivilegeError; VerifierError with the verifier's log; OptionError when the verifier gives up on the
+        program's size (E2BIG); NotSupported when the kernel lacks a kfunc; KernelError (EINVAL, also when the device
+        is gone or, before 6.3, on any `ifindex`).
         """
         code = patch(program.code, {slot: owner.fd for slot, owner in maps.items()})
         flags = _XDP_HAS_FRAGS if frags else 0
@@ -179,7 +183,7 @@ def xdp_context(length: int, *, ifindex: int = 0, queue: int = 0) -> bytes:
     return struct.pack("IIIIII", 0, length, 0, ifindex, queue, 0)
 
 
-def patch(code: bytes, descriptors: Mapping[MapSlot, int]) -> bytes:
+def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
     """`code` with map descriptors and kfunc ids in place of its placeholders. Errors: KeyError for a map not given."""
     patched = bytearray(code)
     offset = 0
@@ -188,7 +192,7 @@ def patch(code: bytes, descriptors: Mapping[MapSlot, int]) -> bytes:
         source = registers >> 4
         if opcode == _LD_IMM64:
             if source in (_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE):
-                struct.pack_into("i", patched, offset + 4, descriptors[MapSlot(immediate)])
+                struct.pack_into("i", patched, offset + 4, descriptors[immediate])
             offset += 8  # it is two instructions long
         elif opcode == _CALL and source == 0 and immediate >= KFUNC_BASE:
             patched[offset + 1] = _PSEUDO_KFUNC << 4
@@ -231,6 +235,9 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
     except PrivilegeError:
         raise
     except KernelError as error:
+        if error.errno == errno.E2BIG:
+            reason = "the kernel's verifier gives up on a program of this size"
+            raise OptionError(what, reason=reason, hint="use networks, port ranges, or sets") from error
         refusal = error
     for size in _LOG_SIZES:
         log = ctypes.create_string_buffer(size)

@@ -12,6 +12,7 @@ import typer
 from offramp.errors import OptionError
 
 if TYPE_CHECKING:
+    from offramp import Match
     from offramp.planner import Options
     from offramp.verdict import Verdict
 
@@ -21,15 +22,17 @@ __all__ = [
     "Do",
     "Frames",
     "Interface",
-    "Match",
     "Mode",
     "NoProtect",
     "Queue",
     "Require",
     "Ring",
+    "Sets",
     "Stall",
     "WhatToDo",
+    "Words",
     "chosen",
+    "matching",
 ]
 
 
@@ -50,7 +53,7 @@ class Do(StrEnum):
 _ONLY_WITH_SOCKETS = ("copying", "queues", "frames", "ring", "stall")
 
 Interface = Annotated[str, typer.Argument(metavar="INTERFACE", show_default=False)]
-Match = Annotated[
+Words = Annotated[
     list[str],
     typer.Argument(
         metavar="MATCH",
@@ -109,6 +112,31 @@ Stall = Annotated[
     ),
 ]
 NoProtect = Annotated[bool, typer.Option("--no-protect", help="Let ARP, ND, DHCP and SSH match, too.")]
+
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=FILE",
+        show_default=False,
+        help="What @NAME in the match stands for: a file of addresses, networks or ports, a line each. Repeatable.",
+    ),
+]
+
+
+def matching(words: list[str], sets: list[str] | None) -> Match:
+    """The match that was typed. Errors: MatchError, OptionError, KernelError (a file that cannot be read)."""
+    from offramp import Match
+    from offramp.state import load
+
+    named = {}
+    for one in sets or []:
+        name, equals, path = one.partition("=")
+        if not equals or not path or not name.isidentifier():
+            raise OptionError(f"--set {one}", reason="not of the form NAME=FILE")
+        named[name] = load(path)
+    return Match(" ".join(words), **named)
 
 
 def chosen(

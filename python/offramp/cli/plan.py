@@ -11,15 +11,17 @@ from offramp.cli.options import (
     Do,
     Frames,
     Interface,
-    Match,
     Mode,
     NoProtect,
     Queue,
     Require,
     Ring,
+    Sets,
     Stall,
     WhatToDo,
+    Words,
     chosen,
+    matching,
 )
 
 __all__ = ["plan"]
@@ -27,7 +29,7 @@ __all__ = ["plan"]
 
 def plan(
     interface: Interface,
-    match: Match,
+    match: Words,
     do: WhatToDo = Do.COUNT,
     as_json: AsJson = False,
     mode: Mode = None,
@@ -38,6 +40,7 @@ def plan(
     ring: Ring = None,
     stall: Stall = None,
     no_protect: NoProtect = False,
+    sets: Sets = None,
 ) -> None:
     """Explain what `run` would do. Changes nothing.
 
@@ -60,5 +63,5 @@ def plan(
         stall=stall,
         no_protect=no_protect,
     )
-    made = plan_for(interface, " ".join(match), do.verdict, options)
+    made = plan_for(interface, matching(match, sets), do.verdict, options)
     print(json.dumps(made.to_dict()) if as_json else made)

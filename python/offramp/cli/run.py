@@ -30,20 +30,23 @@ from offramp.cli.options import (
     Do,
     Frames,
     Interface,
-    Match,
     Mode,
     NoProtect,
     Queue,
     Require,
     Ring,
+    Sets,
     Stall,
     WhatToDo,
+    Words,
     chosen,
+    matching,
 )
 from offramp.cli.view import Lines, Screen, View
 from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
 
 if TYPE_CHECKING:
+    from offramp import Match
     from offramp.ledger import Ledger
     from offramp.planner import Options
     from offramp.ramp import Attachment, Ramp
@@ -55,7 +58,7 @@ _TURN = 0.05  # seconds: how soon an end is noticed
 
 def run(
     interface: Interface,
-    match: Match,
+    match: Words,
     do: WhatToDo,
     seconds: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", show_default=False, help="End by itself after so long.")
@@ -69,6 +72,7 @@ def run(
     ring: Ring = None,
     stall: Stall = None,
     no_protect: NoProtect = False,
+    sets: Sets = None,
 ) -> None:
     """Count, drop or echo matching packets.
 
@@ -99,7 +103,7 @@ def run(
         raise OptionError(f"--for {seconds:g}", reason="not above zero")
     limit = seconds if seconds is not None else math.inf
     with (
-        _open(interface, " ".join(match), do, options) as ramp,
+        _open(interface, matching(match, sets), do, options) as ramp,
         _signals() as signals,
         _view(ramp, do, as_json) as view,
     ):
@@ -135,16 +139,18 @@ class _Outcome:
     error: OfframpError | None  # it ended because of this: the interface was removed
 
 
-def _open(interface: str, match: str, do: Do, options: Options) -> Attachment:
+def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
     from offramp.ramp import Attachment, Ramp
 
     return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
 
 
 def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
+    from offramp.planner import shortened
+
     zero_copy: bool | None = getattr(ramp, "zero_copy", None)
     copying = "" if zero_copy is None else ", zero-copy" if zero_copy else ", copy"
-    title = f"{ramp.plan.interface}: {ramp.plan.match or 'every packet'}: {do}, {ramp.mode}{copying}"
+    title = f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}"
     if as_json:
         return View(title, do)
     on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")

@@ -1,37 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lowered form -> LLVM IR: control flow that stops as soon as the result is known.
-
-    expression(All((a, b)), yes, no):         a ──true──> b ──true──> yes
-                                              └──false──> no <──false──┘
-    a load beyond the end, wherever it is:    ──────────> reject
+"""Control flow, and what is known where: the pen with which values.py and decide.py write LLVM IR.
 
 Each packet pointer is compared with the end once per path, and each value loaded once per path: `Facts` are what holds
 on every path to a place. They are carried along the branches and intersected where branches meet:
 
-    reach   address -> how many bytes from there on are inside the packet     at a join: the smaller number
-    values  what -> the register that holds it                                at a join: only what is the same register
+    reach    address -> how many bytes from there on are inside the packet     at a join: the smaller number
+    loads    (address, size) -> the register that holds the number             at a join: only what is the same register
+    places   what -> the register that it has been computed in                 as loads
 
 The check asks for exactly the bytes that the load needs, because a load beyond the end decides what the whole match
-means (see tests.py): no check may come earlier or ask for more.
+means (see expression.py): no check may come earlier or ask for more.
 
-A value is an unsigned i32 in host order. The IPv4 header's length is variable: offset and address pass through a
-barrier, and the offset through a comparison that always holds (target.py says why).
+Facts keep registers alive, BPF has ten of them and 512 bytes of stack, and the verifier compares all that are alive
+wherever ways meet. So the oldest facts are forgotten; where ways meet, so are places that reach less far on one of
+them; and where a crowd of ways meets, so are all loads: what is known of a number on one way (it is 80) would keep that
+way apart from the others (it is 443) for all that follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
 
 from llvmlite import ir
 
-from offramp.compile.target import I32, I64, POINTER, Target, const
-from offramp.compile.tests import ALL_ONES, ETHERTYPE_OFFSET, NET_OFFSET, All, Any, Base, Const, Expr, Negate, Test
+from offramp.compile.target import I32, POINTER, Target, const
 
-__all__ = ["Address", "Emitter", "Facts", "Frame", "Label"]
+__all__ = ["Address", "Emitter", "Facts", "Label"]
 
-_MAX_IHL_BYTES = 15 * 4
-_MAX_REACH = 0xFF00  # no packet is longer; the verifier follows packet pointers up to 0xffff, variable offsets included
+_MOST_LOADS, _MOST_PLACES = 16, 6  # remembered at a time
+_CROWD = 8  # ways
+
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +48,27 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """Where the layers of a frame are."""
-
-    link: Address
-    net: Address | None  # None: nowhere; the frame's tag is out of band, so that offsets on the wire are not those here
-    ethertype: ir.Value | None = None  # i32, if it is not (only) at link + 12
-
-    def tears(self, test: Test) -> bool:
-        """Whether tags, which the test does not see, stand between the bytes that it loads."""
-        across = test.base is Base.LINK and test.offset < ETHERTYPE_OFFSET < test.offset + test.size
-        return across and self.net != self.link + NET_OFFSET
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What holds on every path to this place."""
 
     reach: dict[ir.Value, int] = field(default_factory=dict)
-    values: dict[Hashable, ir.Value] = field(default_factory=dict)
+    loads: dict[tuple[Address, int], ir.Value] = field(default_factory=dict)
+    places: dict[Hashable, ir.Value] = field(default_factory=dict)
 
     def reaching(self, address: ir.Value, length: int) -> Facts:
         return replace(self, reach={**self.reach, address: length})
 
-    def knowing(self, what: Hashable, value: ir.Value) -> Facts:
-        return replace(self, values={**self.values, what: value})
+    def loaded(self, what: tuple[Address, int], value: ir.Value) -> Facts:
+        return replace(self, loads=_remember(self.loads, what, value, _MOST_LOADS))
+
+    def placed(self, what: Hashable, register: ir.Value) -> Facts:
+        places = _remember(self.places, what, register, _MOST_PLACES)
+        gone = set(self.places.values()) - set(places.values())
+        if not gone:
+            return replace(self, places=places)
+        reach = {address: length for address, length in self.reach.items() if address not in gone}
+        loads = {what: value for what, value in self.loads.items() if what[0].register not in gone}
+        return Facts(reach, loads, places)
 
     @staticmethod
     def join(arrivals: Sequence[Facts]) -> Facts:
@@ -84,12 +82,25 @@ class Facts:
             for address, length in first.reach.items()
             if all(address in other.reach for other in others)
         }
-        values = {
-            what: value
-            for what, value in first.values.items()
-            if all(other.values.get(what) is value for other in others)
+        crowd = len(arrivals) > _CROWD
+        loads = {} if crowd else _common(first.loads, [other.loads for other in others])
+        places = _common(first.places, [other.places for other in others])
+        uneven = {
+            what
+            for what, place in places.items()
+            if any(other.reach.get(place) != first.reach.get(place) for other in others)
         }
-        return Facts(reach, values)
+        return Facts(reach, loads, {what: place for what, place in places.items() if what not in uneven})
+
+
+def _remember(known: dict[_Key, ir.Value], what: _Key, value: ir.Value, most: int) -> dict[_Key, ir.Value]:
+    """`known` with one more, the latest; without the oldest if they are too many."""
+    kept = {key: register for key, register in known.items() if key != what}
+    return {**dict(islice(kept.items(), max(len(kept) - most + 1, 0), None)), what: value}
+
+
+def _common(first: dict[_Key, ir.Value], others: list[dict[_Key, ir.Value]]) -> dict[_Key, ir.Value]:
+    return {what: value for what, value in first.items() if all(other.get(what) is value for other in others)}
 
 
 class Label:
@@ -107,97 +118,48 @@ class Emitter:
         self.target = target
         self.builder = target.builder
         self.facts = Facts()
+        self._unreachable = False
 
     def label(self) -> Label:
         return Label(self.target.function.append_basic_block())
 
     def goto(self, label: Label) -> None:
-        label.arrivals.append(self.facts)
+        self._arrive(label, self.facts)
         self.builder.branch(label.block)
 
     def branch(self, condition: ir.Value, yes: Label, no: Label) -> None:
-        yes.arrivals.append(self.facts)
-        no.arrivals.append(self.facts)
+        self._arrive(yes, self.facts)
+        self._arrive(no, self.facts)
         self.builder.cbranch(condition, yes.block, no.block)
 
     def enter(self, label: Label) -> None:
+        self.merge(label)
+
+    def merge(self, label: Label, *values: Sequence[tuple[ir.Value, ir.Block]]) -> list[ir.Value]:
+        """Enter `label`. Of each of `values`, the one that the block brings from which the packet came."""
+        self._unreachable = not label.arrivals
         self.facts = Facts.join(label.arrivals)
         self.builder.position_at_end(label.block)
+        merged = []
+        for choices in values:
+            merged.append(self.builder.phi(choices[0][0].type))
+            for value, block in choices:
+                merged[-1].add_incoming(value, block)
+        if len(label.arrivals) > _CROWD:
+            self.target.fence()
+        return merged
 
-    def expression(self, expr: Expr, frame: Frame, yes: Label, no: Label, reject: Label) -> None:
-        """Branch to `yes` or `no` by the value of `expr`, or to `reject`. Leaves the current place."""
-        match expr:
-            case Const(value):
-                self.goto(yes if value else no)
-            case Negate(part):
-                self.expression(part, frame, no, yes, reject)
-            case All(parts):
-                for part in parts:
-                    next_part = self.label()
-                    self.expression(part, frame, next_part, no, reject)
-                    self.enter(next_part)
-                self.goto(yes)
-            case Any(parts):
-                for part in parts:
-                    next_part = self.label()
-                    self.expression(part, frame, yes, next_part, reject)
-                    self.enter(next_part)
-                self.goto(no)
-            case Test():
-                self._test(expr, frame, yes, no, reject)
+    def leave(self, label: Label) -> None:
+        """Go there, whatever is written next."""
+        self.goto(label)
+        self.enter(self.label())
 
-    def _test(self, test: Test, frame: Frame, yes: Label, no: Label, reject: Label) -> None:
-        value = self._operand(test, frame, reject)
-        if value is None:
-            self.goto(reject)
-            return
-        if test.mask != ALL_ONES:
-            value = self.builder.and_(value, const(test.mask, I32))
-        self.branch(self.builder.icmp_unsigned(test.op, value, const(test.value, I32)), yes, no)
-
-    def _operand(self, test: Test, frame: Frame, reject: Label) -> ir.Value | None:
-        """What the test loads; None if the frame has no such place."""
-        if (test.base, test.offset, test.size) == (Base.LINK, ETHERTYPE_OFFSET, 2) and frame.ethertype is not None:
-            return frame.ethertype
-        if frame.tears(test):
-            return self._byte_by_byte(test, frame, reject)
-        address = self._address(test, frame, reject)
-        return self.load(address, test.size, reject) if address is not None else None
-
-    def _byte_by_byte(self, test: Test, frame: Frame, reject: Label) -> ir.Value | None:
-        value: ir.Value = const(0, I32)
-        for index in range(test.size):
-            byte = self._operand(replace(test, offset=test.offset + index, size=1), frame, reject)
-            if byte is None:
-                return None
-            value = self.builder.or_(self.builder.shl(value, const(8, I32)), byte)
-        return value
-
-    def _address(self, test: Test, frame: Frame, reject: Label) -> Address | None:
-        if test.base is Base.LINK and test.offset < ETHERTYPE_OFFSET:
-            return frame.link + test.offset
-        if frame.net is None:
-            return None
-        match test.base:
-            case Base.LINK:
-                return frame.net + (test.offset - NET_OFFSET)
-            case Base.NET:
-                return frame.net + test.offset
-            case Base.TRANSPORT:
-                return self._behind_ipv4(frame.net, reject) + test.offset
-
-    def _behind_ipv4(self, net: Address, reject: Label) -> Address:
-        """The end of the IPv4 header at `net`."""
-        first = self.load(net, 1, reject)
-        if net not in self.facts.values:
-            words = self.builder.zext(self.builder.and_(first, const(0x0F, I32)), I64)
-            offset = self.bounded(self.builder.shl(words, const(2)), _MAX_IHL_BYTES, reject)
-            behind = self.target.barrier(self.builder.add(self.locate(net), offset))
-            self.facts = self.facts.knowing(net, behind)
-        return Address(self.facts.values[net])
+    def _arrive(self, label: Label, facts: Facts) -> None:
+        if not self._unreachable:
+            label.arrivals.append(facts)
 
     def bounded(self, value: ir.Value, maximum: int, otherwise: Label) -> ir.Value:
-        """`value`, and proof for the verifier that it is at most `maximum`."""
+        """`value`, i64, and proof for the verifier that it is at most `maximum`."""
         inside = self.label()
         value = self.target.barrier(value)
         self.branch(self.builder.icmp_unsigned("<=", value, const(maximum)), inside, otherwise)
@@ -209,31 +171,40 @@ class Emitter:
         length = address.offset + size
         if length <= self.facts.reach.get(address.register, 0):
             return
-        inside = self.label()
-        if length > _MAX_REACH:
-            self.goto(otherwise)
-            self.enter(inside)
+        if self.target.farthest is not None and length > self.target.farthest:
+            self.leave(otherwise)
             return
-        end = self.builder.add(address.register, const(length))
-        beyond = self.builder.icmp_unsigned(">", end, self.target.end)
-        self.builder.cbranch(beyond, otherwise.block, inside.block)
-        otherwise.arrivals.append(self.facts)
-        inside.arrivals.append(self.facts.reaching(address.register, length))
+        inside = self.label()
+        self.builder.cbranch(self.target.beyond(address.register, length), otherwise.block, inside.block)
+        self._arrive(otherwise, self.facts)
+        self._arrive(inside, self.facts.reaching(address.register, length))
         self.enter(inside)
 
-    def load(self, address: Address, size: int, reject: Label) -> ir.Value:
-        """The big-endian number of `size` bytes at `address`, as i32."""
+    def load(self, address: Address, size: int, reject: Label, *, apart: bool = False) -> ir.Value:
+        """The big-endian number of `size` bytes at `address`, as i32. `apart`: in a register that nothing shares."""
         self.require(address, size, reject)
         what = (address, size)
-        if what not in self.facts.values:
-            pointer = self.builder.inttoptr(self.locate(address), POINTER)
-            value = self.builder.load(pointer, typ=ir.IntType(8 * size), align=1)
-            if size > 1:
-                value = self.builder.bswap(value)
-            if size < 4:
-                value = self.builder.zext(value, I32)
-            self.facts = self.facts.knowing(what, value)
-        return self.facts.values[what]
+        value = None if apart else self.facts.loads.get(what)
+        if apart:
+            self.target.fence()
+        if value is None:
+            value = self._load(address, size)
+        if not apart:
+            self.facts = self.facts.loaded(what, value)
+        return value
+
+    def _load(self, address: Address, size: int) -> ir.Value:
+        pointer = self.builder.inttoptr(self.locate(address), POINTER)
+        value = self.builder.load(pointer, typ=ir.IntType(8 * size), align=1)
+        if size > 1:
+            value = self.builder.bswap(value)
+        return self.builder.zext(value, I32) if size < 4 else value
+
+    def remember(self, what: Hashable, register: ir.Value) -> None:
+        self.facts = self.facts.placed(what, register)
+
+    def remembered(self, what: Hashable) -> ir.Value | None:
+        return self.facts.places.get(what)
 
     def locate(self, address: Address) -> ir.Value:
         """`address` as one i64."""

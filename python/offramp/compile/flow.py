@@ -8,11 +8,12 @@
 
 Verdicts other than CLAIM end behind the match, in `claimed`. All exits but the right-hand one lead to the kernel.
 
-- Protected packets are looked for behind up to two VLAN tags in the frame, too. A tag out of band changes nothing
-  there: its packets are the kernel's as much as others.
-- A match is about the frame on the wire. A tag that the driver carries out of band is that frame's ethertype, so a
-  frame with one is no IPv4 packet. Asking for it costs a call, so it is asked for only where the answer matters: mostly
-  behind a match that has said yes. A packet that leaves the driver, to user space or back to the wire, gets it back.
+- Protected packets are looked for in the frame as it is in memory. A tag out of band changes nothing there: its packets
+  are the kernel's as much as others.
+- A match is about the frame on the wire. A tag that the driver carries out of band belongs into it (values.py), but
+  asking for it costs a call. So it is asked for only where the answer matters: not for a match that says the same of
+  all packets with such a tag, and then mostly behind one that has said yes. A packet that leaves the driver, to user
+  space or back to the wire, gets its tag back.
 - A heartbeat from the future is not stale: its clock and ours, both the coarse one, are read on different CPUs.
 
 Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; include/uapi/linux/bpf.h.
@@ -22,37 +23,44 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from offramp.compile import tests
-from offramp.compile.emit import Address, Emitter, Facts, Frame, Label
+from offramp.compile.decide import Decision
+from offramp.compile.emit import Address, Emitter, Facts, Label
+from offramp.compile.expression import TAG_BYTES, Expr, Lowered
 from offramp.compile.program import COUNTERS, KfuncSlot, MapSlot, Spec
+from offramp.compile.ranges import FIRST_TAG, outcomes
 from offramp.compile.target import I16, I32, I64, POINTER, Bpf, Context, Helper, const
-from offramp.compile.tests import ETHERTYPE_OFFSET, NET_OFFSET, Expr
+from offramp.compile.values import TaggedValues, Values
 from offramp.verdict import Verdict
 
-__all__ = ["TAG_ETHERTYPES", "build"]
+__all__ = ["OUT_OF_BAND", "answer_for_tagged", "build"]
 
-TAG_ETHERTYPES = (0x8100, 0x88A8)  # IEEE 802.1Q: customer and service tag
-_TAG_BYTES = 4
-_MAX_TAGS = 2
-_MAX_NET_OFFSET = NET_OFFSET + _MAX_TAGS * _TAG_BYTES
+OUT_OF_BAND = (0x8100, 0x88A8)  # the ethertypes of tags that Linux takes out of frames (eth_type_vlan)
+_ETHERNET_HEADER = 14
 
 
-def build(spec: Spec, match: Expr, protect: Expr | None) -> str:
-    """The module's text. `match` and `protect` are those of `spec`, lowered."""
+def build(spec: Spec) -> str:
+    """The module's text."""
     flow = _Flow(spec)
-    if protect is not None:
-        flow.protect(protect)
+    if spec.protect is not None:
+        flow.protect(spec.protect)
     if spec.vlan_metadata:
-        flow.match_wire(match)
+        flow.match_wire()
     else:
-        flow.match_frame(match)
+        flow.match_frame()
     if spec.verdict is Verdict.CLAIM:
         flow.redirect()
-    if spec.verdict in (Verdict.CLAIM, Verdict.TX) and spec.vlan_metadata and _answer_for_tagged(match) is not False:
+    leaves = spec.verdict in (Verdict.CLAIM, Verdict.TX)
+    if leaves and spec.vlan_metadata and answer_for_tagged(spec.match.expr) is not False:
         flow.restore_tag()
     flow.count_and_return("claimed", const(spec.verdict, I32))
     flow.passed()
     return str(flow.target.module)
+
+
+def answer_for_tagged(expr: Expr) -> bool | None:
+    """What `expr` says to every frame whose tag is out of band; None if that depends on the frame."""
+    possible = {outcome is True for tag in OUT_OF_BAND for outcome in outcomes(expr, (tag,))}
+    return possible.pop() if len(possible) == 1 else None
 
 
 class _Flow:
@@ -64,47 +72,56 @@ class _Flow:
         self.builder = self.target.builder
         self.emit = Emitter(self.target)
         self.no_match = self.emit.label()
-        self.frame = Frame(Address(self.target.data), Address(self.target.data, NET_OFFSET))
         self.counters = self._look_up_counters()
         self._count("seen")
-        self.emit.require(self.frame.link, NET_OFFSET, self.no_match)  # every frame has that much
+        self.emit.require(Address(self.target.data), _ETHERNET_HEADER, self.no_match)  # every frame has that much
 
-    def protect(self, expr: Expr) -> None:
-        """Packets of `expr` end here."""
+    def protect(self, protect: Lowered) -> None:
+        """Packets of `protect` end here."""
         protected, others = self.emit.label(), self.emit.label()
-        self.emit.expression(expr, self._behind_tags(), protected, others, others)
+        sets = len(self.spec.match.sets)
+        Decision(Values(self.emit, others), protect.sets, sets).decide(protect.expr, protected, others)
         self.emit.enter(protected)
         self.count_and_return("protected", const(Verdict.PASS, I32))
         self.emit.enter(others)
 
-    def match_frame(self, expr: Expr) -> None:
+    def match_frame(self) -> None:
         """Packets whose bytes do not match leave for `no_match`."""
         matching = self.emit.label()
-        self.emit.expression(expr, self.frame, matching, self.no_match, self.no_match)
+        self._decide(Values(self.emit, self.no_match), matching, self.no_match)
         self.emit.enter(matching)
 
-    def match_wire(self, expr: Expr) -> None:
+    def match_wire(self) -> None:
         """Packets that do not match as they were on the wire leave for `no_match`."""
         matching, undecided = self.emit.label(), self.emit.label()
-        answer = _answer_for_tagged(expr)
+        answer = answer_for_tagged(self.spec.match.expr)
         if answer is None:
             tagged = self.emit.label()
-            protocol, _ = self._ask_for_tag(tagged, undecided)
+            protocol, tci = self._ask_for_tag(tagged, undecided)
             self.emit.enter(tagged)
-            ethertype = self.builder.zext(self.builder.bswap(self.builder.load(protocol, typ=I16)), I32)
-            on_wire = Frame(self.frame.link, None, ethertype)
-            self.emit.expression(expr, on_wire, matching, self.no_match, self.no_match)
+            on_wire = TaggedValues(self.emit, self.no_match, self._tag(protocol, tci), OUT_OF_BAND)
+            self._decide(on_wire, matching, self.no_match)
             self.emit.enter(undecided)
-            self.emit.expression(expr, self.frame, matching, self.no_match, self.no_match)
+            self._decide(Values(self.emit, self.no_match), matching, self.no_match)
         elif answer:
-            self.emit.expression(expr, self.frame, matching, undecided, undecided)
+            self._decide(Values(self.emit, undecided), matching, undecided)
             self.emit.enter(undecided)
             self._ask_for_tag(matching, self.no_match)
         else:
-            self.emit.expression(expr, self.frame, undecided, self.no_match, self.no_match)
+            self._decide(Values(self.emit, self.no_match), undecided, self.no_match)
             self.emit.enter(undecided)
             self._ask_for_tag(self.no_match, matching)
         self.emit.enter(matching)
+
+    def _decide(self, values: Values, yes: Label, no: Label) -> None:
+        match = self.spec.match
+        Decision(values, match.sets).decide(match.expr, yes, no)
+
+    def _tag(self, protocol: ir.Value, tci: ir.Value) -> ir.Value:
+        """As it was on the wire, an i32."""
+        ethertype = self.builder.zext(self.builder.bswap(self.builder.load(protocol, typ=I16)), I32)
+        control = self.builder.zext(self.builder.load(tci, typ=I16), I32)
+        return self.builder.or_(self.builder.shl(ethertype, const(16, I32)), control)
 
     def redirect(self) -> None:
         """To the socket of the packet's queue, unless nobody reads there."""
@@ -130,7 +147,7 @@ class _Flow:
         tagged, room, done = self.emit.label(), self.emit.label(), self.emit.label()
         protocol, tci = self._ask_for_tag(tagged, done)
         self.emit.enter(tagged)
-        grown = self.target.helper(Helper.XDP_ADJUST_HEAD, self.target.function.args[0], const(-_TAG_BYTES, I32))
+        grown = self.target.helper(Helper.XDP_ADJUST_HEAD, self.target.function.args[0], const(-TAG_BYTES, I32))
         self.emit.branch(
             self.builder.icmp_signed("==", self.builder.trunc(grown, I32), const(0, I32)), room, self.no_match
         )
@@ -138,12 +155,12 @@ class _Flow:
         self.target.find_packet()
         self.emit.facts = Facts()  # all that was known was about the packet as it was
         frame = Address(self.target.data)
-        self.emit.require(frame, ETHERTYPE_OFFSET + _TAG_BYTES, self.no_match)  # it does: for the verifier
-        addresses = [self._load_raw(frame + (_TAG_BYTES + at), I32) for at in range(0, ETHERTYPE_OFFSET, 4)]
+        self.emit.require(frame, FIRST_TAG + TAG_BYTES, self.no_match)  # it does: for the verifier
+        addresses = [self._load_raw(frame + (TAG_BYTES + at), I32) for at in range(0, FIRST_TAG, 4)]
         for number, word in enumerate(addresses):
             self._store_raw(frame + 4 * number, word)
-        self._store_raw(frame + ETHERTYPE_OFFSET, self.builder.load(protocol, typ=I16))
-        self._store_raw(frame + (ETHERTYPE_OFFSET + 2), self.builder.bswap(self.builder.load(tci, typ=I16)))
+        self._store_raw(frame + FIRST_TAG, self.builder.load(protocol, typ=I16))
+        self._store_raw(frame + (FIRST_TAG + 2), self.builder.bswap(self.builder.load(tci, typ=I16)))
         self.emit.goto(done)
         self.emit.enter(done)
 
@@ -182,28 +199,6 @@ class _Flow:
         pointer = self.builder.inttoptr(address, POINTER)
         self.builder.store(self.builder.add(self.builder.load(pointer, typ=I64), const(1)), pointer)
 
-    def _behind_tags(self) -> Frame:
-        """The frame without the whole VLAN tags at its head: `net` and `ethertype` are those behind them."""
-        inner = self.emit.label()
-        net_offset, inner_ethertype = self.target.local(I64), self.target.local(I32)
-        for tags in range(_MAX_TAGS + 1):
-            ethertype = self.emit.load(self.frame.link + (ETHERTYPE_OFFSET + _TAG_BYTES * tags), 2, inner)
-            self.builder.store(ethertype, inner_ethertype)
-            self.builder.store(const(NET_OFFSET + _TAG_BYTES * tags), net_offset)
-            if tags < _MAX_TAGS:
-                tagged = self.emit.label()
-                self.emit.branch(self._is_tag(ethertype), tagged, inner)
-                self.emit.enter(tagged)
-        self.emit.goto(inner)
-        self.emit.enter(inner)
-        offset = self.emit.bounded(self.builder.load(net_offset, typ=I64), _MAX_NET_OFFSET, self.no_match)
-        net = self.target.barrier(self.builder.add(self.target.data, offset))
-        return Frame(self.frame.link, Address(net), self.builder.load(inner_ethertype, typ=I32))
-
-    def _is_tag(self, ethertype: ir.Value) -> ir.Value:
-        customer, service = (self.builder.icmp_unsigned("==", ethertype, const(tag, I32)) for tag in TAG_ETHERTYPES)
-        return self.builder.or_(customer, service)
-
     def _ask_for_tag(self, tagged: Label, untagged: Label) -> tuple[ir.Value, ir.Value]:
         """Where the tag is in memory, for those who arrive at `tagged`: its protocol in wire order, its control
         information in host order.
@@ -225,12 +220,3 @@ class _Flow:
         self.emit.enter(stalled)
         self.count_and_return("stalled", const(Verdict.PASS, I32))
         self.emit.enter(alive)
-
-
-def _answer_for_tagged(expr: Expr) -> bool | None:
-    """What `expr` says to every frame whose tag is out of band; None if that depends on more than the ethertype."""
-    try:
-        answers = {tests.decide(expr, b"", ethertype) for ethertype in TAG_ETHERTYPES}
-    except tests.Reject:
-        return None
-    return answers.pop() if len(answers) == 1 else None

@@ -1,47 +1,222 @@
 # SPDX-License-Identifier: Apache-2.0
 """LLVM IR -> machine code, in a child process.
 
-    this process ──IR text──> worker.py (LLVM) ──code──> this process
-                              └─ stderr: what LLVM says, into the CompileError
+    this process ──target, IR text──> worker.py (LLVM) ──code──> this process
+                                      └─ stderr: what LLVM says, into the CompileError
 
-LLVM can abort or exit on input that it does not like, and it takes 60 MB of memory: both stay in the child, which gets
-nothing but the text, and ends on its own after TIMEOUT seconds even if we are gone by then.
+LLVM can abort or exit on input that it does not like, and it takes 70 MB of memory: both stay in the child, which gets
+nothing but the text. Starting it costs more than compiling, so it stays for the next request, and `start` has it start
+while the text is still made. It ends on its own after IDLE seconds without a request, when we end, and after TIMEOUT
+seconds of one request; and it is started lean: -I and -S leave out environment, site-packages and its .pth files, and
+the one directory that it needs, llvmlite's, is an argument.
 
-Starting the child costs more than compiling, so it starts lean: -I and -S leave out environment, site-packages and its
-.pth files, and the one directory that it needs, llvmlite's, is an argument.
+There is one child for each process; a forked process has its own. A request that is interrupted ends the child, for
+its answer would be taken for the next one's.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
+import os
+import platform
+import select
 import signal
-import subprocess
+import struct
 import sys
+import threading
+import time
 from functools import lru_cache
 from pathlib import Path
 
-from offramp.errors import CompileError
+from offramp.compile.worker import BPF, DOES_NOT_FIT, DONE, HEADER
+from offramp.errors import CompileError, NotSupported
 
-__all__ = ["bpf_code"]
+__all__ = ["DoesNotFit", "bpf_code", "native_code", "start", "stop"]
 
 TIMEOUT = 60  # seconds
 GRACE = 5  # by how much we wait longer than the child does
+IDLE = 10  # seconds
 _WORKER = Path(__file__).with_name("worker.py")
+_TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+_TOO_LONG = "LLVM has not finished in {} s"
+_REPORT = "a bug in offramp: please report it with the match"
+
+
+class DoesNotFit(CompileError):
+    """The program is too large for its target."""
 
 
 @lru_cache(maxsize=64)
 def bpf_code(text: str) -> bytes:
     """The eBPF instructions of the only function in the module `text`. Errors: CompileError."""
-    command = [sys.executable, "-I", "-S", str(_WORKER), str(_llvmlite_directory()), str(TIMEOUT)]
+    return _compile(BPF, text)
+
+
+@lru_cache(maxsize=64)
+def native_code(text: str) -> bytes:
+    """The instructions of this machine's CPU for the only function in the module `text`.
+
+    Errors: CompileError; NotSupported on other machines than x86-64 and 64-bit Arm, little-endian.
+    """
+    machine = platform.machine()
+    if machine not in _TRIPLES or sys.maxsize < 1 << 32 or sys.byteorder != "little":
+        what = f"code for {machine}, {struct.calcsize('P') * 8} bits, {sys.byteorder}-endian"
+        raise NotSupported(what, reason="matches are compiled for x86-64 and 64-bit Arm")
+    return _compile(_TRIPLES[machine], text)
+
+
+def start() -> None:
+    """Have the child start, if there is none: it is ready when it is needed. Returns at once. Errors: CompileError."""
+    with _lock:
+        _running()
+
+
+def stop() -> None:
+    """End the child, if there is one. The next request starts another."""
+    with _lock:
+        _end()
+
+
+def _compile(triple: str, text: str) -> bytes:
+    request = struct.pack(HEADER, len(triple), len(text)) + triple.encode() + text.encode()
+    with _lock:
+        status, answer = _ask(request)
+    if status == DONE:
+        return answer
+    error = DoesNotFit if status == DOES_NOT_FIT else CompileError
+    raise error("compiling", reason=_one_line(answer), hint=_REPORT)
+
+
+_lock = threading.Lock()
+_child: _Child | None = None
+
+
+def _ask(request: bytes) -> tuple[int, bytes]:
+    """Status and answer, with the lock held."""
     try:
-        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=TIMEOUT + GRACE, cwd="/")
-    except OSError as error:
-        raise CompileError("starting the compiler", reason=f"{sys.executable}: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise CompileError("compiling", reason=f"LLVM has not finished in {TIMEOUT} s") from error
-    if done.returncode or not done.stdout:
-        raise CompileError("compiling", reason=_reason(done), hint="a bug in offramp: please report it with the match")
-    return done.stdout
+        child = _running()
+        try:
+            return child.ask(request)
+        except EOFError:
+            if child.process.wait():
+                raise
+        _end()  # it had just ended because there was nothing to do
+        child = _running()
+        return child.ask(request)
+    except EOFError:
+        child.process.wait()
+        raise CompileError("compiling", reason=child.last_words(), hint=_REPORT) from None
+    except TimeoutError:
+        raise CompileError("compiling", reason=_TOO_LONG.format(TIMEOUT)) from None
+    except BaseException:
+        _end()
+        raise
+    finally:
+        if _child is not None and not _child.is_in_step:
+            _end()
+
+
+def _running() -> _Child:
+    global _child
+    if _child is not None and _child.process.poll() is not None:
+        _end()
+    if _child is None:
+        _child = _Child()
+    return _child
+
+
+def _end() -> None:
+    global _child
+    if _child is not None:
+        child, _child = _child, None
+        child.close()
+
+
+class _Child:
+    """The process, and the pipes to and from it."""
+
+    def __init__(self) -> None:
+        import subprocess
+
+        command = [sys.executable, "-I", "-S", str(_WORKER), str(_llvmlite_directory()), str(TIMEOUT), str(IDLE)]
+        self._said = os.memfd_create("llvm")
+        try:
+            self.process = subprocess.Popen(
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                cwd="/",
+                process_group=0,  # Ctrl-C is for us
+            )
+        except OSError as error:
+            os.close(self._said)
+            raise CompileError("starting the compiler", reason=f"{sys.executable}: {error.strerror}") from error
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._in, self._out = self.process.stdin, self.process.stdout
+        os.set_blocking(self._in.fileno(), False)
+        os.set_blocking(self._out.fileno(), False)
+        self.is_in_step = True  # each request has had its answer
+
+    def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Errors: EOFError when the process has ended, TimeoutError when it takes too long."""
+        deadline = time.monotonic() + TIMEOUT + GRACE
+        self.is_in_step = False
+        self._write(request, deadline)
+        status, length = struct.unpack(HEADER, self._read(struct.calcsize(HEADER), deadline))
+        answer = self._read(length, deadline)
+        self.is_in_step = True
+        return status, answer
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        view = memoryview(data)
+        while view:
+            _wait(self._in.fileno(), select.POLLOUT, deadline)
+            try:
+                view = view[os.write(self._in.fileno(), view) :]
+            except BrokenPipeError:
+                raise EOFError from None
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        parts = []
+        while size > 0:
+            _wait(self._out.fileno(), select.POLLIN, deadline)
+            part = os.read(self._out.fileno(), size)
+            if not part:
+                raise EOFError
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def last_words(self) -> str:
+        """Why it ended, as far as that is known."""
+        code = self.process.returncode
+        if code == -signal.SIGALRM:
+            return _TOO_LONG.format(TIMEOUT)
+        ended = f"signal {-code}" if code < 0 else f"exit status {code}"
+        said = _one_line(os.pread(self._said, os.fstat(self._said).st_size, 0))
+        return f"LLVM ended with {ended}: {said}" if said else f"LLVM ended with {ended}"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the pipes."""
+        self._in.close()
+        self._out.close()
+        os.close(self._said)
+
+
+def _wait(descriptor: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise TimeoutError
 
 
 def _llvmlite_directory() -> Path:
@@ -51,10 +226,20 @@ def _llvmlite_directory() -> Path:
     return Path(spec.origin).parent.parent
 
 
-def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
-    if done.returncode == -signal.SIGALRM:
-        return f"LLVM has not finished in {TIMEOUT} s"
-    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-    said = " / ".join(lines[-4:])
-    ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
-    return f"LLVM ended with {ended}: {said}" if said else f"LLVM ended with {ended}"
+def _one_line(text: bytes) -> str:
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+    return " / ".join(lines[-4:])
+
+
+def _in_forked_process() -> None:
+    """The child is our parent's, and so is the conversation that another thread may be having with it."""
+    global _lock, _child
+    _lock = threading.Lock()
+    if _child is not None:
+        _child.process.returncode = 0  # not ours to wait for
+        _child.forget()
+        _child = None
+
+
+atexit.register(stop)
+os.register_at_fork(after_in_child=_in_forked_process)

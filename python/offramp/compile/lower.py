@@ -1,174 +1,222 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a match means for the bytes of a frame: tree to tests, with tcpdump's meaning.
+"""What a match means for the bytes of a frame: tree to expression, with tcpdump's meaning.
+
+    lower.py      the walk, protocols and sets
+    layers.py     where the headers are, and what comes next: vlan, mpls, pppoes, 802.2
+    addresses.py  hosts, networks, stations, ports
+    fields.py     proto[offset:size] and arithmetic
+    unions.py     long unions become look-ups
 
 The meaning is libpcap's (gencode.c), surprises included, since that is what people test with tcpdump first:
 - `host A` (IPv4) is an address of the IP header or one in an ARP or RARP packet; ports need the first fragment.
 - `tcp` on IPv6 is the next header, or the one after a fragment header; `port N` and `icmp6[0]` do not look behind any
   extension header; `tcp[...]` is a field of TCP over IPv4 only.
 - A relation is false for packets of another protocol, whatever it relates: `not udp[0] == 1` holds for TCP.
+- `vlan`, `mpls` and `pppoes` shift all that stands behind them in the text: `vlan 1 or vlan 2` wants 2 inside any tag.
 
 Order matters: a load beyond the end of the packet rejects it outright, so tests stand in the order in which libpcap
 makes them. libpcap's optimiser (tcpdump without -O) reorders tests, and leaves out those that cannot change the result.
-Of the latter it always leaves out comparisons under an all-zero mask, which are left out here, too. So the verdict is
-that of `tcpdump` for every packet that holds all bytes the match looks at, and of `tcpdump -O` for one that is cut off.
+So the verdict is that of `tcpdump -O` for every packet, and of `tcpdump` for every one that holds all bytes the match
+looks at. Two exceptions: a packet that is cut off inside an IPv6 address, before a long union (unions.py); and
+`byte 6 & 1`, of which libpcap forgets to load the byte, and takes whatever the test before it has left.
+
+`vlan any`, an extension, enters up to two tags at this point of the text. A `vlan` behind it wants one more tag than
+those; it stands once, and, as `vlan`, not behind `mpls` or `pppoes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Network
-from typing import assert_never
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, assert_never
 
-from offramp.match.tree import Address, And, Compare, Direction, Everything, IsProtocol, Node, Not, Or, Port, Protocol
+from offramp.errors import MatchError, OptionError
+from offramp.match import tree
+from offramp.match.tree import Node, Primitive, Protocol, SetKind
 
-from .tests import All, Any, Base, Const, Expr, Negate, Test
+from . import addresses
+from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
+from .fields import compare
+from .layers import IP, IP6, PPPOE_DISCOVERY, SAP_ISO, Layers, OutOfPlace, equal, load, masked
+from .protocols import (
+    ETHERTYPES,
+    IP6_FRAGMENT,
+    IP6_HEADER,
+    IP_PROTOCOLS,
+    ISO_PROTOCOLS,
+    ONLY_IP,
+    ONLY_IP6,
+)
+from .shapes import Shape
+from .unions import union
 
-ETHERTYPE = {Protocol.IP: 0x0800, Protocol.ARP: 0x0806, Protocol.RARP: 0x8035, Protocol.IP6: 0x86DD}
-IP_PROTOCOL = {Protocol.ICMP: 1, Protocol.TCP: 6, Protocol.UDP: 17, Protocol.ICMP6: 58, Protocol.SCTP: 132}
-WITH_PORTS = (Protocol.SCTP, Protocol.TCP, Protocol.UDP)
-IP6_FRAGMENT = 44
-IP6_HEADER = 40  # bytes, without extension headers
+__all__ = ["lower"]
 
-# Where source and destination are, from NET. IPv4: RFC 791; ARP for Ethernet and IPv4: RFC 826; IPv6: RFC 8200
-ADDRESS_OFFSETS = {Protocol.IP: (12, 16), Protocol.ARP: (14, 24), Protocol.RARP: (14, 24), Protocol.IP6: (8, 24)}
-
-FIRST_FRAGMENT = Test(Base.NET, 6, 2, "==", 0, mask=0x1FFF)
+BROADCAST: Final = (1 << 48) - 1
+NO_SETS: Final[Mapping[str, Shape]] = MappingProxyType({})
+HOST_BITS_NEEDED = "the netmask leaves no host bits, so that there is no broadcast address"
 
 
-def lower(node: Node) -> Expr:
-    """The tests that decide whether an untagged Ethernet frame matches."""
-    match node:
-        case Everything():
-            return Const(True)
-        case IsProtocol(protocol):
-            return _is_protocol(protocol)
-        case Address():
-            return _address(node)
-        case Port():
-            return _port(node)
-        case Compare():
-            return _compare(node)
-        case Not(part):
-            return Negate(lower(part))
-        case And(parts):
-            return All(tuple(lower(part) for part in parts))
-        case Or(parts):
-            return Any(tuple(lower(part) for part in parts))
+def lower(node: Node, *, netmask: int | None = None, sets: Mapping[str, Shape] = NO_SETS) -> Lowered:
+    """The expression that decides whether an Ethernet frame matches, and the sets it looks into.
+
+    `netmask`: the interface's, for `ip broadcast`. `sets`: the shapes of those that the match names.
+    Errors: MatchError for what cannot stand behind `mpls` or `pppoes`, or needs the netmask; OptionError for a set that
+    is not there, or not of the kind that is looked up.
+    """
+    walk = _Walk(netmask, sets)
+    expr = walk(node)
+    return Lowered(expr, tuple(walk.uses))
+
+
+class _Walk:
+    """From left to right, as the text goes: `layers` changes on the way."""
+
+    def __init__(self, netmask: int | None, sets: Mapping[str, Shape]) -> None:
+        self.netmask = netmask
+        self.sets = sets
+        self.layers = Layers()
+        self.uses: dict[SetUse, int] = {}
+
+    def __call__(self, node: Node) -> Expr:
+        match node:
+            case tree.Everything():
+                return Const(True)
+            case tree.Not(part):
+                return Negate(self(part))
+            case tree.And() | tree.Or():
+                return union(node, self.layers, self, self._number)
+            case _:
+                try:
+                    return self._primitive(node)
+                except OutOfPlace as error:
+                    text = str(node)
+                    raise MatchError(str(error), text=text, position=0, width=len(text)) from None
+
+    def _number(self, use: SetUse) -> int:
+        return self.uses.setdefault(use, len(self.uses))
+
+    def _primitive(self, node: Primitive) -> Expr:
+        layers = self.layers
+        match node:
+            case tree.IsProtocol(protocol):
+                return self._is_protocol(protocol)
+            case tree.Carries(number, layer):
+                return self._carries(number, layer)
+            case tree.Address():
+                return addresses.address(node, layers)
+            case tree.Station():
+                return addresses.station(node, layers)
+            case tree.Port():
+                return addresses.port(node, layers)
+            case tree.InSet():
+                return self._in_set(node)
+            case tree.Broadcast(layer):
+                return self._broadcast(layer)
+            case tree.Multicast(layer):
+                return self._multicast(layer)
+            case tree.Vlan(number):
+                return layers.vlan(number)
+            case tree.AnyVlan():
+                return layers.any_vlan()
+            case tree.Mpls(number):
+                return layers.mpls(number)
+            case tree.Pppoed():
+                return layers.has(PPPOE_DISCOVERY)
+            case tree.Pppoes(number):
+                return layers.pppoes(number)
+            case tree.Llc(kind):
+                return layers.llc(kind)
+            case tree.Compare():
+                return compare(node, layers)
+            case _:
+                assert_never(node)
+
+    def _is_protocol(self, protocol: Protocol) -> Expr:
+        if protocol in ETHERTYPES:
+            return self.layers.has(ETHERTYPES[protocol])
+        if protocol in ISO_PROTOCOLS:
+            return self._carries(ISO_PROTOCOLS[protocol], Protocol.ISO)
+        layer = Protocol.IP if protocol in ONLY_IP else Protocol.IP6 if protocol in ONLY_IP6 else None
+        return self._carries(IP_PROTOCOLS[protocol], layer)
+
+    def _carries(self, number: int, layer: Protocol | None) -> Expr:
+        layers = self.layers
+        match layer:
+            case None:
+                return Any((self._carries(number, Protocol.IP), self._carries(number, Protocol.IP6)))
+            case Protocol.IP:
+                return All((layers.has(IP), equal(load(layers.network, 9, 1), number)))
+            case Protocol.IP6:
+                next_header = load(layers.network, 6, 1)
+                behind_fragment = equal(load(layers.network, IP6_HEADER, 1), number)
+                fragment = All((equal(next_header, IP6_FRAGMENT), behind_fragment))
+                return All((layers.has(IP6), Any((equal(next_header, number), fragment))))
+            case Protocol.ISO:
+                return All((layers.has(SAP_ISO), equal(load(layers.iso, 0, 1), number)))
+            case Protocol.ISIS:
+                is_isis = self._carries(ISO_PROTOCOLS[Protocol.ISIS], Protocol.ISO)
+                return All((is_isis, equal(load(layers.iso, 4, 1), number)))
+            case _:
+                return layers.has(number)
+
+    def _broadcast(self, layer: Protocol) -> Expr:
+        if layer is Protocol.ETHER:
+            return addresses.station(tree.Station(BROADCAST, tree.Direction.DST), self.layers)
+        if self.netmask is None:
+            text = "ip broadcast"
+            what = "the netmask is not known, which says what a broadcast address is"
+            raise MatchError(what, text=text, position=0, width=len(text), hint='give netmask="255.255.255.0", say')
+        if self.netmask == tree.ALL_ONES:
+            raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")
+        return addresses.ip_broadcast(self.netmask, self.layers)
+
+    def _multicast(self, layer: Protocol) -> Expr:
+        layers = self.layers
+        match layer:
+            case Protocol.IP:
+                return All((layers.has(IP), Test(load(layers.network, 16, 1), ">=", Number(224))))
+            case Protocol.IP6:
+                return All((layers.has(IP6), equal(load(layers.network, 24, 1), 0xFF)))
+            case _:
+                layers.require_ethernet()
+                return masked(load(layers.link, 0, 1), 0x01, 0x01)
+
+    def _in_set(self, node: tree.InSet) -> Expr:
+        shape = self.sets.get(node.name)
+        if shape is None:
+            raise OptionError(f"the match names a set, @{node.name}", reason="there is none of that name")
+        allowed = _families(node)
+        if shape.family not in allowed:
+            wanted = " or ".join(_HOLDS[family] for family in allowed)
+            reason = f"@{node.name} holds {_HOLDS[shape.family]}, where {wanted} are looked up"
+            raise OptionError(f"'{node}'", reason=reason)
+        asked = addresses.member(self._number(Named(node.name, shape)))
+        match shape.family:
+            case "port":
+                return addresses.ports(node.direction, node.protocol, self.layers, asked)
+            case "ether":
+                return addresses.stations(node.direction, self.layers, asked)
+            case "ip" | "ip6":
+                version = 4 if shape.family == "ip" else 6
+                return addresses.hosts(version, node.direction, node.protocol, self.layers, asked)
+            case _:
+                assert_never(shape.family)
+
+
+_HOLDS: Final = {"ip": "IPv4 addresses", "ip6": "IPv6 addresses", "port": "ports", "ether": "Ethernet addresses"}
+
+
+def _families(node: tree.InSet) -> tuple[str, ...]:
+    """Of the sets that can stand there."""
+    if node.kind is SetKind.PORT:
+        return ("port",)
+    match node.protocol:
+        case None:
+            return ("ip", "ip6")
+        case Protocol.ETHER:
+            return ("ether",)
+        case Protocol.IP6:
+            return ("ip6",)
         case _:
-            assert_never(node)
-
-
-def _ethertype(protocol: Protocol) -> Test:
-    return Test(Base.LINK, 12, 2, "==", ETHERTYPE[protocol])
-
-
-def _ip_protocol(number: int) -> Test:
-    return Test(Base.NET, 9, 1, "==", number)
-
-
-def _next_header(number: int) -> Test:
-    return Test(Base.NET, 6, 1, "==", number)
-
-
-def _is_protocol(protocol: Protocol) -> Expr:
-    if protocol in ETHERTYPE:
-        return _ethertype(protocol)
-    number = IP_PROTOCOL[protocol]
-    behind_fragment = All((_next_header(IP6_FRAGMENT), Test(Base.NET, IP6_HEADER, 1, "==", number)))
-    ip = All((_ethertype(Protocol.IP), _ip_protocol(number)))
-    ip6 = All((_ethertype(Protocol.IP6), Any((_next_header(number), behind_fragment))))
-    match protocol:
-        case Protocol.ICMP:
-            return ip
-        case Protocol.ICMP6:
-            return ip6
-        case _:
-            return Any((ip, ip6))
-
-
-def _address(node: Address) -> Expr:
-    is_v4 = isinstance(node.network, IPv4Network)
-    by_default = (Protocol.IP, Protocol.ARP, Protocol.RARP) if is_v4 else (Protocol.IP6,)
-    protocols = (node.protocol,) if node.protocol else by_default
-    return Any(tuple(_address_in(protocol, node) for protocol in protocols))
-
-
-def _address_in(protocol: Protocol, node: Address) -> Expr:
-    source, destination = (All(tuple(_same_network(at, node))) for at in ADDRESS_OFFSETS[protocol])
-    return All((_ethertype(protocol), _directed(node.direction, source, destination)))
-
-
-def _same_network(offset: int, node: Address) -> Iterator[Test]:
-    """The address at NET `offset`, in words of 32 bits, but for those that are no part of the prefix."""
-    address, mask = node.network.network_address.packed, node.network.netmask.packed
-    for at in range(0, len(address), 4):
-        if any(mask[at : at + 4]):
-            value, bits = (int.from_bytes(part[at : at + 4], "big") for part in (address, mask))
-            yield Test(Base.NET, offset + at, 4, "==", value, bits)
-
-
-def _directed(direction: Direction, source: Expr, destination: Expr) -> Expr:
-    match direction:
-        case Direction.SRC:
-            return source
-        case Direction.DST:
-            return destination
-        case Direction.BOTH:
-            return All((source, destination))
-        case Direction.EITHER:
-            return Any((source, destination))
-        case _:
-            assert_never(direction)
-
-
-def _port(node: Port) -> Expr:
-    numbers = [IP_PROTOCOL[protocol] for protocol in ((node.protocol,) if node.protocol else WITH_PORTS)]
-    ip6 = All(
-        (
-            _ethertype(Protocol.IP6),
-            Any(tuple(map(_next_header, numbers))),
-            _directed(node.direction, *(_in_range(Base.NET, IP6_HEADER + at, node) for at in (0, 2))),
-        )
-    )
-    ip = All(
-        (
-            _ethertype(Protocol.IP),
-            Any(tuple(map(_ip_protocol, numbers))),
-            FIRST_FRAGMENT,
-            _directed(node.direction, *(_in_range(Base.TRANSPORT, at, node) for at in (0, 2))),
-        )
-    )
-    return Any((ip6, ip))
-
-
-def _in_range(base: Base, offset: int, node: Port) -> Expr:
-    if node.first == node.last:
-        return Test(base, offset, 2, "==", node.first)
-    return All((Test(base, offset, 2, ">=", node.first), Test(base, offset, 2, "<=", node.last)))
-
-
-def _compare(node: Compare) -> Expr:
-    field, number = node.field, IP_PROTOCOL.get(node.field.protocol)
-    guards: tuple[Test, ...] = ()
-    base, start = Base.NET, 0
-    if field.protocol is Protocol.ETHER:
-        base = Base.LINK
-    elif field.protocol is Protocol.ICMP6:
-        guards = (_ethertype(Protocol.IP6), _next_header(IP_PROTOCOL[Protocol.ICMP6]))
-        start = IP6_HEADER
-    elif number is None:
-        guards = (_ethertype(field.protocol),)
-    else:
-        guards = (_ethertype(Protocol.IP), _ip_protocol(number), FIRST_FRAGMENT)
-        base = Base.TRANSPORT
-    test: Expr
-    match node.relation:
-        case "==" | ">=" | "<=" as op:
-            test = Test(base, start + field.offset, field.size, op, node.value, node.mask)
-        case "!=":
-            test = Negate(Test(base, start + field.offset, field.size, "==", node.value, node.mask))
-        case ">":
-            test = Negate(Test(base, start + field.offset, field.size, "<=", node.value, node.mask))
-        case "<":
-            test = Negate(Test(base, start + field.offset, field.size, ">=", node.value, node.mask))
-    return All((*guards, test))
+            return ("ip",)

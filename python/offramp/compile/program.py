@@ -1,42 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an XDP program is made from, and what comes out: both plain values, deterministic, made without a kernel.
+"""What programs are made from, and what comes out: plain values, deterministic, made without a kernel.
 
-    Spec --xdp()--> Program(code) --bpf.Program.load()--> a program in the kernel
+    Spec    --xdp()-->    Program(code, sets)         --bpf.Program.load()-->  a program in the kernel
+    Lowered --native()--> NativeProgram(code, sets)   --_native.Code()-->      a function in this process
 
-The code carries placeholders, so that it does not depend on descriptors or on the running kernel:
+An XDP program's code carries placeholders, so that it does not depend on descriptors or on the running kernel:
 
     map reference       ld_imm64, src_reg 1 (map) or 2 (the map's value), imm = a MapSlot
+    memory of a set     ld_imm64, src_reg 2, imm = SET_BASE + its index in Program.sets
     kernel function     call, src_reg 0, imm = KFUNC_BASE + a KfuncSlot
                         to become src_reg 2 (BPF_PSEUDO_KFUNC_CALL), imm = the function's BTF id
 
 The program is to be loaded as "Dual BSD/GPL": the kernel lets only GPL-compatible programs call kernel functions.
+
+Native code is position-independent and refers to nothing outside of itself. Its entry is its first byte:
+
+    void match(const u8 *const *packets, const u32 *captured, const u32 *lengths, u64 n, u8 *verdicts,
+               const u8 *const *sets)
+
+`verdicts[i]` becomes 1 if packet i matches, else 0, by its `captured[i]` bytes in memory and its length on the wire.
+`sets` are the memories of NativeProgram.sets, in their order. The C calling convention of Linux on that machine.
 
 Sources: Documentation/bpf/standardization/instruction-set.rst, include/uapi/linux/bpf.h.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from offramp.compile.tests import All, Any, Const, Expr, Negate, Test
+from offramp.compile import llvm
+from offramp.compile.expression import All, Any, Calculation, Expr, Load, Lowered, Member, Negate, SetUse, Test, Value
 from offramp.errors import CompileError, OptionError
 from offramp.verdict import Verdict
 
-if TYPE_CHECKING:
-    from offramp.match.tree import Node
-
-__all__ = ["COUNTERS", "KFUNC_BASE", "KfuncSlot", "MapSlot", "Program", "Spec", "xdp"]
+__all__ = [
+    "COUNTERS",
+    "KFUNC_BASE",
+    "SET_BASE",
+    "KfuncSlot",
+    "MapSlot",
+    "NativeProgram",
+    "Program",
+    "Spec",
+    "native",
+    "xdp",
+]
 
 COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirect_failed")
 """u64 each, per CPU, in MapSlot.COUNTERS. Every packet counts in `seen` and in exactly one of the others."""
 
 KFUNC_BASE: Final = 0x4F46_0000  # far above the numbers of helpers
+SET_BASE: Final = 16  # above those of MapSlot; ARRAY, BPF_F_MMAPABLE, one element: the memory of a set
 
-
-_ALWAYS_FITS, _MAX_TESTS = 2048, 8192  # a program's branches reach 32,767 instructions; a test takes 3 to 12
+_TOO_LARGE = "the match is too large for one program"
+_MAX_TESTS = 8192
+_ALWAYS_FITS = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at branches over more than 32,767
 
 
 class MapSlot(IntEnum):
@@ -57,12 +80,12 @@ class KfuncSlot(IntEnum):
 class Spec:
     """One XDP program.
 
-    A match may be given in its lowered form as well. With `vlan_metadata` the program has to be loaded bound to its
-    device, which must offer bpf_xdp_metadata_rx_vlan_tag (Linux 6.8).
+    With `vlan_metadata` the program has to be loaded bound to its device, which must offer
+    bpf_xdp_metadata_rx_vlan_tag (Linux 6.8).
     """
 
-    match: Node | Expr
-    protect: Node | Expr | None  # packets passed before anything else, also behind one or two VLAN tags in the frame
+    match: Lowered
+    protect: Lowered | None  # packets passed before anything else, as they are in memory
     verdict: Verdict  # what happens to a matching packet
     queues: int  # CLAIM: the size of SOCKETS and HEARTBEATS; packets of queues beyond are passed
     stall_ns: int | None  # CLAIM: pass instead if the queue's heartbeat is older than this; None: never
@@ -79,49 +102,107 @@ class Spec:
 
 @dataclass(frozen=True)
 class Program:
-    """eBPF instructions, 8 bytes each, with placeholders."""
+    """eBPF instructions, 8 bytes each, with placeholders, and the sets whose memory they read."""
 
     code: bytes
+    sets: tuple[SetUse, ...] = ()
 
 
-@lru_cache(maxsize=64)
+@dataclass(frozen=True)
+class NativeProgram:
+    """Machine code of this CPU's architecture, and the sets whose memory it reads."""
+
+    code: bytes
+    sets: tuple[SetUse, ...] = ()
+
+
 def xdp(spec: Spec) -> Program:
     """Compile `spec`. The same spec gives the same bytes; the second time in a process it costs nothing.
 
-    Takes about 0.1 s in a child process. Needs no privileges. Errors: CompileError (a bug in offramp, or no LLVM);
-    OptionError where the match is too large for one program.
+    Takes some ten milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors:
+    CompileError (a bug in offramp, or no LLVM); OptionError where the match is too large for one program.
     """
+    with _limits():
+        return _xdp(spec)
+
+
+def native(match: Lowered) -> NativeProgram:
+    """Compile `match` to a function of this process. Cost and errors as of `xdp`; NotSupported on other machines than
+    x86-64 and 64-bit Arm, little-endian.
+    """
+    with _limits():
+        return _native(match)
+
+
+@lru_cache(maxsize=64)
+def _xdp(spec: Spec) -> Program:
+    llvm.start()  # beside what follows
     from offramp.compile.flow import build
-    from offramp.compile.llvm import bpf_code
 
-    match = _lowered(spec.match)
-    protect = _lowered(spec.protect) if spec.protect is not None else None
-    size = sum(_tests(expr) for expr in (match, protect) if expr is not None)
-    if size > _MAX_TESTS:
-        raise _too_large(size)
+    parts = [spec.match] + ([spec.protect] if spec.protect is not None else [])
+    size = sum(_size(part.expr) for part in parts)
+    code = _compile(lambda: build(spec), llvm.bpf_code, size)
+    return Program(code, sum((part.sets for part in parts), ()))
+
+
+@lru_cache(maxsize=64)
+def _native(match: Lowered) -> NativeProgram:
+    llvm.start()
+    from offramp.compile.burst import build
+
+    return NativeProgram(_compile(lambda: build(match), llvm.native_code, _size(match.expr)), match.sets)
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
     try:
-        return Program(bpf_code(build(spec, match, protect)))
+        yield
+    except RecursionError as error:
+        raise OptionError(_TOO_LARGE, reason="it is nested too deeply", hint="use fewer parentheses") from error
+
+
+def _compile(build: Callable[[], str], compile_text: Callable[[str], bytes], size: int) -> bytes:
+    """Tells from a bug what is only too much."""
+    if size > _MAX_TESTS:
+        raise _too_large(f"{size} tests of packet bytes, and more than {_MAX_TESTS} never fit")
+    text = build()
+    try:
+        return compile_text(text)
+    except llvm.DoesNotFit as error:
+        raise _too_large(error.reason) from error
     except CompileError as error:
-        raise _too_large(size) if size > _ALWAYS_FITS else error from error
+        if len(text) > _ALWAYS_FITS:
+            raise _too_large(f"{size} tests of packet bytes") from error
+        raise
 
 
-def _lowered(match: Node | Expr) -> Expr:
-    if isinstance(match, Test | All | Any | Negate | Const):
-        return match
-    from offramp.compile.lower import lower
+def _size(expr: Expr) -> int:
+    """How many tests, and calculations beyond the one of an ordinary test. Those of places count once."""
+    places: set[tuple[Value, ...]] = set()
 
-    return lower(match)
+    def calculations(value: Value) -> int:
+        match value:
+            case Calculation(_, left, right):
+                return 1 + calculations(left) + calculations(right)
+            case Load(place, _) if place.behind and place.behind not in places:
+                places.add(place.behind)
+                return 1 + sum(map(calculations, place.behind))
+        return 0
+
+    def tests(expr: Expr) -> int:
+        match expr:
+            case All(parts) | Any(parts):
+                return sum(map(tests, parts))
+            case Negate(part):
+                return tests(part)
+            case Test(left, _, right):
+                return max(1, calculations(left) + calculations(right))
+            case Member(words, _):
+                return 16 + sum(map(calculations, words))
+        return 1
+
+    return tests(expr)
 
 
-def _tests(expr: Expr) -> int:
-    match expr:
-        case All(parts) | Any(parts):
-            return sum(_tests(part) for part in parts)
-        case Negate(part):
-            return _tests(part)
-    return 1
-
-
-def _too_large(size: int) -> OptionError:
-    reason = f"{size} tests of packet bytes; up to {_ALWAYS_FITS} always fit, more than {_MAX_TESTS} never"
-    return OptionError("the match is too large for one program", reason=reason, hint="use networks and port ranges")
+def _too_large(reason: str) -> OptionError:
+    return OptionError(_TOO_LARGE, reason=reason, hint="use networks, port ranges, or sets")

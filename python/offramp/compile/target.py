@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between targets. The emitter asks for no more than `Target`; the XDP program also for what only BPF has.
+"""What differs between targets. The emitter asks for no more than `Target`; the code around a match also for more.
 
-    Target: where the packet begins and ends, as i64 addresses, and `barrier`
-      Bpf:  XDP's context, helpers, maps, kernel functions
+    Target: where the packet begins and ends, as i64 addresses, its length, the sets, and what a verifier wants
+      Bpf:     XDP's context, helpers, maps, kernel functions
+      Native:  a loop over many packets (burst.py), nobody who has to be convinced
 
 `barrier` hides from LLVM how a value was made. The verifier needs that: it accepts a load only through the very
 register that was compared with data_end before, and with an offset whose range it saw checked, while LLVM knows ways to
 compute the same address anew, or to leave out a comparison that always holds. An empty asm statement with its result in
-the place of its argument costs no instruction.
+the place of its argument costs no instruction. `fence` hides in the same way that memory has not changed, so that what
+is loaded again is a number of its own.
+
+`launder` hides from the verifier what a value is, where it came by several ways and is another constant on each: it
+would walk through all that follows once for each of them.
 
 All addresses are i64, because the verifier prohibits 32-bit arithmetic on pointers.
 
@@ -21,9 +26,9 @@ from typing import Protocol
 
 from llvmlite import ir
 
-from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot
+from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot
 
-__all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Helper", "Target", "const"]
+__all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Helper", "Native", "Target", "const"]
 
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 POINTER = ir.PointerType()
@@ -34,15 +39,31 @@ def const(value: int, type: ir.Type = I64) -> ir.Constant:
 
 
 class Target(Protocol):
-    """Little-endian machines."""
+    """Little-endian machines of 64 bits."""
 
     function: ir.Function
     builder: ir.IRBuilder
     data: ir.Value  # address of the packet's first byte
     end: ir.Value  # address behind its last
+    farthest: int | None  # no packet has a byte this far from its first; None: there is no such limit
+
+    def length(self) -> ir.Value:
+        """The packet's length on the wire, i32."""
+
+    def beyond(self, address: ir.Value, size: int) -> ir.Value:
+        """Whether `size` bytes from `address` on are not all inside the packet, i1."""
+
+    def set_memory(self, number: int) -> ir.Value:
+        """The address of the memory of a set, i64."""
 
     def barrier(self, value: ir.Value) -> ir.Value:
         """`value`, of whose origin LLVM knows nothing."""
+
+    def fence(self) -> None:
+        """From here on LLVM knows nothing of what is in memory."""
+
+    def launder(self, value: ir.Value, mask: int) -> ir.Value:
+        """`value`, i64, of which the verifier knows no more than that it has no bits outside of `mask`."""
 
 
 class Context(IntEnum):
@@ -65,16 +86,24 @@ class Helper(IntEnum):
 _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
 
 
+def _function(name: str, signature: ir.FunctionType) -> ir.Function:
+    module = ir.Module(name="offramp")
+    function = ir.Function(module, signature, name)
+    function.attributes.add("nounwind")
+    # A jump table would be a section of its own, and need a relocation. llvmlite lists no attributes with values.
+    set.add(function.attributes, '"no-jump-tables"="true"')
+    return function
+
+
 class Bpf:
     """A function `int xdp(struct xdp_md *)` in a module of its own."""
 
+    farthest: int | None = 0xFF00  # the verifier follows packet pointers up to 0xffff, variable offsets included
+
     def __init__(self) -> None:
-        self.module = ir.Module(name="offramp")
+        self.function = _function("xdp", ir.FunctionType(I32, [POINTER]))
+        self.module = self.function.module
         self.module.triple = "bpfel"
-        self.function = ir.Function(self.module, ir.FunctionType(I32, [POINTER]), "xdp")
-        self.function.attributes.add("nounwind")
-        # A jump table would be a section of its own, and need a relocation. llvmlite lists no attributes with values.
-        set.add(self.function.attributes, '"no-jump-tables"="true"')
         self._pseudo = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "llvm.bpf.pseudo")
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.find_packet()
@@ -84,9 +113,30 @@ class Bpf:
         self.data = self.barrier(self.builder.zext(self.context(Context.DATA), I64))
         self.end = self.barrier(self.builder.zext(self.context(Context.DATA_END), I64))
 
+    def length(self) -> ir.Value:
+        return self.builder.trunc(self._length(), I32)
+
+    def beyond(self, address: ir.Value, size: int) -> ir.Value:
+        return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
+
+    def set_memory(self, number: int) -> ir.Value:
+        return self.map_value(SET_BASE + number)
+
     def barrier(self, value: ir.Value) -> ir.Value:
         signature = ir.FunctionType(value.type, [value.type])
         return self.builder.asm(signature, "", "=r,0", [value], side_effect=True)
+
+    def fence(self) -> None:
+        self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
+
+    def launder(self, value: ir.Value, mask: int) -> ir.Value:
+        noise = self._length()  # any number that the verifier does not know
+        value = self.barrier(self.builder.add(value, noise))
+        value = self.barrier(self.builder.sub(value, noise))
+        return self.builder.and_(value, const(mask))
+
+    def _length(self) -> ir.Value:
+        return self.barrier(self.builder.sub(self.end, self.data))
 
     def context(self, field: Context) -> ir.Value:
         """A field of the program's argument."""
@@ -102,7 +152,7 @@ class Bpf:
         """A placeholder for the map."""
         return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_FD), const(slot)])
 
-    def map_value(self, slot: MapSlot) -> ir.Value:
+    def map_value(self, slot: int) -> ir.Value:
         """A placeholder for the address of the value of an array map's only element."""
         return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_VALUE), const(slot)])
 
@@ -116,6 +166,49 @@ class Bpf:
     def _call(self, number: int, result: ir.Type, *arguments: ir.Value) -> ir.Value:
         signature = ir.FunctionType(result, [argument.type for argument in arguments])
         return self.builder.call(_Numbered(number, signature), arguments)
+
+
+class Native:
+    """A function of the form of `program.native`, in a module of its own. burst.py says which packet it is at."""
+
+    farthest: int | None = None
+
+    data: ir.Value
+    end: ir.Value
+    captured: ir.Value  # end - data
+    on_wire: ir.Value
+
+    def __init__(self) -> None:
+        pointers = [POINTER] * 3
+        self.function = _function("match", ir.FunctionType(ir.VoidType(), [*pointers, I64, POINTER, POINTER]))
+        self.module = self.function.module
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self._sets: dict[int, ir.Value] = {}
+
+    def length(self) -> ir.Value:
+        return self.on_wire
+
+    def beyond(self, address: ir.Value, size: int) -> ir.Value:
+        if address is self.data:
+            return self.builder.icmp_unsigned("<", self.captured, const(size))
+        return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
+
+    def set_memory(self, number: int) -> ir.Value:
+        """Loaded once, before the first packet."""
+        if number not in self._sets:
+            with self.builder.goto_entry_block():
+                place = self.builder.gep(self.function.args[5], [const(number)], source_etype=POINTER)
+                self._sets[number] = self.builder.load(place, typ=I64)
+        return self._sets[number]
+
+    def barrier(self, value: ir.Value) -> ir.Value:
+        return value
+
+    def fence(self) -> None:
+        pass
+
+    def launder(self, value: ir.Value, mask: int) -> ir.Value:
+        return value
 
 
 class _Numbered(ir.FormattedConstant):  # type: ignore[misc]  # llvmlite is not typed

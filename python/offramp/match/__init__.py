@@ -3,35 +3,88 @@
 
     "udp dst port 53" --parse--> Port(53, 53, Direction.DST, Protocol.UDP) --text--> "udp dst port 53"
 
-    grammar.lark  the syntax
-    tree.py       the nodes: what can be said
-    parse.py      text -> tree: qualifiers, numbers, addresses
-    complain.py   the words of a MatchError
-    text.py       tree -> canonical text
+    tree.py        the nodes: what can be said           record.py      frozen records, quickly made
+    scan.py        text -> tokens                        names.py       names that are numbers
+    parse.py       tokens -> tree: chains and groups     values.py      spellings of addresses -> numbers
+    primitive.py   qualifiers and a value -> node        runs.py        long lists of addresses
+    condition.py   the other conditions -> node          context.py     what cannot stand behind mpls and pppoes
+    arithmetic.py  what relations compare                complain.py    the words of a MatchError
+    text.py        tree -> canonical text
 
 A tree is normal by construction (`A and (B and C)` is `And(A, B, C)`), so `parse(text(node)) == node` for every node.
-What a node means for the bytes of a packet is compile/lower.py.
+What a node means for the bytes of a packet is compile/lower.py. Extensions, which tcpdump does not have: `in @name`, a
+set that is bound when the match is compiled, and `vlan any`.
 """
 
 from __future__ import annotations
 
+from .names import Names
 from .parse import parse
-from .text import text
-from .tree import Address, And, Compare, Direction, Everything, Field, IsProtocol, Node, Not, Or, Port, Protocol
+from .text import set_names, text
+from .tree import (
+    Address,
+    And,
+    AnyVlan,
+    Broadcast,
+    Calculation,
+    Carries,
+    Compare,
+    Direction,
+    Everything,
+    Field,
+    InSet,
+    IsProtocol,
+    Length,
+    Llc,
+    Mpls,
+    Multicast,
+    Negative,
+    Network,
+    Node,
+    Not,
+    Number,
+    Or,
+    Port,
+    Pppoed,
+    Pppoes,
+    Protocol,
+    SetKind,
+    Station,
+    Vlan,
+)
 
 __all__ = [
     "Address",
     "And",
+    "AnyVlan",
+    "Broadcast",
+    "Calculation",
+    "Carries",
     "Compare",
     "Direction",
     "Everything",
     "Field",
+    "InSet",
     "IsProtocol",
+    "Length",
+    "Llc",
+    "Mpls",
+    "Multicast",
+    "Names",
+    "Negative",
+    "Network",
     "Node",
     "Not",
+    "Number",
     "Or",
     "Port",
+    "Pppoed",
+    "Pppoes",
     "Protocol",
+    "SetKind",
+    "Station",
+    "Vlan",
     "parse",
+    "set_names",
     "text",
 ]

@@ -4,127 +4,156 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import Final
 
-from offramp.errors import MatchError
+from .names import CONSTANTS
+from .scan import END, EXAMPLE, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, SET, Cursor, Fault, shorten
 
-if TYPE_CHECKING:
-    from lark import UnexpectedInput
+CONDITION: Final = f"a condition such as {EXAMPLE}"
+OR_VALUE: Final = "another value"
+VALUE: Final = "an address, a number or a name"
+ARITHMETIC: Final = "a number, len, or bytes such as tcp[13]"
+RELATION: Final = "a relation such as == or >="
+VALUES: Final = (NUMBER, IPV4, IPV6, MAC, SET)
 
-PROTOCOLS = ("ip", "ip6", "arp", "rarp", "tcp", "udp", "icmp", "icmp6", "sctp")
-KEYWORDS = {
-    "PROTO": PROTOCOLS,
-    "KIND": ("host", "net", "port", "portrange"),
-    "SRC": ("src",),
-    "DST": ("dst",),
-    "AND": ("and",),
-    "OR": ("or",),
-    "NOT": ("not",),
-}
-PHRASES = {
-    "KIND": "host, net, port, portrange",
-    "SRC": "src",
-    "DST": "dst",
-    "IPV4": "an address",
-    "NUMBER": "a number",
-    "LSQB": "'['",
-    "COLON": "':'",
-    "RSQB": "']'",
-    "RELOP": "a relation such as == or >=",
-    "AND": "and",
-    "OR": "or",
-    "RPAR": "')'",
-    "$END": "the end",
-}
-EXAMPLE = "'udp dst port 53', 'host 10.0.0.1' or 'tcp'"
-VALUES = ("NUMBER", "RANGE", "IPV4", "IPV6")
-
-# What pcap-filter(7) has besides, for the grammar to grow into
-LATER = frozenset(
-    """
-    link ppp slip fddi tr wlan igmp igrp pim vrrp carp radio ah esp atalk aarp decnet lat sca moprc mopdl iso esis
-    es-is isis is-is l1 l2 iih lsp snp csnp psnp clnp stp ipx netbeui mask proto protochain gateway type subtype
-    direction dir address1 address2 address3 address4 addr1 addr2 addr3 addr4 ra ta less greater byte broadcast
-    multicast len length inbound outbound ifindex vlan mpls pppoed pppoes geneve vxlan lane llc metac bcc oam oamf4
-    oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect on ifname rset ruleset rnr rulenum srnr subrulenum
-    reason action fisu lssu lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls tcpflags icmptype icmpcode
-    icmp6type icmp6code
-    """.split()  # noqa: SIM905
+BEGINNINGS: Final = (  # of conditions
+    *("src", "dst", *KIND_WORDS, "not", "proto", "less", "greater", "byte", "broadcast", "multicast", "len"),
+    *("vlan", "mpls", "pppoed", "pppoes", "llc", *sorted(PROTOCOL_WORDS)),
 )
-CONSTANT = re.compile(r"(tcp|icmp6?)-[a-z0-9]+")  # tcp-syn, icmp-echo
-WIRESHARK = re.compile(r"(eth|ip|ipv6|tcp|udp|icmp)\.[a-z]")
+CANDIDATES: Final = {CONDITION: BEGINNINGS, ARITHMETIC: ("len", *sorted(PROTOCOL_WORDS), *CONSTANTS)}
 
 
-def syntax_error(text: str, error: UnexpectedInput) -> MatchError:
-    """The MatchError for what lark found."""
-    from lark import UnexpectedToken
+def _refused() -> dict[str, tuple[str, str]]:
+    """Words of pcap-filter(7) that cannot mean anything here, or are not supported: why, and what to do."""
+    wireless = "is about wireless frames (802.11), which are no Ethernet frames"
+    pflog = "is about records of OpenBSD's packet filter (pflog), which are no Ethernet frames"
+    groups = {
+        "wlan fddi tr ppp slip": ("is another kind of link than Ethernet", "write 'ether'"),
+        "radio type subtype dir addr1 addr2 addr3 addr4 ra ta": (wireless, ""),
+        "ifname ruleset rnr srnr reason action": (pflog, ""),
+        "lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect": (
+            *("is about ATM, which is no Ethernet", ""),
+        ),
+        "fisu lssu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls": (
+            "is about SS7, which is no Ethernet",
+            "",
+        ),
+        "inbound outbound": (
+            *("is not something that a frame tells", "all packets that the interface receives are looked at"),
+        ),
+        "ifindex": ("is not something that a frame tells", "a match is about the interface that it is opened on"),
+        "gateway": ("needs names of hosts, which are not looked up", "write 'ether host MAC and not host ADDRESS'"),
+        "geneve": ("is not supported", "the tunnel itself is 'udp dst port 6081'"),
+        "protochain": ("is not supported", "write 'proto': it looks at the first header only"),
+    }
+    return {word: why for words, why in groups.items() for word in words.split()}
 
-    if not isinstance(error, UnexpectedToken):
-        position = error.pos_in_stream
-        assert position is not None
-        what, hint = _character(text[position])
-        return MatchError(what, text=text, position=position, hint=hint)
-    if error.token.type == "$END":
-        what = f"the match ends early: expected {_expected(error.accepts)}"
-        return MatchError(what, text=text, position=len(text.rstrip()))
-    word, position = str(error.token), error.token.start_pos or 0
-    words_before: list[str] = re.findall(r"[A-Za-z0-9_.-]+", text[:position])
-    before = words_before[-1] if words_before else ""
-    shown = word if len(word) <= 40 else word[:40] + "..."
-    explain = _word if error.token.type == "WORD" else _token
-    what, hint = explain(shown, error.token.type, error.accepts, before)
-    return MatchError(what, text=text, position=position, width=len(shown), hint=hint)
+
+REFUSED: Final = _refused()
+ELSEWHERE: Final = {  # words of other languages and tools
+    **dict.fromkeys(("dport", "dstport", "dst_port"), "dst port"),
+    **dict.fromkeys(("sport", "srcport", "src_port"), "src port"),
+    **dict.fromkeys(("source", "from"), "src"),
+    **dict.fromkeys(("dest", "destination", "to"), "dst"),
+    **dict.fromkeys(("address", "addr"), "host"),
+    **dict.fromkeys(("network", "subnet", "prefix", "cidr"), "net"),
+    **dict.fromkeys(("eth", "ethernet"), "ether"),
+    **dict.fromkeys(("ipv4", "ip4"), "ip"),
+    "ipv6": "ip6",
+    "icmpv6": "icmp6",
+    "mac": "ether host",
+    "dns": "port 53",
+    "dhcp": "udp port 67",
+}
+SIGNS: Final = {  # that are no operators between conditions, or no relations
+    "&": "did you mean 'and'?",
+    "|": "did you mean 'or'?",
+    "-": "a range has no spaces: 'portrange 80-90'",
+    "^": "there is no exclusive or of conditions",
+    "=": "a value follows without a sign: 'port 80'",
+}
+WIRESHARK: Final = r"(?:eth|ip|ipv6|tcp|udp|icmp|arp|dns|http|frame|vlan)\.[a-z]"
 
 
-def _character(character: str) -> tuple[str, str]:
-    if character in "+-*/%^|\\":
-        return f"'{character}' is not supported yet", "a field takes one mask and is compared with a number"
-    return f"'{character}' means nothing in a match", f"a match is a tcpdump expression, such as {EXAMPLE}"
+def unexpected(cursor: Cursor, *expected: str) -> Fault:
+    """The fault that the current token is, where one of `expected` had to stand: phrases, or words as they are."""
+    kind, word = cursor.kind, shorten(cursor.text[cursor.start : cursor.end])
+    if kind == END:
+        return Fault(f"the match ends early: expected {_either(expected)}", len(cursor.text.rstrip()), 0)
+    if kind in REFUSED:
+        why, hint = REFUSED[kind]
+        return Fault(f"'{word}' {why}", cursor.start, cursor.end, hint)
+    what, hint = (_name if kind == NAME else _token)(word, cursor, expected)
+    return Fault(what, cursor.start, cursor.end, hint)
 
 
-def _token(token: str, kind: str, accepts: set[str], before: str) -> tuple[str, str]:
+def _token(word: str, cursor: Cursor, expected: tuple[str, ...]) -> tuple[str, str]:
     """A token of the language in the wrong place."""
-    what = f"unexpected '{token}': expected {_expected(accepts)}"
-    qualified = {"NUMBER": "port", "RANGE": "portrange"}.get(kind, "host") + f" {token}"
-    hint = ""
-    if kind in VALUES and before in PROTOCOLS:
-        hint = f"did you mean '{before}{' ' if 'port' in qualified else ' and '}{qualified}'?"
-    elif kind in VALUES and "PROTO" in accepts:
-        hint = f"did you mean '{qualified}'?"
-    elif before == "ether":
-        hint = "ether[offset:size] is supported, Ethernet addresses are not yet"
-    elif "AND" in accepts and kind in ("PROTO", "KIND", "SRC", "DST", "NOT", "ETHER", "LPAR"):
-        hint = f"join conditions: '... and {token}'"
-    return what, hint
+    kind, before = cursor.kind, cursor.last
+    what = f"unexpected '{word}': expected {_either(expected)}"
+    if kind in VALUES:
+        article = {NUMBER: "port", SET: "host in", MAC: "ether host"}.get(kind, "host")
+        if before in PROTOCOL_WORDS and "host" in expected:
+            if kind == MAC:
+                return what, f"did you mean 'ether host {word}'?"
+            joint = " " if kind == NUMBER or before in ("ether", "ip", "ip6") else " and "
+            return what, f"did you mean '{before}{joint}{article} {word}'?"
+        if CONDITION in expected:
+            return what, f"did you mean '{article} {word}'?"
+        if "or" in expected:
+            return what, f"join values: '... or {word}'"
+    if before == "proto" and kind in PROTOCOL_WORDS:
+        return what, f"'{word}' is a keyword: did you mean 'proto \\{word}'?"
+    if "and" in expected and (kind in BEGINNINGS or kind == "("):
+        return what, f"join conditions: '... and {word}'"
+    if before in (">", "<", "=", "==", "!") and kind in (">", "<", "="):
+        return what, "the relations are ==, !=, >, >=, < and <="
+    if kind in SIGNS and (VALUE in expected or "and" in expected):
+        return what, SIGNS[kind]
+    if kind == SET and VALUE in expected:
+        return what, f"did you mean 'in {word}'?"
+    if kind == NUMBER and before == "mask":
+        return what, f"did you mean '/{word}'?"
+    if kind == "mask":
+        return what, "a mask follows an IPv4 network: 'net 10.0.0.0 mask 255.0.0.0'"
+    if kind == "/":
+        return what, "a prefix length follows an address: 'net 10.0.0.0/8'"
+    return what, ""
 
 
-def _word(word: str, kind: str, accepts: set[str], before: str) -> tuple[str, str]:
-    """A word that the grammar does not have: a keyword to come, a misspelt one, or a name."""
-    if word in LATER or CONSTANT.fullmatch(word):
-        return f"'{word}' is not supported yet", "write a prefix length: net 10.0.0.0/8" if word == "mask" else ""
-    unknown = f"unknown word '{word}'"
-    if near := _nearest(word, [known for terminal in accepts for known in KEYWORDS.get(terminal, ())]):
+def _name(word: str, cursor: Cursor, expected: tuple[str, ...]) -> tuple[str, str]:
+    """A word that the language does not have: a misspelt one, or a name."""
+    unknown, before = f"unknown word '{word}'", cursor.last
+    if "-" in word[1:] and re.fullmatch(r"(len|length|[0-9]+)(-(len|length|[0-9]+))+", word):
+        return f"'{word}' is one word", f"put spaces around '-': '{word.replace('-', ' - ')}'"
+    if before == "in":
+        return f"'{word}' is not a set", f"did you mean 'in @{word}'?"
+    if word in ELSEWHERE:
+        return unknown, f"did you mean '{ELSEWHERE[word]}'?"
+    if (parts := re.fullmatch("([a-z]+?)([0-9]+)", word)) and parts[1] in (*BEGINNINGS, *expected):
+        return unknown, f"did you mean '{parts[1]} {parts[2]}'?"
+    candidates = [known for phrase in expected for known in CANDIDATES.get(phrase, (phrase,))]
+    if near := nearest(word, candidates):
         return unknown, near
-    if before in ("port", "portrange"):
-        return f"'{word}' is not a port number", "names of services come later: write the number"
     if re.fullmatch(r"[0-9.]+", word):
-        return f"'{word}' is not an address", "an IPv4 address has four numbers: 10.0.0.1"
-    if before in ("host", "net", "src", "dst"):
-        return f"'{word}' is not an address", "names are not looked up: write the address"
-    if WIRESHARK.match(word):
+        return f"'{word}' is not an address", FOUR_NUMBERS
+    if re.match(WIRESHARK, word):
         return unknown, f"this is Wireshark's language; a match is a tcpdump expression, such as {EXAMPLE}"
-    near = _nearest(word, [known for words in KEYWORDS.values() for known in words])
-    return f"{unknown}: expected {_expected(accepts)}", near
+    if before in PROTOCOL_WORDS and "host" in expected:
+        return f"{unknown}: expected {_either(expected)}", nearest(word, BEGINNINGS)
+    return f"{unknown}: expected {_either(expected)}", nearest(word, (*BEGINNINGS, "and", "or"))
 
 
-def _nearest(word: str, candidates: list[str]) -> str:
+FOUR_NUMBERS: Final = "an IPv4 address has four numbers: 10.0.0.1"
+
+
+def nearest(word: str, candidates: tuple[str, ...] | list[str]) -> str:
+    """The hint for a misspelt word; "" if nothing is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word.lower(), sorted(candidates), n=1, cutoff=0.7)
     return f"did you mean '{near[0]}'?" if near else ""
 
 
-def _expected(accepts: set[str]) -> str:
-    if "PROTO" in accepts:
-        return f"a condition such as {EXAMPLE}" + (", or another value" if "NUMBER" in accepts else "")
-    words = [phrase for terminal, phrase in PHRASES.items() if terminal in accepts]
-    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+def _either(expected: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, (", ".join(expected[:-1]), *expected[-1:])))

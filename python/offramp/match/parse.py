@@ -1,277 +1,298 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text to tree: `parse` reads a match as tcpdump reads it, or raises MatchError with the place, the reason and a hint.
 
-lark makes a syntax tree (grammar.lark); the walk over it hands each value the qualifiers that it does not repeat:
+`and` and `or` have equal precedence, from left to right. A value without qualifiers takes those from before:
 
     udp dst port 53 or 5353 and not host 10.0.0.1 or 10.0.0.2
     ^^^^^^^^^^^^       └ takes udp dst port  ^^^^     └ takes host
 
-A bare protocol or a relation leaves no qualifiers behind, and a group leaves those from before its parenthesis:
-pcap-filter's rules (libpcap, grammar.y). Numbers are C's: 0x50, 0120, 80. One trap of tcpdump's is refused with a hint:
-a plain number as a host (`src 80` is host 0.0.0.80 there).
+A bare protocol, a relation or `vlan` leaves no qualifiers behind, and a group leaves those from before its parenthesis.
+What a parenthesis holds shows only inside (`(80 or 443)`, `(tcp or udp)`, `(len + 2) * 4`), so `_item` and `_group` say
+what they have found: libpcap's grammar.y, with the same verdict on each text.
 """
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from importlib.resources import files
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offramp.errors import MatchError
 
-from .complain import syntax_error
-from .tree import (
-    ALL_ONES,
-    Address,
-    And,
-    Compare,
-    Direction,
-    Everything,
-    Field,
-    IsProtocol,
-    Node,
-    Not,
-    Or,
-    Port,
-    Protocol,
-    Relation,
-)
+from . import arithmetic
+from .arithmetic import MAX_DEPTH, Operand
+from .complain import CONDITION, OR_VALUE, RELATION, VALUE, unexpected
+from .condition import CASTS, DIRECTIONS, SPECIAL, cast, direction_of, qualifier
+from .context import Behind
+from .names import ISIS_PDUS, NO_NAMES, Names
+from .primitive import STARTS, Qualifiers, Reader
+from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, Cursor, Fault
+from .tree import Address, And, Carries, Compare, Direction, Everything, IsProtocol, Not, Number, Or, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from .tree import Node, Primitive
 
-    from lark import Lark, Token, Tree
+MAX_TEXT: Final = 4 << 20  # characters: 100,000 prefixes, each with its qualifiers
+RUN: Final = 8  # addresses of a kind, after which more of them are looked for
 
-MAX_TEXT = 65536  # characters
-MAX_DEPTH = 100  # levels of the tree: and in or, not, parentheses
-TRANSPORTS = (Protocol.TCP, Protocol.UDP, Protocol.SCTP, Protocol.ICMP, Protocol.ICMP6)
+_Inherited = Qualifiers | None  # None: there are none to take
 
 
-def parse(text: str) -> Node:
-    """The tree of a match; "" matches every packet. No name is looked up, nothing is read but the grammar, once."""
-    from lark import UnexpectedInput
+class _Item(NamedTuple):
+    """What `_item` found: a condition (`node`), values with the qualifiers before them (`node`, `is_value`), a number
+    that may be a value or begin a relation (`number`), or arithmetic without a relation, as yet (`number`, `height` 0).
+    """
 
+    node: Node | None
+    height: int
+    leaves: _Inherited
+    is_value: bool = False
+    is_group: bool = False
+    number: Operand | None = None
+
+
+def parse(text: str, names: Names | None = None) -> Node:
+    """The tree of a match; "" matches every packet. Names of services and protocols are those of `names`."""
     _check_characters(text)
     try:
-        tree = _parser().parse(text)
-    except UnexpectedInput as error:
-        raise syntax_error(text, error) from None
-    (expression,) = tree.children
-    if expression is None:
-        return Everything()
-    try:
-        return _chain(cast("Tree[Token]", expression), None, 0)[0]
-    except _Fault as fault:
-        raise MatchError(
-            fault.what, text=text, position=fault.start, width=min(fault.end - fault.start, 80), hint=fault.hint
-        ) from None
+        return _Parser(text, names or NO_NAMES).match()
+    except Fault as fault:
+        width = min(fault.end - fault.start, 80)
+        raise MatchError(fault.what, text=text, position=fault.start, width=width, hint=fault.hint) from None
 
 
 def _check_characters(text: str) -> None:
     if len(text) > MAX_TEXT:
         what = f"a match has at most {MAX_TEXT} characters, this one has {len(text)}"
-        raise MatchError(what, text=text[:60] + "...", position=60, width=3)
-    if found := re.search(r"[^\t\n\r -~]", text):
-        what = f"a match is printable ASCII, {found[0]!a} is not"
-        raise MatchError(what, text=text, position=found.start(), hint="addresses and ports are written as numbers")
+        raise MatchError(what, text=text[:60] + "...", position=60, width=3, hint="a set holds more: 'host in @name'")
+    if not text.isascii():
+        position = next(place for place, character in enumerate(text) if not character.isascii())
+        what = f"a match is printable ASCII, {text[position]!a} is not"
+        raise MatchError(what, text=text, position=position, hint="addresses and ports are written as numbers")
 
 
-class _KeepWords:
-    """Has lark keep the terminal WORD, which no rule uses, so that an unknown word is a token with a place."""
+class _Parser:
+    """One reading of one text. `depth` is the number of parentheses around; heights are those of nodes."""
 
-    always_accept = ("WORD",)
+    def __init__(self, text: str, names: Names) -> None:
+        self.cursor = Cursor(text)
+        self.reader = Reader(self.cursor, names)
+        self.behind = Behind()
+        self.value_start = 0  # of the value read last, to know the words before it
+        self.has_wrong_address = False
 
-    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
-        return stream
+    def match(self) -> Node:
+        cursor = self.cursor
+        if cursor.kind == END:
+            return Everything()
+        node, _, _ = self._chain(self._item(None, 0, conditions=True), None, 0)
+        if cursor.kind != END:
+            raise unexpected(cursor, "and", "or", END)
+        return node
 
+    def _chain(self, first: _Item, before: _Inherited, depth: int) -> tuple[Node, int, _Inherited]:
+        """`a and b and c or d` from its first item on: a run of one operator makes one node, which begins the next."""
+        cursor = self.cursor
+        node, height, leaves = self._resolved(first, before), first.height, first.leaves
+        while cursor.kind in ("and", "or"):
+            operator = cursor.kind
+            parts = [node]
+            alike = 0
+            while cursor.kind == operator:
+                cursor.advance()
+                start, inherited = cursor.start, leaves
+                item = self._item(leaves, depth, conditions=not first.is_value)
+                part = self._resolved(item, leaves)
+                parts.append(part)
+                height, leaves = max(height, item.height), item.leaves if item.number is None else leaves
+                is_address = type(part) is Address or (type(part) is Not and type(part.part) is Address)
+                alike = alike + 1 if is_address and leaves == inherited else 0
+                if alike >= RUN and cursor.kind == operator and not self.has_wrong_address:
+                    self._run(operator, start, leaves, parts)
+                    alike = 0
+            node = (And if operator == "and" else Or)(tuple(parts))
+            height += 1
+            if height > MAX_DEPTH:
+                raise arithmetic.too_deep(cursor)
+        return node, height, leaves
 
-@cache
-def _parser() -> Lark:
-    from lark import Lark
+    def _run(self, operator: str, start: int, qualifiers: _Inherited, parts: list[Node]) -> None:
+        """Read all that goes on as the last item did, which begins at `start`."""
+        from .runs import Run, is_regular  # which few matches need
 
-    grammar = files(__package__).joinpath("grammar.lark").read_text(encoding="ascii")
-    return Lark(
-        grammar, parser="lalr", lexer="basic", maybe_placeholders=True, propagate_positions=True, postlex=_KeepWords()
-    )
+        cursor = self.cursor
+        words = cursor.text[start : self.value_start]
+        if qualifiers is None or not is_regular(words):
+            return
+        found = Run(operator, words, qualifiers).read(cursor.text, cursor.start)
+        if found is None:
+            self.has_wrong_address = True  # which the slow way will name
+            return
+        more, end = found
+        if more:
+            parts += more
+            cursor.move(end)
 
+    def _resolved(self, item: _Item, before: _Inherited) -> Node:
+        """The node of an item that stands between operators."""
+        if item.node is not None:
+            return item.node
+        assert item.number is not None
+        if not isinstance(item.number.value, Number):
+            raise unexpected(self.cursor, "an operator", RELATION)
+        return self._number(item.number, before)
 
-class _Fault(Exception):
-    """A MatchError that does not know the text yet."""
+    def _number(self, number: Operand, qualifiers: _Inherited) -> Node:
+        """A number as a value: `or 443`."""
+        assert isinstance(number.value, Number)
+        start, end = number.start, number.end
+        if qualifiers is None:
+            if self.cursor.kind in (END, ")", "and", "or"):
+                word = self.cursor.text[start:end]
+                raise Fault(f"'{word}' follows nothing that says what it is", start, end, f"say which: 'port {word}'")
+            raise unexpected(self.cursor, "an operator", RELATION)
+        return self._found(self.reader.number(qualifiers, number.value.value, start, end), start)
 
-    def __init__(self, what: str, place: Tree[Token] | Token, hint: str = "") -> None:
-        super().__init__(what)
-        self.what, self.hint = what, hint
-        at: Any = getattr(place, "meta", place)
-        self.start, self.end = at.start_pos, at.end_pos
+    def _item(self, before: _Inherited, depth: int, *, conditions: bool, opening: bool = False) -> _Item:
+        """A condition, or (if there are qualifiers to take) a value; `opening`: the first in a parenthesis."""
+        cursor = self.cursor
+        start, nots = cursor.start, 0
+        while cursor.kind == "not":
+            nots += 1
+            if nots + depth > MAX_DEPTH:
+                raise arithmetic.too_deep(cursor)
+            cursor.advance()
+        item = self._unit(before, depth + nots, conditions=conditions)
+        if not nots:
+            if opening and item.is_group and item.is_value:
+                hint = "leave the inner parentheses out: 'and' and 'or' go from left to right"
+                raise Fault("a parenthesis of values begins with another", start, cursor.last_end, hint)
+            return item
+        node, height = self._resolved(item, before), item.height
+        for _ in range(nots):
+            node = Not(node)
+        if item.number is not None:
+            return _Item(node, height + nots, before, is_value=True)
+        return _Item(node, height + nots, item.leaves, is_value=item.is_value)
 
+    def _unit(self, before: _Inherited, depth: int, *, conditions: bool) -> _Item:
+        cursor = self.cursor
+        kind = cursor.kind
+        if kind == "(":
+            return self._group(before, depth, conditions=conditions)
+        if kind == NUMBER:
+            number = Operand(Number(cursor.number), cursor.start, cursor.end)
+            cursor.advance()
+            return self._arithmetic(number, depth) if conditions else _Item(None, 1, before, number=number)
+        if kind in STARTS and (before is not None or kind != NAME):
+            if before is None:
+                raise self._orphan()
+            self.value_start = start = cursor.start
+            node = self._found(self.reader.value(before, inherited=conditions), start)
+            return _Item(node, 1, before, is_value=True)
+        if not conditions:
+            raise unexpected(cursor, VALUE)
+        if kind in arithmetic.BEGINNINGS:
+            return self._arithmetic(None, depth)
+        return self._condition(before, depth)
 
-class _Qualifiers(NamedTuple):
-    protocol: Protocol | None
-    direction: Direction
-    kind: str  # host, net, port, portrange or nothing, which is host
+    def _orphan(self) -> Fault:
+        """A value with no qualifiers to take."""
+        cursor = self.cursor
+        if cursor.last not in ("and", "or", "not", "&&", "||", "!"):
+            return unexpected(cursor, CONDITION)
+        word = cursor.text[cursor.start : cursor.end]
+        hint = f"say which: '{'ether ' if cursor.kind == MAC else ''}host {word}'"
+        return Fault(f"'{word}' follows nothing that says what it is", cursor.start, cursor.end, hint)
 
+    def _group(self, before: _Inherited, depth: int, *, conditions: bool) -> _Item:
+        cursor, start = self.cursor, self.cursor.start
+        arithmetic.check_depth(cursor, depth)
+        cursor.advance()
+        first = self._item(before, depth + 1, conditions=conditions, opening=True)
+        if first.number is not None:
+            if cursor.kind == ")":
+                cursor.advance()
+                number = first.number._replace(start=start, end=cursor.last_end)
+                return self._arithmetic(number, depth) if conditions else first._replace(number=number)
+            if not isinstance(first.number.value, Number):
+                raise unexpected(cursor, "an operator", RELATION, "')'")
+            first = _Item(self._number(first.number, before), 1, before, is_value=True)
+        node, height, _ = self._chain(first, before, depth + 1)
+        if cursor.kind != ")":
+            raise unexpected(cursor, "and", "or", "')'")
+        cursor.advance()
+        return _Item(node, height, before, is_value=first.is_value, is_group=True)
 
-_Inherited = _Qualifiers | None  # None: there are none to take
+    def _arithmetic(self, left: Operand | None, depth: int) -> _Item:
+        """A relation; or what may become one, if there is none yet."""
+        cursor = self.cursor
+        if left is None or cursor.kind in arithmetic.PRECEDENCE:
+            left = arithmetic.arithmetic(cursor, depth, left)
+        if cursor.kind not in arithmetic.RELATIONS:
+            return _Item(None, 1, None, number=left)
+        relation = arithmetic.relation(cursor)
+        right = arithmetic.arithmetic(cursor, depth)
+        try:
+            node = Compare(left.value, relation, right.value)
+        except ValueError as error:
+            hint = "begin with the parentheses: (a + b) + c needs fewer than a + (b + c)"
+            raise Fault(str(error), left.start, right.end, hint) from None
+        return _Item(self._found(node, left.start), max(left.height, right.height) + 1, None)
 
+    def _found(self, node: Primitive, start: int) -> Primitive:
+        """The next primitive of the text, once it may stand where it does."""
+        if reason := self.behind.refuses(node):
+            raise Fault(reason, start, self.cursor.last_end, "order matters: what stands before is looked behind")
+        return node
 
-def _children(tree: Tree[Any]) -> list[Any]:
-    return tree.children  # lark's type for them, a tree or a token, helps nobody who knows the grammar
+    def _condition(self, before: _Inherited, depth: int) -> _Item:
+        cursor, start, kind = self.cursor, self.cursor.start, self.cursor.kind
+        if kind in PROTOCOL_WORDS:
+            return self._protocol(depth)
+        if kind in DIRECTIONS or kind in KIND_WORDS or kind == "proto":
+            return self._qualified(None, depth)
+        if kind in CASTS:
+            return self._single(cast(cursor, Protocol.ETHER, start), start)
+        if kind in SPECIAL:
+            return self._single(SPECIAL[kind](cursor), start)
+        raise unexpected(cursor, *((CONDITION,) if before is None else (CONDITION, OR_VALUE)))
 
+    def _single(self, node: Primitive, start: int) -> _Item:
+        """A condition that leaves no qualifiers."""
+        return _Item(self._found(node, start), 4 if isinstance(node, Compare) else 1, None)
 
-def _chain(tree: Tree[Token], before: _Inherited, depth: int) -> tuple[Node, _Inherited]:
-    """`a and b and c or d` from left to right: runs of one operator make one node, which begins the next run."""
-    first, *rest = tree.children
-    pairs = zip(cast("Sequence[Token]", rest[0::2]), rest[1::2], strict=True)
-    runs = [(operator, [item for _, item in run]) for operator, run in groupby(pairs, key=lambda pair: pair[0].type)]
-    depth += 1 + len(runs)
-    if depth > MAX_DEPTH:
-        hint = "put the conditions of a kind together, or use fewer parentheses"
-        raise _Fault(f"the match nests more than {MAX_DEPTH} levels deep", tree, hint)
-    node, inherited = _item(first, before, depth)
-    for operator, items in runs:
-        parts = [node]
-        for item in items:
-            part, inherited = _item(item, inherited, depth)
-            parts.append(part)
-        node = (And if operator == "AND" else Or)(tuple(parts))
-    return node, inherited
+    def _protocol(self, depth: int) -> _Item:
+        """`tcp`, `tcp[13]`, `tcp port 80`, `ip multicast`."""
+        cursor = self.cursor
+        start, end, word = cursor.start, cursor.end, cursor.kind
+        cursor.advance()
+        following = cursor.kind
+        if following == "[":
+            protocol = arithmetic.addressable(word, start, end)
+            return self._arithmetic(arithmetic.field(cursor, protocol, start, depth), depth)
+        if following in CASTS:
+            return self._single(cast(cursor, qualifier(word, start, end), start), start)
+        if following in DIRECTIONS or following in KIND_WORDS or following == "proto":
+            return self._qualified(qualifier(word, start, end), depth)
+        if following not in ("and", "or", ")", END):
+            raise unexpected(cursor, *KIND_WORDS, *DIRECTIONS, "proto", "'['", "and", "or", END)
+        if word == "ether":
+            hint = "say what of it: 'ether host 00:11:22:33:44:55', 'ether proto 0x88cc'"
+            raise Fault("every frame is an Ethernet frame", start, end, hint)
+        if word in ISIS_PDUS:
+            pdus = [self._found(Carries(number, Protocol.ISIS), start) for number in ISIS_PDUS[word]]
+            return _Item(Or(tuple(pdus)), 2, None)
+        return self._single(IsProtocol(Protocol(word)), start)
 
-
-def _item(item: Tree[Token] | Token, before: _Inherited, depth: int) -> tuple[Node, _Inherited]:
-    tree = cast("Tree[Any]", item)
-    match tree.data:
-        case "primitive":
-            head, rest = tree.children
-            return _item(rest, _qualifiers(head), depth)
-        case "value":
-            return _value(tree, before), before
-        case "group":
-            (inner,) = tree.children
-            node, last = _chain(inner, before, depth)
-            return node, before if inner.data == "expression" else last
-        case "negation":
-            return _negation(tree, before, depth)
-        case "protocol":
-            return IsProtocol(Protocol(tree.children[0])), None
-        case _:
-            return _compare(tree), None
-
-
-def _negation(tree: Tree[Any], before: _Inherited, depth: int) -> tuple[Node, _Inherited]:
-    count, inner = 0, tree
-    while inner.data == "negation":
-        count, inner = count + 1, inner.children[1]
-    if depth + count > MAX_DEPTH:
-        raise _Fault(f"the match nests more than {MAX_DEPTH} levels deep", tree, "two 'not' cancel out")
-    node, inherited = _item(inner, before, depth + count)
-    for _ in range(count):
-        node = Not(node)
-    return node, inherited
-
-
-def _qualifiers(head: Tree[Any]) -> _Qualifiers:
-    protocol, *middle, kind = _children(head)
-    direction = Direction.EITHER
-    if middle:
-        match [token.type for token in middle[0].children]:
-            case ["SRC"] | ["DST"]:
-                direction = Direction(str(middle[0].children[0]))
-            case [_, "AND", _]:
-                direction = Direction.BOTH
-    return _Qualifiers(Protocol(protocol) if protocol else None, direction, str(kind or ""))
-
-
-def _value(tree: Tree[Any], qualifiers: _Inherited) -> Node:
-    token, length = (*_children(tree), None)[:2]
-    if qualifiers is None:
-        hint = "say which: " + (f"'port {token}'" if token.type in ("NUMBER", "RANGE") else f"'host {token}'")
-        raise _Fault(f"'{token}' follows nothing that says what it is", token, hint)
-    try:
-        if qualifiers.kind.startswith("port"):
-            return Port(*_ports(tree, token, length, qualifiers.kind), qualifiers.direction, qualifiers.protocol)
-        return Address(_network(tree, token, length, qualifiers), qualifiers.direction, qualifiers.protocol)
-    except ValueError as error:
-        raise _Fault(str(error), tree, _join_hint(token, qualifiers)) from None
-
-
-def _join_hint(token: Token, qualifiers: _Qualifiers) -> str:
-    """`tcp host A` and `ip port N` mix two layers: each is a condition of its own."""
-    other_layer = TRANSPORTS if token.type in ("IPV4", "IPV6") else (Protocol.IP, Protocol.IP6)
-    if qualifiers.protocol is None or qualifiers.protocol not in other_layer:
-        return ""
-    words = (qualifiers.protocol.value, "and", qualifiers.direction.value, qualifiers.kind or "host", str(token))
-    return f"did you mean '{' '.join(filter(None, words))}'?"
-
-
-def _ports(tree: Tree[Any], token: Token, length: Token | None, kind: str) -> tuple[int, int]:
-    if token.type == "RANGE" and kind == "portrange":
-        first, last = sorted(int(port, 10) for port in token.split("-"))  # tcpdump, too, swaps a reversed range
-        return first, last
-    if token.type == "NUMBER" and length is None:
-        return (port := number(token)), port
-    hint = f"did you mean 'portrange {token}'?" if token.type == "RANGE" else "a port is a number from 0 to 65535"
-    raise _Fault(f"'{token}' is not a port", tree, hint)
-
-
-def _network(tree: Tree[Any], token: Token, length: Token | None, qualifiers: _Qualifiers) -> IPv4Network | IPv6Network:
-    if token.type == "RANGE":
-        raise _Fault(f"'{token}' is not an address", token, f"did you mean 'portrange {token}'?")
-    if token.type == "NUMBER":
-        return _net_number(token, length, qualifiers)
-    missing = 3 - token.count(".") if token.type == "IPV4" else 0
-    try:
-        address = ip_network(token + ".0" * missing)
-    except ValueError:
-        hint = "Ethernet addresses are not supported yet" if token.count(":") == 5 else ""
-        raise _Fault(f"'{token}' is not an IP address", token, hint) from None
-    bits = number(length) if length else address.max_prefixlen - 8 * missing
-    if bits > address.max_prefixlen:
-        assert length
-        raise _Fault(f"an IPv{address.version} prefix has at most {address.max_prefixlen} bits", length)
-    if length and qualifiers.kind != "net" and (token.type == "IPV4" or bits < 128):
-        raise _Fault("a prefix length belongs to 'net'", tree, f"did you mean 'net {token}/{length}'?")
-    network = ip_network((address.network_address, bits), strict=False)
-    if network.network_address != address.network_address:
-        raise _Fault(f"non-network bits set in '{token}/{bits}'", tree, f"did you mean '{network}'?")
-    return network
-
-
-def _net_number(token: Token, length: Token | None, qualifiers: _Qualifiers) -> IPv4Network:
-    """`net 10` is 10.0.0.0/8: a number's leading zero bytes are not part of the network."""
-    value, bits = number(token), 32
-    if qualifiers.kind != "net":
-        meant = f"{qualifiers.direction.value} port {token}".lstrip()
-        raise _Fault(f"'{token}' is a number, not an address", token, f"did you mean '{meant}'?")
-    while value and not value >> 24:
-        value, bits = value << 8, bits - 8
-    network = IPv4Network((value, bits))
-    if length:
-        hint = f"did you mean '{network.network_address}/{length}'?"
-        raise _Fault("a prefix length follows a dotted address", token, hint)
-    return network
-
-
-def _compare(tree: Tree[Any]) -> Compare:
-    field, relation, value = _children(tree)
-    protocol, offset, size, mask = _children(field)
-    try:
-        where = Field(Protocol(protocol), number(offset), cast(Any, number(size) if size else 1))
-        operator = cast(Relation, "==" if relation == "=" else str(relation))
-        return Compare(where, operator, number(value), number(mask) if mask else ALL_ONES)
-    except ValueError as error:
-        raise _Fault(str(error), tree) from None
-
-
-def number(token: Token) -> int:
-    """A C number of 32 bits."""
-    is_octal = token.startswith("0") and token.isdigit()
-    try:
-        value = int(token, 8 if is_octal else 0)
-    except ValueError:
-        raise _Fault(f"'{token}' begins with 0, so it is octal, and has other digits", token) from None
-    if value > ALL_ONES:
-        raise _Fault("the number does not fit in 32 bits", token)
-    return value
+    def _qualified(self, protocol: Protocol | None, depth: int) -> _Item:
+        """`src net 10`, `port 80`, `proto 6`: the protocol has been read."""
+        cursor = self.cursor
+        direction, kind = direction_of(cursor), ""
+        if cursor.kind in KIND_WORDS or (cursor.kind == "proto" and direction is None):
+            kind = cursor.kind
+            cursor.advance()
+        elif cursor.kind == "proto":
+            raise Fault("a protocol number has no direction", cursor.last_start, cursor.end, "leave 'src' or 'dst' out")
+        qualifiers = Qualifiers(protocol, direction or Direction.EITHER, kind)
+        item = self._item(qualifiers, depth, conditions=False)
+        node = self._resolved(item, qualifiers)
+        return _Item(node, item.height, qualifiers)

@@ -11,7 +11,19 @@ All of them answer for the network namespace of the calling thread.
 
 from __future__ import annotations
 
-from offramp.nic.link import Counters, Link, Xdp, carrier, counters, is_up, read
+from offramp.nic.link import Counters, Link, Xdp, carrier, counters, is_up, netmask, read
 from offramp.nic.ssh import Session, Ssh, protected_ssh
 
-__all__ = ["Counters", "Link", "Session", "Ssh", "Xdp", "carrier", "counters", "is_up", "protected_ssh", "read"]
+__all__ = [
+    "Counters",
+    "Link",
+    "Session",
+    "Ssh",
+    "Xdp",
+    "carrier",
+    "counters",
+    "is_up",
+    "netmask",
+    "protected_ssh",
+    "read",
+]

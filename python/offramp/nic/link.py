@@ -12,6 +12,7 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 import struct
 from dataclasses import dataclass, fields
@@ -24,13 +25,14 @@ from offramp.nic import ethtool
 from offramp.nic.ethtool import Rings
 from offramp.nic.netdev import xdp_features
 
-__all__ = ["Counters", "Link", "Xdp", "carrier", "counters", "is_up", "read"]
+__all__ = ["Counters", "Link", "Xdp", "carrier", "counters", "is_up", "netmask", "read"]
 
 # IFLA_*
 _ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
 _TX_QUEUES, _RX_QUEUES, _CARRIER, _MIN_MTU, _MAX_MTU = 31, 32, 33, 50, 51
 _INFO_KIND = 1
 _IFF_UP = 1
+_SIOCGIFNETMASK = 0x891B
 _NAMES_SHOWN = 10
 
 # RFC 2863, section 6: ifOperStatus, in the kernel's order
@@ -150,6 +152,18 @@ def counters(ifindex: int) -> Counters:
 def carrier(ifindex: int) -> bool:
     """Whether the interface has carrier, now. Errors: InterfaceGone."""
     return bool(netlink.unsigned(_attributes(ifindex).get(_CARRIER)))
+
+
+def netmask(name: str) -> int | None:
+    """The netmask of the interface's first IPv4 address, as a number; None if it has no address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", name.encode()))
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                return None
+            raise KernelError(f"the netmask of {name}", error.errno or 0) from error
+    return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
 
 
 def is_up(ifindex: int) -> bool:

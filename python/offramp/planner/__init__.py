@@ -18,7 +18,7 @@ from __future__ import annotations
 from .make import lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .options import Options
-from .plan import Layer, Plan, Step
+from .plan import Layer, Plan, Step, shortened
 from .protect import protection_in_words
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "make_plan",
     "mtu_refused",
     "protection_in_words",
+    "shortened",
 ]

@@ -8,9 +8,19 @@ from typing import Literal
 
 from offramp.verdict import Verdict
 
-__all__ = ["Layer", "Plan", "Step"]
+__all__ = ["Layer", "Plan", "Step", "shortened"]
 
 Layer = Literal["nic", "xdp", "user"]
+
+
+_SHOWN = 200  # characters of a match
+
+
+def shortened(match: str) -> str:
+    """A canonical match for people, who do not read ten thousand addresses."""
+    if len(match) <= _SHOWN:
+        return match or "every packet"
+    return f"{match[:_SHOWN]}... ({len(match):,} characters)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Plan:
         return asdict(self) | {"verdict": self.verdict.name, "umem_bytes": self.umem_bytes}
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict.name} on {self.interface}: {self.match or 'every packet'}"]
+        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}"]
         for number, step in enumerate(self.steps, 1):
             lines.append(f"  {number}. [{step.layer}] {step.what}")
             lines.append(f"       why:  {step.why}")

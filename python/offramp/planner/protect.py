@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is never diverted: the packets without which a machine is lost to its operator.
 
-Written as a match, so that it is compiled, shown and tested like any other. It speaks of packets that arrive, and is
-made once: TCP port 22, at either end, covers SSH that begins later, too; of other ports what was found at that time.
+Written as a match, so that it is compiled, shown and tested like any other; behind `vlan any`, so that tags make no
+difference. It speaks of packets that arrive, and is made once: TCP port 22, at either end, covers SSH that begins
+later, too; of other ports what was found at that time.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def protection(ssh: Ssh) -> str:
         f" and tcp src port {session.rport} and dst port {session.lport}"
         for session in _other_sessions(ssh)
     ]
-    return " or ".join(f"({part})" for part in parts)
+    return f"vlan any and ({' or '.join(f'({part})' for part in parts)})"
 
 
 def protection_in_words(ssh: Ssh) -> str:

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a match costs: in the driver against C by clang -O2, natively against libpcap's interpreter, to compile.
+
+In the driver: BPF_PROG_TEST_RUN, the same program with an empty match subtracted, for our programs and for C's
+(reference/filters.c); each on a packet that matches and on one that does not. Natively: a loop in C around each
+(reference/interpreter.c). Needs clang and cc: Debian's packages clang and gcc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from llvmlite import binding as llvm
+
+from offramp import DROP
+from offramp.bpf import Map, MapType, Program
+from offramp.compile import COUNTERS, MapSlot, Spec, native, xdp
+from offramp.compile.expression import Const, Lowered
+from offramp.compile.lower import lower
+from offramp.compile.program import Program as Compiled
+from offramp.match import parse
+from offramp.testing.packets import eth, icmp, ip, ip6, tcp, udp
+from tests import libpcap
+
+REFERENCE = Path(__file__).with_name("reference")
+REPEAT = 1_000_000
+BURST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A match, its counterpart in C, a packet that matches and one that does not."""
+
+    match: str
+    function: str
+    hit: bytes
+    miss: bytes
+
+
+def _whole(frame: bytes) -> bytes:
+    return frame.ljust(64, b"\0")
+
+
+CASES = (
+    Case(
+        "udp dst port 53",
+        "udp_dst_port_53",
+        _whole(eth(ip(udp(sport=4096, dport=53), src="10.77.0.1", dst="10.77.0.2"))),
+        _whole(eth(ip(udp(sport=4096, dport=54), src="10.77.0.1", dst="10.77.0.2"))),
+    ),
+    Case(
+        "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn",
+        "syn_only",
+        _whole(eth(ip(tcp(flags=0x02), src="10.77.0.1", dst="10.77.0.2"))),
+        _whole(eth(ip(tcp(flags=0x12), src="10.77.0.1", dst="10.77.0.2"))),
+    ),
+    Case(
+        "src net 203.0.113.0/24",
+        "src_net",
+        _whole(eth(ip(icmp(), src="203.0.113.9", dst="10.77.0.2"))),
+        _whole(eth(ip(icmp(), src="203.0.114.9", dst="10.77.0.2"))),
+    ),
+    Case(
+        "ip host 10.0.0.1 and tcp port (80 or 443)",
+        "web_of_host",
+        _whole(eth(ip(tcp(sport=4096, dport=443), src="10.77.0.1", dst="10.0.0.1"))),
+        _whole(eth(ip(tcp(sport=4096, dport=444), src="10.77.0.1", dst="10.0.0.1"))),
+    ),
+    Case(
+        "ip and (ip[2:2] > 1000 or ip[6:2] & 0x3fff != 0)",
+        "big_or_fragment",
+        eth(ip(udp(payload=bytes(1200)), src="10.77.0.1", dst="10.77.0.2")),
+        _whole(eth(ip(udp(), src="10.77.0.1", dst="10.77.0.2"))),
+    ),
+)
+_IP6 = _whole(eth(ip6(udp(sport=4096, dport=53), src="2001:db8::1", dst="2001:db8::2")))
+MIXED = (*(frame for case in CASES for frame in (case.hit, case.miss)), _IP6)
+
+
+@dataclass(frozen=True, slots=True)
+class InDriver:
+    match: str
+    outcome: str
+    ours: float  # ns, without the empty program
+    theirs: float
+    ratio: float
+
+
+def in_driver(rounds: int) -> list[InDriver]:
+    """Each match on each packet, against C."""
+    found = []
+    with _references() as references, ExitStack() as stack:
+        empty = stack.enter_context(_ours(Lowered(Const(False))))
+        for case in CASES:
+            ours = stack.enter_context(_ours(lower(parse(case.match))))
+            for outcome, frame in (("hit", case.hit), ("miss", case.miss)):
+                expected = (DROP if outcome == "hit" else 2,) * 2
+                assert (ours.test_run(frame).retval, references[case.function].test_run(frame).retval) == expected
+                programs = (ours, empty, references[case.function], references["empty"])
+                costs = [[_cost(program, frame) for program in programs] for _ in range(rounds)]
+                ours_ns = statistics.median(row[0] - row[1] for row in costs)
+                theirs_ns = statistics.median(row[2] - row[3] for row in costs)
+                found.append(InDriver(case.match, outcome, ours_ns, theirs_ns, ours_ns / theirs_ns))
+    return found
+
+
+def _cost(program: Program, frame: bytes) -> float:
+    """ns per run: by the clock, as the kernel's own figure is a whole number; the constant part cancels out."""
+    spent = []
+    for repeat in (REPEAT, 3 * REPEAT):
+        start = time.perf_counter_ns()
+        program.test_run(frame, repeat=repeat)
+        spent.append(time.perf_counter_ns() - start)
+    return (spent[1] - spent[0]) / (2 * REPEAT)
+
+
+@contextmanager
+def _ours(match: Lowered) -> Iterator[Program]:
+    spec = Spec(match=match, protect=None, verdict=DROP, queues=1, stall_ns=None, vlan_metadata=False)
+    with (
+        Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="bench") as counters,
+        Program.load(xdp(spec), name="bench_ours", maps={MapSlot.COUNTERS: counters}) as program,
+    ):
+        yield program
+
+
+@contextmanager
+def _references() -> Iterator[dict[str, Program]]:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        object_file = Path(directory, "filters.o")
+        command = ["clang", "-O2", "-target", "bpf", "-mcpu=v3", "-c", str(REFERENCE / "filters.c"), "-o"]
+        subprocess.run([*command, str(object_file)], check=True)
+        sections = llvm.ObjectFileRef.from_data(object_file.read_bytes()).sections()
+        codes = {section.name().decode(): bytes(section.data()) for section in sections if section.is_text()}
+        yield {
+            name: stack.enter_context(Program.load(Compiled(code, ()), name="bench_clang", maps={}))
+            for name, code in codes.items()
+            if code
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Natively:
+    match: str
+    ours: float  # ns per packet
+    libpcap: float
+    ratio: float
+
+
+def natively(rounds: int) -> list[Natively]:
+    """Each match over a mixed burst, against libpcap's interpreter with its optimiser's program."""
+    found = []
+    frames = [MIXED[index % len(MIXED)] for index in range(BURST)]
+    buffers = [ctypes.create_string_buffer(frame, len(frame)) for frame in frames]
+    packets = (ctypes.c_void_p * BURST)(*map(ctypes.addressof, buffers))
+    captured = (ctypes.c_uint32 * BURST)(*map(len, frames))
+    loops = _loops()
+    for case in CASES:
+        with libpcap.Filter(case.match) as oracle, _executable(native(lower(parse(case.match))).code) as run:
+            costs = [_interleaved(loops, oracle, run, packets, captured) for _ in range(rounds)]
+        ours, theirs = (statistics.median(column) for column in zip(*costs, strict=True))
+        found.append(Natively(case.match, ours, theirs, theirs / ours))
+    return found
+
+
+def _interleaved(
+    loops: ctypes.CDLL, oracle: libpcap.Filter, run: int, packets: ctypes.Array[ctypes.c_void_p], captured: object
+) -> tuple[float, float]:
+    verdicts = ctypes.create_string_buffer(BURST)
+    seen, agreed = ctypes.c_uint64(), ctypes.c_uint64()
+    count, times = ctypes.c_uint64(BURST), ctypes.c_uint64(4000)
+    ours = loops.native(ctypes.c_void_p(run), packets, captured, count, times, verdicts, ctypes.byref(seen))
+    interpret = libpcap._library().bpf_filter
+    program = ctypes.c_void_p(oracle._program.instructions)
+    theirs = loops.interpreter(interpret, program, packets, captured, count, times, ctypes.byref(agreed))
+    assert seen.value == agreed.value > 0
+    return ours, theirs
+
+
+def _loops() -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory() as directory:
+        library = str(Path(directory, "loops.so"))
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", str(REFERENCE / "interpreter.c"), "-o", library], check=True)
+        loops = ctypes.CDLL(library)
+    for function in (loops.native, loops.interpreter):
+        function.restype = ctypes.c_double
+    return loops
+
+
+@contextmanager
+def _executable(code: bytes) -> Iterator[int]:
+    with mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC) as memory:
+        memory.write(code)
+        held = ctypes.c_char.from_buffer(memory)
+        try:
+            yield ctypes.addressof(held)
+        finally:
+            del held
+
+
+def to_compile() -> list[tuple[str, float, float, int]]:
+    """Match, ms in a fresh process from the text to a program in the kernel, ms for another one after it, and the
+    program's instructions. Medians.
+    """
+    unions = {
+        "10,000 hosts": " or ".join(f"src host 10.{n >> 8 & 255}.{n & 255}.{n % 251}" for n in range(10_000)),
+        "1,000 ports": " or ".join(f"dst port {2 * n + 1}" for n in range(1_000)),
+        "100,000 prefixes": " or ".join(
+            f"src net {1 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24" for n in range(100_000)
+        ),
+    }
+    texts = {f"`{case.match}`": case.match for case in CASES} | unions
+    return [(name, *_timed(text)) for name, text in texts.items()]
+
+
+TIMED = """
+import sys, time
+text = sys.stdin.read()
+start = time.perf_counter()
+from offramp import DROP, Match
+from offramp.bpf import Map, MapType, Program
+from offramp.compile import COUNTERS, MapSlot, Spec, xdp
+
+def load(text):
+    match = Match(text)
+    program = xdp(Spec(match.lowered(), protect=None, verdict=DROP, queues=1, stall_ns=None, vlan_metadata=False))
+    with (
+        Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="bench") as counters,
+        match.tables(program.sets) as tables,
+        Program.load(program, name="bench", maps={MapSlot.COUNTERS: counters} | tables) as loaded,
+    ):
+        return loaded.instructions
+
+instructions = load(text)
+cold, start = time.perf_counter() - start, time.perf_counter()
+load(f"({text}) and not arp")
+print(cold * 1e3, (time.perf_counter() - start) * 1e3, instructions)
+"""
+
+
+def _timed(text: str) -> tuple[float, float, int]:
+    runs = [
+        subprocess.run([sys.executable, "-c", TIMED], input=text, check=True, capture_output=True, text=True)
+        for _ in range(5)
+    ]
+    columns = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
+    cold, warm, instructions = map(statistics.median, columns)
+    return cold, warm, int(instructions)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the headers are that a match looks at, and how one says which comes next.
+
+            link         type    payload            network            transport
+    plain   0            12      14                 14                 network + 4 * (low four bits of its first byte)
+    vlan                 + 4     + 4                + 4                each time
+    mpls                                            + 4                each time
+    pppoes  network + 6  = link  = link + 2         = payload          PPP's header is the link layer from there on
+    vlan any             behind TagBytes, as is all that is counted from it
+
+The words of pcap-filter(7) that shift offsets do it for everything behind them in the text, whatever `and`, `or`, `not`
+and parentheses say. So one `Layers` accompanies the walk through the tree.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from .expression import (
+    TAG_BYTES,
+    TAG_ETHERTYPES,
+    All,
+    Any,
+    Calculation,
+    Const,
+    Expr,
+    Load,
+    Negate,
+    Number,
+    Place,
+    TagBytes,
+    Test,
+    Value,
+)
+
+# Ethertypes (IEEE 802 numbers, IANA), and service access points of IEEE 802.2, which are 1500 at most
+IP, ARP, RARP, IP6 = 0x0800, 0x0806, 0x8035, 0x86DD
+MPLS, PPPOE_DISCOVERY, PPPOE_SESSION = 0x8847, 0x8863, 0x8864
+XNS, MOPDL, MOPRC, DECNET, LAT, SCA = 0x0600, 0x6001, 0x6002, 0x6003, 0x6004, 0x6007
+ATALK, AARP, IPX_ETHERTYPE = 0x809B, 0x80F3, 0x8137
+SAP_IP, SAP_STP, SAP_IPX, SAP_NETBEUI, SAP_ISO = 0x06, 0x42, 0xE0, 0xF0, 0xFE
+MAX_LENGTH = 1500  # up to which the type of an Ethernet header is a length, and 802.2's header follows
+
+# PPP's numbers for them (RFC 1661, IANA ppp-numbers); what has none keeps its ethertype, and never matches
+PPP_NUMBERS: Final = {
+    IP: 0x0021,
+    IP6: 0x0057,
+    DECNET: 0x0027,
+    ATALK: 0x0029,
+    XNS: 0x0025,
+    SAP_ISO: 0x0023,
+    SAP_STP: 0x0031,
+    SAP_IPX: 0x002B,
+}
+PPP_MPLS = 0x0281
+LABEL_BYTES = 4
+PPPOE_HEADER, PPP_HEADER = 6, 2
+
+# Control fields of 802.2 by tcpdump's names: the value, and the mask under which it is compared
+LLC_CONTROLS: Final = {
+    "i": (0x00, 0x01),
+    "s": (0x01, 0x03),
+    "u": (0x03, 0x03),
+    "rr": (0x01, 0x0F),
+    "rnr": (0x05, 0x0F),
+    "rej": (0x09, 0x0F),
+    "ui": (0x03, 0xEF),
+    "ua": (0x63, 0xEF),
+    "disc": (0x43, 0xEF),
+    "dm": (0x0F, 0xEF),
+    "sabme": (0x6F, 0xEF),
+    "test": (0xE3, 0xEF),
+    "xid": (0xAF, 0xEF),
+    "frmr": (0x87, 0xEF),
+}
+
+
+class OutOfPlace(ValueError):
+    """A primitive that means nothing behind the headers that the text has named before it."""
+
+
+def load(start: Place, offset: int, size: Literal[1, 2, 4]) -> Load:
+    return Load(Place(start.offset + offset, start.behind), size)
+
+
+def equal(left: Value, number: int) -> Test:
+    return Test(left, "==", Number(number))
+
+
+def masked(left: Value, mask: int, number: int) -> Test:
+    """`left & mask == number`. Under an empty mask, too: what is too short for the load is rejected."""
+    return equal(Calculation("&", left, Number(mask)), number)
+
+
+class Layers:
+    """The places of the headers at one point of the text."""
+
+    def __init__(self) -> None:
+        self.link = Place(0)
+        self.type = Place(12)
+        self.payload = Place(14)
+        self.labels = 0  # of MPLS, so far
+        self.is_ppp = False
+        self.is_any_vlan = False
+
+    @property
+    def network(self) -> Place:
+        return Place(self.payload.offset + LABEL_BYTES * self.labels, self.payload.behind)
+
+    @property
+    def ip_header(self) -> Value:
+        """The length of the IPv4 header."""
+        return Calculation("<<", Calculation("&", load(self.network, 0, 1), Number(0x0F)), Number(2))
+
+    @property
+    def transport(self) -> Place:
+        """The end of the IPv4 header."""
+        return Place(self.network.offset, (*self.network.behind, self.ip_header))
+
+    @property
+    def iso(self) -> Place:
+        """OSI's header: behind the three bytes of 802.2's, which PPP does without."""
+        return Place(self.payload.offset + (0 if self.is_ppp else 3), self.payload.behind)
+
+    def has(self, number: int) -> Expr:
+        """That the next header is of this kind: an ethertype, or a service access point, which is 1500 at most."""
+        if self.labels:
+            return self._has_behind_labels(number)
+        if self.is_ppp:
+            return equal(load(self.type, 0, 2), PPP_NUMBERS.get(number, number))
+        is_type = equal(load(self.type, 0, 2), number)
+        match number:
+            case 0x06 | 0xF0 | 0xFE:  # SAP_IP, SAP_NETBEUI, SAP_ISO: as destination and as source
+                return All((self._is_length(), equal(load(self.payload, 0, 2), number << 8 | number)))
+            case 0xE0:  # SAP_IPX: Ethernet II, 802.2 with SNAP, 802.2, 802.3 without any
+                destination = equal(load(self.payload, 0, 1), SAP_IPX)
+                without_llc = equal(load(self.payload, 0, 2), 0xFFFF)
+                framed = Any((self._is_snap(0, IPX_ETHERTYPE), destination, without_llc))
+                return Any((equal(load(self.type, 0, 2), IPX_ETHERTYPE), All((self._is_length(), framed))))
+            case 0x809B:  # ATALK
+                return Any((is_type, All((self._is_length(), self._is_snap(0x080007, ATALK)))))
+            case 0x80F3:  # AARP
+                return Any((is_type, All((self._is_length(), self._is_snap(0, AARP)))))
+            case _ if number <= MAX_LENGTH:
+                return All((self._is_length(), equal(load(self.payload, 0, 1), number)))
+            case _:
+                return is_type
+
+    def _has_behind_labels(self, number: int) -> Expr:
+        """MPLS does not say what follows its last label: the first four bits of what is there have to do."""
+        if number not in (IP, IP6):
+            raise OutOfPlace("behind 'mpls' only ip and ip6 can be told apart")
+        is_last = masked(load(self.network, -2, 1), 0x01, 0x01)
+        return All((is_last, masked(load(self.network, 0, 1), 0xF0, 0x40 if number == IP else 0x60)))
+
+    def _is_length(self) -> Expr:
+        return Test(load(self.type, 0, 2), "<=", Number(MAX_LENGTH))
+
+    def _is_snap(self, organisation: int, number: int) -> Expr:
+        """The eight bytes of 802.2 and SNAP, the last four first."""
+        last = equal(load(self.payload, 4, 4), (organisation & 0xFFFF) << 16 | number)
+        return All((last, equal(load(self.payload, 0, 4), 0xAAAA0300 | organisation >> 16)))
+
+    def llc(self, type_: str) -> Expr:
+        if self.is_ppp:
+            raise OutOfPlace("PPP has no LLC header")
+        is_llc = (self._is_length(), Negate(equal(load(self.payload, 0, 2), 0xFFFF)))
+        if not type_:
+            return All(is_llc)
+        number, mask = LLC_CONTROLS[type_]
+        return All((*is_llc, masked(load(self.payload, 2, 1), mask, number)))
+
+    def require_ethernet(self) -> None:
+        if self.is_ppp:
+            raise OutOfPlace("behind 'pppoes' there are no Ethernet addresses")
+
+    def vlan(self, id_: int | None) -> Expr:
+        """Enters a tag. Behind `vlan any`, one more than those that were skipped."""
+        self._require_tags()
+        parts: list[Expr] = [Any(tuple(map(self.has, TAG_ETHERTYPES)))]
+        if id_ is not None:
+            parts.append(masked(load(self.payload, 0, 2), 0x0FFF, id_))
+        self.type = Place(self.type.offset + TAG_BYTES, self.type.behind)
+        self.payload = Place(self.payload.offset + TAG_BYTES, self.payload.behind)
+        return All(tuple(parts))
+
+    def any_vlan(self) -> Expr:
+        """Enters up to two tags, if there are any; looks at nothing yet."""
+        self._require_tags()
+        if self.is_any_vlan:
+            raise OutOfPlace("'vlan any' stands once")
+        self.is_any_vlan = True
+        tags = TagBytes(self.type.offset)
+        self.type = Place(self.type.offset, (tags,))
+        self.payload = Place(self.payload.offset, (tags,))
+        return Const(True)
+
+    def _require_tags(self) -> None:
+        if self.labels or self.is_ppp:
+            raise OutOfPlace(f"behind '{'mpls' if self.labels else 'pppoes'}' there are no VLAN tags")
+
+    def mpls(self, label: int | None) -> Expr:
+        """Enters a label: behind another that is not the last, or of a packet that has labels."""
+        if self.labels:
+            parts = [masked(load(self.network, -2, 1), 0x01, 0)]
+        else:
+            parts = [equal(load(self.type, 0, 2), PPP_MPLS if self.is_ppp else MPLS)]
+        if label is not None:
+            parts.append(masked(load(self.network, 0, 4), 0xFFFF_F000, label << 12))
+        self.labels += 1
+        return All(tuple(parts))
+
+    def pppoes(self, session: int | None) -> Expr:
+        """Enters PPP."""
+        parts = [self.has(PPPOE_SESSION)]
+        if session is not None:
+            parts.append(masked(load(self.network, 0, 4), 0xFFFF, session))
+        self.link = Place(self.network.offset + PPPOE_HEADER, self.network.behind)
+        self.type = self.link
+        self.payload = Place(self.link.offset + PPP_HEADER, self.link.behind)
+        self.is_ppp = True
+        return All(tuple(parts))

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A value and the qualifiers that it has or inherits, to a node: `src net` + `10.0.0.0/8`.
+
+Traps of tcpdump's that are refused with a hint: a plain number as a host (`src 80` is host 0.0.0.80 there), and what
+follows a port range without a space (`portrange 80-90x` is 80-90). Names of hosts and networks are not looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from .complain import BEGINNINGS, ELSEWHERE, FOUR_NUMBERS, nearest, unexpected
+from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
+from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, shorten
+from .tree import (
+    ALL_ONES,
+    MAX_PORT,
+    Address,
+    Carries,
+    Direction,
+    InSet,
+    Network,
+    Port,
+    Protocol,
+    SetKind,
+    Station,
+)
+from .values import ipv4, ipv6, mac
+
+if TYPE_CHECKING:
+    from .tree import Primitive
+
+ADDRESSED = (Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP)
+SERVICES: tuple[Literal["tcp"], Literal["udp"]] = ("tcp", "udp")
+STARTS = (NUMBER, IPV4, IPV6, MAC, NAME, ARCNET)  # kinds of tokens that begin a value
+
+
+class Qualifiers(NamedTuple):
+    protocol: Protocol | None
+    direction: Direction
+    kind: str  # host, net, port, portrange, proto, or nothing, which is host
+
+
+class Reader:
+    """Makes nodes of the values at a cursor."""
+
+    def __init__(self, cursor: Cursor, names: Names) -> None:
+        self.cursor, self.names = cursor, names
+
+    def value(self, qualifiers: Qualifiers, *, inherited: bool) -> Primitive:
+        """The node of the value at the cursor, which moves on; `inherited`: it has no qualifiers of its own."""
+        cursor = self.cursor
+        start, end, kind, word = cursor.start, cursor.end, cursor.kind, cursor.word
+        cursor.advance()
+        if kind == NAME and word == "in" and cursor.kind == SET:
+            return self._in_set(qualifiers, start)
+        try:
+            match kind:
+                case "an IPv4 address":
+                    return self._ipv4(qualifiers, word, start)
+                case "an IPv6 address":
+                    return self._ipv6(qualifiers, word, start)
+                case "an Ethernet address":
+                    return _mac(qualifiers, word, start, end)
+                case "a name":
+                    return self._name(qualifiers, word, start, end, inherited)
+                case _:
+                    what = f"'{cursor.text[start:end]}' is an ARCnet address, which Ethernet does not have"
+                    raise Fault(what, start, end)
+        except ValueError as error:
+            shown = cursor.text[start : cursor.last_end]
+            raise Fault(str(error), start, cursor.last_end, _join_hint(qualifiers, shown)) from None
+
+    def number(self, qualifiers: Qualifiers, number: int, start: int, end: int) -> Primitive:
+        """The node of a number that has been read, perhaps in parentheses."""
+        word = self.cursor.text[start:end]
+        kind, protocol, direction = qualifiers.kind, qualifiers.protocol, qualifiers.direction
+        try:
+            if kind in ("port", "portrange"):
+                return Port(number, number, direction, protocol)
+            if kind == "proto":
+                return Carries(number, protocol)
+            if kind == "net":
+                _refuse_decnet(qualifiers, start, end)
+                return Address(self._net_number(number, word), direction, protocol)
+        except ValueError as error:
+            raise Fault(str(error), start, end, _join_hint(qualifiers, word)) from None
+        raise _not_an_address(qualifiers, word, start, end)
+
+    def _net_number(self, number: int, word: str) -> Network:
+        """`net 10` is 10.0.0.0/8: a number's leading zero bytes are not part of the network."""
+        bits = 32
+        while number and not number >> 24:
+            number, bits = number << 8, bits - 8
+        network = Network.prefix(4, number, bits)
+        if self.cursor.kind in ("/", "mask"):
+            dotted = str(network).partition("/")[0]
+            given = re.match(r"/[ \t\r\n]*[0-9]{1,2}(?![0-9])", self.cursor.text[self.cursor.start :])
+            hint = f"did you mean '{dotted}{''.join(given[0].split()) if given else ''}'?"
+            raise Fault("a prefix length follows a dotted address", self.cursor.start, self.cursor.end, hint)
+        return network
+
+    def _ipv4(self, qualifiers: Qualifiers, word: str, start: int) -> Primitive:
+        cursor, end = self.cursor, self.cursor.last_end
+        address, bits = self._dotted(word, start, end)
+        mask = ALL_ONES >> (32 - bits) << (32 - bits)
+        if (length := self._length(32)) is not None:
+            mask = ALL_ONES >> (32 - length) << (32 - length)
+        elif cursor.kind == "mask":
+            cursor.advance()
+            if cursor.kind != IPV4:
+                raise unexpected(cursor, "a mask such as 255.255.0.0")
+            mask = self._dotted(cursor.word, cursor.start, cursor.end)[0]
+            cursor.advance()
+        masked = cursor.last_end > end
+        shown = cursor.text[start : cursor.last_end]
+        network = Network(4, address & mask, mask)
+        if address & ~mask:
+            raise Fault(f"non-network bits set in '{shown}'", start, cursor.last_end, f"did you mean '{network}'?")
+        if masked and qualifiers.kind != "net":
+            raise Fault("a mask belongs to 'net'", start, cursor.last_end, f"did you mean 'net {shown}'?")
+        if qualifiers.kind in ("port", "portrange", "proto"):
+            raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, end, _value_hint(qualifiers))
+        _refuse_decnet(qualifiers, start, end)
+        return Address(network, qualifiers.direction, qualifiers.protocol)
+
+    def _ipv6(self, qualifiers: Qualifiers, word: str, start: int) -> Primitive:
+        cursor, end = self.cursor, self.cursor.last_end
+        address = ipv6(word)
+        if address is None:
+            raise Fault(f"'{shorten(word)}' is not an IP address", start, end)
+        length = self._length(128)
+        shown = cursor.text[start : cursor.last_end]
+        network = Network.prefix(6, address, 128 if length is None else length)
+        if address & ~network.mask:
+            hint = f"did you mean '{network._replace(address=address & network.mask)}'?"
+            raise Fault(f"non-network bits set in '{shown}'", start, cursor.last_end, hint)
+        if qualifiers.kind in ("port", "portrange", "proto"):
+            raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, cursor.last_end, _value_hint(qualifiers))
+        if length not in (None, 128) and qualifiers.kind != "net":
+            raise Fault("a mask belongs to 'net'", start, cursor.last_end, f"did you mean 'net {shown}'?")
+        return Address(network, qualifiers.direction, qualifiers.protocol)
+
+    def _dotted(self, word: str, start: int, end: int) -> tuple[int, int]:
+        found = ipv4(word)
+        if found is None:
+            raise Fault(f"'{shorten(word)}' is not an IP address", start, end, "each of its numbers is at most 255")
+        return found
+
+    def _length(self, most: int) -> int | None:
+        """`/ 24`, if it stands at the cursor."""
+        cursor = self.cursor
+        if cursor.kind != "/":
+            return None
+        cursor.advance()
+        if cursor.kind != NUMBER:
+            raise unexpected(cursor, "a prefix length")
+        length = cursor.number
+        if length > most:
+            version = 4 if most == 32 else 6
+            raise Fault(f"an IPv{version} prefix has at most {most} bits", cursor.start, cursor.end)
+        cursor.advance()
+        return length
+
+    def _in_set(self, qualifiers: Qualifiers, start: int) -> InSet:
+        """`in @name`: an extension, tcpdump has no sets. The cursor is at the name."""
+        cursor = self.cursor
+        name, end = cursor.word, cursor.end
+        cursor.advance()
+        if qualifiers.kind in ("portrange", "proto"):
+            hint = "did you mean 'port in @" + name + "'?" if qualifiers.kind == "portrange" else ""
+            raise Fault(f"a set has no {qualifiers.kind}s: it has hosts or ports", start, end, hint)
+        kind = SetKind.PORT if qualifiers.kind == "port" else SetKind.HOST
+        try:
+            return InSet(name, kind, qualifiers.direction, qualifiers.protocol)
+        except ValueError as error:
+            raise Fault(str(error), start, end, _join_hint(qualifiers, f"in @{name}")) from None
+
+    def _name(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> Primitive:
+        shown = shorten(word)
+        if self.cursor.text[start] != "\\":
+            self._refuse_misspelt(qualifiers, shown, start, end, inherited)
+        match qualifiers.kind:
+            case "port":
+                port, protocol = self._service(qualifiers, word, start, end)
+                return Port(port, port, qualifiers.direction, protocol)
+            case "portrange":
+                return self._range(qualifiers, word, start, end)
+            case "proto":
+                return Carries(self._protocol(qualifiers, word, start, end), qualifiers.protocol)
+        if qualifiers.protocol is Protocol.ETHER:
+            hint = "names are not looked up: write the six bytes, 00:11:22:33:44:55"
+            raise Fault(f"'{shown}' is not an Ethernet address", start, end, hint)
+        if re.fullmatch("[0-9]+-[0-9]+", word):
+            raise Fault(f"'{shown}' is not an address", start, end, f"did you mean 'portrange {shown}'?")
+        if word.isdigit():
+            raise _not_an_address(qualifiers, shown, start, end)
+        numeric = re.fullmatch(r"[0-9.]+", word)
+        hint = FOUR_NUMBERS if numeric else "names are not looked up: write the address"
+        raise Fault(f"'{shown}' is not an address", start, end, hint)
+
+    def _refuse_misspelt(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> None:
+        """A name in place of an address may be a keyword with a slip: `dst prot 53`, `port 80 or dts 443`."""
+        if word == "in":
+            raise unexpected(self.cursor, "a set such as @blocked")
+        candidates = BEGINNINGS if inherited else () if qualifiers.kind else (*KIND_WORDS, "in")
+        if qualifiers.kind in ("port", "portrange", "proto") and self._is_known(qualifiers, word):
+            return
+        if (inherited or not qualifiers.kind) and word in ELSEWHERE:
+            raise Fault(f"unknown word '{word}'", start, end, f"did you mean '{ELSEWHERE[word]}'?")
+        if candidates and (near := nearest(word, candidates)):
+            raise Fault(f"unknown word '{word}'", start, end, near)
+
+    def _is_known(self, qualifiers: Qualifiers, word: str) -> bool:
+        if qualifiers.kind == "proto":
+            return word in ETHER_PROTOCOLS or word in ISO_PROTOCOLS or self.names.protocol(word) is not None
+        return any(self._lookup(part) for part in (word, word.partition("-")[0]))
+
+    def _lookup(self, name: str) -> tuple[int, Protocol | None] | None:
+        """The port of a service, and its protocol unless it is the same port of tcp and of udp."""
+        if name.isdigit():
+            number = name.lstrip("0") or "0"
+            return (int(number), None) if len(number) <= 5 and int(number) <= MAX_PORT else None
+        ports = {protocol: self.names.service(name, protocol) for protocol in SERVICES}
+        if (tcp := ports["tcp"]) is not None:
+            return tcp, None if ports["udp"] == tcp else Protocol.TCP
+        return None if (udp := ports["udp"]) is None else (udp, Protocol.UDP)
+
+    def _service(self, qualifiers: Qualifiers, name: str, start: int, end: int) -> tuple[int, Protocol | None]:
+        shown = shorten(name)
+        found = self._lookup(name)
+        if found is None:
+            if re.fullmatch("[0-9]+-[0-9]+", name):
+                raise Fault(f"'{shown}' is not a port", start, end, f"did you mean 'portrange {shown}'?")
+            known = WELL_KNOWN_PORTS.get(name.lower())
+            hint = f"did you mean 'port {known}'?" if known else self.names.hint
+            raise Fault(f"'{shown}' is not a port", start, end, hint)
+        port, protocol = found
+        return port, self._transport(qualifiers, shown, protocol, start, end)
+
+    def _transport(
+        self, qualifiers: Qualifiers, name: str, protocol: Protocol | None, start: int, end: int
+    ) -> Protocol | None:
+        if None not in (qualifiers.protocol, protocol) and qualifiers.protocol is not protocol:
+            assert protocol is not None
+            raise Fault(f"'{name}' is a service of {protocol.value}", start, end, "write the number of the port")
+        return qualifiers.protocol or protocol
+
+    def _range(self, qualifiers: Qualifiers, word: str, start: int, end: int) -> Port:
+        shown = shorten(word)
+        numbers = re.match("([0-9]+)-([0-9]+)", word)
+        if numbers and numbers.end() < len(word):
+            hint = f"did you mean 'portrange {shorten(numbers[0])}'?"
+            raise Fault(f"'{shown}' is not a range of ports", start, end, hint)
+        first_name, dash, last_name = word.partition("-")
+        if not dash:
+            hint = "a range is two ports: 'portrange 6000-6008'"
+            raise Fault(f"'{shown}' is not a range of ports", start, end, hint)
+        first, last = self._lookup(first_name), self._lookup(last_name)
+        if first is None or last is None:
+            wrong = first_name if first is None else last_name
+            if wrong.isdigit():
+                raise Fault(f"port {shorten(wrong)} is not in 0..{MAX_PORT}", start, end)
+            raise Fault(f"'{shorten(wrong)}' is not a port", start, end, self.names.hint)
+        protocol = first[1] if first[1] is last[1] else None
+        protocol = self._transport(qualifiers, shown, protocol, start, end)
+        low, high = sorted((first[0], last[0]))  # tcpdump, too, swaps a reversed range
+        return Port(low, high, qualifiers.direction, protocol)
+
+    def _protocol(self, qualifiers: Qualifiers, name: str, start: int, end: int) -> int:
+        match qualifiers.protocol:
+            case None | Protocol.IP | Protocol.IP6:
+                found = self.names.protocol(name)
+            case Protocol.ETHER:
+                found = ETHER_PROTOCOLS.get(name)
+            case Protocol.ISO:
+                found = ISO_PROTOCOLS.get(name)
+            case _:
+                found = None
+        if found is None:
+            layer = qualifiers.protocol.value if qualifiers.protocol else "ip"
+            raise Fault(f"'{shorten(name)}' is not a protocol of {layer}", start, end, "write its number")
+        return found
+
+
+def _not_an_address(qualifiers: Qualifiers, number: str, start: int, end: int) -> Fault:
+    meant = f"{qualifiers.direction.value} port {number}".lstrip()
+    return Fault(f"'{number}' is a number, not an address", start, end, f"did you mean '{meant}'?")
+
+
+def _refuse_decnet(qualifiers: Qualifiers, start: int, end: int) -> None:
+    if qualifiers.protocol is Protocol.DECNET:
+        raise Fault("DECnet addresses are not supported", start, end, "'decnet' alone, and decnet[offset], are")
+
+
+def _mac(qualifiers: Qualifiers, word: str, start: int, end: int) -> Station:
+    direction = qualifiers.direction
+    if qualifiers.protocol is not Protocol.ETHER or qualifiers.kind not in ("host", ""):
+        meant = " ".join(filter(None, ("ether", direction.value, "host", word)))
+        raise Fault(f"'{word}' is an Ethernet address", start, end, f"did you mean '{meant}'?")
+    return Station(mac(word), direction)
+
+
+def _join_hint(qualifiers: Qualifiers, value: str) -> str:
+    """`tcp host A` and `ip port N` mix two layers: each is a condition of its own."""
+    protocol, direction, kind = qualifiers.protocol, qualifiers.direction.value, qualifiers.kind or "host"
+    if kind == "proto":
+        return f"did you mean 'ip proto {value}'?"
+    if protocol is None:
+        return ""
+    words = " ".join(filter(None, (direction, kind, value)))
+    alone = protocol is Protocol.ETHER or (protocol in ADDRESSED and kind in ("host", "net"))
+    return f"did you mean '{words}'?" if alone else f"did you mean '{protocol.value} and {words}'?"
+
+
+def _thing(qualifiers: Qualifiers) -> str:
+    return {"port": "port", "portrange": "range of ports", "proto": "protocol"}[qualifiers.kind]
+
+
+def _value_hint(qualifiers: Qualifiers) -> str:
+    return {
+        "port": "a port is a number from 0 to 65535",
+        "portrange": "a range is two ports: 'portrange 6000-6008'",
+        "proto": "a protocol is a number, or a name behind a backslash: 'ip proto \\tcp'",
+    }[qualifiers.kind]

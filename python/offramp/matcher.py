@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp.Match`: a match as a value, with the sets that it names, to be asked about packets or put onto an interface.
+
+    Match("udp dst port 53").matches(frame)
+    Match("src host in @blocked", blocked=PrefixSet(["203.0.113.0/24"]))
+
+Whatever takes a match takes its text as well, where it names no set. Asking needs neither privileges nor a kernel: the
+match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import AddressValueError, IPv4Address
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from offramp import arguments
+from offramp.compile import SET_BASE
+from offramp.errors import OptionError
+from offramp.match import parse, set_names
+from offramp.names import system
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    from offramp import _native
+    from offramp.batch import Batch
+    from offramp.bpf import Map
+    from offramp.compile.expression import Lowered, SetUse
+    from offramp.match import Node
+    from offramp.state import HashSet, PrefixSet, SharedSet
+
+    Set: TypeAlias = HashSet | PrefixSet
+
+__all__ = ["Match"]
+
+
+class Match:
+    """Which packets: a tcpdump expression (pcap-filter(7)); "" is every packet. A value: it compares and hashes.
+
+    Keyword arguments are the sets that the expression names: `host in @blocked` needs `blocked=`. They may change while
+    the match is in use. `netmask` ("255.255.255.0") is for `ip broadcast`; on an interface the default is its own.
+
+    Names of services and protocols are looked up in /etc/services and /etc/protocols; names of hosts are not.
+
+    Two extensions to tcpdump's language: `host in @name` and `port in @name`, which mean the union of the set's
+    members, and `vlan any`, behind which everything is about tagged and untagged packets alike.
+
+    Errors: MatchError, with the place in the text; OptionError for a set that is missing, not named, or of a kind that
+    cannot be looked up there.
+    """
+
+    __slots__ = ("_compiled", "_netmask", "_node", "_sets")
+
+    def __init__(self, text: str, /, *, netmask: str | None = None, **sets: Set) -> None:
+        self._node = parse(arguments.text("match", text), system())
+        self._netmask = _netmask(netmask) if netmask is not None else None
+        self._sets = MappingProxyType(sets)
+        self._compiled: tuple[_native.Code, list[SharedSet]] | None = None
+        _check_names(set_names(self._node), sets)
+        self.lowered(netmask=self._netmask or 0)  # finds a set of the wrong kind now rather than later
+
+    @classmethod
+    def of(cls, match: str | Match) -> Match:
+        """`match` itself, or the match of that text."""
+        return match if isinstance(match, Match) else cls(match)
+
+    @property
+    def node(self) -> Node:
+        """The tree (offramp.match)."""
+        return self._node
+
+    @property
+    def sets(self) -> Mapping[str, Set]:
+        """The sets by name; read-only."""
+        return self._sets
+
+    def matches(self, packet: Buffer, length: int | None = None) -> bool:
+        """Whether an Ethernet frame matches. `length`: on the wire, in bytes, if `packet` is only its beginning."""
+        return bool(self.verdicts([packet], None if length is None else [length])[0])
+
+    def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Sequence[int] | None = None) -> NDArray[np.bool_]:
+        """Which of the packets match: bool[n]. Packets are Ethernet frames, or a batch; `lengths`: on the wire, in bytes.
+
+        In native code: a few ns for each packet, besides what it takes to walk over the iterable.
+        """
+        import numpy as np
+
+        from offramp.batch import Batch
+
+        code, sets = self._code()
+        cores = [table.core for table in sets]
+        if isinstance(packets, Batch):
+            found = np.empty(len(packets), np.uint8)
+            code.run_burst(packets._burst, found, cores)
+        else:
+            listed = packets if isinstance(packets, list | tuple) else list(packets)
+            found = np.empty(len(listed), np.uint8)
+            code.run(listed, lengths, found, cores)
+        return found.view(np.bool_)
+
+    def lowered(self, netmask: int | None = None) -> Lowered:
+        """The tests that decide, for the compiler. `netmask` where the match has none of its own."""
+        from offramp.compile.lower import lower
+
+        shapes = {name: table.shape for name, table in self._sets.items()}
+        return lower(self._node, netmask=self._netmask if self._netmask is not None else netmask, sets=shapes)
+
+    @contextmanager
+    def tables(self, uses: Sequence[SetUse]) -> Iterator[dict[int, Map]]:
+        """The maps that an XDP program of this match needs for its sets, while it is loaded: it keeps them itself then.
+
+        Errors: as SharedSet.map.
+        """
+        looked_up = _looked_up(uses, self._sets)
+        yield {SET_BASE + number: table.map() for number, table in enumerate(looked_up)}
+
+    def _code(self) -> tuple[_native.Code, list[SharedSet]]:
+        if self._compiled is None:
+            from offramp import _native
+            from offramp.compile import native
+
+            program = native(self.lowered())
+            self._compiled = _native.Code(program.code), _looked_up(program.sets, self._sets)
+        return self._compiled
+
+    def __str__(self) -> str:
+        """The canonical text, which tcpdump takes, too, but for the extensions."""
+        return str(self._node)
+
+    def __repr__(self) -> str:
+        arguments = [repr(str(self))]
+        if self._netmask is not None:
+            arguments.append(f"netmask={str(IPv4Address(self._netmask))!r}")
+        arguments += [f"{name}={table!r}" for name, table in self._sets.items()]
+        return f"Match({', '.join(arguments)})"
+
+    def _identity(self) -> tuple[object, ...]:
+        return self._node, self._netmask, frozenset((name, id(table)) for name, table in self._sets.items())
+
+    def __eq__(self, other: object) -> bool:
+        """The same tree and the very same sets: what a set holds may change."""
+        return self._identity() == other._identity() if isinstance(other, Match) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+def _looked_up(uses: Sequence[SetUse], sets: Mapping[str, Set]) -> list[SharedSet]:
+    """The sets that a program looks into, in its order: those of the user, and those that the match spells out."""
+    from offramp.compile.expression import Named
+    from offramp.state import fixed
+
+    return [sets[use.name] if isinstance(use, Named) else fixed(use) for use in uses]
+
+
+def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:
+    from offramp.state import HashSet, PrefixSet
+
+    for name in sorted(named - given.keys()):
+        raise OptionError(f"the match names a set, @{name}", hint=f"Match(text, {name}=offramp.PrefixSet(...))")
+    for name, table in given.items():
+        if not isinstance(table, HashSet | PrefixSet):
+            raise OptionError(f"{name}={table!r}", reason="neither a HashSet nor a PrefixSet")
+        if name not in named:
+            raise OptionError(f"the set {name!r} was given", reason=f"the match does not name @{name}")
+
+
+def _netmask(text: str) -> int:
+    try:
+        return int(IPv4Address(text))
+    except (AddressValueError, ValueError):
+        raise OptionError(f"netmask={text!r}", reason="not of the form 255.255.255.0") from None

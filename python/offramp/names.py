@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this system calls its services and protocols, for matches such as `port http` and `ip proto \\gre`.
+
+The C library's answers (getservbyname(3), getprotobyname(3): /etc/services, /etc/protocols, or what nsswitch.conf(5)
+names), so that a name means the same as in tcpdump. Without the files, matches with numbers still work.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from offramp.match.names import PROTOCOLS, Names
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+SERVICES = "/etc/services"
+
+
+def system() -> Names:
+    """The names that this system knows. Reads files, at the first name that is asked for."""
+    known = os.path.exists(SERVICES)
+    hint = f"{SERVICES} has no such service: write the number" if known else f"no {SERVICES} here: write the number"
+    return Names(_service, _protocol, hint)
+
+
+def _service(name: str, protocol: Literal["tcp", "udp"]) -> int | None:
+    import socket
+
+    try:
+        return socket.getservbyname(name, protocol)
+    except OSError:
+        return None
+
+
+def _protocol(name: str) -> int | None:
+    import socket
+
+    try:
+        return socket.getprotobyname(name)
+    except OSError:
+        return PROTOCOLS.get(name)
