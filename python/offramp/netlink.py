@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Netlink, for the few questions that are asked while a ramp opens: one request, one answer.
+"""Netlink, for the few questions that are asked while a ramp opens, and for what is changed about a link.
 
 pyroute2 is the tool for everything else. Here it is avoided for two reasons: its sockets refuse to work inside a
 running asyncio loop, in which people open ramps too, and importing it takes 0.1 s.
@@ -7,7 +7,8 @@ running asyncio loop, in which people open ramps too, and importing it takes 0.1
     nlmsghdr: length u32, type u16, flags u16, sequence u32, port u32 | family header | attributes
     nlattr:   length u16, type u16 | payload, padded to 4 bytes       (nested ones look the same again)
 
-The socket belongs to the network namespace of the calling thread. No privileges are needed to ask.
+The socket belongs to the network namespace of the calling thread. No privileges are needed to ask, CAP_NET_ADMIN to
+change.
 Source: RFC 3549; https://docs.kernel.org/userspace-api/netlink/intro.html; rtnetlink(7).
 """
 
@@ -17,20 +18,33 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
-from offramp.errors import KernelError
+from offramp.errors import KernelError, PrivilegeError
 
-__all__ = ["Attributes", "attribute", "attributes", "family", "generic", "link", "text", "unsigned"]
+__all__ = [
+    "Attributes",
+    "attribute",
+    "attributes",
+    "each",
+    "family",
+    "generic",
+    "generic_dump",
+    "link",
+    "set_link",
+    "text",
+    "unsigned",
+]
 
 _HEADER = struct.Struct("IHHII")
 _ATTRIBUTE = struct.Struct("HH")
 _LINK_HEADER = struct.Struct("BxHiII")  # struct ifinfomsg
 _GENERIC_HEADER = struct.Struct("BBxx")  # struct genlmsghdr
 
-_REQUEST = 1  # NLM_F_REQUEST
-_ERROR = 2  # NLMSG_ERROR
-_GET_LINK = 18  # RTM_GETLINK
-_IFNAME, _ALT_IFNAME, _IFNAMSIZ = 3, 53, 16
+_REQUEST, _ACKNOWLEDGE, _DUMP = 1, 4, 0x300  # NLM_F_*
+_ERROR, _DONE = 2, 3  # NLMSG_*
+_GET_LINK, _SET_LINK = 18, 19  # RTM_*
+_IFNAME, _EXT_MASK, _ALT_IFNAME, _IFNAMSIZ = 3, 29, 53, 16
 _CONTROLLER, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
 _NETLINK_GENERIC = 16
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
@@ -39,13 +53,23 @@ _ANSWER_SIZE = 1 << 18
 Attributes = dict[int, bytes]
 
 
-def link(interface: str | int) -> tuple[int, int, Attributes]:
-    """(ifindex, flags, IFLA_* attributes) of an interface, by name, alternative name or index. KernelError: ENODEV."""
+def link(interface: str | int, more: int = 0) -> tuple[int, int, Attributes]:
+    """(ifindex, flags, IFLA_* attributes) of an interface, by name, alternative name or index. KernelError: ENODEV.
+
+    `more`: what is left out unless it is asked for (RTEXT_FILTER_*).
+    """
     index, wanted = (interface, b"") if isinstance(interface, int) else (0, _name(interface))
+    wanted += attribute(_EXT_MASK, struct.pack("I", more)) if more else b""
     body = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, 0, 0) + wanted
     answer = _ask(socket.NETLINK_ROUTE, _GET_LINK, body, f"interface {interface!r}")
     _, _, index, flags, _ = _LINK_HEADER.unpack_from(answer)
     return index, flags, attributes(answer[_LINK_HEADER.size :])
+
+
+def set_link(ifindex: int, what: str, body: bytes = b"", *, flags: int = 0, change: int = 0) -> None:
+    """Change a link: attributes, and the flags that have a bit in `change`. KernelError as the kernel has it."""
+    header = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, ifindex, flags, change)
+    _ask(socket.NETLINK_ROUTE, _SET_LINK, header + body, what, flags=_REQUEST | _ACKNOWLEDGE)
 
 
 def family(name: str) -> int:
@@ -61,6 +85,20 @@ def generic(family: int, command: int, body: bytes, what: str) -> Attributes:
     return attributes(answer[_GENERIC_HEADER.size :])
 
 
+def generic_dump(family: int, command: int, body: bytes, what: str) -> list[Attributes]:
+    """Ask a generic netlink family for all objects that `body` names; the attributes of each."""
+    found: list[Attributes] = []
+    request = _message(family, _GENERIC_HEADER.pack(command, 1) + body, _REQUEST | _DUMP)
+    with _socket(_NETLINK_GENERIC) as asking:
+        asking.send(request)
+        while True:
+            for kind, content in _messages(asking.recv(_ANSWER_SIZE)):
+                if kind in (_ERROR, _DONE):
+                    _check(content, what)
+                    return found
+                found.append(attributes(content[_GENERIC_HEADER.size :]))
+
+
 def attribute(kind: int, payload: bytes) -> bytes:
     """One attribute, encoded and padded."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
@@ -68,14 +106,18 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 def attributes(block: bytes) -> Attributes:
     """Decode a block of attributes: type -> payload (the last one, where a type occurs twice)."""
-    found, offset = {}, 0
+    return dict(each(block))
+
+
+def each(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes of a block one by one: type and payload."""
+    offset = 0
     while offset + _ATTRIBUTE.size <= len(block):
         length, kind = _ATTRIBUTE.unpack_from(block, offset)
         if length < _ATTRIBUTE.size:
             break
-        found[kind & _TYPE_MASK] = block[offset + _ATTRIBUTE.size : offset + length]
+        yield kind & _TYPE_MASK, block[offset + _ATTRIBUTE.size : offset + length]
         offset += length + -length % 4
-    return found
 
 
 def unsigned(payload: bytes | None) -> int:
@@ -93,16 +135,45 @@ def _name(interface: str) -> bytes:
     return attribute(_IFNAME if len(raw) < _IFNAMSIZ else _ALT_IFNAME, raw + b"\0")
 
 
-def _ask(protocol: int, kind: int, body: bytes, what: str) -> bytes:
-    """The first message of the answer, without its header."""
-    request = _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST, 1, 0) + body
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as asking:
-        asking.bind((0, 0))
-        asking.send(request)
-        answer = asking.recv(_ANSWER_SIZE)
-    length, kind, _, _, _ = _HEADER.unpack_from(answer)
-    content = answer[_HEADER.size : length]
+def _ask(protocol: int, kind: int, body: bytes, what: str, *, flags: int = _REQUEST) -> bytes:
+    """The first message of the answer, without its header; nothing where only an acknowledgement was asked for."""
+    with _socket(protocol) as asking:
+        asking.send(_message(kind, body, flags))
+        kind, content = next(_messages(asking.recv(_ANSWER_SIZE)))
     if kind == _ERROR:
-        (code,) = struct.unpack_from("i", content)
-        raise KernelError(what, -code if code else errno.EPROTO)
+        _check(content, what)
+        if not flags & _ACKNOWLEDGE:
+            raise KernelError(what, errno.EPROTO)
+        return b""
     return content
+
+
+def _socket(protocol: int) -> socket.socket:
+    asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    try:
+        asking.bind((0, 0))
+    except BaseException:
+        asking.close()
+        raise
+    return asking
+
+
+def _message(kind: int, body: bytes, flags: int) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body
+
+
+def _messages(answer: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset < len(answer):
+        length, kind, _, _, _ = _HEADER.unpack_from(answer, offset)
+        yield kind, answer[offset + _HEADER.size : offset + length]
+        offset += length + -length % 4
+
+
+def _check(content: bytes, what: str) -> None:
+    """The first word of an error or of a dump's end: 0, or an errno with a minus."""
+    (code,) = struct.unpack_from("i", content)
+    if code in (-errno.EPERM, -errno.EACCES):
+        raise PrivilegeError(what, -code, hint="CAP_NET_ADMIN is needed")
+    if code:
+        raise KernelError(what, -code)

@@ -18,7 +18,7 @@ import offramp.errors
 
 PACKAGE = Path(offramp.__file__).parent
 HEAVY = {"llvmlite", "numpy", "pyroute2", "rich", "typer"}
-PURE = ("match", "compile", "planner")
+PURE = ("match", "compile", "planner", "steering")
 
 
 def test_the_public_names_are_these_and_no_others() -> None:

@@ -4,6 +4,7 @@
     run.py      take packets off an interface and count, drop or echo them; view.py shows the figures
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out
+    nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes
     demo.py     two virtual hosts, a flood and a bypass
     options.py  the arguments that verbs share
 
@@ -25,6 +26,7 @@ import typer
 import offramp
 from offramp.cli.demo import demo
 from offramp.cli.doctor import doctor
+from offramp.cli.nic import nic
 from offramp.cli.plan import plan
 from offramp.cli.run import run
 from offramp.errors import MatchError, NoSuchInterface, OfframpError, OptionError, VerifierError
@@ -45,6 +47,7 @@ app = typer.Typer(
 )
 for verb in (run, plan, doctor, demo):
     app.command()(verb)
+app.command(context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is no option
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network interface: what it is, what it can do, what it counts. Reads only, changes nothing.
+"""The network interface: what it is, what it can do, what it counts, and how it is changed.
 
-    link.py      everything about one interface in one record: `read("eth0")`; its counters: `counters(ifindex)`
-    ethtool.py   driver, channels, rings, offloads: the ioctl that `ethtool` used before netlink, in every kernel
-    netdev.py    what the driver can do with XDP: the "netdev" family of generic netlink
-    ssh.py       the ports and connections of SSH here, that a ramp must never cut
+    link.py          everything about one interface in one record: `read("eth0")`; its counters: `counters(ifindex)`
+    knobs.py         the settings that may be changed, as names and JSON values; the protocol `Nic`. Pure
+    live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set; which device it is, across renames
+    capable.py       what it can do, as the planner's `Capabilities`
+    lower.py         what is below a bond, bridge or VLAN
 
-All of them answer for the network namespace of the calling thread.
+    siocethtool.py   the ioctl SIOCETHTOOL, the one seam for what follows:
+    ethtool.py         driver, channels, rings, offloads          features.py   all offloads by the kernel's names
+    rss.py             indirection table, key, hash fields        rules.py      n-tuple rules
+    stats.py           the driver's counters                      rates.py      packets a second, by queue
+    vf.py            virtual functions, by netlink                qstats.py     the kernel's counters by queue
+    pci.py           drivers and number of VFs, in sysfs
+    netdev.py        what the driver can do with XDP: the "netdev" family of generic netlink
+    ssh.py           the ports and connections of SSH here, that a ramp must never cut
+
+All of them answer for the network namespace of the calling thread. What changes anything is called by `set` of live.py,
+and that by the journal, which can take it back.
 """
 
 from __future__ import annotations

@@ -1,29 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIOCETHTOOL: ask an interface's driver, by the ioctl that every kernel and driver has.
+"""An interface's driver, queues and rings; offloads that have a question of their own.
 
-    ioctl(any socket, SIOCETHTOOL, struct ifreq {name[16], pointer}) ──> struct ethtool_* {command u32, answers ...}
-
-A question that a driver does not know (EOPNOTSUPP) is answered with None. The interface is looked up in the network
-namespace that the socket was made in: the calling thread's. No privileges are needed.
-Source: include/uapi/linux/ethtool.h.
+A question that a driver does not know is answered with None. No privileges to ask, CAP_NET_ADMIN to change.
+Source: include/uapi/linux/ethtool.h; each function names ethtool's option for it.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import fcntl
-import socket
 import struct
 from dataclasses import dataclass
 
-from offramp.errors import InterfaceGone, KernelError
+from offramp.nic.siocethtool import ask, tell
 
-__all__ = ["Channels", "Rings", "channels", "driver", "gro", "lro", "rings", "rx_vlan_offload"]
+__all__ = [
+    "Channels",
+    "Driver",
+    "Rings",
+    "channels",
+    "channels_request",
+    "driver",
+    "drvinfo",
+    "gro",
+    "lro",
+    "permanent_address",
+    "rings",
+    "rings_request",
+    "rx_vlan_offload",
+    "set_channels",
+    "set_rings",
+]
 
-_SIOCETHTOOL = 0x8946
-_GDRVINFO, _GRINGPARAM, _GFLAGS, _GGRO, _GCHANNELS = 0x03, 0x10, 0x25, 0x2B, 0x3C
+_GDRVINFO, _GRINGPARAM, _SRINGPARAM, _GPERMADDR = 0x03, 0x10, 0x11, 0x20
+_GFLAGS, _GGRO, _GCHANNELS, _SCHANNELS = 0x25, 0x2B, 0x3C, 0x3D
 _FLAG_RXVLAN, _FLAG_LRO = 1 << 8, 1 << 15
+_NINE = struct.Struct("9I")  # struct ethtool_channels, struct ethtool_ringparam
+_ADDRESS_SIZE = 32  # MAX_ADDR_LEN
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Who drives the interface; "" where it does not say."""
+
+    name: str
+    version: str
+    firmware: str
+    bus: str  # "0000:02:00.0", "virtio1", "usb-0000:00:14.0-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +69,73 @@ class Rings:
     tx_max: int
 
 
+def drvinfo(name: str) -> Driver | None:
+    """What `ethtool -i` shows."""
+    answer = _ask(name, _GDRVINFO, 196, "the driver's name")
+    if not answer:
+        return None
+    texts = struct.unpack_from("32s32s32s32s", answer, 4)
+    return Driver(*(text.split(b"\0")[0].decode(errors="replace") for text in texts))
+
+
 def driver(name: str) -> str | None:
     """The driver's name, as `ethtool -i` shows it."""
-    answer = _ask(name, _GDRVINFO, 196)
-    return answer[4:36].split(b"\0")[0].decode(errors="replace") or None if answer else None
+    found = drvinfo(name)
+    return (found.name or None) if found else None
+
+
+def permanent_address(name: str) -> str | None:
+    """The MAC address that the hardware came with, as `ethtool -P` shows it; None for an interface without one."""
+    answer = ask(name, bytearray(struct.pack("II", _GPERMADDR, _ADDRESS_SIZE) + bytes(_ADDRESS_SIZE)), "GPERMADDR")
+    if not answer:
+        return None
+    (size,) = struct.unpack_from("I", answer, 4)
+    address = answer[8 : 8 + size]
+    return address.hex(":") if any(address) else None
 
 
 def channels(name: str) -> Channels | None:
     """The number of queues, as `ethtool -l` shows it."""
-    answer = _ask(name, _GCHANNELS, 36)
+    answer = _ask(name, _GCHANNELS, _NINE.size, "the number of channels")
     if not answer:
         return None
-    _, rx_max, tx_max, _, combined_max, rx, tx, _, combined = struct.unpack("9I", answer)
+    _, rx_max, tx_max, _, combined_max, rx, tx, _, combined = _NINE.unpack(answer)
     return Channels(rx, tx, combined, rx_max, tx_max, combined_max)
+
+
+def channels_request(now: bytes, rx: int, tx: int, combined: int) -> bytes:
+    """The bytes of `ethtool -L`: the answer to GCHANNELS with other counts (struct ethtool_channels)."""
+    _, *most, _, _, other, _ = _NINE.unpack(now)
+    return _NINE.pack(_SCHANNELS, *most, rx, tx, other, combined)
+
+
+def set_channels(name: str, rx: int, tx: int, combined: int) -> None:
+    """Change the number of queues, as `ethtool -L` does. Most drivers reset the link for it."""
+    what = f"channels rx {rx} tx {tx} combined {combined}"
+    now = tell(name, struct.pack("I", _GCHANNELS) + bytes(_NINE.size - 4), what)
+    tell(name, channels_request(now, rx, tx, combined), what)
 
 
 def rings(name: str) -> Rings | None:
     """The sizes of the hardware's rings, as `ethtool -g` shows them."""
-    answer = _ask(name, _GRINGPARAM, 36)
+    answer = _ask(name, _GRINGPARAM, _NINE.size, "the size of its rings")
     if not answer:
         return None
-    _, rx_max, _, _, tx_max, rx, _, _, tx = struct.unpack("9I", answer)
+    _, rx_max, _, _, tx_max, rx, _, _, tx = _NINE.unpack(answer)
     return Rings(rx, tx, rx_max, tx_max)
+
+
+def rings_request(now: bytes, rx: int, tx: int) -> bytes:
+    """The bytes of `ethtool -G`: the answer to GRINGPARAM with other sizes (struct ethtool_ringparam)."""
+    _, *most, _, mini, jumbo, _ = _NINE.unpack(now)
+    return _NINE.pack(_SRINGPARAM, *most, rx, mini, jumbo, tx)
+
+
+def set_rings(name: str, rx: int, tx: int) -> None:
+    """Change the rings' sizes, as `ethtool -G` does. Most drivers reset the link for it, and round up."""
+    what = f"rings rx {rx} tx {tx}"
+    now = tell(name, struct.pack("I", _GRINGPARAM) + bytes(_NINE.size - 4), what)
+    tell(name, rings_request(now, rx, tx), what)
 
 
 def gro(name: str) -> bool | None:
@@ -92,21 +158,10 @@ def lro(name: str) -> bool | None:
 
 def _value(name: str, command: int) -> int | None:
     """The answer to a question with a single number (struct ethtool_value)."""
-    answer = _ask(name, command, 8)
+    answer = _ask(name, command, 8, f"ethtool command {command:#x}")
     return int(struct.unpack("II", answer)[1]) if answer else None
 
 
-def _ask(name: str, command: int, size: int) -> bytes | None:
-    """The kernel's answer in a structure of `size` bytes; None where the driver has none."""
-    answer = ctypes.create_string_buffer(struct.pack("I", command), size)
-    request = struct.pack("16sQ16x", name.encode(), ctypes.addressof(answer))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        try:
-            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
-        except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:
-                return None
-            if error.errno == errno.ENODEV:
-                raise InterfaceGone(name, reason="removed while it was being asked") from error
-            raise KernelError(f"SIOCETHTOOL {command:#x} on {name}", error.errno or 0) from error
-    return answer.raw
+def _ask(name: str, command: int, size: int, what: str) -> bytes | None:
+    """The driver's answer in a structure of `size` bytes; None where it has none."""
+    return ask(name, bytearray(struct.pack("I", command) + bytes(size - 4)), what)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live interface's `Capabilities`: what the kernel and driver say, filled up from what is known of the driver.
+
+Takes some milliseconds; with many rules, 10 µs each. Needs no privileges; without CAP_NET_ADMIN some drivers do not
+tell the RSS key. Nothing is tried: what can only be found out by changing it stays None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from offramp.nic import ethtool, features, link, lower, pci, rss, rules
+from offramp.planner.capabilities import (
+    Capabilities,
+    Feature,
+    Ntuple,
+    Queues,
+    Rings,
+    Rss,
+    Vfs,
+    XdpSupport,
+    with_record,
+)
+from offramp.planner.records import record
+
+if TYPE_CHECKING:
+    from offramp.nic.live import LiveNic
+
+__all__ = ["capabilities"]
+
+_NTUPLE = "rx-ntuple-filter"
+
+
+def capabilities(nic: LiveNic) -> Capabilities:
+    """What the interface can do now. Errors: InterfaceGone."""
+    name = nic.name
+    now = link.read(name)
+    switches = features.features(name)
+    live = Capabilities(
+        interface=name,
+        driver=now.driver,
+        bus=nic.identity.bus,
+        kind=now.kind,
+        lower=lower.lower_devices(name),
+        up=now.up,
+        mtu=now.mtu,
+        max_mtu=now.max_mtu,
+        queues=_queues(now),
+        rings=_rings(now),
+        rss=_rss(name),
+        ntuple=_ntuple(name, switches),
+        xdp=_xdp(now),
+        vfs=_vfs(nic.identity.bus),
+        features={feature: Feature(state.on, state.fixed) for feature, state in switches.items()},
+    )
+    return with_record(live, record(now.driver))
+
+
+def _queues(now: link.Link) -> Queues:
+    found = ethtool.channels(now.name)
+    if found is None:
+        return Queues(now.rx_queues, now.tx_queues, now.rx_queues, now.tx_queues, None)
+    most = found.combined_max
+    return Queues(now.rx_queues, now.tx_queues, found.rx_max + most, found.tx_max + most, found.combined > 0)
+
+
+def _rings(now: link.Link) -> Rings:
+    return Rings(**asdict(now.rings)) if now.rings else Rings()
+
+
+def _rss(name: str) -> Rss:
+    found = rss.read(name)
+    letters = {flow: rss.fields(name, flow) for flow in rss.FIELD_FLOWS}
+    hashed = {flow: chosen for flow, chosen in letters.items() if chosen is not None} or None
+    if found is None:
+        return Rss(fields=hashed)
+    return Rss(
+        table_size=len(found.table),
+        key_size=len(found.key) or None,  # or it was not told
+        fields=hashed,
+        function=found.function,
+        table=found.table,
+        key=found.key.hex(":") or None,
+    )
+
+
+def _ntuple(name: str, switches: dict[str, features.Feature]) -> Ntuple:
+    found = rules.table(name)
+    switch = switches.get(_NTUPLE)
+    on = switch.on if switch else None
+    if found is None or (switch and switch.fixed and not switch.on and not found.size):
+        return Ntuple(supported=False, on=on)
+    present = [rules.read(name, location) for location in found.locations]
+    return Ntuple(
+        supported=True,
+        on=on,
+        slots=found.size,
+        chooses_location=found.chooses,
+        rules=tuple(str(rule) for rule in present if rule),
+    )
+
+
+def _xdp(now: link.Link) -> XdpSupport:
+    program = now.xdp
+    text = f"{program.program_id} {program.name} ({program.mode})" if program else ""
+    declared = now.xdp_features
+    if declared is None:
+        return XdpSupport(program=text)
+    return XdpSupport(
+        native="basic" in declared,
+        redirect="redirect" in declared,
+        zero_copy="xsk-zerocopy" in declared,
+        fragments="rx-sg" in declared,
+        metadata=tuple(sorted(now.rx_metadata or ())),
+        program=text,
+    )
+
+
+def _vfs(address: str) -> Vfs:
+    found = pci.vf_count(address) if pci.present(address) else None
+    return Vfs(total=0, in_use=0) if found is None else Vfs(total=found[1], in_use=found[0])

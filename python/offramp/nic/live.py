@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real interface as a `Nic`: its knobs, by ioctl, netlink and sysfs.
+
+    mtu, up, vf.N.*                                        netlink: RTM_SETLINK
+    channels, rings, feature.*, rss.*, rule.*              SIOCETHTOOL
+    vf.count, vf.autoprobe, pci.driver                     sysfs, by PCI address
+
+A LiveNic is the device, not its name: it is found again after a rename, a PCI device also after its driver was taken
+away and given back. It works in the network namespace that it was opened in; elsewhere it is gone. Reading needs no
+privileges, changing CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offramp import netlink
+from offramp.errors import InterfaceGone, KernelError, NoSuchInterface, OptionError
+from offramp.nic import ethtool, features, link, lower, pci, rss, rules, vf
+from offramp.nic.knobs import REMOVABLE, Identity, Value, check
+from offramp.steering import Rule
+
+if TYPE_CHECKING:
+    from offramp.planner.capabilities import Capabilities
+
+__all__ = ["LiveNic", "find", "identify", "open_nic"]
+
+_ADDRESS, _MTU, _NAME, _PERM_ADDRESS, _PARENT = 1, 4, 3, 54, 56
+_IFF_UP = 1
+
+
+def open_nic(interface: str) -> LiveNic:
+    """The interface of that name (or alternative name) here, or the PCI device of that address.
+
+    Errors: NoSuchInterface, with a similar name if there is one.
+    """
+    if pci.present(interface):
+        return LiveNic(_of_pci(interface) or _without_interface(interface))
+    with suppress(KernelError):
+        if "\0" not in interface:  # where the kernel would stop to read
+            return LiveNic(identify(interface))
+    return LiveNic(identify(link.read(interface).ifindex))  # whose error names what there is
+
+
+def find(identity: Identity) -> LiveNic | None:
+    """The same device in this network namespace, whatever it is called now; None: it is not here."""
+    for ifindex, _ in socket.if_nameindex():
+        try:
+            found = identify(ifindex)
+        except KernelError:  # removed just now
+            continue
+        if found.same_device(identity):
+            return LiveNic(found)
+    return LiveNic(_without_interface(identity.bus)) if pci.present(identity.bus) else None
+
+
+def identify(interface: str | int) -> Identity:
+    """Which device an interface of this network namespace is. Errors: KernelError (ENODEV)."""
+    ifindex, _, found = netlink.link(interface)
+    name = netlink.text(found.get(_NAME)) or ""
+    mac = found.get(_PERM_ADDRESS) or found.get(_ADDRESS, b"")
+    driver = ethtool.drvinfo(name)
+    bus = driver.bus if driver and _PARENT in found else ""
+    return Identity(name, ifindex, mac.hex(":"), bus, driver.name if driver else "", _netns(), _boot())
+
+
+class LiveNic:
+    """See `knobs.Nic`."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+
+    def __repr__(self) -> str:
+        return f"LiveNic({self.identity.name or self.identity.bus!r})"
+
+    @property
+    def name(self) -> str:
+        """What the interface is called now. Errors: InterfaceGone."""
+        if _netns() == self.identity.netns:
+            try:
+                return socket.if_indextoname(self.identity.ifindex)
+            except (OSError, OverflowError):
+                if self.identity.bus and (again := _of_pci(self.identity.bus)):  # its driver came back
+                    self.identity = again
+                    return again.name
+        raise self._gone()
+
+    def get(self, knob: str) -> Value:
+        check(knob, None)
+        try:
+            return self._get(knob)
+        except KernelError as error:
+            raise self._gone() if error.errno == errno.ENODEV else error from None
+
+    def _get(self, knob: str) -> Value:
+        match knob.split("."):
+            case ["mtu" | "up"]:
+                _, flags, found = netlink.link(self.name)
+                return netlink.unsigned(found.get(_MTU)) if knob == "mtu" else bool(flags & _IFF_UP)
+            case ["channels"]:
+                channels = ethtool.channels(self.name)
+                return channels and {"rx": channels.rx, "tx": channels.tx, "combined": channels.combined}
+            case ["rings"]:
+                rings = ethtool.rings(self.name)
+                return rings and {"rx": rings.rx, "tx": rings.tx}
+            case ["feature", name]:
+                feature = features.features(self.name).get(name)
+                return feature and feature.on
+            case ["rss", "fields", flow]:
+                return rss.fields(self.name, flow)
+            case ["rss", part]:
+                return _part(rss.read(self.name), part)
+            case ["rule", location]:
+                rule = rules.read(self.name, int(location))
+                return rule and rule.to_value()
+            case ["vf", "count" | "autoprobe"] | ["pci", "driver"]:
+                return self._get_pci(knob)
+            case ["vf", number, part]:
+                found_vf = vf.read(self.name).get(int(number))
+                return found_vf and getattr(found_vf, part)
+        raise AssertionError(knob)
+
+    def set(self, knob: str, value: Value) -> None:
+        value = check(knob, value)
+        if value is None and not knob.startswith(REMOVABLE):
+            raise OptionError(f"{knob} of {self.identity.name}", reason="it has a value always, and cannot be removed")
+        try:
+            self._set(knob, value)
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                raise self._gone() from None
+            if error.errno == errno.EOPNOTSUPP and (below := self._below()):
+                error.hint = f"{error.hint}; try what is below it: {', '.join(below)}".removeprefix("; ")
+            raise
+
+    def capabilities(self) -> Capabilities:
+        from offramp.nic.capable import capabilities
+
+        return capabilities(self)
+
+    def _set(self, knob: str, value: Value) -> None:
+        match knob.split("."):
+            case ["mtu" | "up"]:
+                self._set_link(knob, value)
+            case ["channels"]:
+                ethtool.set_channels(self.name, **value)
+            case ["rings"]:
+                ethtool.set_rings(self.name, **value)
+            case ["feature", name]:
+                features.set_feature(self.name, name, value)
+            case ["rss", "fields", flow]:
+                rss.set_fields(self.name, flow, value)
+            case ["rss", "key"]:
+                rss.set_rss(self.name, key=bytes.fromhex(value.replace(":", "")))
+            case ["rss", part]:
+                rss.set_rss(self.name, **{part: value})
+            case ["rule", location]:
+                self._set_rule(int(location), value)
+            case ["vf", "count"]:
+                pci.set_vf_count(self._bus(knob), value)
+            case ["vf", "autoprobe"]:
+                pci.set_vf_autoprobe(self._bus(knob), value)
+            case ["vf", number, part]:
+                name = self.name  # may find the interface anew
+                _SET_VF[part](socket.if_nametoindex(name), int(number), value)
+            case ["pci", "driver"]:
+                pci.bind(self._bus(knob), value)
+
+    def _set_link(self, knob: str, value: Value) -> None:
+        name = self.name
+        what = f"{knob} {value} on {name}"
+        if knob == "up":
+            netlink.set_link(self.identity.ifindex, what, flags=_IFF_UP if value else 0, change=_IFF_UP)
+            return
+        try:
+            netlink.set_link(self.identity.ifindex, what, netlink.attribute(_MTU, struct.pack("I", value)))
+        except KernelError as error:
+            if error.errno == errno.EINVAL:
+                now = link.read(name)
+                error.hint = f"it takes {now.min_mtu} to {now.max_mtu or 'what its driver says'}"
+            raise
+
+    def _set_rule(self, location: int, value: Value) -> None:
+        if value is None:
+            rules.delete(self.name, location)
+        elif self.get(f"rule.{location}") != value:
+            rules.insert(self.name, Rule.from_value(value, location))
+
+    def _get_pci(self, knob: str) -> Value:
+        if not pci.present(self.identity.bus):
+            return None
+        if knob == "pci.driver":
+            return pci.driver(self.identity.bus)
+        if knob == "vf.autoprobe":
+            return pci.vf_autoprobe(self.identity.bus)
+        count = pci.vf_count(self.identity.bus)
+        return count and count[0]
+
+    def _bus(self, knob: str) -> str:
+        if not pci.present(self.identity.bus):
+            what = f"{knob} of {self.identity.name or self.identity.bus}"
+            raise KernelError(what, errno.EOPNOTSUPP, hint="it is no PCI device")
+        return self.identity.bus
+
+    def _gone(self) -> InterfaceGone:
+        what = self.identity.name or self.identity.bus
+        return InterfaceGone(what, reason="there is no such interface in this network namespace")
+
+    def _below(self) -> tuple[str, ...]:
+        try:
+            return lower.lower_devices(self.name)
+        except (KernelError, InterfaceGone):
+            return ()
+
+
+_SET_VF: dict[str, Callable[[int, int, Value], None]] = {
+    "mac": vf.set_mac,
+    "vlan": vf.set_vlan,
+    "trust": vf.set_trust,
+    "spoof_check": vf.set_spoof_check,
+}
+
+
+def _part(state: rss.RssState | None, part: str) -> Value:
+    if state is None:
+        return None
+    values: dict[str, Value] = {"table": list(state.table), "key": state.key.hex(":"), "function": state.function}
+    return values[part] or None
+
+
+def _of_pci(address: str) -> Identity | None:
+    """The interface of a PCI device here."""
+    for ifindex, _ in socket.if_nameindex():
+        try:
+            found = identify(ifindex)
+        except (KernelError, NoSuchInterface):
+            continue
+        if found.bus == address:
+            return found
+    return None
+
+
+def _without_interface(address: str) -> Identity:
+    return Identity("", 0, "", address, pci.driver(address) or "", _netns(), _boot())
+
+
+def _netns() -> int:
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PCI network device in sysfs: who drives it, how many virtual functions it has.
+
+    /sys/bus/pci/devices/0000:02:00.0/   driver -> ../../../drivers/igb      driver_override
+                                         sriov_totalvfs sriov_numvfs         sriov_drivers_autoprobe
+    /sys/bus/pci/drivers/igb/unbind      /sys/bus/pci/drivers_probe
+
+These files belong to no network namespace. Reading needs no privileges, writing root.
+Source: Documentation/ABI/testing/sysfs-bus-pci; Documentation/PCI/pci-iov-howto.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+from offramp.errors import KernelError, OptionError, PrivilegeError
+
+__all__ = ["bind", "driver", "is_address", "present", "set_vf_autoprobe", "set_vf_count", "vf_autoprobe", "vf_count"]
+
+PCI = Path("/sys/bus/pci")
+_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+# Drivers that match no device by themselves: they are asked for by driver_override.
+_FOR_ANYTHING = frozenset({"pci-stub", "uio_pci_generic", "vfio-pci"})
+
+
+def is_address(text: str) -> bool:
+    """Whether it looks like "0000:02:00.0"."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def present(address: str) -> bool:
+    """Whether there is such a device."""
+    return is_address(address) and (PCI / "devices" / address).exists()
+
+
+def driver(address: str) -> str | None:
+    """The driver that the device is bound to; None: to none."""
+    link = PCI / "devices" / address / "driver"
+    return link.readlink().name if link.is_symlink() else None
+
+
+def bind(address: str, name: str | None) -> None:
+    """Bind the device to a driver, or (None) to none. Its network interface goes or comes with it.
+
+    A driver of its own gets it back without driver_override, so that nothing of ours stays behind.
+    Errors: OptionError (no such driver loaded), KernelError.
+    """
+    if name is not None and not (_NAME.fullmatch(name) and (PCI / "drivers" / name).exists()):
+        raise OptionError(f"driver {name}", reason="it is not loaded", hint=f"modprobe {name}")
+    now = driver(address)
+    if now == name:
+        return
+    if now is not None:
+        _write(PCI / "drivers" / now / "unbind", address, f"unbinding {address} from {now}")
+    override = PCI / "devices" / address / "driver_override"
+    _write(override, name if name in _FOR_ANYTHING else "\n", f"driver_override of {address}")
+    if name is None:
+        return
+    _write(PCI / "drivers_probe", address, f"binding {address} to {name}")
+    if driver(address) is None and name not in _FOR_ANYTHING:
+        _write(override, name, f"driver_override of {address}")
+        _write(PCI / "drivers_probe", address, f"binding {address} to {name}")
+
+
+def vf_count(address: str) -> tuple[int, int] | None:
+    """Virtual functions: how many there are, and at most; None for a device that has none."""
+    now, most = (_number(address, f"sriov_{name}vfs") for name in ("num", "total"))
+    return None if now is None or most is None else (now, most)
+
+
+def set_vf_count(address: str, count: int) -> None:
+    """Make so many virtual functions. The kernel changes a number other than 0 only over 0: all of them go first.
+
+    Errors: KernelError: ERANGE (more than there can be), EBUSY (one is assigned to a guest).
+    """
+    found = vf_count(address)
+    if found is None:
+        raise KernelError(f"{count} VFs on {address}", errno.EOPNOTSUPP, hint="it has no SR-IOV, or its driver has not")
+    place = PCI / "devices" / address / "sriov_numvfs"
+    if found[0] not in (0, count):
+        _write(place, "0", f"removing the VFs of {address}")
+    if found[0] != count and count:
+        _write(place, str(count), f"{count} VFs on {address}")
+
+
+def vf_autoprobe(address: str) -> bool | None:
+    """Whether new virtual functions are given to their driver at once; None for a device that has none."""
+    value = _number(address, "sriov_drivers_autoprobe")
+    return None if value is None else bool(value)
+
+
+def set_vf_autoprobe(address: str, on: bool) -> None:
+    """Whether new virtual functions are to be given to their driver at once."""
+    _write(PCI / "devices" / address / "sriov_drivers_autoprobe", str(int(on)), f"autoprobe of the VFs of {address}")
+
+
+def _number(address: str, name: str) -> int | None:
+    try:
+        return int((PCI / "devices" / address / name).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: Path, text: str, what: str) -> None:
+    try:
+        path.write_text(text)
+    except PermissionError as error:
+        raise PrivilegeError(what, error.errno or errno.EACCES, hint="root is needed, and a writable /sys") from error
+    except OSError as error:
+        raise KernelError(what, error.errno or 0, hint=f"writing {path}") from error

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets a second, queue by queue: what `watch 'ethtool -S eth2 | grep rx'` leaves the reader to subtract.
+
+The driver's own counters where it has them by queue (stats.py), else the kernel's queue statistics (qstats.py), else
+only the interface's total. No privileges are needed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from offramp.nic import link, qstats, stats
+
+__all__ = ["Meter", "Rates"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Received packets a second, over the last `seconds`."""
+
+    seconds: float
+    total: float  # of the interface, as the kernel counts them
+    queues: dict[int, float]  # {} if nobody counts by queue
+
+    def to_dict(self) -> dict[str, object]:
+        return {"seconds": self.seconds, "total": self.total, "queues": {str(q): r for q, r in self.queues.items()}}
+
+
+class Meter:
+    """Begins to count when it is made. Errors: InterfaceGone."""
+
+    def __init__(self, interface: str, ifindex: int) -> None:
+        self._interface, self._ifindex = interface, ifindex
+        self._last = self._read()
+
+    def rates(self) -> Rates:
+        """Since the last call, or since it was made. A counter that went back (a reset) counts as no packets."""
+        before, self._last = self._last, self._read()
+        (then, total_then, queues_then), (now, total_now, queues_now) = before, self._last
+        seconds = max(now - then, 1e-6)
+        counted = {
+            queue: max(count - queues_then.get(queue, count), 0) / seconds for queue, count in queues_now.items()
+        }
+        return Rates(seconds, max(total_now - total_then, 0) / seconds, dict(sorted(counted.items())))
+
+    def _read(self) -> tuple[float, int, dict[int, int]]:
+        queues = stats.queue_packets(stats.statistics(self._interface)) or qstats.queue_packets(self._ifindex)
+        return time.monotonic(), link.counters(self._ifindex).rx_packets, queues

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model of a NIC's receive side: which queue a frame arrives on.
+
+    frame ── n-tuple rules, lowest location first ── one matches ──> its queue, its VF, or nowhere (drop)
+                       │ none
+                       └── RSS: hash of the fields that its flow type hashes ──> table[hash % size]
+
+Real NICs differ in three points, which the model takes as settings:
+    ip_is_other     rules for ip4 and ip6 match only what has no flow type of its own (i40e), or all IP (mlx5)
+    unhashed        the queue of frames that are not hashed: no IP, or a flow type without hash fields
+    fragments       have no ports for rules, and RSS hashes their addresses only: true of all of them
+
+Source: ethtool(8), "-N rx-flow-hash" (letters); include/uapi/linux/ethtool.h; drivers as cited in planner/drivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from offramp.steering.headers import Headers, headers
+from offramp.steering.rule import Rule, Term
+from offramp.steering.toeplitz import toeplitz
+
+__all__ = ["Rss", "Steering", "matches", "queue_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rss:
+    """Receive side scaling. `fields`: ethtool's letters for each flow type; one that is missing is not hashed."""
+
+    table: tuple[int, ...]
+    key: bytes
+    fields: Mapping[str, str] = field(default_factory=dict)
+    unhashed: int = 0  # queue
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """All that decides about a frame's queue."""
+
+    rss: Rss
+    rules: tuple[Rule, ...] = ()
+    ip_is_other: bool = False
+
+    def rule_of(self, frame: bytes | Headers) -> Rule | None:
+        """The rule that takes the frame; None: RSS decides."""
+        found = frame if isinstance(frame, Headers) else headers(frame)
+        for rule in sorted(self.rules, key=_location):
+            if matches(rule, found, ip_is_other=self.ip_is_other):
+                return rule
+        return None
+
+    def queue_of(self, frame: bytes) -> int | None:
+        """The queue of this interface that the frame arrives on; None: dropped by a rule, or sent to a VF."""
+        found = headers(frame)
+        rule = self.rule_of(found)
+        if rule is None:
+            return spread(self.rss, found)
+        return None if rule.vf is not None else rule.queue
+
+
+def queue_of(frame: bytes, rss: Rss, rules: Iterable[Rule] = ()) -> int | None:
+    """`Steering.queue_of` in one call."""
+    return Steering(rss, tuple(rules)).queue_of(frame)
+
+
+def matches(rule: Rule, found: Headers, *, ip_is_other: bool = False) -> bool:
+    """Whether a rule applies to a frame."""
+    if rule.flow in ("ip4", "ip6"):
+        if found.version != int(rule.flow[2]) or (ip_is_other and found.flow != rule.flow):
+            return False
+    elif rule.flow != "ether" and rule.flow != found.flow:
+        return False
+    return all(_holds(term, _value(term.field, found)) for term in rule.normal().terms)
+
+
+def spread(rss: Rss, found: Headers) -> int:
+    """The queue that RSS chooses."""
+    letters = rss.fields.get(found.flow, "")
+    if found.version and found.flow not in rss.fields:
+        letters = rss.fields.get(f"ip{found.version}", "")
+    data = hashed(found, letters)
+    if not data or not rss.table:
+        return rss.unhashed
+    return rss.table[toeplitz(rss.key, data) % len(rss.table)]
+
+
+def hashed(found: Headers, letters: str) -> bytes:
+    """The hash's input: s and d are addresses, f and n the first and second two bytes behind IP (ports)."""
+    parts = {"s": found.src_ip, "d": found.dst_ip, "f": found.first_four[:2], "n": found.first_four[2:]}
+    return b"".join(parts[letter] for letter in "sdfn" if letter in letters)
+
+
+def _holds(term: Term, value: int | None) -> bool:
+    return value is not None and value & term.mask == term.value & term.mask
+
+
+def _value(name: str, found: Headers) -> int | None:
+    """What the frame has in a rule's field; None: no such thing, and no rule about it applies."""
+    if name in ("vlan", "vlan-etype"):
+        return (found.vlan_tci if name == "vlan" else found.vlan_ethertype) if found.vlan_ethertype else None
+    if name in ("l4proto", "tos", "tclass"):
+        return found.protocol if name == "l4proto" else found.tos
+    if name == "proto":
+        return found.ethertype
+    raw = {
+        "dst": found.dst,
+        "dst-mac": found.dst,
+        "src": found.src,
+        "src-ip": found.src_ip,
+        "dst-ip": found.dst_ip,
+        "src-port": found.first_four[:2],
+        "dst-port": found.first_four[2:],
+        "spi": found.first_four,
+        "l4data": found.first_four,
+    }.get(name, b"")  # user-def is whatever the driver makes of it: nothing here
+    return int.from_bytes(raw) if raw else None
+
+
+def _location(rule: Rule) -> int:
+    return 1 << 31 if rule.location is None else rule.location

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Indirection tables: which queue each value of the hash goes to, as `ethtool -X` fills them.
+
+    equal(128, 4)              0 1 2 3 0 1 2 3 ...
+    weighted(128, [3, 1])      96 entries of queue 0, then 32 of queue 1
+    without(table, {2})        queue 2's entries dealt out to the other queues in the table
+
+Source: ethtool(8), "-X --set-rxfh-indir".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from offramp.errors import OptionError
+
+__all__ = ["equal", "weighted", "without"]
+
+
+def equal(size: int, queues: int, start: int = 0) -> list[int]:
+    """`size` entries over `queues` queues in turn, from queue `start` on. Errors: OptionError."""
+    if queues < 1:
+        raise OptionError(f"equal {queues}", reason="at least one queue")
+    return [start + entry % queues for entry in range(size)]
+
+
+def weighted(size: int, weights: Sequence[int], start: int = 0) -> list[int]:
+    """`size` entries, in order, to each queue from `start` on in proportion to its weight. Errors: OptionError."""
+    total = sum(weights)
+    if min(weights, default=0) < 0 or not 0 < total <= size:
+        raise OptionError(f"weights {' '.join(map(str, weights))}", reason=f"their sum is not from 1 to {size}")
+    table: list[int] = []
+    seen = 0
+    for queue, weight in enumerate(weights):
+        seen += weight
+        table += [start + queue] * (size * seen // total - len(table))
+    return table
+
+
+def without(table: Sequence[int], excluded: Collection[int]) -> list[int]:
+    """The table with the excluded queues' entries given to the remaining queues in turn; the others stay as they are.
+
+    Errors: OptionError if no queue remains.
+    """
+    remaining = sorted(set(table) - set(excluded))
+    if not remaining:
+        raise OptionError("an RSS table without any queue", reason=f"it has {sorted(set(table))} only")
+    turn = 0
+    spread = []
+    for queue in table:
+        if queue in excluded:
+            queue, turn = remaining[turn % len(remaining)], turn + 1
+        spread.append(queue)
+    return spread

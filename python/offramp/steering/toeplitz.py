@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hash of receive side scaling: each set bit of the input adds (XOR) the 32 bits of the key that start there.
+
+    input: source address, destination address, source port, destination port; network order; those that are hashed
+
+Source: "Verifying the RSS Hash Calculation" in the Windows Driver Kit; Intel 82599 datasheet, section 7.1.2.8.1.
+"""
+
+from __future__ import annotations
+
+from offramp.errors import OptionError
+
+__all__ = ["toeplitz"]
+
+
+def toeplitz(key: bytes, data: bytes) -> int:
+    """The 32-bit hash. A key has at least four bytes more than the input: 40 do for IPv6. Errors: OptionError."""
+    if len(key) < len(data) + 4:
+        raise OptionError(f"an RSS key of {len(key)} bytes", reason=f"{len(data) + 4} are needed for this input")
+    bits, number = 8 * len(key), int.from_bytes(key)
+    result = 0
+    for position, byte in enumerate(data):
+        for bit in range(8):
+            if byte & 0x80 >> bit:
+                result ^= number >> bits - 32 - 8 * position - bit
+    return result & 0xFFFFFFFF
