@@ -3,6 +3,7 @@
 //!
 //! - [`port`]: the contract, and everything that is the same for all ports
 //! - [`af_xdp`], [`null`]: one file per technique
+//! - [`memory`]: where sets live, and the wait for programs that read them
 //! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?
 //! - [`udp`]: the kernel's own way to receive, for comparison
 //! - [`sys`]: the seam to libc
@@ -11,6 +12,7 @@ pub mod af_xdp;
 pub mod error;
 pub mod heartbeat;
 pub mod link;
+pub mod memory;
 pub mod null;
 pub mod port;
 pub mod sys;
@@ -20,5 +22,6 @@ pub use af_xdp::{AfXdp, Binding, Copying};
 pub use error::Error;
 pub use heartbeat::{Heartbeat, Pulse};
 pub use link::Link;
+pub use memory::{MapMemory, OwnMemory};
 pub use null::Null;
 pub use port::{KernelCounters, Port};

@@ -3,12 +3,14 @@
 //!
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`port`]: ports; every call that may wait gives up the GIL
+//! - [`sets`]: sets that packets are looked up in
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;
 mod burst;
 mod errors;
 mod port;
+mod sets;
 
 use pyo3::prelude::*;
 
@@ -32,6 +34,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<burst::Columns>()?;
     module.add_class::<burst::Column>()?;
     module.add_class::<burst::View>()?;
+    module.add_class::<sets::SetCore>()?;
+    module.add_class::<sets::SetReader>()?;
     module.add(
         "FIELDS",
         offramp_wire::FIELDS
