@@ -3,6 +3,7 @@
 //!
 //! - [`port`]: the contract, and everything that is the same for all ports
 //! - [`af_xdp`], [`null`]: one file per technique
+//! - [`memory`]: where sets live, and the wait for programs that read them
 //! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?
 //! - [`code`]: compiled matches, run on packets in memory
 //! - [`udp`]: the kernel's own way to receive, for comparison
@@ -13,6 +14,7 @@ pub mod code;
 pub mod error;
 pub mod heartbeat;
 pub mod link;
+pub mod memory;
 pub mod null;
 pub mod port;
 pub mod sys;
@@ -23,5 +25,6 @@ pub use code::{Code, Packets};
 pub use error::Error;
 pub use heartbeat::{Heartbeat, Pulse};
 pub use link::Link;
+pub use memory::{MapMemory, OwnMemory};
 pub use null::Null;
 pub use port::{KernelCounters, Port};

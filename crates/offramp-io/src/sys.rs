@@ -135,6 +135,17 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Private zeroed memory that the system gives page by page, when it is first written to.
+    pub fn sparse(size: usize, what: &str) -> Result<Self, Error> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        Self::new(size, flags, -1, 0, what)
+    }
+
+    /// The memory behind a file, shared, with forked children as well.
+    pub fn of_shared_file(fd: BorrowedFd<'_>, size: usize, what: &str) -> Result<Self, Error> {
+        Self::new(size, libc::MAP_SHARED, fd.as_raw_fd(), 0, what)
+    }
+
     /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a child would
     /// keep a socket bound or a map alive that its parent has closed.
     pub fn of_file(fd: BorrowedFd<'_>, size: usize, offset: i64, what: &str) -> Result<Self, Error> {

@@ -2,12 +2,14 @@
 //! Compiled matches, run on packets that Python has.
 
 use offramp_io::Packets;
+use offramp_state::Reader;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::burst::Burst;
 use crate::errors;
+use crate::sets::SetCore;
 
 /// The machine code of a match.
 #[pyclass(frozen, module = "offramp._native")]
@@ -30,6 +32,7 @@ impl Code {
         packets: &Bound<'_, PyAny>,
         lengths: Option<Vec<u32>>,
         verdicts: PyBuffer<u8>,
+        sets: Vec<PyRef<'_, SetCore>>,
     ) -> PyResult<()> {
         let owners = packets.try_iter()?.map(Owner::new).collect::<PyResult<Vec<_>>>()?;
         if lengths.as_ref().is_some_and(|lengths| lengths.len() != owners.len()) {
@@ -48,11 +51,17 @@ impl Code {
             }
             all.push(bytes, length);
         }
-        self.decide(py, &all, &verdicts)
+        self.decide(py, &all, &verdicts, &sets)
     }
 
     /// As `run`, for the packets of a burst.
-    fn run_burst(&self, py: Python<'_>, burst: &Burst, verdicts: PyBuffer<u8>) -> PyResult<()> {
+    fn run_burst(
+        &self,
+        py: Python<'_>,
+        burst: &Burst,
+        verdicts: PyBuffer<u8>,
+        sets: Vec<PyRef<'_, SetCore>>,
+    ) -> PyResult<()> {
         let packets = burst.packets();
         let mut all = Packets::with_capacity(burst.rows().len());
         for &row in burst.rows() {
@@ -61,15 +70,25 @@ impl Code {
                 bytes.ok_or_else(|| errors::option(py, "the batch has packets that were sent: match it before"))?;
             all.push(bytes, bytes.len() as u32);
         }
-        self.decide(py, &all, &verdicts)
+        self.decide(py, &all, &verdicts, &sets)
     }
 }
 
 impl Code {
-    fn decide(&self, py: Python<'_>, packets: &Packets, verdicts: &PyBuffer<u8>) -> PyResult<()> {
+    /// `sets`: those of the match, in its order. With the GIL all the time: it takes microseconds.
+    fn decide(
+        &self,
+        py: Python<'_>,
+        packets: &Packets,
+        verdicts: &PyBuffer<u8>,
+        sets: &[PyRef<'_, SetCore>],
+    ) -> PyResult<()> {
+        let readers: Vec<_> = sets.iter().map(|set| set.reader()).collect();
+        let memories: Vec<_> = readers.iter().map(Reader::start).collect();
         let mut decided = vec![0; packets.len()];
-        // SAFETY: the callers hold what they pushed; bytes objects and exported buffers stay in place.
-        unsafe { self.0.run(packets, &[], &mut decided) };
+        // SAFETY: the callers hold what they pushed; bytes objects and exported buffers stay in place, and so does the
+        // memory of sets that are being read.
+        unsafe { self.0.run(packets, &memories, &mut decided) };
         verdicts.copy_from_slice(py, &decided)
     }
 }

@@ -43,7 +43,8 @@ pub fn option(py: Python<'_>, what: &str) -> PyErr {
     make(py, "OptionError", what, "")
 }
 
-fn make(py: Python<'_>, class: &str, what: &str, hint: &str) -> PyErr {
+/// The exception of that class.
+pub fn make(py: Python<'_>, class: &str, what: &str, hint: &str) -> PyErr {
     let exception = || {
         let arguments = PyDict::new(py);
         arguments.set_item("hint", hint)?;

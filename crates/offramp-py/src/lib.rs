@@ -4,6 +4,7 @@
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`code`]: compiled matches
 //! - [`port`]: ports, with their [`counters`] and [`seconds`] to wait; every call that may wait gives up the GIL
+//! - [`sets`]: sets that packets are looked up in
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;
@@ -13,6 +14,7 @@ mod counters;
 mod errors;
 mod port;
 mod seconds;
+mod sets;
 
 use pyo3::prelude::*;
 
@@ -36,6 +38,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<burst::Column>()?;
     module.add_class::<burst::View>()?;
     module.add_class::<code::Code>()?;
+    module.add_class::<sets::SetCore>()?;
+    module.add_class::<sets::SetReader>()?;
     module.add(
         "FIELDS",
         offramp_wire::FIELDS

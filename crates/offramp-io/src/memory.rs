@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where sets live: in memory of this process, or in the value of a BPF map, where programs in the kernel read them.
+//!
+//! Before memory that a program may be reading is written again, the program has to end. Programs run inside an RCU read-side
+//! critical section, so that it has when `synchronize_rcu` returns, and that is what `membarrier(MEMBARRIER_CMD_GLOBAL)` does
+//! (Linux 4.3; kernel/sched/membarrier.c), without privileges. It takes some 10 ms. On a machine with one CPU it returns at once,
+//! and may, because a program that runs in softirq is not interrupted by us. It refuses with EINVAL where the kernel was started with
+//! `nohz_full=`: found out when a set is to move, not when it is in use.
+//!
+//! Sources: membarrier(2), Documentation/RCU/whatisRCU.rst.
+
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use offramp_state::Memory;
+
+use crate::error::Error;
+use crate::sys::{Mapping, check, errno};
+
+const GLOBAL: libc::c_int = 1 << 0; // MEMBARRIER_CMD_GLOBAL in include/uapi/linux/membarrier.h
+
+fn membarrier(command: libc::c_int) -> libc::c_long {
+    // SAFETY: no pointers.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
+}
+
+/// Zeroed memory that no program in the kernel reads. A forked child gets a copy.
+pub struct OwnMemory(Mapping);
+
+impl OwnMemory {
+    pub fn new(size: usize) -> Result<Self, Error> {
+        Mapping::sparse(size, "a set").map(Self)
+    }
+}
+
+// SAFETY: the mapping lasts as long as the value, begins at a page, and is shown to nobody else.
+unsafe impl Memory for OwnMemory {
+    fn start(&self) -> NonNull<u8> {
+        self.0.start()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn wait(&self) -> Result<(), offramp_state::Error> {
+        Ok(())
+    }
+}
+
+/// The value of a `BPF_F_MMAPABLE` array of one element. A forked child shares it, and keeps the map alive as long as it runs.
+pub struct MapMemory(Mapping);
+
+impl MapMemory {
+    /// `size`: of the map's value, in bytes.
+    ///
+    /// # Errors
+    /// Also if programs cannot be waited for.
+    pub fn new(fd: BorrowedFd<'_>, size: usize) -> Result<Self, Error> {
+        check(membarrier(GLOBAL) as i32, || {
+            "waiting for programs in the kernel (membarrier)".into()
+        })?;
+        Mapping::of_shared_file(fd, size, "a set").map(Self)
+    }
+}
+
+// SAFETY: as above; the programs that read it load whole words.
+unsafe impl Memory for MapMemory {
+    fn start(&self) -> NonNull<u8> {
+        self.0.start()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn wait(&self) -> Result<(), offramp_state::Error> {
+        if membarrier(GLOBAL) < 0 {
+            let what = "waiting for programs in the kernel (membarrier)";
+            return Err(offramp_state::Error::System { what, errno: errno() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use offramp_state::{Family, Item, Set, Shape, Structure};
+
+    #[test]
+    fn a_set_lives_in_sparse_memory() {
+        let shape = Shape::new(Structure::Hash, Family::Ip, 1 << 20).expect("a shape");
+        let set = Set::new(shape, Box::new(OwnMemory::new(shape.bytes()).expect("memory")));
+        assert_eq!(set.change(|writer| writer.insert(Item::Number(7))), Ok(true));
+        assert!(set.matches(7) && !set.matches(8));
+    }
+
+    #[test]
+    fn the_kernel_is_waited_for() {
+        assert_eq!(membarrier(GLOBAL), 0);
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sets that change while eBPF programs and native code read them: one writer, readers that never wait. No system calls.
+//!
+//! ```text
+//! Python ──> Set ──lock──> Bitmap | Hash | Prefixes ──atomics──> memory <── eBPF, native code, Set::contains
+//! ```
+//!
+//! - [`shape`]: what a set is, and how many bytes it takes
+//! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
+//! - [`bitmap`], [`hash`], [`tree`]: the three layouts; `compile/lookup.py` reads them
+//! - [`prefixes`]: IP networks, as a tree of those that are inside no other
+//! - [`item`]: elements and their text
+//! - [`set`]: one face for all of them
+//!
+//! How a reader is never wrong, whatever the writer does meanwhile:
+//!
+//! 1. The first word of the memory says which part is current: a half, or a tree's root. It is loaded once per look-up.
+//! 2. In the current part nothing that leads to a member that stays is ever changed, except by one store of one word, with
+//!    which the other member appears or disappears.
+//! 3. What can't be done so is made in memory that nobody reads, and becomes current by a store (release) of the first word. A
+//!    reader follows it by address, so that what it finds there is at least as new.
+//! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before have
+//!    ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by [`readers`].
+
+pub mod bitmap;
+pub mod hash;
+pub mod item;
+pub mod prefixes;
+pub mod readers;
+pub mod region;
+pub mod set;
+pub mod shape;
+pub mod tree;
+
+use std::fmt;
+
+pub use item::{Item, Items, Wrong};
+pub use region::{Heap, Memory};
+pub use set::{Reader, Set};
+pub use shape::{Family, Shape, Structure};
+
+/// Why a set did not change. It is as it was before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It would hold `wanted` elements.
+    Full { wanted: usize, capacity: usize },
+    /// A system call failed: what it was for, and its errno.
+    System { what: &'static str, errno: i32 },
+    /// It would have to wait, or to work for long, and was asked not to.
+    Busy,
+    /// It belongs to the process that this one was forked from.
+    Forked,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { wanted, capacity } => write!(f, "{wanted} elements do not fit into a set of {capacity}"),
+            Self::System { what, errno } => write!(f, "{what}: {}", std::io::Error::from_raw_os_error(*errno)),
+            Self::Busy => f.write_str("not without waiting"),
+            Self::Forked => f.write_str("only the process that made the set changes it"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The memory of a set as atomic words. The only unsafe code of this crate.
+//!
+//! ```text
+//! writer ──> Home ──owns──> Region ──> memory
+//!              └─ moves ──> Window ──> the same memory, for readers, who hold a place in `Readers` meanwhile
+//! ```
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+
+use crate::Error;
+use crate::readers::Readers;
+use crate::shape::GRACES;
+
+/// Memory that a set can live in.
+///
+/// # Safety
+/// `start` leads to `size` bytes, at a multiple of 8, that are readable and writable as long as the value lives, and that nobody
+/// accesses in another way than by atomic loads, except through this crate.
+pub unsafe trait Memory: Send + Sync + 'static {
+    fn start(&self) -> NonNull<u8>;
+    fn size(&self) -> usize;
+    /// Waits until no reader outside of this process, that is a program in the kernel, still runs that ran at the call.
+    fn wait(&self) -> Result<(), Error>;
+}
+
+/// Zeroed memory of this process alone. `W` is called at each grace period.
+pub struct Heap<W = fn()> {
+    words: NonNull<[u64]>,
+    at_wait: W,
+}
+
+impl Heap {
+    #[must_use]
+    pub fn new(words: usize) -> Self {
+        Self::watched(words, || ())
+    }
+}
+
+impl<W> Heap<W> {
+    pub fn watched(words: usize, at_wait: W) -> Self {
+        let words = NonNull::from(Box::leak(vec![0; words].into_boxed_slice()));
+        Self { words, at_wait }
+    }
+}
+
+impl<W> Drop for Heap<W> {
+    fn drop(&mut self) {
+        // SAFETY: leaked by `watched`, and nobody uses it after the memory's life.
+        drop(unsafe { Box::from_raw(self.words.as_ptr()) });
+    }
+}
+
+// SAFETY: the words are reached by atomic operations alone.
+unsafe impl<W: Send> Send for Heap<W> {}
+// SAFETY: as above.
+unsafe impl<W: Sync> Sync for Heap<W> {}
+
+// SAFETY: an allocation of u64, owned by this value.
+unsafe impl<W: Fn() + Send + Sync + 'static> Memory for Heap<W> {
+    fn start(&self) -> NonNull<u8> {
+        self.words.cast()
+    }
+
+    fn size(&self) -> usize {
+        self.words.len() * 8
+    }
+
+    fn wait(&self) -> Result<(), Error> {
+        (self.at_wait)();
+        Ok(())
+    }
+}
+
+/// Memory of at least a known number of words.
+struct Region {
+    memory: Box<dyn Memory>,
+    words: usize,
+}
+
+impl Region {
+    fn new(memory: Box<dyn Memory>, words: usize) -> Self {
+        assert!(memory.size() / 8 >= words, "the memory has {} bytes", memory.size());
+        assert!(
+            memory.start().cast::<AtomicU64>().is_aligned(),
+            "the memory is misaligned"
+        );
+        Self { memory, words }
+    }
+
+    fn start(&self) -> *mut AtomicU64 {
+        self.memory.start().cast().as_ptr()
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: so many words are there, as checked by `new`, while the memory lives, which the slice borrows; everybody accesses
+        // them atomically, by contract of `Memory`.
+        unsafe { std::slice::from_raw_parts(self.start(), self.words) }
+    }
+}
+
+/// Where readers find the memory.
+pub(crate) struct Window {
+    start: AtomicPtr<AtomicU64>,
+    words: usize,
+    readers: Readers,
+}
+
+impl Window {
+    /// Comes in; the address stays valid until [`Self::leave`] of the number beside it.
+    pub(crate) fn enter(&self) -> (NonNull<u8>, usize) {
+        let side = self.readers.enter();
+        // Acquire: pairs with the release in `Home::rehome`, so that the copy is complete.
+        let start = NonNull::new(self.start.load(Ordering::Acquire)).expect("memory does not start at 0");
+        (start.cast(), side)
+    }
+
+    pub(crate) fn leave(&self, side: usize) {
+        self.readers.leave(side);
+    }
+
+    /// What `read` makes of the words. Without a lock, and right also in a forked child that shares the memory, for whose readers
+    /// nobody waits: where memory was reused meanwhile, it reads once more.
+    pub(crate) fn read<T>(&self, read: impl Fn(&[AtomicU64]) -> T) -> T {
+        let (start, side) = self.enter();
+        // SAFETY: `Home` keeps the memory until all who are inside have left; else as `Region::words`.
+        let words: &[AtomicU64] = unsafe { std::slice::from_raw_parts(start.cast().as_ptr(), self.words) };
+        let result = loop {
+            let before = words[GRACES].load(Ordering::Acquire);
+            let result = read(words);
+            // As in a sequence lock: if a load in `read` has seen a store from after a grace period, the load below sees its count.
+            fence(Ordering::Acquire);
+            if words[GRACES].load(Ordering::Relaxed) == before {
+                break result;
+            }
+        };
+        self.leave(side);
+        result
+    }
+}
+
+/// The writer's hand on the memory.
+pub struct Home {
+    region: Region,
+    window: Arc<Window>,
+    /// Whether it may wait. If not, what would have to returns [`Error::Busy`].
+    pub patient: bool,
+}
+
+impl Home {
+    /// # Panics
+    /// If the memory is smaller than `words`.
+    #[must_use]
+    pub fn new(memory: Box<dyn Memory>, words: usize) -> Self {
+        let region = Region::new(memory, words);
+        let window = Arc::new(Window {
+            start: AtomicPtr::new(region.start()),
+            words,
+            readers: Readers::default(),
+        });
+        Self {
+            region,
+            window,
+            patient: true,
+        }
+    }
+
+    pub(crate) fn window(&self) -> Arc<Window> {
+        Arc::clone(&self.window)
+    }
+
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU64] {
+        self.region.words()
+    }
+
+    /// Makes `value` current: all that was stored before is seen by those who see it.
+    pub(crate) fn publish(&self, value: u64) {
+        // Release: pairs with the address dependency of readers, see lib.rs.
+        self.words()[0].store(value, Ordering::Release);
+    }
+
+    /// For what takes long.
+    pub(crate) fn be_patient(&self) -> Result<(), Error> {
+        if self.patient { Ok(()) } else { Err(Error::Busy) }
+    }
+
+    /// A grace period: all readers that may know what was current before have ended.
+    pub(crate) fn wait(&self) -> Result<(), Error> {
+        self.be_patient()?;
+        self.region.memory.wait()?;
+        self.window.readers.wait();
+        self.words()[GRACES].fetch_add(1, Ordering::Relaxed);
+        // Before all stores to come; pairs with the fence in `Window::read`.
+        fence(Ordering::Release);
+        Ok(())
+    }
+
+    /// Moves to `memory`, which is all zeros, and has the size of the old one. Readers find the same there.
+    pub fn rehome(&mut self, memory: Box<dyn Memory>) {
+        let new = Region::new(memory, self.region.words);
+        for (to, from) in new.words().iter().zip(self.region.words()) {
+            match from.load(Ordering::Relaxed) {
+                0 => {} // most of it: memory that is not written to need not exist
+                word => to.store(word, Ordering::Relaxed),
+            }
+        }
+        self.window.start.store(new.start(), Ordering::Release);
+        self.window.readers.wait();
+        self.region = new;
+    }
+}

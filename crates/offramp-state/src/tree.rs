@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Disjoint ranges of addresses in a B+-tree, of which each change replaces a part by one store.
+//!
+//! ```text
+//! inner node   first[32], child[32]     child i has the ranges from first[i] on, before first[i + 1]
+//! leaf         first[32], last[32]
+//! ```
+//!
+//! IP: u32 each. IP6: u64, first all high words, then all low ones; a child is one word.
+//!
+//! Unused places repeat the last used one, so that a search needs no count: i = 0; for step in 16 8 4 2 1: if first[i + step] <= key:
+//! i += step. An empty leaf has first = all ones, last = 0.
+//!
+//! An update of one leaf writes a new one, and then its number into the parent. An update that changes more writes new nodes up to
+//! the root, and publishes that. Either way readers see all of it, or nothing. The nodes that were replaced are written again after a
+//! grace period, for which it waits only when no others are left. A tree that has become sparse is built anew.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Error;
+use crate::region::Home;
+use crate::shape::{FANOUT, HEADER, NODE, NODE6, TreeLayout};
+
+/// How full nodes are when a tree is built: room for some updates before they split.
+const BUILT_FILL: usize = 24;
+
+/// An IP address as a number.
+pub trait Address: Copy + Ord + Send + Sync + std::fmt::Debug + 'static {
+    const BITS: u8;
+    const NODE: usize;
+    const ZERO: Self;
+    const MAX: Self;
+    /// The number at `place` of the first or second half of a node.
+    fn first(node: &[AtomicU64], place: usize) -> Self;
+    fn last(node: &[AtomicU64], place: usize) -> Self;
+    fn child(node: &[AtomicU64], place: usize) -> u32;
+    fn write(node: &[AtomicU64], part: Part, numbers: impl Fn(usize) -> Self);
+    fn write_children(node: &[AtomicU64], children: impl Fn(usize) -> u32);
+    /// Makes what is below the child visible as well.
+    fn replace_child(node: &[AtomicU64], place: usize, child: u32);
+    /// The first `length` bits.
+    #[must_use]
+    fn masked(self, length: u8) -> Self;
+    /// The last address of the network that begins here.
+    #[must_use]
+    fn end(self, length: u8) -> Self;
+    fn common_bits(self, other: Self) -> u8;
+    fn next(self) -> Option<Self>;
+    fn from_number(number: u128) -> Self;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    First,
+    Last,
+}
+
+/// Two numbers of 32 bits in a word, the first one in the lower half.
+fn half_word(words: &[AtomicU64], place: usize) -> u32 {
+    (words[place / 2].load(Ordering::Relaxed) >> (32 * (place & 1))) as u32
+}
+
+fn write_half_words(words: &[AtomicU64], numbers: impl Fn(usize) -> u32) {
+    for (number, word) in words.iter().enumerate() {
+        let pair = u64::from(numbers(2 * number)) | u64::from(numbers(2 * number + 1)) << 32;
+        word.store(pair, Ordering::Relaxed);
+    }
+}
+
+impl Address for u32 {
+    const BITS: u8 = 32;
+    const NODE: usize = NODE;
+    const ZERO: Self = 0;
+    const MAX: Self = Self::MAX;
+
+    fn first(node: &[AtomicU64], place: usize) -> Self {
+        half_word(&node[..FANOUT / 2], place)
+    }
+
+    fn last(node: &[AtomicU64], place: usize) -> Self {
+        half_word(&node[FANOUT / 2..], place)
+    }
+
+    fn child(node: &[AtomicU64], place: usize) -> u32 {
+        Self::last(node, place)
+    }
+
+    fn write(node: &[AtomicU64], part: Part, numbers: impl Fn(usize) -> Self) {
+        let (first, last) = node.split_at(FANOUT / 2);
+        write_half_words(if part == Part::First { first } else { last }, numbers);
+    }
+
+    fn write_children(node: &[AtomicU64], children: impl Fn(usize) -> u32) {
+        write_half_words(&node[FANOUT / 2..], children);
+    }
+
+    fn replace_child(node: &[AtomicU64], place: usize, child: u32) {
+        let word = &node[FANOUT / 2 + place / 2];
+        let shift = 32 * (place & 1);
+        let other = word.load(Ordering::Relaxed) & !(0xFFFF_FFFF << shift);
+        word.store(other | u64::from(child) << shift, Ordering::Release);
+    }
+
+    fn masked(self, length: u8) -> Self {
+        self & Self::MAX.checked_shl(u32::from(32 - length)).unwrap_or(0)
+    }
+
+    fn end(self, length: u8) -> Self {
+        self | Self::MAX.checked_shr(length.into()).unwrap_or(0)
+    }
+
+    fn common_bits(self, other: Self) -> u8 {
+        (self ^ other).leading_zeros() as u8
+    }
+
+    fn next(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+
+    fn from_number(number: u128) -> Self {
+        number as Self
+    }
+}
+
+impl Address for u128 {
+    const BITS: u8 = 128;
+    const NODE: usize = NODE6;
+    const ZERO: Self = 0;
+    const MAX: Self = Self::MAX;
+
+    fn first(node: &[AtomicU64], place: usize) -> Self {
+        let [high, low] = [0, FANOUT].map(|from| node[from + place].load(Ordering::Relaxed));
+        Self::from(high) << 64 | Self::from(low)
+    }
+
+    fn last(node: &[AtomicU64], place: usize) -> Self {
+        Self::first(&node[2 * FANOUT..], place)
+    }
+
+    fn child(node: &[AtomicU64], place: usize) -> u32 {
+        node[2 * FANOUT + place].load(Ordering::Relaxed) as u32
+    }
+
+    fn write(node: &[AtomicU64], part: Part, numbers: impl Fn(usize) -> Self) {
+        let from = if part == Part::First { 0 } else { 2 * FANOUT };
+        for place in 0..FANOUT {
+            let number = numbers(place);
+            node[from + place].store((number >> 64) as u64, Ordering::Relaxed);
+            node[from + FANOUT + place].store(number as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn write_children(node: &[AtomicU64], children: impl Fn(usize) -> u32) {
+        for (place, word) in node[2 * FANOUT..3 * FANOUT].iter().enumerate() {
+            word.store(children(place).into(), Ordering::Relaxed);
+        }
+    }
+
+    fn replace_child(node: &[AtomicU64], place: usize, child: u32) {
+        node[2 * FANOUT + place].store(child.into(), Ordering::Release);
+    }
+
+    fn masked(self, length: u8) -> Self {
+        self & Self::MAX.checked_shl(u32::from(128 - length)).unwrap_or(0)
+    }
+
+    fn end(self, length: u8) -> Self {
+        self | Self::MAX.checked_shr(length.into()).unwrap_or(0)
+    }
+
+    fn common_bits(self, other: Self) -> u8 {
+        (self ^ other).leading_zeros() as u8
+    }
+
+    fn next(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+
+    fn from_number(number: u128) -> Self {
+        number
+    }
+}
+
+/// The number of nodes fits in 32 bits: a node has 256 bytes at least, the memory 2**29 at most. A number that is none, which a
+/// reader in a forked child may find where memory was reused, leads to another node.
+fn node<A: Address>(words: &[AtomicU64], number: u32) -> &[AtomicU64] {
+    let nodes = &words[HEADER..];
+    let last = nodes.len() / A::NODE - 1;
+    &nodes[last.min(number as usize) * A::NODE..][..A::NODE]
+}
+
+/// The last place whose first address is not behind `key`; else the first place.
+fn search<A: Address>(node: &[AtomicU64], key: A) -> usize {
+    let mut place = 0;
+    for step in [16, 8, 4, 2, 1] {
+        if A::first(node, place + step) <= key {
+            place += step;
+        }
+    }
+    place
+}
+
+fn root_of(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32)
+}
+
+/// The range that `key` is in, as compiled code finds it.
+#[must_use]
+pub fn find<A: Address>(words: &[AtomicU64], key: A) -> Option<(A, A)> {
+    let (height, mut number) = root_of(words[0].load(Ordering::Acquire));
+    for _ in 0..height {
+        let inner = node::<A>(words, number);
+        number = A::child(inner, search(inner, key));
+    }
+    let leaf = node::<A>(words, number);
+    let place = search(leaf, key);
+    let (first, last) = (A::first(leaf, place), A::last(leaf, place));
+    (first <= key && key <= last).then_some((first, last))
+}
+
+/// A node, and an address that is not behind the first one below it, and behind the last one below the branch before.
+type Branch<A> = (A, u32);
+
+pub struct Tree<A> {
+    layout: TreeLayout,
+    height: u32,
+    root: u32,
+    /// Places used in each node.
+    used: Vec<u8>,
+    /// Nodes that can be written; the first that was never used; those replaced since the last grace period.
+    free: Vec<u32>,
+    unused: u32,
+    retired: Vec<u32>,
+    /// Of the update that is being made: nodes written, nodes replaced.
+    written: Vec<u32>,
+    replaced: Vec<u32>,
+    addresses: PhantomData<A>,
+}
+
+impl<A: Address> Tree<A> {
+    #[must_use]
+    pub fn new(capacity: usize, home: &Home) -> Self {
+        let layout = TreeLayout::new(capacity);
+        let mut tree = Self {
+            layout,
+            height: 0,
+            root: 0,
+            used: vec![0; layout.nodes],
+            free: Vec::new(),
+            unused: 0,
+            retired: Vec::new(),
+            written: Vec::new(),
+            replaced: Vec::new(),
+            addresses: PhantomData,
+        };
+        tree.root = tree.leaf(home, &[]);
+        tree.commit(home);
+        tree
+    }
+
+    fn live(&self) -> usize {
+        self.unused as usize - self.free.len() - self.retired.len()
+    }
+
+    fn available(&self) -> usize {
+        self.free.len() + self.layout.nodes - self.unused as usize
+    }
+
+    /// Makes sure that `count` nodes can be taken without waiting; false if there are not so many.
+    fn reserve(&mut self, home: &Home, count: usize) -> Result<bool, Error> {
+        if self.available() < count && !self.retired.is_empty() {
+            home.wait()?;
+            self.free.append(&mut self.retired);
+        }
+        Ok(self.available() >= count)
+    }
+
+    fn take(&mut self) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.unused += 1;
+            self.unused - 1
+        });
+        self.written.push(number);
+        number
+    }
+
+    fn leaf(&mut self, home: &Home, ranges: &[(A, A)]) -> u32 {
+        let number = self.take();
+        let words = node::<A>(home.words(), number);
+        let last = ranges.len().saturating_sub(1);
+        let range = |place: usize| ranges.get(place.min(last)).copied().unwrap_or((A::MAX, A::ZERO));
+        A::write(words, Part::First, |place| range(place).0);
+        A::write(words, Part::Last, |place| range(place).1);
+        self.used[number as usize] = ranges.len() as u8;
+        number
+    }
+
+    fn inner(&mut self, home: &Home, branches: &[Branch<A>]) -> u32 {
+        let number = self.take();
+        let words = node::<A>(home.words(), number);
+        let last = branches.len() - 1;
+        A::write(words, Part::First, |place| branches[place.min(last)].0);
+        A::write_children(words, |place| branches[place.min(last)].1);
+        self.used[number as usize] = branches.len() as u8;
+        number
+    }
+
+    /// The branches of an inner node.
+    fn branches(&self, home: &Home, number: u32) -> Vec<Branch<A>> {
+        let words = node::<A>(home.words(), number);
+        let places = 0..usize::from(self.used[number as usize]);
+        places
+            .map(|place| (A::first(words, place), A::child(words, place)))
+            .collect()
+    }
+
+    /// The ranges of a leaf.
+    fn ranges(&self, home: &Home, number: u32) -> Vec<(A, A)> {
+        let words = node::<A>(home.words(), number);
+        let places = 0..usize::from(self.used[number as usize]);
+        places
+            .map(|place| (A::first(words, place), A::last(words, place)))
+            .collect()
+    }
+
+    /// All ranges, in order.
+    #[must_use]
+    pub fn elements(&self, home: &Home) -> Vec<(A, A)> {
+        let mut all = Vec::new();
+        self.walk(self.root, self.height, home, &mut |tree, number, height| {
+            if height == 0 {
+                all.extend(tree.ranges(home, number));
+            }
+        });
+        all
+    }
+
+    fn walk(&self, number: u32, height: u32, home: &Home, visit: &mut impl FnMut(&Self, u32, u32)) {
+        visit(self, number, height);
+        if height > 0 {
+            for (_, child) in self.branches(home, number) {
+                self.walk(child, height - 1, home, visit);
+            }
+        }
+    }
+
+    /// Marks a node, and all below it, as replaced.
+    fn discard(&mut self, number: u32, height: u32, home: &Home) {
+        let mut all = std::mem::take(&mut self.replaced);
+        self.walk(number, height, home, &mut |_, number, _| all.push(number));
+        self.replaced = all;
+    }
+
+    fn commit(&mut self, home: &Home) {
+        home.publish(u64::from(self.height) << 32 | u64::from(self.root));
+        self.written.clear();
+        self.retired.append(&mut self.replaced);
+    }
+
+    fn abort(&mut self) {
+        self.free.append(&mut self.written);
+        self.replaced.clear();
+    }
+
+    /// Replaces everything by `ranges`, which are disjoint and ascending.
+    pub fn replace(&mut self, home: &Home, ranges: &[(A, A)]) -> Result<(), Error> {
+        self.build(home, ranges, BUILT_FILL)
+    }
+
+    /// The same, in as few nodes as can be, where no updates follow.
+    pub fn fix(&mut self, home: &Home, ranges: &[(A, A)]) -> Result<(), Error> {
+        self.build(home, ranges, FANOUT)
+    }
+
+    fn build(&mut self, home: &Home, ranges: &[(A, A)], fill: usize) -> Result<(), Error> {
+        home.be_patient()?;
+        // Always there: the nodes of a tree as full as this are fewer than `least`, and at most `most` are in use.
+        let enough = self.reserve(home, self.layout.least)?;
+        assert!(enough, "{} nodes in use, {} wanted", self.live(), self.layout.least);
+        self.discard(self.root, self.height, home);
+        let leaves = chunks(ranges.len().max(1), fill);
+        let mut level: Vec<_> = leaves
+            .map(|part| &ranges[part.start..part.end.min(ranges.len())])
+            .map(|part| (part.first().map_or(A::ZERO, |range| range.0), self.leaf(home, part)))
+            .collect();
+        self.height = 0;
+        while level.len() > 1 {
+            level = chunks(level.len(), fill)
+                .map(|part| (level[part.start].0, self.inner(home, &level[part])))
+                .collect();
+            self.height += 1;
+        }
+        self.root = level[0].1;
+        self.commit(home);
+        Ok(())
+    }
+
+    /// Replaces all ranges that begin in `first..=last` by `new`, which are ascending and inside it.
+    pub fn splice(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> Result<(), Error> {
+        // New nodes at most: two paths with a split at each level, and those for the new ranges.
+        let need = 4 * (self.height as usize + 3) + new.len() / 8;
+        if self.live() + need > self.layout.most || !self.reserve(home, need)? {
+            return self.splice_anew(home, first, last, new);
+        }
+        if self.replace_leaf(home, first, last, new) {
+            return Ok(());
+        }
+        let mut level = Vec::new();
+        self.splice_below(home, self.root, self.height, (first, last), new, &mut level);
+        let mut height = self.height;
+        if level.is_empty() {
+            height = 0;
+            level.push((A::ZERO, self.leaf(home, &[])));
+        }
+        while level.len() > 1 {
+            let parts = chunks(level.len(), FANOUT);
+            level = parts
+                .map(|part| (level[part.start].0, self.inner(home, &level[part])))
+                .collect();
+            height += 1;
+        }
+        if height as usize > self.layout.height {
+            self.abort();
+            return self.splice_anew(home, first, last, new);
+        }
+        self.root = level[0].1;
+        self.height = height;
+        while self.height > 0 && self.used[self.root as usize] == 1 {
+            self.replaced.push(self.root);
+            self.root = A::child(node::<A>(home.words(), self.root), 0);
+            self.height -= 1;
+        }
+        self.commit(home);
+        Ok(())
+    }
+
+    /// The most frequent case of `splice`: all is in one leaf, before and after. False if it is not, and nothing was changed.
+    fn replace_leaf(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> bool {
+        let mut parent = None;
+        let mut number = self.root;
+        for _ in 0..self.height {
+            let words = node::<A>(home.words(), number);
+            let place = search(words, first);
+            if search(words, last) != place {
+                return false;
+            }
+            parent = Some((number, place));
+            number = A::child(words, place);
+        }
+        let Some((parent, place)) = parent else {
+            return false;
+        };
+        let mut all = self.ranges(home, number);
+        all.splice(span(&all, first, last, |range| range.0), new.iter().copied());
+        let words = node::<A>(home.words(), parent);
+        // The parent's own first address is the one that those above it have, and has to stay right.
+        if !(1..=FANOUT).contains(&all.len()) || all[0].0 < A::first(words, place) {
+            return false;
+        }
+        let leaf = self.leaf(home, &all);
+        let last_used = usize::from(self.used[parent as usize]) - 1;
+        let places = if place < last_used {
+            place..place + 1
+        } else {
+            last_used..FANOUT
+        };
+        places.for_each(|place| A::replace_child(words, place, leaf));
+        self.written.clear();
+        self.retired.push(number);
+        true
+    }
+
+    fn splice_anew(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> Result<(), Error> {
+        home.be_patient()?;
+        let mut all = self.elements(home);
+        all.splice(span(&all, first, last, |range| range.0), new.iter().copied());
+        self.replace(home, &all)
+    }
+
+    /// Pushes what takes the place of the node to `out`.
+    ///
+    /// Of the branches that are changed, the second begins where its first range does, never earlier. Otherwise, where ranges on both sides of a border between
+    /// branches were replaced by one, and this one later by others, some of these would be put before the border, and sought behind it.
+    fn splice_below(
+        &mut self,
+        home: &Home,
+        number: u32,
+        height: u32,
+        (first, last): (A, A),
+        new: &[(A, A)],
+        out: &mut Vec<Branch<A>>,
+    ) {
+        self.replaced.push(number);
+        if height == 0 {
+            let mut all = self.ranges(home, number);
+            all.splice(span(&all, first, last, |range| range.0), new.iter().copied());
+            for part in chunks(all.len(), FANOUT) {
+                let leaf = self.leaf(home, &all[part.clone()]);
+                out.push((all[part.start].0, leaf));
+            }
+        } else {
+            let words = node::<A>(home.words(), number);
+            let [low, high] = [first, last].map(|key| search(words, key));
+            let old = self.branches(home, number);
+            // A search may end at a repetition of the last place.
+            let [low, high] = [low, high].map(|place| place.min(old.len() - 1));
+            let mut all = old[..low].to_vec();
+            self.splice_below(home, old[low].1, height - 1, (first, last), new, &mut all);
+            for &(_, child) in &old[(low + 1).min(high)..high] {
+                self.discard(child, height - 1, home);
+            }
+            if high > low {
+                self.splice_below(home, old[high].1, height - 1, (first, last), &[], &mut all);
+            }
+            all.extend_from_slice(&old[high + 1..]);
+            for part in chunks(all.len(), FANOUT) {
+                let inner = self.inner(home, &all[part.clone()]);
+                out.push((all[part.start].0, inner));
+            }
+        }
+    }
+}
+
+/// `count` places in parts of at most `most`, as even as can be.
+fn chunks(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let parts = count.div_ceil(most);
+    (0..parts).map(move |part| part * count / parts..(part + 1) * count / parts)
+}
+
+/// The places of those that begin in `first..=last`.
+fn span<T, A: Ord + Copy>(all: &[T], first: A, last: A, start: impl Fn(&T) -> A) -> Range<usize> {
+    all.partition_point(|one| start(one) < first)..all.partition_point(|one| start(one) <= last)
+}

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets in files: one element in each line, '#' begins a comment. The first line says what the rest is.
+
+    # offramp HashSet family=ip capacity=65536
+    192.0.2.1
+
+Lists from elsewhere, without that line, are read as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+from offramp.errors import KernelError, OptionError
+
+__all__ = ["Header", "first_element", "read", "write"]
+
+_HEADER = re.compile(r"# offramp (?P<kind>\w+) family=(?P<family>\w+) capacity=(?P<capacity>\d{1,18})\s*$", re.MULTILINE)
+_ELEMENT = re.compile(r"^[^\S\n]*([^#\s]+)", re.MULTILINE)
+
+
+class Header(NamedTuple):
+    """What a file's first line says of the set that was saved."""
+
+    kind: str  # the class
+    family: str
+    capacity: int
+
+    def __str__(self) -> str:
+        return f"# offramp {self.kind} family={self.family} capacity={self.capacity}\n"
+
+
+def write(path: str | os.PathLike[str], header: Header, lines: str) -> None:
+    """Replace the file at `path` as a whole: it has the old content or the new one, whenever the machine stops.
+
+    A file that exists keeps its permissions. Errors: KernelError.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
+                if target.exists():
+                    os.fchmod(descriptor, target.stat().st_mode & 0o777)
+                file.write(f"{header}{lines}")
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise KernelError(f"saving a set to {os.fspath(path)}", error.errno or 0) from error
+
+
+def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
+    """The file's text, and its header if it has one. Errors: KernelError; OptionError for a file that is not text."""
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise KernelError(f"loading a set from {name}", error.errno or 0) from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"loading a set from {name}", reason=f"byte {error.start} is not text") from error
+    found = _HEADER.match(text)
+    return text, Header(found["kind"], found["family"], int(found["capacity"])) if found else None
+
+
+def first_element(text: str) -> str | None:
+    """What is in the first line that is neither blank nor a comment."""
+    found = _ELEMENT.search(text)
+    return found[1] if found else None

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sets that users hold: `HashSet` of addresses or ports, `PrefixSet` of networks.
+
+    blocked = PrefixSet(["203.0.113.0/24", "2001:db8::/32"])     error: one family in each set
+    blocked = PrefixSet(["203.0.113.0/24"], capacity=1_000_000)
+    blocked.add("198.51.100.7")                                  packets see it at once
+    blocked.replace(feed)                                        packets see the old networks, or the new ones
+
+Elements are str, int, packed bytes, or objects of the module `ipaddress`; NumPy's numbers are ints, so that a column of
+a batch can be added as it is. The capacity is fixed, because programs are compiled for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, Self, SupportsIndex, TypeAlias, get_args
+
+from offramp import _native
+from offramp.compile.shapes import Family, Shape, Structure
+from offramp.errors import OptionError
+from offramp.state import files
+from offramp.state.shared import SharedSet
+
+__all__ = ["Element", "HashSet", "PrefixSet"]
+
+Address: TypeAlias = str | SupportsIndex | bytes | IPv4Address | IPv6Address
+Element: TypeAlias = Address | IPv4Network | IPv6Network
+
+_LEAST_CAPACITY: Final = 65536
+_PORTS: Final = 65536
+
+
+class _Set(SharedSet):
+    """What both have in common; see there."""
+
+    _families: tuple[Family, ...]
+
+    def __init__(
+        self, elements: Iterable[Element] = (), *, family: Family | None = None, capacity: int | None = None
+    ) -> None:
+        if isinstance(elements, str | bytes):
+            raise OptionError(f"{elements!r} is one element, where many are expected", hint="put it in a list")
+        listed = elements if isinstance(elements, Collection) else list(elements)
+        if family is None:
+            family = self._infer(next(iter(listed), None))
+        elif family not in self._families:
+            raise OptionError(f"family={family!r}", reason=f"a {type(self).__name__} has one of {self._choices()}")
+        super().__init__(Shape(self._structure(family), family, self._capacity(family, capacity, len(listed))))
+        if len(listed):
+            self.replace(listed)
+
+    @classmethod
+    def _structure(cls, family: Family) -> Structure:
+        raise NotImplementedError
+
+    @classmethod
+    def _choices(cls) -> str:
+        return ", ".join(repr(family) for family in cls._families)
+
+    @classmethod
+    def _infer(cls, first: Element | None) -> Family:
+        if first is None:
+            raise OptionError(f"an empty {cls.__name__} needs family=", hint=f"one of {cls._choices()}")
+        found = _native.SetCore.family_of(first)
+        if found is None:
+            what = f"{first!r} does not say of which family the set is"
+            raise OptionError(what, hint=f"give an address, or family= as one of {cls._choices()}")
+        for family in cls._families:
+            if family == found:
+                return family
+        raise OptionError(f"{first!r} cannot be in a {cls.__name__}", hint=f"its family is one of {cls._choices()}")
+
+    @classmethod
+    def _capacity(cls, family: Family, wanted: int | None, count: int) -> int:
+        if cls._structure(family) == "bitmap":
+            if wanted not in (None, _PORTS):
+                raise OptionError(f"capacity={wanted}", reason=f"a set of ports has room for all {_PORTS}")
+            return _PORTS
+        if wanted is None:
+            return max(_LEAST_CAPACITY, 2 * count)
+        if not isinstance(wanted, int) or wanted < 1:
+            raise OptionError(f"capacity={wanted!r}", reason="not a positive number of elements")
+        return wanted
+
+    @property
+    def family(self) -> Family:
+        """What the elements are: "ip", "ip6", "port" or "ether"."""
+        return self._shape.family
+
+    @property
+    def capacity(self) -> int:
+        """How many elements there can be."""
+        return self._shape.capacity
+
+    def add(self, element: Element) -> None:
+        """Add one. About a microsecond. Errors: OptionError for what is no element of this family, and if it is full."""
+        self._core.add(element)
+
+    def discard(self, element: Element) -> None:
+        """Remove one, if it is there."""
+        self._core.remove(element)
+
+    def remove(self, element: Element) -> None:
+        """Remove one. Errors: KeyError if it is not there."""
+        if not self._core.remove(element):
+            raise KeyError(element)
+
+    def update(self, elements: Iterable[Element]) -> None:
+        """Add all of them, or, if one is no element of this family or they do not fit, none.
+
+        Packets may see some of them before others.
+        """
+        self._core.extend(elements)
+
+    def difference_update(self, elements: Iterable[Element]) -> None:
+        """Remove those that are there; none of them, if one is no element of this family."""
+        self._core.subtract(elements)
+
+    def replace(self, elements: Iterable[Element]) -> None:
+        """Hold these and no others. Each look-up sees the old elements or the new ones, never a mixture.
+
+        Before the memory of the elements before the old ones is used again, running programs are waited for: about
+        20 ms, which other threads can use.
+        """
+        self._core.replace(elements)
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._core.clear()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the elements to a text file, one in each line, sorted. A file at `path` is replaced as a whole.
+
+        Errors: KernelError.
+        """
+        header = files.Header(type(self).__name__, self.family, self.capacity)
+        files.write(path, header, self._core.lines())
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, family: Family | None = None, capacity: int | None = None
+    ) -> Self:
+        """A set of the lines of a text file. '#' begins a comment.
+
+        Family and capacity are those it was saved with, unless given; of other files they are found as for a new set.
+        Errors: KernelError; OptionError, with the line.
+        """
+        text, header = files.read(path)
+        name = os.fspath(path)
+        if header is not None:
+            if header.kind != cls.__name__:
+                raise OptionError(f"{name} is not of a {cls.__name__}", hint=f"{header.kind}.load() reads it")
+            family = family if family is not None else _family(header.family, name)
+            capacity = capacity if capacity is not None else header.capacity
+        if family is None:
+            family = cls._infer(files.first_element(text))
+        if capacity is None:
+            capacity = cls._capacity(family, None, text.count("\n") + 1)
+        made = cls(family=family, capacity=capacity)
+        made._core.replace_lines(text, name)
+        return made
+
+    def __contains__(self, element: Element) -> bool:
+        return element in self._core
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} {self.family!r}, capacity {self.capacity}>"
+
+
+class HashSet(_Set):
+    """Addresses or ports that packets are matched against: `Match("src host in @talkers", talkers=HashSet(...))`.
+
+    `family` is "ip", "ip6", "port" or "ether" (of Ethernet addresses); without it, that of the first element. `capacity`
+    is fixed: max(65536, twice as many as given). Ports have room for all of them.
+
+    Memory: at `capacity` N, 64 to 128 bytes for each of N elements; for "ip6" 40 bytes more; for ports 16 KiB. A
+    look-up takes the same time however many there are.
+
+    Like a Python set: add, discard, remove, update, in, len, iteration (sorted: str; ports: int). It can be changed by
+    several threads while packets are matched, in the driver and here: an element that stays is found by each packet,
+    and what was never added by none. In a forked child it can be read; changing it raises Closed.
+
+    Needs no privileges, until it is used on an interface (see `map`). Errors: OptionError.
+    """
+
+    _families = get_args(Family)
+
+    @classmethod
+    def _structure(cls, family: Family) -> Structure:
+        return "bitmap" if family == "port" else "hash"
+
+    def __iter__(self) -> Iterator[str | int]:
+        """The elements as they are now, ascending."""
+        return iter(self._core.elements())
+
+
+class PrefixSet(_Set):
+    """IP networks that packets are matched against: `Match("src host in @blocked", blocked=PrefixSet(...))`.
+
+    Elements are networks ("203.0.113.0/24"), also within each other, and addresses ("203.0.113.7": the network of one
+    address). `family` is "ip" or "ip6"; without it, that of the first element. `capacity` is fixed: max(65536, twice as
+    many as given).
+
+    Memory that packets look into: at `capacity` N, about 34 bytes for each of N networks and 1 MiB; for "ip6" four
+    times that. And some 20 (40) bytes for each network that it holds.
+
+    `address in prefixes` is whether a packet with that address matches; `network in prefixes`, of text with a '/' or an
+    ipaddress network, is whether that very network was added. Otherwise as a HashSet: changed by several threads while
+    packets are matched, each change seen as a whole.
+
+    Needs no privileges, until it is used on an interface (see `map`). Errors: OptionError.
+    """
+
+    _families = ("ip", "ip6")
+
+    @classmethod
+    def _structure(cls, family: Family) -> Structure:
+        return "ranges"
+
+    def lookup(self, address: Address) -> str | None:
+        """The longest network that contains the address; None if there is none."""
+        return self._core.longest(address)
+
+    def __iter__(self) -> Iterator[str]:
+        """The networks as they are now, ascending, a network before those inside it."""
+        return (str(element) for element in self._core.elements())
+
+
+def _family(text: str, name: str) -> Family:
+    for family in get_args(Family):
+        if family == text:
+            return family  # type: ignore[no-any-return]  # a Literal's arguments have no type
+    raise OptionError(f"{name}, line 1: {text!r} is not a family")
