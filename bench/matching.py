@@ -61,8 +61,8 @@ CASES = (
     Case(
         "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn",
         "syn_only",
-        _whole(eth(ip(tcp(flags=0x02), src="10.77.0.1", dst="10.77.0.2"))),
-        _whole(eth(ip(tcp(flags=0x12), src="10.77.0.1", dst="10.77.0.2"))),
+        _whole(eth(ip(tcp(sport=4096, dport=80, flags=0x02), src="10.77.0.1", dst="10.77.0.2"))),
+        _whole(eth(ip(tcp(sport=4096, dport=80, flags=0x12), src="10.77.0.1", dst="10.77.0.2"))),
     ),
     Case(
         "src net 203.0.113.0/24",
@@ -79,8 +79,8 @@ CASES = (
     Case(
         "ip and (ip[2:2] > 1000 or ip[6:2] & 0x3fff != 0)",
         "big_or_fragment",
-        eth(ip(udp(payload=bytes(1200)), src="10.77.0.1", dst="10.77.0.2")),
-        _whole(eth(ip(udp(), src="10.77.0.1", dst="10.77.0.2"))),
+        eth(ip(udp(sport=1, dport=2, payload=bytes(1200)), src="10.77.0.1", dst="10.77.0.2")),
+        _whole(eth(ip(udp(sport=1, dport=2), src="10.77.0.1", dst="10.77.0.2"))),
     ),
 )
 _IP6 = _whole(eth(ip6(udp(sport=4096, dport=53), src="2001:db8::1", dst="2001:db8::2")))

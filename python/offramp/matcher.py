@@ -56,7 +56,7 @@ class Match:
 
     __slots__ = ("_compiled", "_netmask", "_node", "_sets")
 
-    def __init__(self, text: str, /, *, netmask: str | None = None, **sets: Set) -> None:
+    def __init__(self, text: str, netmask: str | None = None, /, **sets: Set) -> None:
         self._node = parse(arguments.text("match", text), system())
         self._netmask = _netmask(netmask) if netmask is not None else None
         self._sets = MappingProxyType(sets)
@@ -95,13 +95,13 @@ class Match:
         code, sets = self._code()
         cores = [table.core for table in sets]
         if isinstance(packets, Batch):
-            found = np.empty(len(packets), np.uint8)
+            found = bytearray(len(packets))
             code.run_burst(packets._burst, found, cores)
         else:
             listed = packets if isinstance(packets, list | tuple) else list(packets)
-            found = np.empty(len(listed), np.uint8)
+            found = bytearray(len(listed))
             code.run(listed, lengths, found, cores)
-        return found.view(np.bool_)
+        return np.frombuffer(found, np.bool_)
 
     def lowered(self, netmask: int | None = None) -> Lowered:
         """The tests that decide, for the compiler. `netmask` where the match has none of its own."""
@@ -135,7 +135,7 @@ class Match:
     def __repr__(self) -> str:
         arguments = [repr(str(self))]
         if self._netmask is not None:
-            arguments.append(f"netmask={str(IPv4Address(self._netmask))!r}")
+            arguments.append(repr(str(IPv4Address(self._netmask))))
         arguments += [f"{name}={table!r}" for name, table in self._sets.items()]
         return f"Match({', '.join(arguments)})"
 

@@ -38,7 +38,7 @@ from offramp.bpf.maps import possible_cpus
 from offramp.bpf.syscall import Command, bpf, buffer
 from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot
 from offramp.compile.program import Program as Code
-from offramp.errors import Closed, InterfaceBusy, InterfaceGone, KernelError, VerifierError
+from offramp.errors import Closed, InterfaceBusy, InterfaceGone, KernelError, OptionError, VerifierError
 from offramp.testing import Host, Interface, Lab, Wire
 
 DROP, PASS = 1, 2
@@ -208,9 +208,8 @@ def test_the_verifier_explains_itself() -> None:
 
 
 def test_an_error_without_a_log() -> None:
-    with pytest.raises(KernelError) as caught:
+    with pytest.raises(OptionError, match="the kernel's verifier gives up"):  # E2BIG, as for a program that is too large
         Program.load(Code(b""), name="offramp_none", maps={})
-    assert not isinstance(caught.value, VerifierError)
 
 
 # -- kernel functions --------------------------------------------------------------------------------------------------
@@ -277,7 +276,7 @@ def tags_what_leaves(interface: Interface) -> Iterator[None]:
 @needs_kfunc
 def test_a_bound_program_stays_on_its_device(wire: Wire) -> None:
     with wire.b.host, words(2) as array:
-        maps = {MapSlot.HEARTBEATS: array}
+        maps: dict[int, Map] = {MapSlot.HEARTBEATS: array}
         with Program.load(ASKS_FOR_TAG, name="offramp_vlan", maps=maps, ifindex=wire.b.ifindex) as program:
             with pytest.raises(KernelError) as in_generic_mode:
                 XdpLink.attach(program, wire.b.ifindex, "generic")

@@ -238,7 +238,7 @@ def test_a_hangup_ends_with_the_ledger_too_unless_nohup_has_it_ignored(wire: Wir
 def test_packets_before_the_sockets_are_in_place_are_early(wire: Wire) -> None:
     """And not failures of anything."""
     frame = eth(ip(udp(sport=1, dport=PORT), src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac)
-    with Flood(wire.a, frame, rate=50_000), running(wire.b.host, *FLOW, "--do", "count", "--json") as process:
+    with Flood(wire.a, frame, rate=500_000), running(wire.b.host, *FLOW, "--do", "count", "--json") as process:
         out, _ = end(process)
     ledger = json.loads(out)["ledger"]
     assert ledger["exact"]

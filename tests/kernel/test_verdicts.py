@@ -57,7 +57,7 @@ class Oracle:
     def __init__(self, attachment: Attachment) -> None:
         plan = attachment.plan
         self._match = Filter(plan.match, optimize=False)
-        self._protect = Filter(plan.protect, optimize=False) if plan.protect else None
+        self._protect = Filter(plan.protect.removeprefix("vlan any and "), optimize=False) if plan.protect else None
 
     def is_protected(self, frame: bytes) -> bool:
         """By what is behind up to two tags in the frame; one beside it makes no difference."""

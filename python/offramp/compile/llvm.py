@@ -26,6 +26,7 @@ import struct
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,8 +68,10 @@ def native_code(text: str) -> bytes:
 
 
 def start() -> None:
-    """Have the child start, if there is none: it is ready when it is needed. Returns at once. Errors: CompileError."""
-    with _lock:
+    """Have the child start, if there is none: it is ready when it is needed. Returns at once; what prevents it is
+    reported when something is to be compiled.
+    """
+    with _lock, suppress(CompileError):
         _running()
 
 

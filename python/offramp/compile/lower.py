@@ -166,7 +166,7 @@ class _Walk:
         if self.netmask is None:
             text = "ip broadcast"
             what = "the netmask is not known, which says what a broadcast address is"
-            raise MatchError(what, text=text, position=0, width=len(text), hint='give netmask="255.255.255.0", say')
+            raise MatchError(what, text=text, position=0, width=len(text), hint='Match("ip broadcast", "255.255.255.0")')
         if self.netmask == tree.ALL_ONES:
             raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")
         return addresses.ip_broadcast(self.netmask, self.layers)

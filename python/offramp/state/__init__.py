@@ -14,7 +14,7 @@ The memory is written by Rust alone (crates/offramp-state), so that a packet nev
 
 from __future__ import annotations
 
-from offramp.state.sets import HashSet, PrefixSet
+from offramp.state.sets import HashSet, PrefixSet, load
 from offramp.state.shared import FixedSet, SharedSet, fixed
 
-__all__ = ["FixedSet", "HashSet", "PrefixSet", "SharedSet", "fixed"]
+__all__ = ["FixedSet", "HashSet", "PrefixSet", "SharedSet", "fixed", "load"]

@@ -23,7 +23,7 @@ from offramp.errors import OptionError
 from offramp.state import files
 from offramp.state.shared import SharedSet
 
-__all__ = ["Element", "HashSet", "PrefixSet"]
+__all__ = ["Element", "HashSet", "PrefixSet", "load"]
 
 Address: TypeAlias = str | SupportsIndex | bytes | IPv4Address | IPv6Address
 Element: TypeAlias = Address | IPv4Network | IPv6Network
@@ -233,3 +233,23 @@ def _family(text: str, name: str) -> Family:
         if family == text:
             return family  # type: ignore[no-any-return]  # a Literal's arguments have no type
     raise OptionError(f"{name}, line 1: {text!r} is not a family")
+
+
+def load(path: str | os.PathLike[str]) -> HashSet | PrefixSet:
+    """A set of the lines of a text file, of the kind that it was saved from. Lists from elsewhere are read as well: of IP
+    addresses and networks into a PrefixSet, of ports and Ethernet addresses into a HashSet.
+
+    Errors: KernelError; OptionError, with the line.
+    """
+    text, header = files.read(path)
+    first = files.first_element(text)
+    if header is not None:
+        kind = header.kind
+    elif first is None:
+        raise OptionError(f"{os.fspath(path)} holds no element", hint="a saved set says on its first line what it is")
+    else:
+        kind = "PrefixSet" if _native.SetCore.family_of(first) in ("ip", "ip6") else "HashSet"
+    for one in (HashSet, PrefixSet):
+        if one.__name__ == kind:
+            return one.load(path)
+    raise OptionError(f"{os.fspath(path)}, line 1: {kind!r} is not a kind of set")
