@@ -4,6 +4,7 @@
     run.py      take packets off an interface and count, drop or echo them; view.py shows the figures
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out
+    restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
     options.py  the arguments that verbs share
 
@@ -26,6 +27,7 @@ import offramp
 from offramp.cli.demo import demo
 from offramp.cli.doctor import doctor
 from offramp.cli.plan import plan
+from offramp.cli.restore import restore
 from offramp.cli.run import run
 from offramp.errors import MatchError, NoSuchInterface, OfframpError, OptionError, VerifierError
 
@@ -43,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (run, plan, doctor, demo):
+for verb in (run, plan, doctor, restore, demo):
     app.command()(verb)
 
 
