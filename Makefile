@@ -90,6 +90,10 @@ format: build ## let ruff and rustfmt rewrite the sources
 	$(BIN)/ruff format .
 	cargo fmt --all
 
+.PHONY: man
+man: build ## write the manual pages anew from what --help says
+	$(BIN)/python packaging/man.py
+
 .PHONY: wheel
 wheel: build ## build a wheel and import it in a clean venv
 	rm -rf dist

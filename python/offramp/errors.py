@@ -14,6 +14,7 @@
     │   ├── InterfaceGone   removed or moved to another network namespace while in use
     │   └── InterfaceBusy   another XDP program is attached, or another socket owns a queue
     ├── NotSupported        a required mode is not available here (`require=`)
+    ├── JournalError        a journal is not as offramp writes them: nothing of it is carried out
     ├── BatchInUse          live batches and views hold all frames
     └── Closed              the ramp or port was closed, or belongs to the process that this one was forked from
 
@@ -33,6 +34,7 @@ __all__ = [
     "InterfaceDown",
     "InterfaceError",
     "InterfaceGone",
+    "JournalError",
     "KernelError",
     "MatchError",
     "NoSuchInterface",
@@ -133,6 +135,10 @@ class InterfaceBusy(InterfaceError):
 
 class NotSupported(OfframpError):
     """What `require=` asked for is not available here."""
+
+
+class JournalError(OfframpError):
+    """A journal is not as offramp writes them, or somebody else could have written it. It is left alone."""
 
 
 class BatchInUse(OfframpError):

@@ -84,7 +84,7 @@ class Match:
         return bool(self.verdicts([packet], None if length is None else [length])[0])
 
     def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Sequence[int] | None = None) -> NDArray[np.bool_]:
-        """Which of the packets match: bool[n]. Packets are Ethernet frames, or a batch; `lengths`: on the wire, in bytes.
+        """Which of the packets match: bool[n]. Packets: Ethernet frames, or a batch; `lengths`: on the wire, in bytes.
 
         In native code: a few ns for each packet, besides what it takes to walk over the iterable.
         """

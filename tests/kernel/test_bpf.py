@@ -208,7 +208,7 @@ def test_the_verifier_explains_itself() -> None:
 
 
 def test_an_error_without_a_log() -> None:
-    with pytest.raises(OptionError, match="the kernel's verifier gives up"):  # E2BIG, as for a program that is too large
+    with pytest.raises(OptionError, match="the kernel's verifier gives up"):  # E2BIG, as for one that is too large
         Program.load(Code(b""), name="offramp_none", maps={})
 
 

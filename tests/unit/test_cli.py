@@ -20,7 +20,7 @@ from offramp.errors import NoSuchInterface
 from offramp.ledger import Ledger, QueueLedger
 from offramp.verdict import Verdict
 
-VERBS = ("run", "plan", "doctor", "demo")
+VERBS = ("run", "plan", "doctor", "nic", "restore", "demo")
 LEDGER = Ledger(
     Verdict.CLAIM,
     seen=100,
@@ -46,7 +46,7 @@ def test_help_names_the_verbs_and_shows_examples(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     assert "Usage: " in result.stdout
-    if arguments[0] in ("run", "plan", "doctor"):
+    if arguments[0] in ("run", "plan", "doctor", "restore"):
         assert f"\n  offramp {arguments[0]} " in result.stdout
     if len(arguments) == 1:
         assert all(f"\n  {verb} " in result.stdout for verb in VERBS)

@@ -27,7 +27,8 @@ SESSIONS = (
 def test_what_is_protected() -> None:
     ssh = Ssh((22, 2222), SESSIONS)
     assert protection(ssh) == (
-        "vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137) or (udp dst port 67 or 68 or 546 or 547)"
+        "vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
+        " or (udp dst port 67 or 68 or 546 or 547)"
         " or (tcp port 22) or (tcp dst port 2222)"
         " or (ip src host 10.0.0.2 and dst host 10.0.0.1 and tcp src port 50000 and dst port 4022)"
         " or (ip6 src host 2001:db8::2 and dst host 2001:db8::1 and tcp src port 4022 and dst port 50001))"

@@ -5,6 +5,7 @@
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out
     nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes
+    restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
     options.py  the arguments that verbs share
 
@@ -28,6 +29,7 @@ from offramp.cli.demo import demo
 from offramp.cli.doctor import doctor
 from offramp.cli.nic import nic
 from offramp.cli.plan import plan
+from offramp.cli.restore import restore
 from offramp.cli.run import run
 from offramp.errors import MatchError, NoSuchInterface, OfframpError, OptionError, VerifierError
 
@@ -45,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (run, plan, doctor, demo):
+for verb in (run, plan, doctor, restore, demo):
     app.command()(verb)
 app.command(context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is no option
 

@@ -54,6 +54,7 @@ __all__ = ["lower"]
 
 BROADCAST: Final = (1 << 48) - 1
 NO_SETS: Final[Mapping[str, Shape]] = MappingProxyType({})
+NETMASK_HINT = 'Match("ip broadcast", "255.255.255.0")'
 HOST_BITS_NEEDED = "the netmask leaves no host bits, so that there is no broadcast address"
 
 
@@ -166,7 +167,7 @@ class _Walk:
         if self.netmask is None:
             text = "ip broadcast"
             what = "the netmask is not known, which says what a broadcast address is"
-            raise MatchError(what, text=text, position=0, width=len(text), hint='Match("ip broadcast", "255.255.255.0")')
+            raise MatchError(what, text=text, position=0, width=len(text), hint=NETMASK_HINT)
         if self.netmask == tree.ALL_ONES:
             raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")
         return addresses.ip_broadcast(self.netmask, self.layers)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp restore`: give back what offramp has changed on interfaces."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offramp.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offramp.journal import Listed
+
+__all__ = ["restore"]
+
+
+def restore(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INTERFACE", show_default=False, help="Or the name of a journal. All if none is given."),
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Show what there is to restore. Changes nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give back what offramp has changed on interfaces.
+
+    \b
+    offramp restore --list
+    offramp restore
+    offramp restore eth0
+
+    For what a crash has left behind, which seldom is anything, since a guardian process undoes the changes of one that
+    is killed; and for what was changed to stay (`offramp nic`). A setting that somebody else has changed since is left
+    alone, and said so. What a living process has changed is not touched.
+
+    Exit status: 0 all is dealt with, or there was nothing to do; 1 a setting could not be restored, or a journal is
+    refused because offramp did not write it so. Needs root.
+    """
+    from offramp import journal
+
+    wanted = which or []
+    if only_list:
+        entries = [entry for entry in journal.listed() if not wanted or entry.is_one_of(wanted)]
+        print(json.dumps({"journals": [entry.to_dict() for entry in entries]}) if as_json else _listing(entries))
+        return
+    reports = journal.restore(wanted)
+    if as_json:
+        print(json.dumps({"journals": [report.to_dict() for report in reports]}))
+    else:
+        print("\n".join(map(str, reports)) or "nothing to restore")
+    if not all(report.dealt_with for report in reports):
+        raise typer.Exit(1)
+
+
+def _listing(entries: Sequence[Listed]) -> str:
+    return "\n".join(map(str, entries)) or "nothing to restore"

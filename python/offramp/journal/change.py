@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Change an interface so that it can be given back, whatever happens.
+
+    with transaction(nic) as change:
+        change.set("rss.table", [0, 1, 0, 1])       written to the journal, then made, then looked at
+        ...
+                                                    undone here, last change first
+
+In this order: the guardian watches; the journal says what is about to be changed and what it was before, on the disk;
+the knob is turned; it is read back; the journal says that it was done. After each of these the process may be killed.
+
+A transaction belongs to its process: in a forked child it is closed from the start. Interfaces are those of the calling
+thread's network namespace when the transaction is opened; it may be used from any thread after that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError
+from offramp.journal import guardian
+from offramp.journal.lock import InterfaceLock
+from offramp.journal.place import inside, moment, namespace, namespace_cookie
+from offramp.journal.record import Change, Record, printable, short
+from offramp.journal.recover import Report, give_back, leftovers
+from offramp.journal.store import Journal, Store
+from offramp.journal.undo import Undone, undo
+from offramp.nic.knobs import Nic, Value, check
+
+__all__ = ["Transaction", "apply", "transaction"]
+
+_undivided = threading.RLock()  # held while changing and forking: a child has to know what there is to let go of
+_open_here: set[Transaction] = set()
+
+
+def transaction(nic: Nic) -> Transaction:
+    """Open a journal for `nic`: see `Transaction`."""
+    return Transaction(nic)
+
+
+def apply(nic: Nic, changes: Iterable[tuple[str, Value]], *, for_: float | None = None) -> Report | None:
+    """Make changes, and take them back after `for_` seconds, or earlier if this process ends. Returns how that went.
+
+    Without `for_` they stay when the process ends, until `offramp restore`. Errors: as for `Transaction.set`.
+    """
+    with Transaction(nic) as change:
+        change.set_all(changes)
+        if for_ is None:
+            change.keep()
+            return None
+        time.sleep(for_)
+        return change.close()
+
+
+class Transaction:
+    """Changes to one interface, to be undone. A context manager.
+
+    What an owner before us left on this interface when it died is given back first (`found`: how that went). One that
+    nobody closes is undone when the process ends.
+    Needs CAP_NET_ADMIN, and to write to the directory of journals.
+    Errors: InterfaceBusy if another process uses the interface; PrivilegeError, KernelError, JournalError.
+    """
+
+    def __init__(self, nic: Nic, store: Store | None = None) -> None:
+        self.nic = nic
+        self.device = nic.identity
+        store = store or Store()
+        with _undivided, ExitStack() as stack:
+            self._lock = stack.enter_context(InterfaceLock(self.device))
+            self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
+            stack.pop_all()
+            self._journal: Journal = store.new()
+            self._namespace = namespace()
+            self._changes: list[Change] = []
+            self._report: Report | None = None  # of the end
+            _open_here.add(self)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is changed now, in the order in which it was done."""
+        return tuple(self._changes)
+
+    @property
+    def closed(self) -> bool:
+        return self._report is not None
+
+    def set(self, knob: str, value: Value, *, moves: Iterable[str] = ()) -> None:
+        """Set a knob for as long as the transaction is open.
+
+        `moves`: other knobs that the driver may turn by itself when it does this (the number of channels moves the
+        RSS table); they are given back, too.
+        Errors: OptionError for what is no knob or no value of it; InterfaceError if the driver accepts it without
+        effect; what the driver or the journal says (KernelError, InterfaceGone); Closed. The knob is as before then.
+        """
+        self.set_all([(knob, value)], moves=moves)
+
+    def set_all(self, wanted: Iterable[tuple[str, Value]], *, moves: Iterable[str] = ()) -> None:
+        """Set several knobs, in this order, with one entry in the journal: all of them or, after an error, none."""
+        with self._at_work():
+            pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
+            if all(change.before == change.after for change in pending):
+                return
+            guardian.watch(self._path, self._namespace)
+            self._write([*self._changes, *pending])
+            try:
+                for change in pending:
+                    self._turn(change)
+                made = _merged([*self._changes, *map(self._confirmed, pending)])
+                self._write(made)
+            except BaseException:
+                self._changes += self._not_undone(pending)
+                with suppress(OfframpError):  # it lists more than there is, which does no harm
+                    self._write(self._changes)
+                raise
+            self._changes = made
+
+    def undo(self, *knobs: str) -> list[Undone]:
+        """Give back these knobs, or all, and stay open. Returns what became of each change, the last one first."""
+        with self._at_work():
+            chosen = [change for change in self._changes if not knobs or change.knob in knobs]
+            undone, left = undo(chosen, self.nic)
+            self._changes = [change for change in self._changes if knobs and change.knob not in knobs] + left
+            self._write(self._changes)
+        return undone
+
+    def keep(self) -> None:
+        """Close, and leave everything as it is, also when this process ends: until `offramp restore`."""
+        with self._at_work():
+            if self._changes:
+                self._journal.write(self._record(self._changes, kept=True))
+            self._let_go(Report(self._journal.name, self.device.name, "kept"))
+
+    def close(self) -> Report:
+        """Give everything back, and say how that went. What failed stays listed. Closing twice is allowed."""
+        if self._report is not None:  # first: in a forked child nobody would let go of the locks
+            return self._report
+        with self._at_work():
+            report = Report(self._journal.name, self.device.name, "given back")
+            if self._changes:
+                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace)
+            self._let_go(report)
+        return report
+
+    @property
+    def _path(self) -> str:
+        return f"{self._journal.store.directory}/{self._journal.name}"
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Nothing else happens to this process's changes, and this thread is where the interface was."""
+        with _undivided:
+            if self._report is not None:
+                raise Closed(f"the journal of {self.device.name} was closed")
+            with inside(self._namespace):
+                yield
+
+    def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Change]:
+        says: dict[str, Value] = {}
+        pending = []
+        for knob in moves:
+            says[knob] = self.nic.get(knob)
+            pending.append(Change(knob, says[knob], says[knob], pending=True))
+        for knob, value in wanted:
+            before = says[knob] if knob in says else self.nic.get(knob)
+            says[knob] = value
+            if before != value:
+                pending.append(Change(knob, before, value, pending=True))
+        return pending
+
+    def _turn(self, change: Change) -> None:
+        if change.before == change.after:  # the driver moves it, if it does
+            return
+        self.nic.set(change.knob, change.after)
+        found = self.nic.get(change.knob)
+        if found != change.after:
+            raise InterfaceError(
+                f"setting {change.knob} of {self.device.name} to {short(change.after)}",
+                reason=f"accepted without effect: it is {short(found)}",
+            )
+
+    def _confirmed(self, change: Change) -> Change:
+        after = self.nic.get(change.knob) if change.before == change.after else change.after
+        return replace(change, after=after, pending=False)
+
+    def _not_undone(self, pending: list[Change]) -> list[Change]:
+        try:
+            return undo(pending, self.nic)[1]
+        except InterfaceGone:  # closing will look for it elsewhere
+            return pending
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self._journal.write(self._record(changes))
+        else:
+            self._journal.remove()
+
+    def _record(self, changes: Sequence[Change], *, kept: bool = False) -> Record:
+        here = namespace_cookie()
+        return Record(self.device, here, os.getpid(), _command(), moment(), kept, tuple(changes))
+
+    def _let_go(self, report: Report) -> None:
+        self._report = report
+        _open_here.discard(self)
+        guardian.done(self._path)
+        self._journal.release()
+        self._lock.close()
+        os.close(self._namespace)
+
+    def _abandon(self) -> None:
+        """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
+        self._report = Report(self._journal.name, self.device.name, "in use", "by the parent process")
+        self._journal.release()
+        os.close(self._namespace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self.closed:
+            _warn(self.close())
+
+    def __repr__(self) -> str:
+        knobs = ", ".join(change.knob for change in self._changes) or "nothing"
+        return f"<Transaction of {self.device.name}, {'closed' if self.closed else knobs}>"
+
+
+def _merged(changes: Sequence[Change]) -> list[Change]:
+    """Turning a knob again is one change with turning it before, if nothing but rules has come in between."""
+    merged: list[Change] = []
+    for change in changes:
+        place = len(merged) - 1
+        while place >= 0 and merged[place].knob != change.knob and merged[place].knob.startswith("rule."):
+            place -= 1
+        if place >= 0 and merged[place].knob == change.knob and merged[place].after == change.before:
+            change = replace(change, before=merged.pop(place).before)
+            merged.insert(place, change)
+        else:
+            merged.append(change)
+    return [change for change in merged if change.before != change.after]
+
+
+def _command() -> str:
+    with open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
+        return printable(file.read().strip())
+
+
+def _warn(report: Report) -> None:
+    if report.state == "failed" or any(knob.outcome == "left alone" for knob in report.knobs):
+        from offramp.attachment import OfframpWarning
+
+        warnings.warn(str(report), OfframpWarning, stacklevel=3)
+
+
+def _close_all() -> None:
+    """The interpreter ends."""
+    for change in tuple(_open_here):
+        with suppress(OfframpError):  # the guardian tries again, and says so
+            change.close()
+
+
+def _in_child() -> None:
+    with ExitStack() as stack:  # each one, whatever happens to another
+        stack.callback(_undivided.release)
+        stack.callback(guardian.forget)
+        for change in tuple(_open_here):
+            stack.callback(change._abandon)
+        _open_here.clear()
+
+
+atexit.register(_close_all)
+os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)

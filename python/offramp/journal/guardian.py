@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our side of the guardian: the process that undoes this process's changes when it ends without doing so itself.
+
+    this process ──"watch JOURNAL" + its network namespace──> watch.py
+                 ──"done JOURNAL"───────────────────────────>
+    the kernel   ──pidfd: this process has ended────────────> undoes what it still watches, and ends
+
+There is one for the process, started before its first change and told to end (the socket is closed) after its last
+journal is done, when we wait for it. If it was killed, the next change starts another one; until then the journals are
+what is left. It is a child of ours, which a program that waits for any child (`os.wait()`) will meet.
+
+Starting it costs some 50 ms, so it starts lean: -I and -S leave out environment, site-packages and its .pth files.
+Everything here is called with the lock of change.py held.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from contextlib import suppress
+
+from offramp.errors import KernelError, OfframpError
+
+__all__ = ["done", "forget", "watch"]
+
+_PATIENCE = 10.0  # seconds to start or to end: hundreds of times what it takes
+_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watch.py")
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(_PROGRAM)))
+
+_guardian: _Guardian | None = None
+_watched: dict[str, int] = {}  # path of a journal: descriptor of the network namespace of its interface
+
+
+def watch(journal: str, namespace: int) -> None:
+    """From now on `journal` is undone when this process ends. Can be repeated: it sees to it that the guardian lives.
+
+    Errors: OfframpError, KernelError: there is no guardian, so nothing may be changed.
+    """
+    global _guardian
+    if _guardian is not None and (_guardian.has_ended() or not _guardian.told(journal, namespace)):
+        _guardian.end()
+        _guardian = None
+    if _guardian is None:
+        guardian = _Guardian()
+        if not all(guardian.told(*known) for known in (*_watched.items(), (journal, namespace))):
+            guardian.end()
+            raise OfframpError("starting the guardian", reason="it has ended")
+        _guardian = guardian
+    _watched[journal] = namespace
+
+
+def done(journal: str) -> None:
+    """`journal` needs no guardian any more; the guardian ends after the last one."""
+    global _guardian
+    if _watched.pop(journal, None) is None or _guardian is None:
+        return
+    _guardian.is_done(journal)
+    if not _watched:
+        _guardian.end()
+        _guardian = None
+
+
+def forget() -> None:
+    """In a forked child: the guardian is the parent's."""
+    global _guardian
+    _watched.clear()
+    if _guardian is not None:
+        _guardian.forget()
+        _guardian = None
+
+
+class _Guardian:
+    """The process, and the line to it."""
+
+    def __init__(self) -> None:
+        """Returns when it watches."""
+        from subprocess import DEVNULL, Popen
+
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        us = os.pidfd_open(os.getpid())
+        descriptors = (theirs.fileno(), us)
+        command = [sys.executable, "-I", "-S", _PROGRAM, _PACKAGES, *map(str, descriptors)]
+        try:
+            self._process = Popen(
+                command, pass_fds=descriptors, stdin=DEVNULL, stdout=DEVNULL, cwd="/", start_new_session=True
+            )
+        except OSError as error:
+            self._line.close()
+            raise KernelError(f"starting the guardian, {sys.executable}", error.errno or 0) from error
+        finally:
+            theirs.close()
+            os.close(us)
+        self._line.settimeout(_PATIENCE)
+        answer = b""
+        with suppress(OSError):
+            answer = self._line.recv(16)
+        if answer != b"ready":
+            self._process.kill()
+            self.end()
+            raise OfframpError("starting the guardian", reason="it did not answer", hint="see what it wrote to stderr")
+
+    def told(self, journal: str, namespace: int) -> bool:
+        """Whether it could be told to watch."""
+        try:
+            socket.send_fds(self._line, [f"watch {journal}".encode()], [namespace], socket.MSG_NOSIGNAL)
+        except OSError:
+            return False
+        return True
+
+    def is_done(self, journal: str) -> None:
+        with suppress(OSError):  # killed: then there is nobody to be told
+            self._line.send(f"done {journal}".encode(), socket.MSG_NOSIGNAL)
+
+    def has_ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self._line, 0)
+        return bool(poll.poll(0))
+
+    def end(self) -> None:
+        """It ends when it sees that nothing more is to come."""
+        from subprocess import TimeoutExpired
+
+        self._line.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except TimeoutExpired:  # stopped, by a debugger perhaps
+            self._process.kill()
+            self._process.wait()
+
+    def forget(self) -> None:
+        self._line.close()
+        self._process.returncode = 0  # or it would be missed here

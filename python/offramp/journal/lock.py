@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process per interface: a lock that the second one is refused, with the pid of the first.
+
+    /run/offramp/<network namespace>-<ifindex>.lock       a virtual interface
+    /run/offramp/<PCI address>.lock                       a device, which may lose its interface and get another one
+
+It is a record lock of POSIX: the kernel lets go of it with the process, however that ends, and tells who holds it. A
+forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last one
+lets go. (It is also lost when the process closes another descriptor of the same file: nobody but this module opens it.)
+
+Needs to write to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from offramp.errors import InterfaceBusy
+from offramp.journal.place import namespace_cookie
+from offramp.journal.store import VARIABLE, failure
+from offramp.nic.knobs import Identity
+
+__all__ = ["InterfaceLock"]
+
+_DIRECTORY = "/run/offramp"
+_FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
+
+_mutex = threading.Lock()
+_held: dict[str, tuple[int, int]] = {}  # path: descriptor, holders in this process
+
+
+class InterfaceLock:
+    """The right to change an interface; if it is a virtual one, of this thread's network namespace. A context manager.
+
+    Errors: InterfaceBusy, naming the process that has it; PrivilegeError, KernelError about the directory.
+    """
+
+    def __init__(self, device: Identity) -> None:
+        directory = os.environ.get(VARIABLE) or _DIRECTORY
+        key = device.bus.replace("/", "_") or f"{namespace_cookie():x}-{device.ifindex}"
+        self._path = f"{directory}/{key}.lock"
+        self._pid = os.getpid()
+        with _mutex:
+            descriptor, holders = _held.get(self._path) or (_lock(self._path, device.name or device.bus), 0)
+            _held[self._path] = descriptor, holders + 1
+
+    def close(self) -> None:
+        """Let go. Closing twice is allowed."""
+        path, self._path = self._path, ""
+        if not path or self._pid != os.getpid():  # a forked child has nothing to let go of
+            return
+        with _mutex:
+            descriptor, holders = _held[path]
+            if holders > 1:
+                _held[path] = descriptor, holders - 1
+                return
+            del _held[path]
+            with suppress(OSError):
+                os.unlink(path)  # while we hold it: see _lock
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _lock(path: str, name: str) -> int:
+    """The descriptor that holds the lock."""
+    while True:
+        try:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise failure(f"locking {name} by {path}", error) from error
+        holder = _try(descriptor)
+        if holder is None and _is_current(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+        if holder is not None:
+            raise InterfaceBusy(name, reason=f"in use by {_who(holder)}", hint="one offramp process per interface")
+
+
+def _try(descriptor: int) -> int | None:
+    """Take the lock. None: it is ours; else the pid of who has it, 0 if it is in a pid namespace that we cannot see."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that somebody has it
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+            if kind != fcntl.F_UNLCK:  # else let go of just now
+                return int(pid)
+
+
+def _is_current(descriptor: int, path: str) -> bool:
+    """Whether the path still means this file: who lets go removes it."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    return False
+
+
+def _who(pid: int) -> str:
+    if pid == 0:
+        return "a process of another pid namespace"
+    with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return f"{file.read().strip()} (pid {pid})"
+    return f"pid {pid}"
+
+
+def _in_child() -> None:
+    """Other processes' locks are not ours to hold; our parent keeps its own, whatever we close."""
+    for descriptor, _ in _held.values():
+        os.close(descriptor)
+    _held.clear()
+    _mutex.release()
+
+
+os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_in_child)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a journal says, as values and as bytes. Pure: reading and writing files is the store's.
+
+    {"offramp journal": 1,                           the schema's version; another one is not read
+     "device": {"name": "eth0", "ifindex": 2, ...},  Identity: which interface
+     "namespace": 4,                                 the cookie of its network namespace: not used twice in a boot
+     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: to be told, nothing is decided by it
+     "moment": 81234567890,                          when: nanoseconds after the boot that the device names
+     "kept": false,                                  true: to stay after the owner's end, until `offramp restore`
+     "changes": [{"knob": "mtu",                     in the order in which they were made
+                  "before": 1500, "after": 3000,
+                  "pending": true,                   about to be made: it may have happened or not
+                  "reason": ""}]}                    why it could not be given back when that was tried
+
+A journal is read as if an enemy had written it: all of these fields, no others, of exactly these types, and knobs and
+values that the NIC room knows. Anything else is a JournalError, and nothing of that journal is carried out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from offramp.errors import JournalError, OptionError
+from offramp.nic.knobs import Identity, Value, check
+
+__all__ = ["MOST_BYTES", "Change", "Record", "decode", "encode", "printable", "short"]
+
+MOST_BYTES = 4 << 20  # ten thousand rules
+MOST_CHANGES = 20_000
+
+_VERSION_KEY, _VERSION = "offramp journal", 1
+_RECORD = {"device": dict, "namespace": int, "owner": dict, "moment": int, "kept": bool, "changes": list}
+_OWNER = {"pid": int, "command": str}
+_DEVICE = {"name": str, "ifindex": int, "mac": str, "bus": str, "driver": str, "netns": int, "boot": str}
+_CHANGE = {"knob": str, "before": object, "after": object, "pending": bool, "reason": str}
+_MOST_TEXT = 4096
+_LINE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A knob that was turned, or is about to be."""
+
+    knob: str
+    before: Value
+    after: Value
+    pending: bool = False  # until it is confirmed: whatever the knob says, it may be our doing
+    reason: str = ""
+
+    def __str__(self) -> str:
+        doubt = " (perhaps)" if self.pending else ""
+        reason = f": not restored: {self.reason}" if self.reason else ""
+        return f"{self.knob}: {short(self.before)} -> {short(self.after)}{doubt}{reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A journal."""
+
+    device: Identity
+    namespace: int  # cookie
+    pid: int
+    command: str
+    moment: int  # CLOCK_BOOTTIME
+    kept: bool
+    changes: tuple[Change, ...]
+
+    def is_about(self, device: Identity, namespace: int) -> bool:
+        """Whether that device, in the network namespace of that cookie, is the one that was changed.
+
+        A virtual one only where it was: elsewhere another may have the same number and address, in a container of the
+        same making for example.
+        """
+        return self.device.same_device(device) and (bool(device.bus) or namespace == self.namespace)
+
+
+def encode(record: Record) -> bytes:
+    """The journal's bytes, to be read by people, too. Errors: JournalError if it were too large to be read back."""
+    content = {
+        _VERSION_KEY: _VERSION,
+        "device": asdict(record.device),
+        "namespace": record.namespace,
+        "owner": {"pid": record.pid, "command": record.command},
+        "moment": record.moment,
+        "kept": record.kept,
+        "changes": [],
+    }
+    head, last = json.dumps(content, indent=1).rsplit("[]", 1)
+    lines = ",\n  ".join(json.dumps(asdict(change)) for change in record.changes)
+    encoded = f"{head}[\n  {lines}\n ]{last}\n".encode()
+    if len(encoded) > MOST_BYTES or len(record.changes) > MOST_CHANGES:
+        raise JournalError(f"journal of {record.device.name}", reason=f"{len(record.changes)} changes are too many")
+    return encoded
+
+
+def decode(content: bytes, what: str) -> Record:
+    """What the bytes say, checked. `what` names them in an error. Errors: JournalError."""
+    try:
+        if len(content) > MOST_BYTES:
+            raise _Odd(f"{len(content)} bytes, more than {MOST_BYTES}")
+        return _record(_json(content))
+    except (_Odd, OptionError) as error:
+        raise JournalError(what, reason=str(error), hint="left alone: nothing of it is restored") from None
+
+
+def short(value: Value) -> str:
+    """A value as text, for a line."""
+    text = "none" if value is None else str(value)
+    return text if len(text) <= _LINE else f"{text[: _LINE - 3]}..."
+
+
+def printable(text: str) -> str:
+    """As much of a text from elsewhere (a process's name, an error) as a journal may hold."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_MOST_TEXT]
+
+
+class _Odd(Exception):
+    """Not what offramp writes."""
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _Odd(f"no JSON, or cut off: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Odd("a key occurs twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise _Odd(f"{name} is no value")
+
+
+def _record(found: Any) -> Record:
+    version = found.pop(_VERSION_KEY, None) if type(found) is dict else None
+    if type(version) is not int:
+        raise _Odd("no journal of offramp")
+    if version != _VERSION:
+        raise _Odd(f"version {version} of the format; this offramp reads version {_VERSION}")
+    _fits(found, _RECORD, "the journal")
+    _fits(found["owner"], _OWNER, "owner")
+    _fits(found["device"], _DEVICE, "device")
+    if not found["changes"] or len(found["changes"]) > MOST_CHANGES:
+        raise _Odd(f"{len(found['changes'])} changes")
+    return Record(
+        device=Identity(**found["device"]),
+        namespace=found["namespace"],
+        **found["owner"],
+        moment=found["moment"],
+        kept=found["kept"],
+        changes=tuple(map(_change, found["changes"])),
+    )
+
+
+def _change(found: Any) -> Change:
+    _fits(found, _CHANGE, "a change")
+    knob, before, after = found["knob"], found["before"], found["after"]
+    return Change(**found | {"before": check(knob, before), "after": check(knob, after)})
+
+
+def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:
+    """Exactly these fields, of exactly these types: True is no number here."""
+    if type(found) is not dict:
+        raise _Odd(f"{what} is no object")
+    if found.keys() != fields.keys():
+        raise _Odd(f"{what} has other fields than {', '.join(fields)}: {', '.join(found.keys() ^ fields.keys())}")
+    for name, kind in fields.items():
+        value = found[name]
+        if kind is object:  # a knob's value: `check` knows
+            continue
+        if type(value) is not kind:
+            raise _Odd(f"{what}: {name} is not of type {kind.__name__}")
+        if type(value) is int and not 0 <= value < 1 << 64:
+            raise _Odd(f"{what}: {name} is out of range")
+        if type(value) is str and (len(value) > _MOST_TEXT or not value.isprintable()):
+            raise _Odd(f"{what}: {name} is no printable text of up to {_MOST_TEXT} characters")

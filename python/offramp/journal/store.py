@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The directory of journals: one file for each owner and interface, whole or not there at all.
+
+    /var/lib/offramp/            0700, its user's alone; $OFFRAMP_STATE_DIR names another one
+        4321-9f86d081884c7d65.json        0600; 4321 is the owner's pid, for people
+
+A file is replaced, never changed: a new one is written beside it, synced, renamed over it, and the directory is synced.
+So after kill -9 and after a power failure there is the old journal or the new one.
+
+Whoever may change a journal holds its lock (flock), from before its name exists: the owner for as long as it lives, or
+the one who gives back what a dead owner has changed. The kernel lets go of the lock with the process, in whichever pid
+namespace it was. (A child forked in C has a copy of the descriptor, and the lock with it; in one that Python forks the
+copy is closed.)
+
+What is read could have been put there by somebody else: no symbolic link is followed, and the file has to be a regular
+one with one name, of a bounded size, and nobody else's to write or to own.
+Source: open(2), flock(2), rename(2), fsync(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
+from offramp.journal.record import MOST_BYTES, Record, decode, encode
+
+__all__ = ["DIRECTORY", "VARIABLE", "Journal", "Store", "failure"]
+
+DIRECTORY = "/var/lib/offramp"
+VARIABLE = "OFFRAMP_STATE_DIR"
+
+_NAME = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}\.json")
+_UNFINISHED = re.compile(rf"\.{_NAME.pattern}\.new")
+_STALE = 60.0  # seconds: it takes none to write a journal
+_HINT = f"run as root, or set ${VARIABLE} to a directory of your own"
+
+
+class Store:
+    """The journals of a directory."""
+
+    def __init__(self, directory: str | None = None) -> None:
+        self.directory = os.path.abspath(directory or os.environ.get(VARIABLE) or DIRECTORY)
+
+    def names(self) -> list[str]:
+        """All journals there are, unread. Errors, about the directory: PrivilegeError, KernelError, JournalError."""
+        try:
+            with self.opened() as directory:
+                return [name for name in os.listdir(directory) if _NAME.fullmatch(name)]
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return []
+            raise
+
+    def new(self) -> Journal:
+        """A journal with a name that no other one has or had. There is no file before it is written to."""
+        return Journal(self, f"{os.getpid()}-{os.urandom(8).hex()}.json")
+
+    def read(self, name: str) -> tuple[Record, bool] | None:
+        """What a journal says, and whether its owner lives (or it is just being restored); None: there is none."""
+        with self._open(name) as descriptor:
+            if descriptor is None:
+                return None
+            return self._content(descriptor, name), not _locked(descriptor)
+
+    def claim(self, name: str, patience: float = 0.2) -> tuple[Journal, Record] | None:
+        """Take over a journal that nobody holds. None if somebody does, or it is gone. Errors: JournalError.
+
+        `patience`: seconds to wait for its lock, which others take for a moment to see whether they can.
+        """
+        deadline = time.monotonic() + patience
+        while (claimed := self._claim(name)) is None and name in self.names() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return claimed
+
+    def seize(self, name: str) -> tuple[Journal, Record] | None:
+        """Take over a journal, whoever holds it: for those who know better than the lock. None: it is gone."""
+        if (claimed := self.claim(name, 0.0)) is not None:
+            return claimed
+        found = self.read(name)
+        return (Journal(self, name), found[0]) if found else None
+
+    def _claim(self, name: str) -> tuple[Journal, Record] | None:
+        with self._open(name) as descriptor:
+            if descriptor is None or not _locked(descriptor) or not self._is_current(descriptor, name):
+                return None
+            record = self._content(descriptor, name)
+            return Journal(self, name, os.dup(descriptor)), record
+
+    @contextmanager
+    def opened(self, *, make: bool = False) -> Iterator[int]:
+        """A descriptor of the directory, which is nobody else's. Made, with its parents, if asked for."""
+        try:
+            if make:
+                os.makedirs(self.directory, 0o700, exist_ok=True)
+            directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise failure(f"the directory of journals {self.directory}", error) from error
+        try:
+            _private(os.fstat(directory), self.directory)
+            yield directory
+        finally:
+            os.close(directory)
+
+    def sweep(self) -> None:
+        """Remove files that a crash left unfinished: the change was never made."""
+        with self.opened() as directory:
+            for name in filter(_UNFINISHED.fullmatch, os.listdir(directory)):
+                with suppress(OSError):
+                    written = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
+                    if abs(time.time() - written) > _STALE:
+                        os.unlink(name, dir_fd=directory)
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[int | None]:
+        """The journal's descriptor; None if there is no such file (any more)."""
+        if not _NAME.fullmatch(name):
+            raise OptionError(f"journal {name!r}", reason="not a journal's name")
+        with self.opened() as directory:
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would keep us waiting
+                descriptor = os.open(name, flags, dir_fd=directory)
+            except FileNotFoundError:
+                descriptor = None
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise JournalError(f"{self.directory}/{name}", reason="a symbolic link") from None
+                raise failure(f"{self.directory}/{name}", error) from error
+        try:
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _content(self, descriptor: int, name: str) -> Record:
+        what, about = f"{self.directory}/{name}", os.fstat(descriptor)
+        _private(about, what)
+        if not stat.S_ISREG(about.st_mode):
+            raise JournalError(what, reason="not a regular file")
+        if about.st_nlink > 1:
+            raise JournalError(what, reason="it has another name: a hard link")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return decode(file.read(MOST_BYTES + 1), what)
+
+    def _is_current(self, descriptor: int, name: str) -> bool:
+        """Whether the name still means this file: its owner may have replaced it since we opened it."""
+        with self.opened() as directory, suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=directory, follow_symlinks=False))
+        return False
+
+
+class Journal:
+    """A journal that is ours: nobody else touches its file."""
+
+    def __init__(self, store: Store, name: str, descriptor: int | None = None) -> None:
+        self.store = store
+        self.name = name
+        self._descriptor = descriptor  # holds the lock; None while there is no file
+
+    def write(self, record: Record) -> None:
+        """Replace all it says, on the disk when this returns. Errors: KernelError (ENOSPC, ...), PrivilegeError."""
+        content, unfinished = encode(record), f".{self.name}.new"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self.store.opened(make=True) as directory:
+            with suppress(FileNotFoundError):
+                os.unlink(unfinished, dir_fd=directory)  # of an owner before us
+            descriptor = None
+            try:
+                descriptor = os.open(unfinished, flags, 0o600, dir_fd=directory)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with os.fdopen(os.dup(descriptor), "wb") as file:
+                    file.write(content)
+                os.fsync(descriptor)
+                os.rename(unfinished, self.name, src_dir_fd=directory, dst_dir_fd=directory)
+                os.fsync(directory)
+            except BaseException as error:
+                with suppress(OSError):
+                    os.unlink(unfinished, dir_fd=directory)
+                if descriptor is not None:
+                    os.close(descriptor)
+                if isinstance(error, OSError):
+                    raise failure(f"writing the journal {self.store.directory}/{self.name}", error) from error
+                raise
+        self.release()
+        self._descriptor = descriptor
+
+    def remove(self) -> None:
+        """Everything that it lists is dealt with. Errors: KernelError."""
+        with self.store.opened() as directory:
+            try:
+                os.unlink(self.name, dir_fd=directory)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise failure(f"removing the journal {self.store.directory}/{self.name}", error) from error
+            with suppress(OSError):  # if it is there again after a power failure, all it lists will be as before
+                os.fsync(directory)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the lock; the file stays."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _private(about: os.stat_result, what: str) -> None:
+    if about.st_uid != os.geteuid():
+        raise JournalError(what, reason=f"owned by user {about.st_uid}, not by user {os.geteuid()}")
+    if about.st_mode & 0o077:
+        raise JournalError(what, reason=f"others may use it (mode {stat.S_IMODE(about.st_mode):04o})", hint="chmod go=")
+
+
+def failure(what: str, error: OSError) -> KernelError:
+    """A file that could not be used, in the words of offramp."""
+    code = error.errno or 0
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return PrivilegeError(what, code, hint=_HINT)
+    return KernelError(what, code)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give back what was changed: only what is still as we set it, last change first.
+
+    knob says            then
+    what we set          it is set to what it was before                        restored
+    what it was before   nothing                                                as before
+    something else       nothing: somebody else has changed it since            left alone
+    anything, while the change was pending in this boot: what it was before     restored
+
+"What we set" is followed through several changes of one knob: 1500 -> 2000 -> 3000 goes back to 1500, but if somebody
+has put 9000 between our two changes, it goes back to 9000. All knobs are read before the first one is turned, because
+turning one may move another (the number of channels moves the RSS table).
+
+A knob that fails stays listed, with the reason, and does not stop the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from offramp.errors import InterfaceGone, OfframpError
+from offramp.journal.record import Change, printable, short
+from offramp.nic.knobs import Nic, Value
+
+__all__ = ["Outcome", "Undone", "decide", "undo"]
+
+Outcome = Literal["restored", "as before", "left alone", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What became of one change."""
+
+    knob: str
+    outcome: Outcome
+    before: Value
+    after: Value
+    found: Value  # what the knob said when its turn came; None also where it could not be asked
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        match self.outcome:
+            case "restored":
+                return f"{self.knob}: {short(self.found)} -> {short(self.before)}"
+            case "as before":
+                return f"{self.knob}: {short(self.before)}, as before"
+            case "left alone":
+                return f"{self.knob}: left at {short(self.found)}: somebody has changed it from {short(self.after)}"
+        return f"{self.knob}: not back to {short(self.before)}: {self.reason}"
+
+
+def decide(changes: Sequence[Change], now: Mapping[str, Value], *, same_boot: bool) -> list[tuple[Outcome, Value]]:
+    """For each change, last first: what is to become of it, and what its knob says when its turn comes. Pure.
+
+    `now` is what the knobs say at the beginning.
+    """
+    says, decided = dict(now), list[tuple[Outcome, Value]]()
+    for change in reversed(changes):
+        found = says[change.knob]
+        if found == change.before:
+            decided.append(("as before", found))
+        elif found == change.after or (change.pending and same_boot):
+            decided.append(("restored", found))
+            says[change.knob] = change.before
+        else:
+            decided.append(("left alone", found))
+    return decided
+
+
+def undo(changes: Sequence[Change], nic: Nic, *, same_boot: bool = True) -> tuple[list[Undone], list[Change]]:
+    """Undo `changes`, last first: what became of each in that order, and those that failed, in theirs.
+
+    Errors: InterfaceGone; nothing was turned then.
+    """
+    now, unread = _read({change.knob for change in changes}, nic)
+    decided = iter(decide([change for change in changes if change.knob in now], now, same_boot=same_boot))
+    undone, left = [], []
+    outcome: Outcome
+    for change in reversed(changes):
+        outcome, found = next(decided) if change.knob in now else ("failed", None)
+        reason = _set_back(change, nic) if outcome == "restored" else unread.get(change.knob, "")
+        if reason:
+            outcome = "failed"
+            left.append(replace(change, reason=printable(reason)))
+        undone.append(Undone(change.knob, outcome, change.before, change.after, found, reason))
+    return undone, left[::-1]
+
+
+def _read(knobs: set[str], nic: Nic) -> tuple[dict[str, Value], dict[str, str]]:
+    """What the knobs say, and why the others do not."""
+    now, unread = {}, {}
+    for knob in knobs:
+        try:
+            now[knob] = nic.get(knob)
+        except InterfaceGone:
+            raise
+        except (OfframpError, OSError) as error:
+            unread[knob] = str(error)
+    return now, unread
+
+
+def _set_back(change: Change, nic: Nic) -> str:
+    """Why it did not work; "" if the knob says again what it said before."""
+    try:
+        nic.set(change.knob, change.before)
+        reason = ""
+    except (OfframpError, OSError) as error:
+        reason = str(error)
+    try:
+        found = nic.get(change.knob)
+    except (OfframpError, OSError) as error:
+        return reason or str(error)
+    if found == change.before:  # perhaps someone else was doing the same at this moment
+        return ""
+    return reason or f"accepted without effect: it is {short(found)}"

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guardian: waits for another process to end, and undoes what its journals still list.
+
+    python -I -S watch.py DIRECTORY_OF_OFFRAMP SOCKET PIDFD
+
+    on SOCKET    "watch PATH_OF_JOURNAL" with a network namespace; "done PATH_OF_JOURNAL"; closed: no more to come
+    on PIDFD     the process has ended, whatever children of it still run
+    SIGTERM      undo at once: a service manager ends the whole control group, and SIGKILL is next
+
+Its own session and process group, and no descriptor but these two and stderr: neither a terminal's signals nor the
+process's sockets, maps and programs come here. All modules are loaded before it says "ready", so that it needs neither
+memory nor disk of note when it counts. If it is killed itself, the journals are still there: `offramp restore`.
+Source: pidfd_open(2), unix(7) (SCM_RIGHTS), signal(7).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+_MESSAGE = 8192
+_NAME = "offramp-guard"
+
+
+def main() -> None:
+    packages, line, process = sys.argv[1:]
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(ignored, signal.SIG_IGN)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)  # the pipe tells
+    with suppress(OSError), open("/proc/self/comm", "w") as comm:
+        comm.write(_NAME)
+    sys.path.append(packages)
+    import offramp.journal.recover  # noqa: F401  # now, not when it counts
+
+    told = socket.socket(fileno=int(line))
+    told.send(b"ready")
+    for journal, namespace in reversed(wait(told, int(process), woken).items()):  # the newest first
+        undo(journal, namespace)
+
+
+def wait(told: socket.socket, process: int, woken: int) -> dict[str, int]:
+    """The journals to be undone, once it is time: none if they are all done."""
+    watched: dict[str, int] = {}
+    poll = select.poll()
+    for source in (told.fileno(), process, woken):
+        poll.register(source, select.POLLIN)
+    while True:
+        ready = {source for source, _ in poll.poll()}
+        if told.fileno() not in ready:  # it is emptied first: the process may have said something before it ended
+            return watched
+        try:
+            message, namespaces, _, _ = socket.recv_fds(told, _MESSAGE, 1)
+        except ConnectionError:
+            message, namespaces = b"", []
+        verb, _, journal = message.decode().partition(" ")
+        if verb == "watch":
+            _close(watched.get(journal))
+            watched[journal] = namespaces[0]
+        elif verb == "done":
+            _close(watched.pop(journal, None))
+        elif not watched:
+            return {}
+        else:  # the process has lost its end of the socket, not its changes: it is still the one to wait for
+            poll.unregister(told.fileno())
+
+
+def undo(path: str, namespace: int) -> None:
+    """Undo one journal, and say so."""
+    from offramp.errors import OfframpError
+    from offramp.journal.recover import give_back
+    from offramp.journal.store import Store
+
+    directory, name = os.path.split(path)
+    try:
+        found = Store(directory).seize(name)
+        said = str(give_back(*found, first=namespace, lock=False)) if found else ""
+    except OfframpError as error:
+        said = str(error)
+    with suppress(OSError):
+        print(f"offramp: its process has ended: {said}" if said else "", end="\n" if said else "", file=sys.stderr)
+
+
+def _close(namespace: int | None) -> None:
+    if namespace is not None:
+        os.close(namespace)
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # at once: somebody may be waiting for it
