@@ -115,8 +115,9 @@ soak: build test-packages ## the tests that take minutes: millions of packets, t
 	$(BIN)/python -m pytest -m soak --timeout 3600 tests $(PROMISED) $(ARGS)
 
 .PHONY: fuzz
-fuzz: build test-packages ## random matches and packets against libpcap, far more than `make test` tries
+fuzz: build test-packages ## random matches and packets against libpcap, without end: Ctrl-C, and the next one goes on there (root)
 	$(BIN)/python -m pytest -m fuzz --timeout 3600 --hypothesis-profile fuzz tests $(PROMISED) $(ARGS)
+	$(BIN)/python -m tests.differential
 
 .PHONY: lock
 lock: ## renew requirements.lock and Cargo.lock: the newest versions that pyproject.toml and Cargo.toml allow

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that do nothing but look up: in eBPF, by packets that are lists of keys, and in native code, by arrays of them.
+"""Programs that do nothing but look up: in eBPF, by packets that are lists of keys, and in native code, by arrays.
 
     with Lookups([table]) as lookups:                a packet has one key for each table
         lookups.run([key]) -> [True]                 the verdict's bits
+        lookups.counted() -> (1, 1)                  packets, and those whose verdict was none that they allow
     Native(shape)(address, keys) -> array of bool
+
+Native code is made and run in this process.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -19,7 +22,7 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from offramp.bpf import Program
+from offramp.bpf import Map, MapType, Program
 from offramp.bpf.programs import load_code
 from offramp.compile.emit import Address, Emitter
 from offramp.compile.llvm import bpf_code
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from offramp.compile.program import MapSlot
 
 FIRST_SLOT = 16  # of the placeholders for sets
-HEAD = 14  # bytes of a packet before the keys
+REPORT_SLOT = 15  # of that for two numbers: packets, and those whose verdict was none of the two that they allow
+HEAD = 14  # bytes of a packet before the keys: two verdicts, and nothing
 
 
 def words(shape: Shape, key: int) -> list[int]:
@@ -41,9 +45,10 @@ def words(shape: Shape, key: int) -> list[int]:
 
 
 def code(shapes: Sequence[Shape], *, together: bool = False) -> bytes:
-    """An XDP program whose verdict has bit i set if set i contains key i of the packet. All bits set: a packet too short.
+    """An XDP program whose verdict has bit i set if set i contains key i of the packet.
 
-    `together`: the sets are the same one, and all look-ups see it at the same moment.
+    It counts packets, and those whose verdict is none of the two that they begin with. `together`: the sets are the
+    same one, and all look-ups see it at the same moment.
     """
     target = Bpf()
     emit, builder = Emitter(target), target.builder
@@ -70,19 +75,25 @@ def code(shapes: Sequence[Shape], *, together: bool = False) -> bytes:
         emit.enter(no)
         emit.goto(after)
         emit.enter(after)
-    builder.ret(builder.load(result, typ=I32))
+    verdict = builder.load(result, typ=I32)
+    allowed = [emit.load(Address(target.data, offset), 4, reject) for offset in (0, 4)]
+    wrong = [builder.icmp_unsigned("!=", verdict, one) for one in allowed]
+    for offset, add in ((0, const(1)), (8, builder.zext(builder.and_(*wrong), I64))):
+        report = builder.add(target.map_value(cast("MapSlot", REPORT_SLOT)), const(offset))
+        builder.atomic_rmw("add", builder.inttoptr(report, POINTER), add, "monotonic")
+    builder.ret(verdict)
     emit.enter(reject)
     builder.ret(const(0xFFFF_FFFF, I32))
     return bpf_code(str(target.module))
 
 
 def patched(code: bytes, descriptors: Sequence[int]) -> bytes:
-    """The code with descriptors in place of FIRST_SLOT, FIRST_SLOT + 1, ..."""
+    """The code with descriptors in place of REPORT_SLOT, FIRST_SLOT, FIRST_SLOT + 1, ..."""
     result = bytearray(code)
     for offset in range(0, len(code), 8):
         opcode, registers, _, immediate = struct.unpack_from("<BBhi", code, offset)
         if opcode == 0x18 and registers >> 4 == 2:
-            struct.pack_into("<i", result, offset + 4, descriptors[immediate - FIRST_SLOT])
+            struct.pack_into("<i", result, offset + 4, descriptors[immediate - REPORT_SLOT])
     return bytes(result)
 
 
@@ -91,12 +102,21 @@ class Lookups:
 
     def __init__(self, tables: Sequence[SharedSet], *, together: bool = False) -> None:
         self.shapes = [table.shape for table in tables]
-        self.code = patched(code(self.shapes, together=together), [table.map().fd for table in tables])
+        self.report = Map.create(MapType.ARRAY, 4, 16, 1, name="offramp_report")
+        descriptors = [self.report.fd, *(table.map().fd for table in tables)]
+        self.code = patched(code(self.shapes, together=together), descriptors)
         self.program = Program(load_code(self.code, name="offramp_lookup"), "offramp_lookup", len(self.code) // 8)
 
-    def packet(self, keys: Iterable[int]) -> bytes:
+    def packet(self, keys: Iterable[int], allowed: Collection[int] = (0,)) -> bytes:
+        """A packet of these keys that allows one or two verdicts."""
         numbers = [word for shape, key in zip(self.shapes, keys, strict=True) for word in words(shape, key)]
-        return bytes(HEAD) + struct.pack(f">{len(numbers)}I", *numbers)
+        verdicts = struct.pack(">II", min(allowed), max(allowed))
+        return verdicts.ljust(HEAD, b"\0") + struct.pack(f">{len(numbers)}I", *numbers)
+
+    def counted(self) -> tuple[int, int]:
+        """Packets up to now, and those whose verdict was none that they allow."""
+        packets, wrong = struct.unpack("QQ", self.report.lookup(bytes(4)))
+        return packets, wrong
 
     def run(self, keys: Sequence[int]) -> list[bool]:
         verdict = self.program.test_run(self.packet(keys)).retval
@@ -117,6 +137,7 @@ class Lookups:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.program.close()
+        self.report.close()
 
 
 class _Machine:

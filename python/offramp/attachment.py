@@ -225,6 +225,8 @@ class Attachment:
         state = "closed" if self.closed else self.plan.mode
         what = f"{self.plan.verdict.name} on {self.plan.interface}, {state}: {shortened(self.plan.match)}"
         return f"<{type(self).__name__} {what}>"
+
+
 def wait_for_carrier(plan: Plan, when: str) -> None:
     """Some drivers reset their link. Errors: OfframpError when it stays away."""
     deadline = time.monotonic() + _CARRIER_PATIENCE

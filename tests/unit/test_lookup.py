@@ -13,11 +13,12 @@ import pytest
 from offramp import _native
 from offramp.compile.expression import Fixed
 from offramp.compile.layout import size
-from offramp.compile.shapes import KEY_WORDS, Shape
+from offramp.compile.shapes import Family, Shape
 from offramp.state import HashSet, PrefixSet, SharedSet, fixed
 from tests.lookups import Native
 
 CAPACITIES = (1, 2, 15, 16, 17, 64, 255, 256, 257, 4096, 4097, 65536, 1_000_000)
+BITS: dict[Family, int] = {"ip": 32, "ip6": 128, "port": 16, "ether": 48}
 SHAPES = [
     Shape("bitmap", "port", 65536),
     *(Shape("hash", family, capacity) for family in ("ip", "ether", "ip6") for capacity in CAPACITIES),
@@ -96,7 +97,7 @@ def test_fixed_sets() -> None:
         (Shape("bitmap", "port", 65536), ((0, 0), (80, 443), (65535, 65535))),
     ):
         table = fixed(Fixed(shape, ranges))
-        bits = 32 * KEY_WORDS[shape.family] if shape.family not in ("port", "ether") else (16, 48)[shape.family == "ether"]
+        bits = BITS[shape.family]
         edges = [key + step for pair in ranges for key in pair for step in (-1, 0, 1)]
         probes = [key for key in edges if 0 <= key < 1 << bits]
         assert answers(table, probes) == [any(first <= key <= last for first, last in ranges) for key in probes]

@@ -4,13 +4,14 @@
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`code`]: compiled matches
 //! - [`port`]: ports, with their [`counters`] and [`seconds`] to wait; every call that may wait gives up the GIL
-//! - [`sets`]: sets that packets are looked up in
+//! - [`sets`]: sets that packets are looked up in; [`elements`]: what can be in them
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;
 mod burst;
 mod code;
 mod counters;
+mod elements;
 mod errors;
 mod port;
 mod seconds;

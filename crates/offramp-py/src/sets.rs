@@ -5,41 +5,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offramp_io::{MapMemory, OwnMemory};
-use offramp_state::item::{family_of, from_lines, from_number, from_text, network_text};
+use offramp_state::item::from_lines;
 use offramp_state::set::Writer;
-use offramp_state::{Error, Family, Item, Items, Reader, Set, Shape, Structure, Wrong};
-use pyo3::exceptions::PyValueError;
+use offramp_state::{Error, Family, Item, Items, Reader, Set, Shape};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyList, PyString, PyType};
+use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::elements::{self, FAMILIES, STRUCTURES, describe, first, is_network, name_of, named, text_of};
 use crate::errors;
-
-const FAMILIES: [(&str, Family); 4] = [
-    ("ip", Family::Ip),
-    ("ip6", Family::Ip6),
-    ("port", Family::Port),
-    ("ether", Family::Ether),
-];
-const STRUCTURES: [(&str, Structure); 3] = [
-    ("bitmap", Structure::Bitmap),
-    ("hash", Structure::Hash),
-    ("ranges", Structure::Ranges),
-];
-
-fn named<T: Copy>(names: &[(&str, T)], name: &str) -> PyResult<T> {
-    let found = names.iter().find(|(known, _)| *known == name);
-    found
-        .map(|&(_, value)| value)
-        .ok_or_else(|| PyValueError::new_err(name.to_owned()))
-}
-
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
-    names
-        .iter()
-        .find(|(_, known)| known == value)
-        .map_or("", |(name, _)| name)
-}
 
 /// The memory of a set, and the only way to change it.
 #[pyclass(frozen, module = "offramp._native")]
@@ -64,18 +37,7 @@ impl SetCore {
     /// The family that an element is of, if that can be told from it alone.
     #[staticmethod]
     fn family_of(element: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>> {
-        let family = if let Ok(text) = element.cast::<PyString>() {
-            family_of(text.to_str()?)
-        } else if let Ok(bytes) = element.cast::<PyBytes>() {
-            let bits = bytes.as_bytes().len() * 8;
-            [Family::Ip, Family::Ip6, Family::Ether]
-                .into_iter()
-                .find(|family| usize::from(family.bits()) == bits)
-        } else if let Some(address) = Address::of(element)? {
-            Some(address.family)
-        } else {
-            element.extract::<u16>().ok().map(|_| Family::Port)
-        };
+        let family = elements::family(element)?;
         Ok(family.map(|family| name_of(&FAMILIES, &family)))
     }
 
@@ -239,10 +201,17 @@ impl SetCore {
         py: Python<'_>,
         change: impl Fn(&mut Writer) -> Result<T, Error> + Send + Sync,
     ) -> PyResult<T> {
-        match self.set.change_now(&change) {
-            Err(Error::Busy) => self.change_long(py, change),
-            result => result.map_err(|error| self.refusal(py, error)),
-        }
+        let result = match self.set.change_now(&change) {
+            Err(Error::Busy) => py.detach(|| self.set.change(change)),
+            result => result,
+        };
+        result.map_err(|error| match error {
+            Error::Full { capacity, .. } => {
+                let what = format!("the set is full: it holds {} of {capacity} elements", self.set.len());
+                errors::make(py, "OptionError", &what, MORE)
+            }
+            error => refusal(py, error),
+        })
     }
 
     fn change_long<T: Send>(
@@ -251,7 +220,7 @@ impl SetCore {
         change: impl FnOnce(&mut Writer) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         py.detach(|| self.set.change(change))
-            .map_err(|error| self.refusal(py, error))
+            .map_err(|error| refusal(py, error))
     }
 
     fn look<T: Send>(&self, py: Python<'_>, look: impl FnOnce(&Writer) -> T + Send) -> PyResult<T> {
@@ -262,68 +231,12 @@ impl SetCore {
                 "the set was being changed at the moment when this process was forked: its elements are not known here",
                 "fork while no other thread changes it",
             ),
-            error => self.refusal(py, error),
+            error => refusal(py, error),
         })
     }
 
-    fn refusal(&self, py: Python<'_>, error: Error) -> PyErr {
-        match error {
-            Error::Full { wanted, capacity } => {
-                let held = self.set.len();
-                let what = if wanted == held + 1 {
-                    format!("the set is full: it holds {held} of {capacity} elements")
-                } else {
-                    format!("{wanted} elements do not fit: the set holds {held} of {capacity}")
-                };
-                errors::make(py, "OptionError", &what, "make it with more capacity=")
-            }
-            Error::Forked => errors::make(
-                py,
-                "Closed",
-                "a set is changed only by the process that made it, and this one was forked from it",
-                "make a set of its own here",
-            ),
-            Error::System { what, errno } => {
-                let what = what.to_owned();
-                errors::raise(py, "a set", offramp_io::Error::System { what, errno })
-            }
-            Error::Busy => errors::option(py, "the set is busy"),
-        }
-    }
-
-    /// The element that a Python object stands for.
     fn item(&self, element: &Bound<'_, PyAny>) -> PyResult<Item> {
-        let shape = self.set.shape();
-        let result = if let Ok(text) = element.cast::<PyString>() {
-            from_text(shape, text.to_str()?)
-        } else if let Ok(bytes) = element.cast::<PyBytes>() {
-            match bytes.as_bytes() {
-                bytes if bytes.len() * 8 == usize::from(shape.family.bits()) && shape.family != Family::Port => {
-                    let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
-                    from_number(shape, value, None)
-                }
-                _ => Err(Wrong::Text),
-            }
-        } else if let Some(address) = Address::of(element)? {
-            if address.family == shape.family {
-                from_number(shape, address.value, address.length)
-            } else {
-                Err(Wrong::Family(address.family))
-            }
-        } else {
-            match number(element) {
-                Some(value) => from_number(shape, value, None),
-                None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number),
-                None => Err(Wrong::Text),
-            }
-        };
-        result.map_err(|wrong| {
-            let text = element
-                .repr()
-                .map_or_else(|_| "an element".into(), |text| text.to_string());
-            let (what, hint) = describe(shape, &text, wrong);
-            errors::make(element.py(), "OptionError", &what, &hint)
-        })
+        elements::item(self.set.shape(), element)
     }
 
     fn items(&self, elements: &Bound<'_, PyAny>) -> PyResult<Items> {
@@ -339,123 +252,25 @@ impl SetCore {
     }
 }
 
-/// Numbers of all kinds, NumPy's included, but no truth values.
-fn number(element: &Bound<'_, PyAny>) -> Option<u128> {
-    if element.is_instance_of::<PyBool>() {
-        return None;
-    }
-    element
-        .extract::<u64>()
-        .map(Into::into)
-        .or_else(|_| element.extract())
-        .ok()
-}
+const MORE: &str = "make it with more capacity=";
 
-/// Whether it was given as a network, were it of one address.
-fn is_network(element: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if let Ok(text) = element.cast::<PyString>() {
-        return Ok(text.to_str()?.contains('/'));
-    }
-    Ok(Address::of(element)?.is_some_and(|address| address.length.is_some()))
-}
-
-fn first(item: Item) -> u128 {
-    match item {
-        Item::Number(value) => value.into(),
-        Item::Wide(value) => value,
-        Item::Prefix(prefix) => prefix.first.into(),
-        Item::Prefix6(prefix) => prefix.first,
-    }
-}
-
-fn text_of(family: Family, item: Item) -> String {
-    let mut text = String::new();
-    item.write(family, &mut text);
-    text
-}
-
-/// What an object of the module `ipaddress` stands for.
-struct Address {
-    family: Family,
-    value: u128,
-    length: Option<u8>,
-}
-
-impl Address {
-    fn of(element: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        static KINDS: PyOnceLock<[Py<PyType>; 4]> = PyOnceLock::new();
-        let py = element.py();
-        let kinds = KINDS.get_or_try_init(py, || -> PyResult<_> {
-            let module = py.import("ipaddress")?;
-            let kind = |name| PyResult::Ok(module.getattr(name)?.cast_into::<PyType>()?.unbind());
-            let addresses = [kind("IPv4Address")?, kind("IPv6Address")?];
-            let [v4, v6] = addresses;
-            Ok([v4, v6, kind("IPv4Network")?, kind("IPv6Network")?])
-        })?;
-        let Some(place) = kinds.iter().position(|kind| element.get_type().is(kind)) else {
-            return Ok(None);
-        };
-        let family = [Family::Ip, Family::Ip6][place % 2];
-        let as_number = |address: &Bound<'_, PyAny>| address.call_method0("__int__")?.extract();
-        Ok(Some(if place < 2 {
-            Self {
-                family,
-                value: as_number(element)?,
-                length: None,
-            }
-        } else {
-            Self {
-                family,
-                value: as_number(&element.getattr("network_address")?)?,
-                length: Some(element.getattr("prefixlen")?.extract()?),
-            }
-        }))
-    }
-}
-
-/// What is wrong with the element, and what to do about it.
-fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
-    let networks = shape.structure == Structure::Ranges;
-    let kind = |family| match family {
-        Family::Ip if networks => "an IPv4 network or address",
-        Family::Ip6 if networks => "an IPv6 network or address",
-        Family::Ip => "an IPv4 address",
-        Family::Ip6 => "an IPv6 address",
-        Family::Port => "a port",
-        Family::Ether => "an Ethernet address",
-    };
-    let example = match shape.family {
-        Family::Ip if networks => "as in \"203.0.113.0/24\"",
-        Family::Ip6 if networks => "as in \"2001:db8::/32\"",
-        Family::Ip => "as in \"203.0.113.7\"",
-        Family::Ip6 => "as in \"2001:db8::7\"",
-        Family::Port => "a number from 0 to 65535",
-        Family::Ether => "as in \"02:00:5e:10:00:00\"",
-    };
-    let wanted = kind(shape.family);
-    let name = name_of(&FAMILIES, &shape.family);
-    match wrong {
-        Wrong::Text => (format!("{element} is not {wanted}"), example.into()),
-        Wrong::Number => (format!("{element} is not {wanted}: out of range"), example.into()),
-        Wrong::Family(other) => (
-            format!("{element} is {}, in a set of family {name:?}", kind(other)),
-            "a set holds one family: make another one".into(),
+fn refusal(py: Python<'_>, error: Error) -> PyErr {
+    match error {
+        Error::Full { wanted, capacity } => {
+            let what = format!("{wanted} elements do not fit into a set with capacity {capacity}");
+            errors::make(py, "OptionError", &what, MORE)
+        }
+        Error::Forked => errors::make(
+            py,
+            "Closed",
+            "a set is changed only by the process that made it, and this one was forked from it",
+            "make a set of its own here",
         ),
-        Wrong::Network => (
-            format!("{element} is a network, not {wanted}"),
-            "use a PrefixSet".into(),
-        ),
-        Wrong::Length => (
-            format!("{element} is not {wanted}: the prefix is too long"),
-            format!("it has 0 to {} bits", shape.family.bits()),
-        ),
-        Wrong::HostBits(network, length) => (
-            format!("{element} has bits set behind its prefix"),
-            format!(
-                "the network is {}; for one address leave out '/{length}'",
-                network_text(shape.family, network, length)
-            ),
-        ),
+        Error::System { what, errno } => {
+            let what = what.to_owned();
+            errors::raise(py, "a set", offramp_io::Error::System { what, errno })
+        }
+        Error::Busy => errors::option(py, "the set is busy"),
     }
 }
 

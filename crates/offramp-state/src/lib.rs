@@ -8,6 +8,7 @@
 //! - [`shape`]: what a set is, and how many bytes it takes
 //! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
 //! - [`bitmap`], [`hash`], [`tree`]: the three layouts; `compile/lookup.py` reads them
+//! - [`address`]: IP addresses as numbers
 //! - [`prefixes`]: IP networks, as a tree of those that are inside no other
 //! - [`item`]: elements and their text
 //! - [`set`]: one face for all of them
@@ -22,6 +23,7 @@
 //! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before have
 //!    ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by [`readers`].
 
+pub mod address;
 pub mod bitmap;
 pub mod hash;
 pub mod item;

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::Error;
+use crate::address::Address;
 use crate::region::Home;
-use crate::tree::{Address, Tree};
+use crate::tree::Tree;
 
 /// A network: its first address, and how many bits are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::bitmap::{self, Bitmap};
 use crate::hash::{self, Hash};
 use crate::prefixes::Prefixes;
 use crate::region::{Home, Memory, Window};
 use crate::shape::{Family, HashLayout, Shape, Structure};
-use crate::tree::{self, Address};
+use crate::tree;
 use crate::{Error, Item, Items};
 
 enum Content {

@@ -8,12 +8,14 @@ a value that cannot be read, wherever it is: ──────────> whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from llvmlite import ir
 
 from offramp.compile.emit import Label
-from offramp.compile.expression import All, Any, Const, Expr, Member, Negate, SetUse, Test
+from offramp.compile.expression import All, Any, Const, Expr, Member, Named, Negate, SetUse, Test
+from offramp.compile.lookup import member, snapshot
 from offramp.compile.values import Values
 
 __all__ = ["Decision"]
@@ -27,24 +29,35 @@ class Decision:
         self.emit = values.emit
         self.sets = sets
         self.first_set = first_set
+        self.snapshots: dict[int, ir.Value] = {}
 
     def decide(self, expr: Expr, yes: Label, no: Label) -> None:
-        """Branch to `yes` or `no`. Leaves the current place."""
+        """Branch to `yes` or `no`. Leaves the current place.
+
+        A set that is asked twice about a packet, and changes meanwhile, is for both what it was at the beginning.
+        """
+        asked = Counter(_members(expr))
+        for number in sorted(number for number, times in asked.items() if times > 1):
+            if isinstance(self.sets[number], Named):  # others do not change
+                self.snapshots[number] = snapshot(self.emit, self.sets[number].shape, self._memory(number))
+        self._decide(expr, yes, no)
+
+    def _decide(self, expr: Expr, yes: Label, no: Label) -> None:
         match expr:
             case Const(value):
                 self.emit.goto(yes if value else no)
             case Negate(part):
-                self.decide(part, no, yes)
+                self._decide(part, no, yes)
             case All(parts):
                 for part in parts:
                     next_part = self.emit.label()
-                    self.decide(part, next_part, no)
+                    self._decide(part, next_part, no)
                     self.emit.enter(next_part)
                 self.emit.goto(yes)
             case Any(parts):
                 for part in parts:
                     next_part = self.emit.label()
-                    self.decide(part, yes, next_part)
+                    self._decide(part, yes, next_part)
                     self.emit.enter(next_part)
                 self.emit.goto(no)
             case Test(left, op, right):
@@ -54,7 +67,20 @@ class Decision:
                 self._member(self.values.read_all(words), number, yes, no)
 
     def _member(self, key: Sequence[ir.Value], number: int, yes: Label, no: Label) -> None:
-        from offramp.compile.lookup import member
+        shape = self.sets[number].shape
+        member(self.emit, shape, self._memory(number), key, yes, no, self.snapshots.get(number))
 
-        memory = self.emit.target.set_memory(self.first_set + number)
-        member(self.emit, self.sets[number].shape, memory, key, yes, no)
+    def _memory(self, number: int) -> ir.Value:
+        return self.emit.target.set_memory(self.first_set + number)
+
+
+def _members(expr: Expr) -> Iterator[int]:
+    """The sets that are asked, as often as they are."""
+    match expr:
+        case Member(_, number):
+            yield number
+        case Negate(part):
+            yield from _members(part)
+        case All(parts) | Any(parts):
+            for part in parts:
+                yield from _members(part)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where things are in the memory of a set, in bytes: the sums of crates/offramp-state/src/shape.rs; a test compares them.
+"""Where things are in the memory of a set, in bytes.
 
     bitmap   header, 2 halves: u64[1024]
     hash     header, 2 halves: u64 seeds[2], u64 _[6], u64 slots[S + 32], entries
     ranges   header, nodes: first[32], then last[32] or child[32]
+
+The same sums as in crates/offramp-state/src/shape.rs; a test compares them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Look-ups in sets, as LLVM IR. The layouts, and why a reader is never wrong, are in crates/offramp-state.
 
-    snapshot   the word that says what is current; look-ups that share it see the same elements
+    snapshot   the word that says what is current; look-ups that share it are all before a replace(), or all behind it
     bitmap     one bit
     hash       up to 32 slots from where the mixed key points to; mostly the first one decides
     ranges     a search without branches in each node from the root to a leaf
@@ -37,7 +37,7 @@ _STRIDES: Final = ((8, 16, 24), (2, 4, 6), (1,))  # places of a node, compared a
 
 
 def snapshot(emit: Emitter, shape: Shape, base: ir.Value) -> ir.Value:
-    """What is current in the set at address `base` (i64), for `member`: i64."""
+    """What is current in the set at address `base` (i64), for `member`: i64. Single changes are seen all the same."""
     return _Lookup(emit, shape, base).load(base)
 
 

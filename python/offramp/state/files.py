@@ -19,7 +19,7 @@ from offramp.errors import KernelError, OptionError
 
 __all__ = ["Header", "first_element", "read", "write"]
 
-_HEADER = re.compile(r"# offramp (?P<kind>\w+) family=(?P<family>\w+) capacity=(?P<capacity>\d{1,18})\s*$", re.MULTILINE)
+_HEADER = re.compile(r"# offramp (?P<kind>\w+) family=(?P<family>\w+) capacity=(?P<capacity>\d{1,18})[^\S\n]*\n")
 _ELEMENT = re.compile(r"^[^\S\n]*([^#\s]+)", re.MULTILINE)
 
 

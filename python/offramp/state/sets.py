@@ -12,6 +12,7 @@ a batch can be added as it is. The capacity is fixed, because programs are compi
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -80,9 +81,13 @@ class _Set(SharedSet):
             return _PORTS
         if wanted is None:
             return max(_LEAST_CAPACITY, 2 * count)
-        if not isinstance(wanted, int) or wanted < 1:
+        try:
+            capacity = operator.index(wanted)
+        except TypeError:
+            capacity = 0
+        if capacity < 1:
             raise OptionError(f"capacity={wanted!r}", reason="not a positive number of elements")
-        return wanted
+        return capacity
 
     @property
     def family(self) -> Family:
@@ -95,7 +100,7 @@ class _Set(SharedSet):
         return self._shape.capacity
 
     def add(self, element: Element) -> None:
-        """Add one. About a microsecond. Errors: OptionError for what is no element of this family, and if it is full."""
+        """Add one. Errors: OptionError for what is no element of this family, and if the set is full."""
         self._core.add(element)
 
     def discard(self, element: Element) -> None:
@@ -139,9 +144,7 @@ class _Set(SharedSet):
         files.write(path, header, self._core.lines())
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], *, family: Family | None = None, capacity: int | None = None
-    ) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, family: Family | None = None, capacity: int | None = None) -> Self:
         """A set of the lines of a text file. '#' begins a comment.
 
         Family and capacity are those it was saved with, unless given; of other files they are found as for a new set.
@@ -165,6 +168,9 @@ class _Set(SharedSet):
     def __contains__(self, element: Element) -> bool:
         return element in self._core
 
+    def __iter__(self) -> Iterator[str | int]:
+        return iter(self._core.elements())
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} {self.family!r}, capacity {self.capacity}>"
 
@@ -172,8 +178,8 @@ class _Set(SharedSet):
 class HashSet(_Set):
     """Addresses or ports that packets are matched against: `Match("src host in @talkers", talkers=HashSet(...))`.
 
-    `family` is "ip", "ip6", "port" or "ether" (of Ethernet addresses); without it, that of the first element. `capacity`
-    is fixed: max(65536, twice as many as given). Ports have room for all of them.
+    `family` is "ip", "ip6", "port" or "ether" (of Ethernet addresses); without it, that of the first element.
+    `capacity` is fixed: max(65536, twice as many as given). Ports have room for all of them.
 
     Memory: at `capacity` N, 64 to 128 bytes for each of N elements; for "ip6" 40 bytes more; for ports 16 KiB. A
     look-up takes the same time however many there are.
@@ -190,10 +196,6 @@ class HashSet(_Set):
     @classmethod
     def _structure(cls, family: Family) -> Structure:
         return "bitmap" if family == "port" else "hash"
-
-    def __iter__(self) -> Iterator[str | int]:
-        """The elements as they are now, ascending."""
-        return iter(self._core.elements())
 
 
 class PrefixSet(_Set):
@@ -236,8 +238,10 @@ def _family(text: str, name: str) -> Family:
 
 
 def load(path: str | os.PathLike[str]) -> HashSet | PrefixSet:
-    """A set of the lines of a text file, of the kind that it was saved from. Lists from elsewhere are read as well: of IP
-    addresses and networks into a PrefixSet, of ports and Ethernet addresses into a HashSet.
+    """A set of the lines of a text file, of the kind that it was saved from.
+
+    Lists from elsewhere are read as well: of IP addresses and networks into a PrefixSet, of ports and Ethernet
+    addresses into a HashSet.
 
     Errors: KernelError; OptionError, with the line.
     """

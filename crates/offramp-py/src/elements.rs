@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Python objects as elements of sets, and what is said of those that are none.
+
+use offramp_state::item::{family_of, from_number, from_text, network_text};
+use offramp_state::{Family, Item, Shape, Structure, Wrong};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyType};
+
+use crate::errors;
+
+pub const FAMILIES: [(&str, Family); 4] = [
+    ("ip", Family::Ip),
+    ("ip6", Family::Ip6),
+    ("port", Family::Port),
+    ("ether", Family::Ether),
+];
+pub const STRUCTURES: [(&str, Structure); 3] = [
+    ("bitmap", Structure::Bitmap),
+    ("hash", Structure::Hash),
+    ("ranges", Structure::Ranges),
+];
+
+pub fn named<T: Copy>(names: &[(&str, T)], name: &str) -> PyResult<T> {
+    let found = names.iter().find(|(known, _)| *known == name);
+    found
+        .map(|&(_, value)| value)
+        .ok_or_else(|| PyValueError::new_err(name.to_owned()))
+}
+
+pub fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+    names
+        .iter()
+        .find(|(_, known)| known == value)
+        .map_or("", |(name, _)| name)
+}
+
+/// The family that an element is of, if that can be told from it alone.
+pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
+    Ok(if let Ok(text) = element.cast::<PyString>() {
+        family_of(text.to_str()?)
+    } else if let Ok(bytes) = element.cast::<PyBytes>() {
+        let bits = bytes.as_bytes().len() * 8;
+        [Family::Ip, Family::Ip6, Family::Ether]
+            .into_iter()
+            .find(|family| usize::from(family.bits()) == bits)
+    } else if let Some(address) = Address::of(element)? {
+        Some(address.family)
+    } else {
+        element.extract::<u16>().ok().map(|_| Family::Port)
+    })
+}
+
+/// The element that a Python object stands for.
+pub fn item(shape: Shape, element: &Bound<'_, PyAny>) -> PyResult<Item> {
+    let result = if let Ok(text) = element.cast::<PyString>() {
+        from_text(shape, text.to_str()?)
+    } else if let Ok(bytes) = element.cast::<PyBytes>() {
+        match bytes.as_bytes() {
+            bytes if bytes.len() * 8 == usize::from(shape.family.bits()) && shape.family != Family::Port => {
+                let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
+                from_number(shape, value, None)
+            }
+            _ => Err(Wrong::Text),
+        }
+    } else if let Some(address) = Address::of(element)? {
+        if address.family == shape.family {
+            from_number(shape, address.value, address.length)
+        } else {
+            Err(Wrong::Family(address.family))
+        }
+    } else {
+        match number(element) {
+            Some(value) => from_number(shape, value, None),
+            None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number),
+            None => Err(Wrong::Text),
+        }
+    };
+    result.map_err(|wrong| {
+        let text = element
+            .repr()
+            .map_or_else(|_| "an element".into(), |text| text.to_string());
+        let (what, hint) = describe(shape, &text, wrong);
+        errors::make(element.py(), "OptionError", &what, &hint)
+    })
+}
+
+/// Numbers of all kinds, NumPy's included, but no truth values.
+pub fn number(element: &Bound<'_, PyAny>) -> Option<u128> {
+    if element.is_instance_of::<PyBool>() {
+        return None;
+    }
+    element
+        .extract::<u64>()
+        .map(Into::into)
+        .or_else(|_| element.extract())
+        .ok()
+}
+
+/// Whether it was given as a network, were it of one address.
+pub fn is_network(element: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if let Ok(text) = element.cast::<PyString>() {
+        return Ok(text.to_str()?.contains('/'));
+    }
+    Ok(Address::of(element)?.is_some_and(|address| address.length.is_some()))
+}
+
+pub fn first(item: Item) -> u128 {
+    match item {
+        Item::Number(value) => value.into(),
+        Item::Wide(value) => value,
+        Item::Prefix(prefix) => prefix.first.into(),
+        Item::Prefix6(prefix) => prefix.first,
+    }
+}
+
+pub fn text_of(family: Family, item: Item) -> String {
+    let mut text = String::new();
+    item.write(family, &mut text);
+    text
+}
+
+/// What an object of the module `ipaddress` stands for.
+struct Address {
+    family: Family,
+    value: u128,
+    length: Option<u8>,
+}
+
+impl Address {
+    fn of(element: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        static KINDS: PyOnceLock<[Py<PyType>; 4]> = PyOnceLock::new();
+        let py = element.py();
+        let kinds = KINDS.get_or_try_init(py, || -> PyResult<_> {
+            let module = py.import("ipaddress")?;
+            let kind = |name| PyResult::Ok(module.getattr(name)?.cast_into::<PyType>()?.unbind());
+            let addresses = [kind("IPv4Address")?, kind("IPv6Address")?];
+            let [v4, v6] = addresses;
+            Ok([v4, v6, kind("IPv4Network")?, kind("IPv6Network")?])
+        })?;
+        let Some(place) = kinds.iter().position(|kind| element.get_type().is(kind)) else {
+            return Ok(None);
+        };
+        let family = [Family::Ip, Family::Ip6][place % 2];
+        let as_number = |address: &Bound<'_, PyAny>| address.call_method0("__int__")?.extract();
+        Ok(Some(if place < 2 {
+            Self {
+                family,
+                value: as_number(element)?,
+                length: None,
+            }
+        } else {
+            Self {
+                family,
+                value: as_number(&element.getattr("network_address")?)?,
+                length: Some(element.getattr("prefixlen")?.extract()?),
+            }
+        }))
+    }
+}
+
+/// What is wrong with the element, and what to do about it.
+pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
+    let networks = shape.structure == Structure::Ranges;
+    let kind = |family| match family {
+        Family::Ip if networks => "an IPv4 network or address",
+        Family::Ip6 if networks => "an IPv6 network or address",
+        Family::Ip => "an IPv4 address",
+        Family::Ip6 => "an IPv6 address",
+        Family::Port => "a port",
+        Family::Ether => "an Ethernet address",
+    };
+    let example = match shape.family {
+        Family::Ip if networks => "as in \"203.0.113.0/24\"",
+        Family::Ip6 if networks => "as in \"2001:db8::/32\"",
+        Family::Ip => "as in \"203.0.113.7\"",
+        Family::Ip6 => "as in \"2001:db8::7\"",
+        Family::Port => "a number from 0 to 65535",
+        Family::Ether => "as in \"02:00:5e:10:00:00\"",
+    };
+    let wanted = kind(shape.family);
+    let name = name_of(&FAMILIES, &shape.family);
+    match wrong {
+        Wrong::Text => (format!("{element} is not {wanted}"), example.into()),
+        Wrong::Number => (format!("{element} is not {wanted}: out of range"), example.into()),
+        Wrong::Family(other) => (
+            format!("{element} is {}, in a set of family {name:?}", kind(other)),
+            "a set holds one family: make another one".into(),
+        ),
+        Wrong::Network => (
+            format!("{element} is a network, not {wanted}"),
+            "use a PrefixSet".into(),
+        ),
+        Wrong::Length => (
+            format!("{element} is not {wanted}: the prefix is too long"),
+            format!("it has 0 to {} bits", shape.family.bits()),
+        ),
+        Wrong::HostBits(network, length) => (
+            format!("{element} has bits set behind its prefix"),
+            format!(
+                "the network is {}; for one address leave out '/{length}'",
+                network_text(shape.family, network, length)
+            ),
+        ),
+    }
+}
