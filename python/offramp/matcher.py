@@ -162,7 +162,8 @@ def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:
     from offramp.state import HashSet, PrefixSet
 
     for name in sorted(named - given.keys()):
-        raise OptionError(f"the match names a set, @{name}", hint=f"--set {name}=FILE, or Match(text, {name}=PrefixSet(...))")
+        hint = f"--set {name}=FILE, or Match(text, {name}=PrefixSet(...))"
+        raise OptionError(f"the match names a set, @{name}", hint=hint)
     for name, table in given.items():
         if not isinstance(table, HashSet | PrefixSet):
             raise OptionError(f"{name}={table!r}", reason="neither a HashSet nor a PrefixSet")

@@ -116,7 +116,8 @@ def test_a_long_list_is_a_look_up(wire: Wire) -> None:
 def test_sets_of_the_command_line(wire: Wire, tmp_path: Path) -> None:
     listed = tmp_path / "blocked.txt"
     listed.write_text("# our own list\n10.0.0.0/24\n192.0.2.7  # that one\n")
-    command = (sys.executable, "-m", "offramp", "plan", wire.b.name, "src host in @blocked", "--set", f"blocked={listed}", "--do", "drop")
+    offramp_plan = (sys.executable, "-m", "offramp", "plan", wire.b.name)
+    command = (*offramp_plan, "src host in @blocked", "--set", f"blocked={listed}", "--do", "drop")
     assert "src host in @blocked" in wire.b.host.run(command).stdout
 
 
