@@ -14,9 +14,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from llvmlite import ir
-
-from offramp.compile.emit import Emitter, Label
 from offramp.compile.expression import (
     TAG_ETHERTYPES,
     All,
@@ -34,7 +31,6 @@ from offramp.compile.expression import (
     Test,
     Value,
 )
-from offramp.compile.shapes import Shape
 
 __all__ = [
     "DNS",
@@ -158,14 +154,6 @@ KINDS: Final[dict[str, Expr]] = {
 def with_tag(packet: bytes, tag: int) -> bytes:
     """The frame as it was on the wire, if `tag` (ethertype and control information) was out of band."""
     return packet[:12] + tag.to_bytes(4, "big") + packet[12:]
-
-
-def same_word(emit: Emitter, shape: Shape, base: ir.Value, key: Sequence[ir.Value], yes: Label, no: Label) -> None:
-    """In place of `lookup.member`: whether the first word of memory is the key's last."""
-    from offramp.compile.target import I32, POINTER
-
-    word = emit.builder.load(emit.builder.inttoptr(base, POINTER), typ=I32)
-    emit.branch(emit.builder.icmp_unsigned("==", word, key[-1]), yes, no)
 
 
 class Expressions:

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import time
-import types
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +43,7 @@ from offramp.compile.expression import (
 from offramp.compile.program import COUNTERS, SET_BASE, MapSlot, Spec, xdp
 from offramp.compile.shapes import Shape
 from offramp.errors import OptionError, PrivilegeError
+from offramp.state import HashSet, fixed
 from offramp.testing import Lab
 from offramp.verdict import Verdict
 from tests.leftovers import eventually
@@ -59,7 +59,6 @@ from tests.lowered import (
     header,
     load,
     packet,
-    same_word,
 )
 
 EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
@@ -318,29 +317,25 @@ def test_a_load_farther_away_than_any_packet_is_long(maps: Maps) -> None:
 # -- sets --------------------------------------------------------------------------------------------------------------
 
 
-def test_each_member_is_looked_up_in_its_set(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
-    lookup = types.ModuleType("offramp.compile.lookup")
-    lookup.member = same_word  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "offramp.compile.lookup", lookup)
-    ports, hosts = Named("ports", Shape("bitmap", "port", 65536)), Fixed(Shape("hash", "ip", 8), ((1, 8),))
+def test_each_member_is_looked_up_in_its_set(maps: Maps) -> None:
+    here = 0x0A00_0001
+    hosts = Fixed(Shape("hash", "ip", 8), ((here, here),))
+    ports, protected = HashSet([53]), HashSet(family="ip", capacity=8)
     first, second = Member((load(36, 2),), 0), Member((load(26, 4),), 1)
-    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (hosts,))
-    both = Spec(Lowered(All((first, second)), (ports, hosts)), protect, Verdict.DROP, QUEUES, None, False)
-    with bpf.Map.create(bpf.MapType.ARRAY, 4, 64, 1, bpf.MapFlag.MMAPABLE, name="ports") as memory:
-        memory.update(bytes(4), struct.pack("I60x", 53))
-        other = bpf.Map.create(bpf.MapType.ARRAY, 4, 64, 1, bpf.MapFlag.MMAPABLE, name="hosts")
-        third = bpf.Map.create(bpf.MapType.ARRAY, 4, 64, 1, bpf.MapFlag.MMAPABLE, name="protected")
-        with other, third:
-            other.update(bytes(4), struct.pack("I60x", 0x0A00_0001))
-            with maps.load(both, sets=(memory, other, third)) as program:
-                assert program.test_run(frame(53)).retval == Verdict.DROP
-                assert program.test_run(frame(54)).retval == Verdict.PASS
-                assert program.test_run(frame(53)[:36]).retval == Verdict.PASS
-                third.update(bytes(4), struct.pack("I60x", 0x0A00_0001))
-                assert program.test_run(frame(53)).retval == Verdict.PASS
-                third.update(bytes(4), bytes(64))
-                other.update(bytes(4), bytes(64))
-                assert program.test_run(frame(53)).retval == Verdict.PASS
+    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (Named("protected", protected.shape),))
+    match = Lowered(All((first, second)), (Named("ports", ports.shape), hosts))
+    tables = (ports, fixed(hosts), protected)
+    both = Spec(match, protect, Verdict.DROP, QUEUES, None, False)
+    with maps.load(both, sets=tuple(table.map() for table in tables)) as program:
+        assert program.test_run(frame(53)).retval == Verdict.DROP
+        assert program.test_run(frame(54)).retval == Verdict.PASS
+        assert program.test_run(frame(53)[:36]).retval == Verdict.PASS
+        protected.add("10.0.0.1")
+        assert program.test_run(frame(53)).retval == Verdict.PASS
+        protected.clear()
+        assert program.test_run(frame(53)).retval == Verdict.DROP
+        ports.clear()
+        assert program.test_run(frame(53)).retval == Verdict.PASS
 
 
 # -- the program around the match --------------------------------------------------------------------------------------

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import struct
 import subprocess
 import sys
-import types
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +37,7 @@ from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Pr
 from offramp.compile.shapes import Shape
 from offramp.compile.target import I64, const
 from offramp.errors import NotSupported, OptionError
+from offramp.state import HashSet, fixed
 from offramp.verdict import Verdict
 from tests.lowered import (
     DNS,
@@ -51,7 +50,6 @@ from tests.lowered import (
     equals,
     load,
     packet,
-    same_word,
     with_tag,
 )
 
@@ -135,32 +133,23 @@ def test_what_is_far_away_in_a_long_packet() -> None:
 
 # -- sets --------------------------------------------------------------------------------------------------------------
 
-PORTS, HOSTS = Named("ports", Shape("bitmap", "port", 65536)), Fixed(Shape("hash", "ip6", 8), ((1, 8),))
+KEY = int.from_bytes(FRAMES[0][:12]) << 32 | 7
+PORTS, HOSTS = Named("ports", Shape("bitmap", "port", 65536)), Fixed(Shape("hash", "ip6", 8), ((KEY, KEY),))
 IN_SECOND = Member((load(0, 4), load(4, 4), load(8, 4), load(26, 4)), 1)
 IN_BOTH = All((Member((load(36, 2),), 0), IN_SECOND))
 
 
-@pytest.fixture
-def memory_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets that have one member: their first word of memory."""
-    lookup = types.ModuleType("offramp.compile.lookup")
-    lookup.member = same_word  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "offramp.compile.lookup", lookup)
-
-
-@pytest.mark.usefixtures("memory_word")
 def test_each_member_is_looked_up_in_its_set() -> None:
-    memories = [ctypes.c_uint32(53), ctypes.c_uint32(7)]
     program = native(Lowered(IN_BOTH, (PORTS, HOSTS)))
     assert program.sets == (PORTS, HOSTS)
     frame = bytearray(FRAMES[0])
     frame[26:30], frame[36:38] = struct.pack("!I", 7), struct.pack("!H", 53)
     others = [bytes(frame), bytes(frame[:36]), bytes(frame).replace(b"\x00\x35", b"\x00\x36")]
-    with Code(program.code) as code:
-        assert code(others, sets=[ctypes.addressof(memory) for memory in memories]) == [True, False, False]
+    ports, hosts = HashSet([53]), fixed(HOSTS)
+    with Code(program.code) as code, ports.core.read() as first, hosts.core.read() as second:
+        assert code(others, sets=[first, second]) == [True, False, False]
 
 
-@pytest.mark.usefixtures("memory_word")
 def test_a_program_names_its_sets() -> None:
     program = xdp(
         Spec(Lowered(IN_SECOND, (PORTS, HOSTS)), Lowered(IN_SECOND, (HOSTS, PORTS)), Verdict.DROP, 1, None, False)
@@ -327,7 +316,7 @@ def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machi
 def test_the_room_is_light_and_pure() -> None:
     script = """
 import sys, offramp.compile
-loaded = {"llvmlite", "numpy", "lark", "pyroute2", "offramp.bpf", "offramp.nic", "subprocess"} & set(sys.modules)
+loaded = {"llvmlite", "numpy", "pyroute2", "offramp.bpf", "offramp.nic", "subprocess"} & set(sys.modules)
 import offramp.compile.flow, offramp.compile.burst
 loaded |= {"llvmlite.binding", "numpy", "pyroute2", "offramp.bpf", "offramp.nic"} & set(sys.modules)
 sys.exit(" ".join(loaded) or 0)
