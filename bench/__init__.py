@@ -3,6 +3,8 @@
 
     framework.py   ns per packet of the framework itself, on the null port
     startup.py     import, attach, memory
+    matching.py    a match in the driver against C by clang, natively against libpcap, to compile   (needs clang)
+    sets.py        sets of a million elements
     histogram.py   a Python loop with a NumPy histogram against the native drop loop, on AF_XDP
     drop.py        dropping in the driver against iptables raw PREROUTING, and AF_XDP beside them
 

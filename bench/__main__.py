@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 
-from bench import drop, framework, histogram, startup
+from bench import drop, framework, histogram, matching, sets, startup
 from bench.measure import ATTEMPTS, FOREIGN_LIMIT, ratio
 from bench.scene import Placement
 
@@ -76,9 +76,38 @@ def _drop(rounds: int) -> Lines:
     return lines
 
 
+def _matching(rounds: int) -> Lines:
+    """Matches: in the driver against C by clang -O2, natively against libpcap's interpreter, and to compile"""
+    costs = matching.in_driver(rounds)
+    total = sum(one.ours for one in costs), sum(one.theirs for one in costs)
+    driver = [(f"`{one.match}`", one.outcome, f"{one.ours:.1f}", f"{one.theirs:.1f}") for one in costs]
+    driver.append(("all", "", f"{total[0]:.1f}", f"{total[1]:.1f}, ours / C: **{total[0] / total[1]:.2f}**"))
+    native = [
+        (f"`{one.match}`", one.packets, f"{one.ours:.2f}", f"{one.libpcap:.1f}", f"**{one.ratio:.1f}**")
+        for one in matching.natively(rounds)
+    ]
+    loads = [(name, *(f"{spent:.0f}" for spent in spends), str(size)) for name, *spends, size in matching.to_compile()]
+    return [
+        *_table(("match", "packet", "ours, ns", "C, ns"), driver),
+        "",
+        *_table(("match", "packets", "native, ns", "libpcap, ns", "libpcap / native"), native),
+        "",
+        *_table(("text to program in the kernel", "imports, ms", "first, ms", "another, ms", "instructions"), loads),
+    ]
+
+
+def _sets(rounds: int) -> Lines:
+    """Sets"""
+    found = [(what, f"{value:.2f} {unit}") for what, value, unit in sets.times()]
+    costs = [(name, f"{count:,}", f"{hit:.1f}", f"{miss:.1f}") for name, count, hit, miss in sets.look_ups(rounds)]
+    return [*_table(("what", "time"), found), "", *_table(("look-up", "elements", "member, ns", "other, ns"), costs)]
+
+
 BENCHES: dict[str, Callable[[int], Lines]] = {
     "framework": _framework,
     "startup": _startup,
+    "matching": _matching,
+    "sets": _sets,
     "histogram": _histogram,
     "drop": _drop,
 }
