@@ -115,8 +115,8 @@ def in_driver(rounds: int) -> list[InDriver]:
 
 
 def cost(program: Program, frame: bytes) -> float:
-    """ns per run, by the clock, as the kernel's own figure is a whole number. What a call takes besides cancels out; as it
-    ends at a tick of 4 ms, there have to be many runs.
+    """ns per run, by the clock, as the kernel's own figure is a whole number. What a call takes besides cancels out; as
+    it ends at a tick of 4 ms, there have to be many runs.
     """
     spent = []
     for repeat in (REPEAT, 5 * REPEAT):
@@ -146,7 +146,7 @@ def _references() -> Iterator[dict[str, Program]]:
         sections = llvm.ObjectFileRef.from_data(object_file.read_bytes()).sections()
         codes = {(section.name() or b"").decode(): bytes(section.data()) for section in sections}
         counters = stack.enter_context(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1))
-        maps = {MapSlot.COUNTERS: counters}
+        maps: dict[int, Map] = {MapSlot.COUNTERS: counters}
         yield {
             name.removeprefix("match."): stack.enter_context(
                 Program.load(Compiled(code), name="bench_clang", maps=maps)
