@@ -305,7 +305,7 @@ WIRESHARK = f"this is Wireshark's language; {TCPDUMP}"
         ("src or src host 1.2.3.4", "src", "unexpected 'src': expected dst", ""),
         ("dst port", "", "the match ends early: expected an address, a number or a name", ""),
         ("not port", "", "the match ends early: expected an address, a number or a name", ""),
-        ("port 80 and host 10.0.0.1 or prot 53", "prot", "unknown word 'prot'", "did you mean 'proto'?"),
+        ("port 80 and host 10.0.0.1 or prot 53", "prot", "unknown word 'prot'", "did you mean 'port'?"),
         ("icmp[icmptype] == icmp-ehco", "icmp-ehco", "unknown word 'icmp-ehco'", "did you mean 'icmp-echo'?"),
         ("udp dest port 53", "dest", "unknown word 'dest'", "did you mean 'dst'?"),
         ("source host 10.0.0.1", "source", "unknown word 'source'", "did you mean 'src'?"),

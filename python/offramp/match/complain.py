@@ -151,7 +151,9 @@ def nearest(word: str, candidates: tuple[str, ...] | list[str]) -> str:
     """The hint for a misspelt word; "" if nothing is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.lower(), sorted(candidates), n=1, cutoff=0.7)
+    letters = sorted(word.lower())
+    swapped = [known for known in sorted(candidates) if sorted(known) == letters]  # 'adn', 'prot'
+    near = swapped or get_close_matches(word.lower(), sorted(candidates), n=1, cutoff=0.7)
     return f"did you mean '{near[0]}'?" if near else ""
 
 

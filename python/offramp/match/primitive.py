@@ -16,6 +16,7 @@ from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor
 from .tree import (
     ALL_ONES,
     MAX_PORT,
+    WITH_PORTS,
     Address,
     Carries,
     Direction,
@@ -307,7 +308,7 @@ def _join_hint(qualifiers: Qualifiers, value: str) -> str:
     protocol, direction, kind = qualifiers.protocol, qualifiers.direction.value, qualifiers.kind or "host"
     if kind == "proto":
         return f"did you mean 'ip proto {value}'?"
-    if protocol is None:
+    if protocol is None or (kind in ("port", "portrange") and protocol in WITH_PORTS):
         return ""
     words = " ".join(filter(None, (direction, kind, value)))
     alone = protocol is Protocol.ETHER or (protocol in ADDRESSED and kind in ("host", "net"))
