@@ -93,8 +93,8 @@ def test_the_plan_as_text() -> None:
         "       why:  from here on matching packets come to user space; until here they pass\n"
         "       undo: close the map\n"
         "  protected: ARP, ND, DHCP, TCP port 22 (SSH)\n"
-        "       (arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
-        " or (udp dst port 67 or 68 or 546 or 547) or (tcp port 22)\n"
+        "       vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
+        " or (udp dst port 67 or 68 or 546 or 547) or (tcp port 22))\n"
         "  warning: eth0 has 3 receive queues: matching packets on the others stay with the kernel"
     )
 
