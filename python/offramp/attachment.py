@@ -29,6 +29,7 @@ from offramp.ledger import Ledger, QueueLedger
 from offramp.match import parse
 from offramp.matcher import Match
 from offramp.nic import Link, carrier, netmask, protected_ssh, read
+from offramp.nic.live import open_nic
 from offramp.planner import Options, Plan, make_plan, mtu_refused, shortened
 from offramp.verdict import Verdict
 
@@ -54,7 +55,9 @@ class OfframpWarning(UserWarning):
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done, without doing it."""
     node = Match.of(match).node
-    return make_plan(node, verdict, read(interface), options, protected_ssh() if options.protect else None)
+    link = read(interface)
+    able = open_nic(link.name).capabilities()
+    return make_plan(node, verdict, link, options, protected_ssh() if options.protect else None, able)
 
 
 class Attachment:

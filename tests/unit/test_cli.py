@@ -136,6 +136,7 @@ def test_a_warning_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str], monke
         return "the plan"
 
     monkeypatch.setattr("offramp.attachment.plan_for", warn)
+    monkeypatch.setattr("offramp.planner.explain", lambda made, _: made)
     assert main(["plan", "lo", "udp"]) == 0
     assert capsys.readouterr() == ("the plan\n", "offramp: warning: lo: generic mode\n")
 

@@ -22,13 +22,16 @@ __all__ = [
     "Do",
     "Frames",
     "Interface",
+    "Layout",
     "Mode",
     "NoProtect",
     "Queue",
     "Require",
     "Ring",
     "Sets",
+    "Share",
     "Stall",
+    "Vf",
     "WhatToDo",
     "Words",
     "chosen",
@@ -50,7 +53,7 @@ class Do(StrEnum):
         return Verdict.DROP if self is Do.DROP else Verdict.CLAIM
 
 
-_ONLY_WITH_SOCKETS = ("copying", "queues", "frames", "ring", "stall")
+_ONLY_WITH_SOCKETS = ("copying", "queue", "queues", "vf", "share", "frames", "ring", "stall")
 
 Interface = Annotated[str, typer.Argument(metavar="INTERFACE", show_default=False)]
 Words = Annotated[
@@ -84,16 +87,41 @@ Copying = Annotated[
     typer.Option(
         metavar="auto|copy|zero-copy",
         show_default=False,
-        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: copy]",
+        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: what is cheaper]",
     ),
 ]
 Require = Annotated[
     list[str] | None,
     typer.Option(metavar="native|zero-copy", show_default=False, help="Fail rather than do without. Repeatable."),
 ]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|hidden-queue|in-driver|vf",
+        show_default=False,
+        help="How the flow gets to user space: on a queue of its own, to which the NIC brings it; on all queues; on a "
+        "virtual function.  [default: auto, a hidden queue if the NIC is known to bring the flow]",
+    ),
+]
 Queue = Annotated[
     list[int] | None,
-    typer.Option(metavar="N", show_default=False, help="A receive queue to listen on. Repeatable.  [default: all]"),
+    typer.Option(
+        metavar="N",
+        show_default=False,
+        help="A receive queue to listen on. Repeatable.  [default: all; with --layout hidden-queue: the last]",
+    ),
+]
+Vf = Annotated[
+    int | None,
+    typer.Option(metavar="N", show_default=False, help="A virtual function that nobody uses.  [default: a new one]"),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..1",
+        show_default=False,
+        help="Of all packets, those that match, as far as you know: decides between copy and zero-copy.",
+    ),
 ]
 Frames = Annotated[
     int | None,
@@ -150,15 +178,23 @@ def chosen(
     ring: int | None,
     stall: str | None,
     no_protect: bool,
+    layout: str | None = None,
+    vf: int | None = None,
+    share: float | None = None,
 ) -> Options:
     """What was asked for, checked. Errors: OptionError."""
     from offramp.planner import Options
 
+    hidden = layout == "hidden-queue" and queue is not None and len(queue) == 1
     asked = {
         "mode": mode,
         "copying": copying,
         "require": require,
-        "queues": queue,
+        "queues": None if hidden else queue,
+        "queue": queue[0] if hidden and queue else None,
+        "layout": layout,
+        "vf": vf,
+        "share": share,
         "frames": frames,
         "ring": ring,
         "stall": stall,

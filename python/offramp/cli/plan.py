@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from offramp.cli.options import (
     AsJson,
@@ -11,20 +16,32 @@ from offramp.cli.options import (
     Do,
     Frames,
     Interface,
+    Layout,
     Mode,
     NoProtect,
     Queue,
     Require,
     Ring,
     Sets,
+    Share,
     Stall,
+    Vf,
     WhatToDo,
     Words,
     chosen,
     matching,
 )
+from offramp.errors import KernelError, OptionError
 
-__all__ = ["plan"]
+if TYPE_CHECKING:
+    from offramp.matcher import Match
+    from offramp.planner import Options, Plan
+    from offramp.planner.capabilities import Capabilities
+    from offramp.verdict import Verdict
+
+__all__ = ["capabilities_of", "plan"]
+
+_LARGEST = 1 << 24  # bytes of a file of capabilities
 
 
 def plan(
@@ -32,10 +49,26 @@ def plan(
     match: Words,
     do: WhatToDo = Do.COUNT,
     as_json: AsJson = False,
+    caps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DRIVER",
+            show_default=False,
+            help="Plan for an interface that is not here: what `offramp nic IFACE --json` said there, or a driver "
+            "(ixgbe, i40e, ice, mlx5, igb, ena, gve, virtio-net, veth).",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="PPS", show_default=False, help="Matching packets a second: how many cores they need."),
+    ] = None,
+    layout: Layout = None,
     mode: Mode = None,
     copying: Copying = None,
     require: Require = None,
     queue: Queue = None,
+    vf: Vf = None,
+    share: Share = None,
     frames: Frames = None,
     ring: Ring = None,
     stall: Stall = None,
@@ -47,10 +80,12 @@ def plan(
     \b
     offramp plan eth0 udp dst port 53
     offramp plan eth0 'tcp and (port 80 or port 443)' --do drop --json
+    offramp plan eth2 ip and udp dst port 4321 --caps ixgbe --rate 12e6
 
     Needs no privileges, except to find SSH servers on other ports than 22 (root), which are to be protected.
     """
     from offramp.attachment import plan_for
+    from offramp.planner import explain, needed
 
     options = chosen(
         do,
@@ -62,6 +97,55 @@ def plan(
         ring=ring,
         stall=stall,
         no_protect=no_protect,
+        layout=layout,
+        vf=vf,
+        share=share,
     )
-    made = plan_for(interface, matching(match, sets), do.verdict, options)
-    print(json.dumps(made.to_dict()) if as_json else made)
+    if rate is not None and not 0 < rate < math.inf:
+        raise OptionError(f"--rate {rate:g}", reason="not above zero")
+    packets = matching(match, sets)
+    made = (
+        plan_for(interface, packets, do.verdict, options)
+        if caps is None
+        else _elsewhere(capabilities_of(caps), interface, packets, do.verdict, options)
+    )
+    if as_json:
+        print(json.dumps(made.to_dict() | ({} if rate is None else {"rate": rate} | needed(made, rate))))
+    else:
+        print(explain(made, rate))
+
+
+def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdict, options: Options) -> Plan:
+    """The SSH sessions of this machine are not those of that one: port 22 is what is protected."""
+    from offramp.nic import Ssh
+    from offramp.nic.imagined import imagined
+    from offramp.planner import assume, make_plan
+
+    able, assumed = assume(known, interface)
+    ssh = Ssh((), ()) if options.protect else None
+    return make_plan(match.node, verdict, imagined(able), options, ssh, able, assumed=assumed)
+
+
+def capabilities_of(text: str) -> Capabilities:
+    """Of a driver by name, or of a file as `offramp nic IFACE --json` writes it. Errors: KernelError, OptionError."""
+    from offramp.planner.records import from_dict, record
+
+    found = record(text)
+    if found is not None:
+        return found
+    try:
+        with Path(text).open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise KernelError(f"--caps {text}: no driver that is known; reading the file", error.errno or 0) from error
+    try:
+        if len(content) > _LARGEST:
+            raise ValueError("too long")
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        raise OptionError(f"--caps {text}", reason="not JSON", hint="offramp nic IFACE --json writes it") from None
+    if isinstance(value, dict) and "capabilities" in value:
+        value = value["capabilities"]
+    if not isinstance(value, dict):
+        raise OptionError(f"--caps {text}", reason="not an object", hint="offramp nic IFACE --json writes it")
+    return from_dict(value)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decisions: where a match runs on this interface, in which mode, with how much memory. Or why it cannot.
 
-In-driver layout: the XDP program on every queue, and for CLAIM a socket on every queue, because without NIC rules a
-flow may arrive on any of them. Everything that is changed hangs on file descriptors, so every undo is a close.
+layout.py   how claimed packets get to our sockets
+steps.py    what is done for it, in which order
+warn.py     what else the user has to know
+cost.py     what a packet costs
 """
 
 from __future__ import annotations
@@ -10,11 +12,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from offramp.errors import NotSupported, OptionError
-from offramp.match import Node, text
-from offramp.planner.obstacles import check_state, check_wire_view, frame_size
-from offramp.planner.options import Options
-from offramp.planner.plan import Plan, Step
+from offramp.match import Everything, Node, text
+from offramp.planner.capabilities import Capabilities
+from offramp.planner.cost import Cost, break_even, cost
+from offramp.planner.layout import Layout, Method, choose, is_virtual
+from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, hiding
+from offramp.planner.options import Copying, Options
+from offramp.planner.plan import Plan
 from offramp.planner.protect import protection, protection_in_words
+from offramp.planner.steps import steps
+from offramp.planner.warn import warnings_of
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -23,23 +30,44 @@ if TYPE_CHECKING:
 
 __all__ = ["lacks_for_native", "make_plan"]
 
+_Mode = Literal["native", "generic"]
+
 
 def make_plan(
-    match: Node, verdict: Verdict, link: Link, options: Options, ssh: Ssh | None, *, native_refused: bool = False
+    match: Node,
+    verdict: Verdict,
+    link: Link,
+    options: Options,
+    ssh: Ssh | None,
+    able: Capabilities | None = None,
+    *,
+    native_refused: bool = False,
+    refused: frozenset[Method] = frozenset(),
+    assumed: tuple[str, ...] = (),
 ) -> Plan:
-    """The plan, or an error that says what stands in its way. `native_refused`: the driver was asked and cannot.
-    `ssh` None leaves nothing protected.
+    """The plan, or an error that says what stands in its way. `able` None changes nothing of the interface but what
+    hangs on file descriptors. `native_refused`: the driver was asked and cannot. `refused`: ways to bring flows that
+    were tried, and had no effect. `ssh` None leaves nothing protected. `assumed`: see assume.py.
 
-    Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`), OptionError.
+    Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`, `layout`),
+    OptionError.
     """
     claim = verdict is Verdict.CLAIM
+    nic = None if able is None or is_virtual(able) else able
     check_state(link, sockets=claim)
-    mode = _mode(link, options, claim, native_refused)
-    vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ())
-    check_wire_view(link, mode, vlan_metadata=vlan_metadata)
+    mode = _mode(link, nic, options, claim, native_refused)
+    layout = choose(match, link, able, options, mode, claim, refused)
+    vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ()) and layout.name != "vf"
+    off: tuple[str, ...] = ()
+    if layout.name != "vf":  # which has an interface, and offloads, of its own
+        hidden_by = hiding(link, mode, vlan_metadata=vlan_metadata)
+        off = tuple(feature for feature in hidden_by if _can_switch(nic, feature))
+        check_wire_view(link, mode, [feature for feature in hidden_by if feature not in off])
+        if mode == "native" and nic is not None:
+            check_mtu(link, nic.xdp.max_mtu)
     protect = protection(ssh) if ssh is not None else None
-    queues = _queues(link, options) if claim else ()
-    copying = ("zero-copy" if options.wants_zero_copy else options.copying) if claim else None
+    queues = _queues(link, options, layout) if claim else ()
+    copying = _copying(match, nic, options, layout, mode) if claim else None
     return Plan(
         interface=link.name,
         ifindex=link.ifindex,
@@ -56,15 +84,30 @@ def make_plan(
         protect=protect,
         protected=protection_in_words(ssh) if ssh is not None else "nothing",
         vlan_metadata=vlan_metadata,
-        steps=tuple(_steps(link, verdict, mode, queues, copying, options)),
-        warnings=tuple(_warnings(link, mode, vlan_metadata, queues, options)),
+        steps=tuple(steps(link, nic, layout, verdict, mode, queues, copying, options, off)),
+        warnings=tuple(
+            warnings_of(
+                link, nic, layout, mode, copying, queues, options, protect, vlan_metadata=vlan_metadata, off=off
+            )
+        ),
+        layout=layout.name,
+        why=layout.why,
+        hidden_queue=layout.queue,
+        vf=layout.vf,
+        rules=tuple(map(str, layout.rules)),
+        buckets=layout.buckets,
+        left_out=layout.left_out,
+        cost=_cost(nic, layout, mode, copying),
+        assumed=assumed,
     )
 
 
-def _mode(link: Link, options: Options, claim: bool, native_refused: bool) -> Literal["native", "generic"]:
+def _mode(link: Link, nic: Capabilities | None, options: Options, claim: bool, native_refused: bool) -> _Mode:
     if options.mode == "generic":
         return "generic"
     missing = lacks_for_native(link, claim=claim)
+    if nic is not None and nic.xdp.with_vfs is False and nic.vfs.in_use:
+        missing.append("XDP while there are virtual functions")
     if not missing and not native_refused:
         return "native"
     what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
@@ -79,7 +122,19 @@ def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
     return sorted(needed - link.xdp_features) if link.xdp_features is not None else []
 
 
-def _queues(link: Link, options: Options) -> tuple[int, ...]:
+def _can_switch(nic: Capabilities | None, feature: str) -> bool:
+    """Of a NIC that is not here nothing is known, and most can."""
+    if nic is None:
+        return False
+    known = (nic.features or {}).get(feature)
+    return nic.features is None or (known is not None and not known.fixed)
+
+
+def _queues(link: Link, options: Options, layout: Layout) -> tuple[int, ...]:
+    if layout.name == "vf":
+        return ()
+    if layout.queue is not None:
+        return (layout.queue,)
     if options.queues is None:
         return tuple(range(link.rx_queues))
     wrong = [queue for queue in options.queues if queue >= link.rx_queues]
@@ -88,52 +143,26 @@ def _queues(link: Link, options: Options) -> tuple[int, ...]:
     return tuple(sorted(set(options.queues)))
 
 
-def _steps(
-    link: Link, verdict: Verdict, mode: str, queues: tuple[int, ...], copying: str | None, options: Options
-) -> list[Step]:
-    where = "in the driver" if mode == "native" else "in the stack (generic mode)"
-    program = Step(
-        "xdp",
-        f"attach a program to {link.name}, {where}: protected packets pass, matching ones {verdict.name}, others pass",
-        "the earliest place where this interface can look at a packet",
-        "close the bpf_link: the kernel does it by itself when the process ends",
-    )
-    if not queues:
-        return [program]
-    listed = f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(str, queues))}"
-    sockets = Step(
-        "user",
-        f"bind an AF_XDP socket to {listed} of {link.name}, {options.frames} frames each, {copying}",
-        "without a NIC rule the flow may arrive on any queue; passing a packet on from a zero-copy queue costs a copy",
-        "close the sockets",
-    )
-    entries = Step(
-        "xdp",
-        "put the sockets into the program's XSKMAP by rx_queue_index",
-        "from here on matching packets come to user space; until here they pass",
-        "close the map",
-    )
-    return [program, sockets, entries]
+def _copying(match: Node, nic: Capabilities | None, options: Options, layout: Layout, mode: str) -> Copying:
+    """On a hidden queue zero-copy is better; on all queues only if most packets match. Errors: NotSupported."""
+    able = nic.xdp.zero_copy if nic is not None else None
+    if options.wants_zero_copy:
+        if able is False and layout.name != "vf":
+            what = nic.driver if nic is not None else ""
+            raise NotSupported(f"zero-copy with {what}", reason="its driver has none")
+        return "zero-copy"
+    if options.copying is not None:
+        return options.copying
+    if mode == "generic" or able is False or layout.name == "vf":
+        return "copy"
+    if layout.queue is not None:
+        return "auto"
+    share = 1.0 if isinstance(match, Everything) else options.share or 0.0
+    return "auto" if able and share > break_even() else "copy"
 
 
-def _warnings(link: Link, mode: str, vlan_metadata: bool, queues: tuple[int, ...], options: Options) -> list[str]:
-    warnings = []
-    if mode == "generic":
-        asked = options.mode == "generic"
-        why = "as asked" if asked else f"as {link.driver or link.kind or link.name} has no native XDP"
-        warnings.append(
-            f"generic mode, {why}: packets are looked at after the kernel has allocated a buffer for each; "
-            "expect about the speed of iptables in raw PREROUTING"
-        )
-    if link.kind == "veth" and not vlan_metadata:
-        warnings.append(
-            f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken "
-            "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
-        )
-    if not options.protect:
-        warnings.append("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match")
-    if queues and len(queues) < link.rx_queues:
-        warnings.append(
-            f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
-        )
-    return warnings
+def _cost(nic: Capabilities | None, layout: Layout, mode: str, copying: str | None) -> Cost:
+    """`copying` "auto" is zero-copy where the driver is known to have it."""
+    sure = copying == "zero-copy" or (copying == "auto" and nic is not None and nic.xdp.zero_copy)
+    assumed: Literal["copy", "zero-copy"] | None = "zero-copy" if sure else "copy" if copying else None
+    return cost(mode, assumed, hidden=layout.queue is not None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the way of a plan, each with its remedy. Nothing of it is changed for the user: not yet.
+"""What stands in the way of a plan, each with its remedy. What a NIC can switch off, the plan switches off.
 
 down, busy             the interface cannot be used now
 merged, untagged       XDP would not see the frames that were on the wire
@@ -8,6 +8,7 @@ MTU                    a packet would not fit a buffer
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
@@ -15,7 +16,7 @@ from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
 if TYPE_CHECKING:
     from offramp.nic import Link
 
-__all__ = ["check_state", "check_wire_view", "frame_size", "largest_mtu", "mtu_refused"]
+__all__ = ["check_mtu", "check_state", "check_wire_view", "frame_size", "hiding", "largest_mtu", "mtu_refused"]
 
 _ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
 _HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
@@ -50,7 +51,17 @@ def check_state(link: Link, *, sockets: bool) -> None:
         )
 
 
-def check_wire_view(link: Link, mode: str, *, vlan_metadata: bool) -> None:
+def hiding(link: Link, mode: str, *, vlan_metadata: bool) -> tuple[str, ...]:
+    """Features that are on and hide the frames that were on the wire; the kernel's names."""
+    found = {
+        "rx-gro": link.gro and mode == "generic",
+        "rx-lro": link.lro,
+        "rx-vlan-hw-parse": link.rx_vlan_offload and not vlan_metadata,
+    }
+    return tuple(feature for feature, hides in found.items() if hides)
+
+
+def check_wire_view(link: Link, mode: str, hidden_by: Collection[str]) -> None:
     """A match is about the frames on the wire: XDP has to see them as they were. Errors: InterfaceError."""
     if mode == "generic" and link.kind in _UPPER:
         raise InterfaceError(
@@ -58,19 +69,25 @@ def check_wire_view(link: Link, mode: str, *, vlan_metadata: bool) -> None:
             reason="tags are taken off before it gets a packet: tagged packets would be taken for untagged ones",
             hint="use the interface below it",
         )
-    merging = [name for name, on in (("gro", link.gro and mode == "generic"), ("lro", link.lro)) if on]
+    merging = [name for name in ("gro", "lro") if f"rx-{name}" in hidden_by]
     if merging:
         raise InterfaceError(
             f"{link.name} in {mode} mode with {' and '.join(name.upper() for name in merging)} on",
             reason="XDP would see merged packets, not the frames on the wire",
             hint=f"ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}",
         )
-    if link.rx_vlan_offload and not vlan_metadata:
+    if "rx-vlan-hw-parse" in hidden_by:
         raise InterfaceError(
             f"{link.name} strips VLAN tags before XDP sees them",
             reason="tagged packets would be taken for untagged ones",
             hint=f"ethtool -K {link.name} rxvlan off",
         )
+
+
+def check_mtu(link: Link, largest: int | None) -> None:
+    """`largest`: that the driver takes with XDP; None: not known. Errors: InterfaceError."""
+    if largest is not None and link.mtu > largest:
+        raise _mtu_error(link, min(largest, _LARGEST_MTU))
 
 
 def largest_mtu(link: Link, mode: str) -> int:

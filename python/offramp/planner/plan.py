@@ -1,16 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan is data: ordered steps, each with its layer, its reason and its undo."""
+"""A plan is data: ordered steps, each with its layer, its reason and its undo.
+
+A step that changes the interface carries the knobs with their values (nic/knobs.py), so that whoever carries the plan
+out walks over data, and back:
+
+    for step in plan.steps:
+        for change in step.changes:
+            transaction.set(change.knob, change.value)
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
+from offramp.planner.cost import Cost
+from offramp.planner.strict import read
 from offramp.verdict import Verdict
 
-__all__ = ["Layer", "Plan", "Step", "shortened"]
+if TYPE_CHECKING:
+    from offramp.nic.knobs import Value
+
+__all__ = ["Act", "Change", "Layer", "LayoutName", "Plan", "Step", "shortened"]
 
 Layer = Literal["nic", "xdp", "user"]
+LayoutName = Literal["in-driver", "hidden-queue", "vf"]
+# What is to be done: change knobs, attach the program, bind sockets, put them into the XSKMAP, open the VF's interface.
+Act = Literal["change", "attach", "bind", "connect", "open-vf"]
 
 
 _SHOWN = 200  # characters of a match
@@ -24,18 +41,29 @@ def shortened(match: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A knob and its new value, in the form of JSON."""
+
+    knob: str
+    value: Any = field(hash=False)  # a list or an object, perhaps: equal changes have equal knobs
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One change, and how it is taken back."""
 
+    act: Act
     layer: Layer
     what: str
     why: str
     undo: str
+    flap: str = ""  # what may be disturbed for a moment, now and when it is undone
+    changes: tuple[Change, ...] = ()  # in this order; undone in reverse
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a match is put onto an interface. `str(plan)` explains it; `to_dict()` is JSON-ready."""
+    """How a match is put onto an interface. `str(plan)` lists its steps; `to_dict()` is JSON-ready."""
 
     interface: str
     ifindex: int
@@ -43,7 +71,7 @@ class Plan:
     verdict: Verdict
     mode: Literal["native", "generic"]
     copying: Literal["auto", "copy", "zero-copy"] | None  # None: no socket
-    queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver
+    queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver, and for a VF
     all_queues: int  # receive queues in use
     frames: int
     frame_size: int  # bytes
@@ -54,14 +82,35 @@ class Plan:
     vlan_metadata: bool  # the driver is asked for VLAN tags out of band
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
+    layout: LayoutName = "in-driver"
+    why: str = ""  # this layout
+    hidden_queue: int | None = None  # claimed packets arrive there; on the others they are counted as missed_by_nic
+    vf: int | None = None  # the virtual function whose interface is read
+    rules: tuple[str, ...] = ()  # the NIC's, in ethtool's words
+    buckets: tuple[int, ...] = ()  # entries of the RSS table that lead to the hidden queue
+    left_out: tuple[str, ...] = ()  # what the NIC does not compare, and the program does
+    cost: Cost | None = None
+    assumed: tuple[str, ...] = ()  # of an interface that is not here
 
     @property
     def umem_bytes(self) -> int:
         """Packet memory of all queues together."""
         return len(self.queues) * self.frames * self.frame_size
 
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Of all steps, in order."""
+        return tuple(change for step in self.steps for change in step.changes)
+
     def to_dict(self) -> dict[str, object]:
         return asdict(self) | {"verdict": self.verdict.name, "umem_bytes": self.umem_bytes}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Value]) -> Plan:
+        """From `to_dict`'s form, after JSON. Errors: OptionError naming the part that cannot be."""
+        found = read(cls, {name: part for name, part in value.items() if name != "umem_bytes"}, "plan")
+        assert isinstance(found, Plan)
+        return found
 
     def __str__(self) -> str:
         lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}"]
@@ -69,6 +118,7 @@ class Plan:
             lines.append(f"  {number}. [{step.layer}] {step.what}")
             lines.append(f"       why:  {step.why}")
             lines.append(f"       undo: {step.undo}")
+            lines += [f"       flap: {step.flap}"] if step.flap else []
         lines.append(f"  protected: {self.protected}")
         lines += [f"       {self.protect}"] if self.protect is not None else []
         lines += [f"  warning: {warning}" for warning in self.warnings]

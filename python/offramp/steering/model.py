@@ -5,8 +5,9 @@
                        │ none
                        └── RSS: hash of the fields that its flow type hashes ──> table[hash % size]
 
-Real NICs differ in three points, which the model takes as settings:
+Real NICs differ in four points, which the model takes as settings:
     ip_is_other     rules for ip4 and ip6 match only what has no flow type of its own (i40e), or all IP (mlx5)
+    types           the flow types that it tells apart for rules; packets of others are ip4 or ip6
     unhashed        the queue of frames that are not hashed: no IP, or a flow type without hash fields
     fragments       have no ports for rules, and RSS hashes their addresses only: true of all of them
 
@@ -15,7 +16,7 @@ Source: ethtool(8), "-N rx-flow-hash" (letters); include/uapi/linux/ethtool.h; d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from offramp.steering.headers import Headers, headers
@@ -42,12 +43,13 @@ class Steering:
     rss: Rss
     rules: tuple[Rule, ...] = ()
     ip_is_other: bool = False
+    types: frozenset[str] | None = None  # None: all
 
     def rule_of(self, frame: bytes | Headers) -> Rule | None:
         """The rule that takes the frame; None: RSS decides."""
         found = frame if isinstance(frame, Headers) else headers(frame)
         for rule in sorted(self.rules, key=_location):
-            if matches(rule, found, ip_is_other=self.ip_is_other):
+            if matches(rule, found, ip_is_other=self.ip_is_other, types=self.types):
                 return rule
         return None
 
@@ -65,12 +67,13 @@ def queue_of(frame: bytes, rss: Rss, rules: Iterable[Rule] = ()) -> int | None:
     return Steering(rss, tuple(rules)).queue_of(frame)
 
 
-def matches(rule: Rule, found: Headers, *, ip_is_other: bool = False) -> bool:
+def matches(rule: Rule, found: Headers, *, ip_is_other: bool = False, types: Collection[str] | None = None) -> bool:
     """Whether a rule applies to a frame."""
+    flow = found.flow if types is None or found.flow in types else f"ip{found.version}"
     if rule.flow in ("ip4", "ip6"):
-        if found.version != int(rule.flow[2]) or (ip_is_other and found.flow != rule.flow):
+        if found.version != int(rule.flow[2]) or (ip_is_other and flow != rule.flow):
             return False
-    elif rule.flow != "ether" and rule.flow != found.flow:
+    elif rule.flow != "ether" and rule.flow != flow:
         return False
     return all(_holds(term, _value(term.field, found)) for term in rule.normal().terms)
 

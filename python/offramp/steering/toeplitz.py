@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from offramp.errors import OptionError
 
-__all__ = ["toeplitz"]
+__all__ = ["MICROSOFT_KEY", "toeplitz"]
+
+# The key of Microsoft's verification suite, which many drivers start with.
+MICROSOFT_KEY = ":".join(
+    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"[at : at + 2]
+    for at in range(0, 80, 2)
+)
 
 
 def toeplitz(key: bytes, data: bytes) -> int:

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 from offramp.errors import InterfaceGone, KernelError, OptionError
 from offramp.nic.knobs import REMOVABLE, Identity, Value, check
 from offramp.steering import Rss, Rule, Steering, equal
+from offramp.steering.toeplitz import MICROSOFT_KEY
 
 if TYPE_CHECKING:
     from offramp.planner.capabilities import Capabilities
 
 __all__ = ["KEY", "SoftwareNic"]
 
-# The key of Microsoft's verification suite, which many drivers start with.
-KEY = "6d:5a:56:da:25:5b:0e:c2:41:67:25:3d:43:a3:8f:b0:d0:ca:2b:cb:ae:7b:30:b4:77:cb:2d:a3:80:30:f2:0c:6a:42:b7:3b:be:ac:01:fa"  # noqa: E501
+KEY = MICROSOFT_KEY
 
 _HASHED = {
     "tcp4": "sdfn",

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules that a table has room for: with one mask where the NIC has but one, and not more than there are locations.
+
+Whatever is done here makes rules wider. Source: planner/drivers, `one_mask_per`, `slots`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from offramp.planner.capabilities import Masks
+from offramp.planner.flow import Bits, Flow
+from offramp.planner.typed import NAMES, CannotSteer, Typed, fields_of, least_typed
+from offramp.steering import Rule
+
+__all__ = ["Known", "fewer", "one_mask"]
+
+Known = Mapping[str, Mapping[str, Masks]]  # flow type -> field -> masks that are taken
+
+
+def one_mask(
+    wanted: list[Typed], per: str, present: list[Rule], known: Known, left_out: set[str]
+) -> tuple[list[Typed], bool]:
+    """The rules with the masks that they have in common, where they must be the same, and whether others' rules say
+    which. Errors: CannotSteer.
+    """
+    if per == "rule":
+        return wanted, False
+    if per == "table":
+        wanted = _one_kind(wanted, present, known, left_out)
+    groups: dict[str, list[Typed]] = defaultdict(list)
+    for each in wanted:
+        groups[each.type if per == "flow type" else ""].append(each)
+    result, fixed = [], False
+    for key, group in groups.items():
+        masks = _common(each.flow for each in group)
+        for rule in present:
+            if key in ("", rule.flow):
+                theirs, fixed = _of_rule(rule).masks, True
+                if any(mask is not None and mask & ~(ours or 0) for mask, ours in zip(theirs, masks, strict=True)):
+                    raise CannotSteer(f"all its rules have to compare the same fields, and there is {rule}")
+                masks = theirs
+        for each in group:
+            narrowed = Typed(each.type, each.flow.masked(masks))
+            left_out.update(_lost(each.flow, narrowed.flow))
+            if narrowed.wide:
+                raise CannotSteer(
+                    f"its rules{f' for {key}' if key else ''} all have to compare the same fields, and the parts of "
+                    "the match have none in common"
+                )
+            result.append(narrowed)
+    return least_typed(result), fixed
+
+
+def _one_kind(wanted: list[Typed], present: list[Rule], known: Known, left_out: set[str]) -> list[Typed]:
+    """Where one mask is for all rules, it also says whether the transport protocol is compared."""
+    of_ip = [each.type.startswith("ip") for each in wanted] + [rule.flow.startswith("ip") for rule in present]
+    if not any(of_ip) or all(of_ip):
+        return wanted
+    for rule in present:
+        if not rule.flow.startswith("ip"):
+            raise CannotSteer(f"all its rules have to compare the same fields, and there is {rule}")
+    for each in wanted:
+        if each.type == "ether" or f"ip{each.type[-1]}" not in known:
+            raise CannotSteer(f"its rules for {each.type} exclude those for other flow types")
+    left_out |= {"protocol", "sport", "dport"}
+    return [Typed(f"ip{each.type[-1]}", each.flow._replace(protocol=None, sport=None, dport=None)) for each in wanted]
+
+
+def _common(flows: Iterable[Flow]) -> tuple[int | None, ...]:
+    def both(one: int | None, two: int | None) -> int | None:
+        return None if one is None or two is None else one & two or None
+
+    first, *others = (flow.masks for flow in flows)
+    for masks in others:
+        first = tuple(map(both, first, masks))
+    return first
+
+
+def _lost(before: Flow, after: Flow) -> set[str]:
+    return {name for name, one, two in zip(NAMES, before.masks, after.masks, strict=True) if one != two}
+
+
+def _of_rule(rule: Rule) -> Flow:
+    """Errors: CannotSteer for one that compares what flows do not have."""
+    names = {field: name for name, field in fields_of(rule.flow).items()}
+    parts = {}
+    for term in rule.normal().terms:
+        if term.field not in names:
+            raise CannotSteer(f"all its rules have to compare the same fields, and there is {rule}")
+        parts[names[term.field]] = Bits(term.value, term.mask)
+    return Flow(**parts)
+
+
+def fewer(wanted: list[Typed], room: int, known: Known, left_out: set[str]) -> list[Typed]:
+    """At most `room` of them; none if they would be too wide. The last bits of one part are dropped, as few as will do,
+    of the part that leaves most rules. If that is not enough, the whole part is, and then those of another one.
+    """
+    while len(wanted) > room:
+        shorter = {name: found for name in NAMES if (found := _shorter(wanted, name, room, known)) != wanted}
+        possible = {name: found for name, found in shorter.items() if not any(each.wide for each in found)}
+        if not possible:
+            return []
+        fitting = [name for name in possible if len(possible[name]) <= room]
+        name = max(fitting or possible, key=lambda name: len(possible[name]) * (1 if fitting else -1))
+        left_out.add(name)
+        wanted = least_typed(possible[name])
+    return wanted
+
+
+def _shorter(wanted: list[Typed], name: str, room: int, known: Known) -> list[Typed]:
+    """Without as many of one part's last bits as it takes to be no more than `room`; else without the part."""
+    having = [each for each in wanted if getattr(each.flow, name) is not None]
+    kinds = {known[each.type][fields_of(each.type)[name]] for each in having}
+    size = max((getattr(each.flow, name).mask.bit_length() for each in having), default=0)
+    low, high = size if "full" in kinds else min(1, size), size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_without(wanted, name, middle)) <= room else (middle + 1, high)
+    return _without(wanted, name, high)
+
+
+def _without(wanted: list[Typed], name: str, bits: int) -> list[Typed]:
+    """Without the last bits of one part; each once."""
+    found: dict[Typed, None] = {}
+    for each in wanted:
+        part = getattr(each.flow, name)
+        if part is not None:
+            mask = part.mask >> bits << bits
+            each = Typed(each.type, each.flow._replace(**{name: Bits(part.value & mask, mask) if mask else None}))
+        found[each] = None
+    return list(found)

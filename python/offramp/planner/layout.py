@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How claimed packets get to our sockets: by a hidden queue, by a VF, or by the driver on every queue.
+
+    hidden queue    RSS leaves a queue out; n-tuple rules bring the flows there, else entries of the RSS table do where
+                    the match fixes all that is hashed. The other queues, and their cores, stay the kernel's.
+    VF              a virtual function of its own, read on its own interface. Only if asked for: VFs cost, see records.
+    in-driver       the program and a socket on every queue: works everywhere.
+
+Left to itself the planner takes a hidden queue if what it needs is known of the NIC, else in-driver, and says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from offramp.errors import InterfaceBusy, NotSupported, OptionError
+from offramp.match import Everything, Node
+from offramp.planner.bucket import buckets
+from offramp.planner.capabilities import Capabilities
+from offramp.planner.flow import Flow
+from offramp.planner.options import Options
+from offramp.planner.plan import LayoutName
+from offramp.planner.steer import Steered, steered
+from offramp.planner.typed import CannotSteer
+from offramp.planner.widen import Widened, widened
+from offramp.steering import Rule, cookie, parse_rule, without
+
+if TYPE_CHECKING:
+    from offramp.nic import Link
+
+__all__ = ["NTUPLE", "Layout", "Method", "choose", "is_virtual"]
+
+Method = Literal["rules", "buckets"]  # how a flow is brought to a hidden queue
+NTUPLE: Final = "rx-ntuple-filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    name: LayoutName
+    why: str
+    queue: int | None = None
+    vf: int | None = None
+    mac: str | None = None  # of the VF
+    base: tuple[int, ...] = ()  # the RSS table without the hidden queue
+    rules: tuple[Rule, ...] = ()
+    buckets: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()  # rules of others that see packets first
+    arp: bool = False  # the match is about ARP, which the NIC does not bring
+    flows: tuple[Flow, ...] = ()  # what the NIC has to bring, at least
+
+
+def is_virtual(able: Capabilities) -> bool:
+    return able.kind is not None or able.bus == ""
+
+
+def choose(
+    match: Node,
+    link: Link,
+    able: Capabilities | None,
+    options: Options,
+    mode: str,
+    claim: bool,
+    refused: frozenset[Method] = frozenset(),
+) -> Layout:
+    """`refused`: ways that were tried here, and had no effect.
+
+    Errors: NotSupported and OptionError if a layout was asked for that cannot be.
+    """
+    wanted = options.wanted_layout
+    if not claim:
+        if wanted in ("hidden-queue", "vf"):
+            raise OptionError(f"layout {wanted} without sockets", reason="packets end in the driver")
+        return Layout("in-driver", "packets end in the driver, on the queue where they arrive")
+    if wanted == "in-driver":
+        return Layout("in-driver", "as asked")
+    if options.queues is not None:
+        return Layout("in-driver", "the queues to listen on were named")
+    try:
+        if able is None or is_virtual(able):
+            known = able is not None or link.kind is not None
+            what = "a virtual interface has no NIC" if known else "what its NIC can do is not known"
+            raise CannotSteer(what)
+        if wanted == "vf":
+            return _vf(match, link, able, options)
+        if mode == "generic" and wanted == "auto":
+            raise CannotSteer("in generic mode the packets are in the kernel already")
+        return _hidden(match, link, able, options, refused)
+    except CannotSteer as cannot:
+        if wanted != "auto":
+            what = "a VF" if wanted == "vf" else "a hidden queue"
+            raise NotSupported(f"{what} on {link.name}", reason=cannot.reason, hint=cannot.hint) from None
+        hint = f" ({cannot.hint})" if cannot.hint else ""
+        return Layout("in-driver", f"no hidden queue: {cannot.reason}{hint}")
+
+
+def _hidden(match: Node, link: Link, able: Capabilities, options: Options, refused: frozenset[Method]) -> Layout:
+    queue = _last_free(link, able) if options.queue is None else options.queue
+    if queue >= link.rx_queues:
+        raise OptionError(f"queue {queue}", reason=f"{link.name} has queues 0 to {link.rx_queues - 1}")
+    driver = able.driver or link.name
+    wide = _flows(match)
+    assert wide.flows is not None
+    base = _table_without(queue, link, able)
+    reasons: list[CannotSteer] = []
+    for method in ("rules", "buckets"):
+        try:
+            if method in refused:
+                raise CannotSteer(f"{_METHODS[method]} had no effect here")
+            if method == "rules":
+                _check_rules(able, sure=options.wanted_layout == "auto")
+                made = steered(wide.flows, able.ntuple, cookie(queue), driver)
+                return _with_rules(Layout("hidden-queue", "", queue, base=base), made, wide)
+            if able.rss.symmetric is None and options.wanted_layout == "auto":
+                raise CannotSteer("whether its RSS hash is Microsoft's Toeplitz is not known")
+            found = buckets(wide.flows, replace(able.rss, table=base), driver)
+            why = f"no n-tuple rules, but the match fixes all that RSS hashes ({reasons[0].reason})"
+            layout = Layout("hidden-queue", why, queue, base=base, buckets=found)
+            return replace(layout, left_out=wide.left_out, arp=wide.arp, flows=wide.flows)
+        except CannotSteer as cannot:
+            reasons.append(cannot)
+    hint = next((each.hint for each in reasons if each.hint), "")
+    raise CannotSteer("; ".join(each.reason for each in reasons), hint)
+
+
+_METHODS: Final = {"rules": "n-tuple rules", "buckets": "entries of the RSS table"}
+
+
+def _with_rules(layout: Layout, made: Steered, wide: Widened) -> Layout:
+    count = len(made.rules)
+    why = f"{count} n-tuple rule{'s bring' if count > 1 else ' brings'} the match's flows to a queue of their own"
+    left_out = tuple(dict.fromkeys((*wide.left_out, *made.left_out)))
+    return replace(
+        layout, why=why, rules=made.rules, left_out=left_out, first=made.first, arp=wide.arp, flows=wide.flows or ()
+    )
+
+
+def _flows(match: Node) -> Widened:
+    wide = widened(match)
+    if isinstance(match, Everything):
+        raise CannotSteer("every packet matches")
+    if wide.flows is None:
+        raise CannotSteer("the match names no flows that a NIC could tell from others")
+    if not wide.flows:
+        raise CannotSteer("no packet can match")
+    return wide
+
+
+def _last_free(link: Link, able: Capabilities) -> int:
+    """The last queue to which nobody's rule leads."""
+    taken = {rule.queue for rule in map(parse_rule, able.ntuple.rules or ()) if rule.vf is None}
+    free = [queue for queue in range(link.rx_queues) if queue not in taken]
+    if not free:
+        raise CannotSteer("rules that are there lead to each of its queues")
+    return free[-1]
+
+
+def _table_without(queue: int, link: Link, able: Capabilities) -> tuple[int, ...]:
+    """The RSS table with the entries that name the queue dealt out to the others."""
+    if link.rx_queues < 2:
+        more = (able.queues.rx_max or 1) > 1
+        hint = f"ethtool -L {link.name} {'combined' if able.queues.combined else 'rx'} 2" if more else ""
+        raise CannotSteer("it has one receive queue", hint)
+    if not able.rss.table:
+        raise CannotSteer("it shows no RSS table that could leave a queue out")
+    if able.rss.table_with_vfs is False and able.vfs.in_use:
+        raise CannotSteer("its RSS table cannot be changed while there are VFs")
+    try:
+        return tuple(without(able.rss.table, {queue}))
+    except OptionError:
+        raise CannotSteer(f"its RSS table names queue {queue} only") from None
+
+
+def _check_rules(able: Capabilities, *, sure: bool) -> None:
+    """Errors: CannotSteer if the NIC takes no n-tuple rules or, where one has to be `sure`, if that is not known."""
+    if able.ntuple.supported is False:
+        raise CannotSteer("its driver takes no n-tuple rules")
+    if able.ntuple.supported is None and sure:
+        raise CannotSteer("whether it takes n-tuple rules is not known")
+    switch = (able.features or {}).get(NTUPLE)
+    if able.ntuple.needs_feature and able.ntuple.on is False and switch and switch.fixed:
+        raise CannotSteer("its n-tuple rules are switched off, which cannot be changed")
+
+
+def _vf(match: Node, link: Link, able: Capabilities, options: Options) -> Layout:
+    """Errors: CannotSteer, OptionError, InterfaceBusy."""
+    if able.vfs.total == 0:
+        raise CannotSteer("it has no virtual functions")
+    in_use = able.vfs.in_use or 0
+    if options.vf is None and in_use:
+        raise InterfaceBusy(
+            f"{link.name} has {in_use} virtual functions",
+            reason="another number would take them all away for a moment",
+            hint=f"vf=0 to {in_use - 1} for one that nobody uses",
+        )
+    if options.vf is not None and options.vf >= in_use:
+        has = f"VFs 0 to {in_use - 1}" if in_use else "no VFs yet: leave the number out"
+        raise OptionError(f"vf {options.vf}", reason=f"{link.name} has {has}")
+    number = options.vf or 0
+    wide = _flows(match)
+    assert wide.flows is not None
+    try:
+        if not able.ntuple.to_vf:
+            raise CannotSteer("its rules lead to queues of its own only")
+        _check_rules(able, sure=False)
+        made = steered(wide.flows, able.ntuple, cookie(0, number), able.driver or link.name)
+        return replace(
+            _with_rules(Layout("vf", ""), made, wide), vf=number, mac=_mac_of(link.mac, number), why="as asked"
+        )
+    except CannotSteer as cannot:
+        stations = {flow.edst for flow in wide.flows}
+        only = stations.pop() if len(stations) == 1 else None
+        mac = only.value.to_bytes(6).hex(":") if only and only.mask == (1 << 48) - 1 else _mac_of(link.mac, number)
+        if mac == link.mac:
+            raise CannotSteer(f"{cannot.reason}; and {mac} is the address of {link.name} itself") from None
+        why = f"as asked; by destination address, as there are no rules: {cannot.reason}"
+        return Layout("vf", why, vf=number, mac=mac, left_out=wide.left_out, arp=wide.arp)
+
+
+def _mac_of(mac: str, number: int) -> str:
+    """A locally administered address (IEEE 802) that depends on the interface's only."""
+    octets = bytearray.fromhex(mac.replace(":", "")) if mac else bytearray(6)
+    octets[0] = 0x06 if octets[0] != 0x06 else 0x0A
+    octets[5] = (octets[5] + number) & 0xFF
+    return octets.hex(":")

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a plan, in the order in which they are taken. They are undone in reverse.
+
+hidden queue    features, program, RSS table, socket, XSKMAP, rules or RSS entries: the flow moves last
+VF              features, VF, rules, its interface
+in-driver       features, program, sockets, XSKMAP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offramp.planner.capabilities import Capabilities
+from offramp.planner.layout import NTUPLE, Layout
+from offramp.planner.options import Options
+from offramp.planner.plan import Change, Step
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from offramp.nic import Link
+
+__all__ = ["FEATURES", "steps"]
+
+_RESET = "carrier may be gone for a moment, up to some seconds: the driver resets"
+_RINGS = "some drivers reset their rings, and lose what is in them"
+
+# Features of a NIC that hide frames as they were on the wire: words, and why they are switched.
+FEATURES = {
+    "rx-gro": ("GRO", "in generic mode XDP would see merged packets, not the frames on the wire"),
+    "rx-lro": ("LRO", "XDP would see merged packets, not the frames on the wire"),
+    "rx-vlan-hw-parse": ("VLAN stripping", "tagged packets would be taken for untagged ones"),
+}
+
+
+def steps(
+    link: Link,
+    able: Capabilities | None,
+    layout: Layout,
+    verdict: Verdict,
+    mode: str,
+    queues: tuple[int, ...],
+    copying: str | None,
+    options: Options,
+    off: tuple[str, ...],
+) -> list[Step]:
+    """`off`: features that are to be switched off."""
+    made = [_feature(feature, link) for feature in off]
+    if able is not None and layout.rules and able.ntuple.needs_feature is not False and not able.ntuple.on:
+        made.append(_ntuple_on(link))
+    if layout.name == "vf":
+        return [*made, *_vf(link, able, layout)]
+    made.append(_program(link, able, layout, verdict, mode))
+    if not queues:
+        return made
+    if layout.name == "hidden-queue":
+        assert able is not None
+        made.append(_leave_out(link, able, layout))
+    made += [_sockets(link, layout, queues, copying, options), _entries(layout, queues)]
+    if layout.rules:
+        made.append(_rules(link, layout))
+    if layout.buckets:
+        made.append(_buckets(link, layout))
+    return made
+
+
+def _feature(feature: str, link: Link) -> Step:
+    words, why = FEATURES[feature]
+    change = Change(f"feature.{feature}", False)
+    return Step("change", "nic", f"switch {words} of {link.name} off", why, "switch it on", _RINGS, (change,))
+
+
+def _ntuple_on(link: Link) -> Step:
+    change = Change(f"feature.{NTUPLE}", True)
+    why = "its driver takes rules only while they are on"
+    return Step("change", "nic", f"switch n-tuple rules of {link.name} on", why, "switch them off", _RINGS, (change,))
+
+
+def _program(link: Link, able: Capabilities | None, layout: Layout, verdict: Verdict, mode: str) -> Step:
+    where = "in the driver" if mode == "native" else "in the stack (generic mode)"
+    passing = f"protected packets pass, matching ones {verdict.name}, others pass"
+    if layout.queue is not None:
+        passing = f"on queue {layout.queue} {passing}; on other queues all pass, and matching ones are counted"
+    resets = able is not None and able.xdp.resets_link and mode == "native"
+    return Step(
+        "attach",
+        "xdp",
+        f"attach a program to {link.name}, {where}: {passing}",
+        "the earliest place where this interface can look at a packet",
+        "close the bpf_link: the kernel does it by itself when the process ends",
+        _RESET if resets else "",
+    )
+
+
+def _leave_out(link: Link, able: Capabilities, layout: Layout) -> Step:
+    before = able.rss.table or ()
+    moved = sum(one != two for one, two in zip(before, layout.base, strict=True))
+    return Step(
+        "change",
+        "nic",
+        f"leave queue {layout.queue} out of the RSS table of {link.name}: {moved} of {len(before)} entries move",
+        "so that nothing arrives there but what is brought; entries of other queues stay as they are",
+        "write the table that was there",
+        "packets of flows whose entry moves may overtake each other" if moved else "",
+        (Change("rss.table", list(layout.base)),),
+    )
+
+
+def _sockets(link: Link, layout: Layout, queues: tuple[int, ...], copying: str | None, options: Options) -> Step:
+    listed = f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(str, queues))}"
+    why = "without a NIC rule the flow may arrive on any queue; passing a packet on from a zero-copy queue costs a copy"
+    if layout.queue is not None:
+        why = "the flow arrives there, and nowhere else"
+    return Step(
+        "bind",
+        "user",
+        f"bind an AF_XDP socket to {listed} of {link.name}, {options.frames} frames each, {_copying(copying)}",
+        why,
+        "close the sockets",
+    )
+
+
+def _copying(copying: str | None) -> str:
+    return "zero-copy if its driver can" if copying == "auto" else copying or ""
+
+
+def _entries(layout: Layout, queues: tuple[int, ...]) -> Step:
+    why = "from here on matching packets come to user space; until here they pass"
+    if layout.queue is not None:
+        why = f"what matches on queue {queues[0]} comes to user space from here on; until here it passes"
+    what = f"put the socket{'s' if layout.queue is None else ''} into the program's XSKMAP by rx_queue_index"
+    return Step("connect", "xdp", what, why, "close the map")
+
+
+def _rules(link: Link, layout: Layout) -> Step:
+    count = len(layout.rules)
+    where = f"queue {layout.queue}" if layout.vf is None else f"VF {layout.vf}"
+    return Step(
+        "change",
+        "nic",
+        f"add {count} n-tuple rule{'s' if count > 1 else ''} to {link.name}, at free locations, to {where}",
+        "the NIC brings what may match; the program looks again, and passes the rest",
+        "remove them",
+        "packets of the flow that are under way arrive on two queues, and may overtake each other",
+        tuple(Change(f"rule.{rule.location}", rule.normal().to_value()) for rule in layout.rules),
+    )
+
+
+def _buckets(link: Link, layout: Layout) -> Step:
+    assert layout.queue is not None
+    table = [layout.queue if entry in layout.buckets else queue for entry, queue in enumerate(layout.base)]
+    count, size = len(layout.buckets), len(table)
+    return Step(
+        "change",
+        "nic",
+        f"point {'entry' if count == 1 else 'entries'} {', '.join(map(str, layout.buckets))} of the RSS table of "
+        f"{link.name} at queue {layout.queue}",
+        "the hash of the flow is known, and leads there",
+        "write the table that was there",
+        f"flows in {count} of {size} entries move, and their packets may overtake each other",
+        (Change("rss.table", table),),
+    )
+
+
+def _vf(link: Link, able: Capabilities | None, layout: Layout) -> list[Step]:
+    number = layout.vf
+    made = []
+    if not (able and able.vfs.in_use):
+        costs = "; ".join(able.vfs.costs or ()) if able else ""
+        made.append(
+            Step(
+                "change",
+                "nic",
+                f"make a virtual function of {link.name}",
+                "a function of its own, with queues of its own, on the same wire",
+                "take it away",
+                f"the driver may reset{': ' if costs else ''}{costs}",
+                (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver has to see its address
+            )
+        )
+    settings = [Change(f"vf.{number}.mac", layout.mac)]
+    why = "packets to this address arrive there" if not layout.rules else "it needs an address of its own"
+    if layout.rules:
+        settings.append(Change(f"vf.{number}.spoof_check", False))
+        why += f"; what it sends back has the address of {link.name}, which a spoof check would drop"
+    what = f"give VF {number} of {link.name} the address {layout.mac}"
+    made.append(Step("change", "nic", what, why, "write what was there", "", tuple(settings)))
+    made += [_rules(link, layout)] if layout.rules else []
+    made.append(
+        Step(
+            "open-vf",
+            "user",
+            f"give VF {number} its driver, and open its interface with a plan of its own",
+            "its driver decides what it can; matching packets come to user space from here on",
+            "close it",
+        )
+    )
+    return made

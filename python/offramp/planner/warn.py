@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user has to know of a plan, besides its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offramp.match import parse
+from offramp.planner.capabilities import Capabilities
+from offramp.planner.layout import Layout, is_virtual
+from offramp.planner.options import Options
+from offramp.planner.steps import FEATURES
+from offramp.planner.widen import widened
+
+if TYPE_CHECKING:
+    from offramp.nic import Link
+
+__all__ = ["warnings_of"]
+
+
+def warnings_of(
+    link: Link,
+    able: Capabilities | None,
+    layout: Layout,
+    mode: str,
+    copying: str | None,
+    queues: tuple[int, ...],
+    options: Options,
+    protect: str | None,
+    *,
+    vlan_metadata: bool,
+    off: tuple[str, ...],
+) -> list[str]:
+    """In the order of the steps."""
+    found = _of_interface(link, mode, queues, options, layout, vlan_metadata)
+    if able is None or is_virtual(able):
+        return found
+    found += [
+        f"{FEATURES[feature][0]} is off while this is in force: the kernel does that work itself" for feature in off
+    ]
+    if layout.name == "vf":
+        costs = f" ({'; '.join(able.vfs.costs)})" if able.vfs.costs else ""
+        found.append(f"virtual functions cost the rest of {link.name}: what they change is up to the driver{costs}")
+    elif mode == "native":
+        if able.xdp.resets_link:
+            found.append(f"attaching and detaching XDP resets the link of {link.name}: its carrier goes for a moment")
+        if able.xdp.needs:
+            found.append(f"its driver has conditions for XDP: {'; '.join(able.xdp.needs)}")
+    found += _of_steering(link, layout, copying, protect)
+    if layout.name == "in-driver" and copying in ("zero-copy", "auto") and queues:
+        found.append("packets that are passed on to the kernel are copied where a queue is in zero-copy mode")
+    return found
+
+
+def _of_interface(
+    link: Link, mode: str, queues: tuple[int, ...], options: Options, layout: Layout, vlan_metadata: bool
+) -> list[str]:
+    found = []
+    if mode == "generic" and layout.name != "vf":
+        asked = options.mode == "generic"
+        why = "as asked" if asked else f"as {link.driver or link.kind or link.name} has no native XDP"
+        found.append(
+            f"generic mode, {why}: packets are looked at after the kernel has allocated a buffer for each; "
+            "expect about the speed of iptables in raw PREROUTING"
+        )
+    if link.kind == "veth" and not vlan_metadata:
+        found.append(
+            f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken "
+            "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
+        )
+    if not options.protect:
+        found.append("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match")
+    if queues and len(queues) < link.rx_queues and layout.name == "in-driver":
+        found.append(
+            f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
+        )
+    return found
+
+
+def _of_steering(link: Link, layout: Layout, copying: str | None, protect: str | None) -> list[str]:
+    """Of a NIC that brings the flow."""
+    found = []
+    where = "the hidden queue" if layout.name == "hidden-queue" else "the VF"
+    if layout.rules or layout.buckets:
+        strays = "IP fragments, IPv6 packets with extension headers and doubly tagged ones"
+        strays += ", and ARP of the match's addresses," if layout.arp else ""
+        counted = ", counted as missed_by_nic" if layout.queue is not None else ""
+        found.append(f"the NIC does not bring {strays} to {where}: they stay with the kernel{counted}")
+    if layout.first:
+        found.append(
+            f"rules that are there come first, and may take matching packets elsewhere: {'; '.join(layout.first)}"
+        )
+    if layout.buckets:
+        share = f"{len(layout.buckets)}/{len(layout.base)}"
+        found.append(f"{share} of all other flows arrive on {where}, too, and are passed on to the kernel")
+    elif layout.left_out and layout.queue is not None:
+        found.append(f"the NIC brings more than matches to {where}; the rest is passed on to the kernel")
+    if _brings_protected(layout, protect):
+        found.append(f"protected packets of the flow come to {where}, too, and are passed on to the kernel")
+    if (layout.buckets or layout.left_out) and copying in ("zero-copy", "auto"):
+        found.append("a packet that is passed on from a zero-copy queue costs a copy")
+    if layout.queue == 0:
+        found.append(f"most NICs send what they do not hash (ARP, for one) to queue 0 of {link.name}, the hidden one")
+    if layout.name == "vf" and not layout.rules:
+        found.append(f"only packets to the address {layout.mac} get to the VF: senders have to use it")
+    return found
+
+
+def _brings_protected(layout: Layout, protect: str | None) -> bool:
+    """Whether the NIC may bring packets that are never diverted."""
+    protected = widened(parse(protect)).flows if protect is not None else ()
+    return any(flow.intersection(other) for flow in layout.flows for other in protected or ())

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a NIC has to bring so that no packet of a match is missed: a match, widened to flows that NIC rules can say.
+
+    udp dst port 53 and not src host 10.0.0.1     ->     udp over IPv4 to port 53, udp over IPv6 to port 53
+
+A flow is a conjunction of what NICs compare: Ethernet addresses, ethertype, VLAN, IP addresses, IP protocol, ports.
+`widened` is a superset of the match: what a NIC cannot compare (a byte of a header, a set, a `not`) is left out, and
+decided by the program, which looks at every packet again. A match of which nothing is left is every packet.
+
+Strays are matching packets whose headers a NIC does not find, wherever it looks:
+    fragments                          have no ports for a NIC, be it the first one
+    IPv6 with extension headers        the protocol stands behind them
+    tags other than one 802.1Q tag     two of them, or of type 0x9100
+    ARP and RARP of an address         `host A` is about them, too, but NICs do not look into them
+    malformed and truncated headers    which the match may not look at
+They are found by the program on the queues where they arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from offramp.match.tree import (
+    MAX_PORT,
+    Address,
+    And,
+    AnyVlan,
+    Broadcast,
+    Calculation,
+    Carries,
+    Compare,
+    Direction,
+    Field,
+    InSet,
+    IsProtocol,
+    Mpls,
+    Multicast,
+    Negative,
+    Network,
+    Node,
+    Not,
+    Or,
+    Port,
+    Pppoed,
+    Pppoes,
+    Protocol,
+    SetKind,
+    Station,
+    Value,
+    Vlan,
+)
+from offramp.planner.flow import IP, IP6, Bits, Flow, least
+
+__all__ = ["Widened", "widened"]
+
+_ARP, _RARP = 0x0806, 0x8035
+_MPLS, _PPPOED, _PPPOES = 0x8847, 0x8863, 0x8864
+_TCP, _UDP, _ICMP6, _SCTP = 6, 17, 58, 132
+_IP_PROTOCOLS: Final = {
+    Protocol.ICMP: 1,
+    Protocol.IGMP: 2,
+    Protocol.TCP: _TCP,
+    Protocol.IGRP: 9,
+    Protocol.UDP: _UDP,
+    Protocol.ESP: 50,
+    Protocol.AH: 51,
+    Protocol.PIM: 103,
+    Protocol.VRRP: 112,
+    Protocol.CARP: 112,
+    Protocol.SCTP: _SCTP,
+}
+_ETHERTYPES: Final = {Protocol.IP: IP, Protocol.IP6: IP6, Protocol.ARP: _ARP, Protocol.RARP: _RARP}
+_WITH_PORTS: Final = (_TCP, _UDP, _SCTP)
+_EXTENSIONS: Final = (0, 43, 44, 60)  # of IPv6: NICs look for the protocol behind them
+# Of `ether proto`: behind an 802.2 header, too (AppleTalk), or where NICs look behind (tags).
+_NOT_COMPARED: Final = (0x809B, 0x80F3, 0x8100, 0x88A8, 0x9100)
+_LEAST_ETHERTYPE: Final = 0x600  # smaller numbers are a length
+_GROUP_BIT: Final = 1 << 40  # of an Ethernet address
+_ALL_STATIONS: Final = (1 << 48) - 1
+_MOST_FLOWS: Final = 4096  # while they are combined; few NICs have as many rules
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """`flows` hold all packets of the match but strays; None: they cannot be told from others."""
+
+    flows: tuple[Flow, ...] | None
+    left_out: tuple[str, ...]  # parts of the match that the flows do not compare
+    arp: bool  # ARP and RARP of an address match, and are in no flow
+
+
+def widened(node: Node) -> Widened:
+    """The flows that hold all packets of the match, none inside another, in a stable order."""
+    walk = _Walk()
+    found = walk.flows(node, behind_tag=False)
+    flows = tuple(least(found)) if found is not None and Flow() not in found else None
+    return Widened(flows, tuple(dict.fromkeys(walk.left_out)), walk.arp)
+
+
+_Flows = list[Flow] | None  # None: every packet
+
+
+class _Walk:
+    """In text order: behind a `vlan`, whatever stands between, primitives look behind a tag. Whether there is one is
+    certain only for what is joined to it by `and`. Behind other headers, and a second tag, NICs compare nothing.
+    """
+
+    def __init__(self) -> None:
+        self.headers = 0  # in front of what comes now; 2: a NIC does not look behind them
+        self.left_out: list[str] = []
+        self.arp = False
+
+    def flows(self, node: Node, *, behind_tag: bool) -> _Flows:
+        match node:
+            case And(parts):
+                return self._all(parts, behind_tag)
+            case Or(parts):
+                found = [self.flows(part, behind_tag=behind_tag) for part in parts]
+                joined = [flow for one in found for flow in one or ()]
+                return None if None in found or len(joined) > _MOST_FLOWS else joined
+            case Not(part):
+                left_out, arp = self.left_out, self.arp
+                self.left_out = []
+                self.flows(part, behind_tag=behind_tag)  # the headers in it count
+                self.left_out, self.arp = left_out, arp
+                return None
+            case AnyVlan():
+                self.headers = 2 if self.headers else 0
+                return None
+        known = self.headers == 0 or (self.headers == 1 and behind_tag)
+        tag = Bits(0, 0) if self.headers else None
+        if isinstance(node, Vlan):
+            self.headers += 1 if self.headers < 2 else 0
+            return [Flow(vlan=Bits(node.id or 0, 0 if node.id is None else 0xFFF))] if known and not tag else None
+        if isinstance(node, Mpls | Pppoes):
+            self.headers = 2
+        if not known:
+            return None
+        found_here = self._primitive(node)
+        return found_here and [flow._replace(vlan=tag) for flow in found_here]
+
+    def _all(self, parts: tuple[Node, ...], behind_tag: bool) -> _Flows:
+        result: _Flows = None
+        before, about_arp, can_be_arp = self.arp, False, True
+        for part in parts:
+            self.arp = False
+            found = self.flows(part, behind_tag=behind_tag)
+            about_arp = about_arp or self.arp
+            can_be_arp = can_be_arp and (self.arp or found is None or any(map(_may_be_arp, found)))
+            behind_tag = behind_tag or isinstance(part, Vlan)
+            if found is None:
+                self.left_out += [] if isinstance(part, AnyVlan) else [str(part)]
+            elif result is None:
+                result = found
+            elif len(result) * len(found) <= _MOST_FLOWS:
+                both = (one.intersection(two) for one, two in product(result, found))
+                result = [flow for flow in both if flow is not None]
+            else:
+                self.left_out.append(str(part))
+        self.arp = before or (about_arp and can_be_arp)
+        return result
+
+    def _primitive(self, node: Node) -> _Flows:
+        """Also notes what it does not compare."""
+        match node:
+            case IsProtocol(protocol):
+                return _protocol(protocol)
+            case Carries(number, layer):
+                return _carries(number, layer)
+            case Address(network, direction, protocol):
+                self.arp = self.arp or (network.version == 4 and protocol is None)
+                return _address(network, direction, protocol)
+            case Station(address, direction):
+                return _ends(Flow(), direction, Bits(address, _ALL_STATIONS), "esrc", "edst")
+            case Port(first, last, direction, protocol):
+                ends = _port_ends(_prefixes(first, last), direction)
+                return [
+                    flow._replace(sport=source, dport=target)
+                    for flow in _transports(protocol)
+                    for source, target in ends
+                ]
+            case InSet(_, kind, _, protocol):
+                self.left_out.append(str(node))
+                return _transports(protocol) if kind is SetKind.PORT else None
+            case Broadcast(Protocol.ETHER):
+                return [Flow(edst=Bits(_ALL_STATIONS, _ALL_STATIONS))]
+            case Multicast(layer):
+                return [_GROUPS[layer]]
+            case Mpls(label) | Pppoes(label):
+                self.left_out += [] if label is None else [str(node)]
+                return [_of_type(_MPLS if isinstance(node, Mpls) else _PPPOES)]
+            case Pppoed():
+                return [_of_type(_PPPOED)]
+            case Compare(left, _, right):
+                return self._compare(node, [field.protocol for field in (*_fields(left), *_fields(right))])
+        return None
+
+    def _compare(self, node: Compare, protocols: list[Protocol]) -> _Flows:
+        result = [Flow()]
+        for protocol in protocols:
+            flows = _guard(protocol) or [Flow()]
+            both = (one.intersection(two) for one, two in product(result, flows))
+            result = list(dict.fromkeys(flow for flow in both if flow is not None))
+        if result == [Flow()]:
+            return None  # and said by whoever leaves it out
+        self.left_out.append(str(node))
+        return result
+
+
+_GROUPS: Final = {  # `ip multicast` is all from 224.0.0.0 on, as in tcpdump
+    Protocol.ETHER: Flow(edst=Bits(_GROUP_BIT, _GROUP_BIT)),
+    Protocol.IP: Flow(ethertype=Bits(IP, 0xFFFF), dst=Bits(0xE0 << 24, 0xE0 << 24)),
+    Protocol.IP6: Flow(ethertype=Bits(IP6, 0xFFFF), dst=Bits(0xFF << 120, 0xFF << 120)),
+}
+
+
+def _may_be_arp(flow: Flow) -> bool:
+    return flow.ethertype is None or flow.ethertype.value in (_ARP, _RARP)
+
+
+def _of_type(ethertype: int, protocol: int | None = None) -> Flow:
+    return Flow(Bits(ethertype, 0xFFFF), protocol=None if protocol is None else Bits(protocol, 0xFF))
+
+
+def _protocol(protocol: Protocol) -> _Flows:
+    if protocol in _ETHERTYPES:
+        return [_of_type(_ETHERTYPES[protocol])]
+    if protocol is Protocol.ICMP6:
+        return [_of_type(IP6, _ICMP6)]
+    if protocol in (Protocol.ICMP, Protocol.IGMP, Protocol.IGRP):
+        return [_of_type(IP, _IP_PROTOCOLS[protocol])]
+    if protocol in _IP_PROTOCOLS:
+        return [_of_type(ethertype, _IP_PROTOCOLS[protocol]) for ethertype in (IP, IP6)]
+    return None
+
+
+def _carries(number: int, layer: Protocol | None) -> _Flows:
+    if layer is Protocol.ETHER:
+        known = _LEAST_ETHERTYPE <= number <= 0xFFFF and number not in _NOT_COMPARED
+        return [_of_type(number)] if known else None
+    ethertypes = {None: (IP, IP6), Protocol.IP: (IP,), Protocol.IP6: (IP6,)}.get(layer)
+    if ethertypes is None or number > 0xFF:
+        return None
+    return [
+        _of_type(ethertype, None if ethertype == IP6 and number in _EXTENSIONS else number) for ethertype in ethertypes
+    ]
+
+
+def _transports(protocol: Protocol | None) -> list[Flow]:
+    """Of one protocol with ports, or of all, over IPv4 and IPv6."""
+    numbers = _WITH_PORTS if protocol is None else (_IP_PROTOCOLS[protocol],)
+    return [_of_type(ethertype, number) for number in numbers for ethertype in (IP, IP6)]
+
+
+def _address(network: Network, direction: Direction, protocol: Protocol | None) -> _Flows:
+    bits = Bits(network.address, network.mask)
+    if network.version == 6:
+        return _ends(_of_type(IP6), direction, bits, "src", "dst")
+    if protocol in (Protocol.ARP, Protocol.RARP):
+        return _protocol(protocol)
+    return _ends(_of_type(IP), direction, bits, "src", "dst")
+
+
+def _ends(flow: Flow, direction: Direction, bits: Bits, src: str, dst: str) -> list[Flow]:
+    both = {Direction.SRC: [[src]], Direction.DST: [[dst]], Direction.BOTH: [[src, dst]]}
+    chosen = both.get(direction, [[src], [dst]])
+    return [flow._replace(**dict.fromkeys(names, bits)) for names in chosen] if bits.mask else [flow]
+
+
+def _port_ends(ranges: list[Bits], direction: Direction) -> list[tuple[Bits | None, Bits | None]]:
+    """Source and destination port: each of them may be in another part of the range."""
+    if direction is Direction.BOTH:
+        return list(product(ranges, ranges))
+    source = [] if direction is Direction.DST else [(bits, None) for bits in ranges]
+    return source + ([] if direction is Direction.SRC else [(None, bits) for bits in ranges])
+
+
+def _prefixes(first: int, last: int) -> list[Bits]:
+    """The range of ports as the fewest masked numbers."""
+    found = []
+    while first <= last:
+        size = first & -first or MAX_PORT + 1
+        while first + size - 1 > last:
+            size >>= 1
+        found.append(Bits(first, MAX_PORT & ~(size - 1)))
+        first += size
+    return found
+
+
+def _fields(value: Value) -> Iterable[Field]:
+    match value:
+        case Field(_, offset, _):
+            yield value
+            yield from _fields(offset)
+        case Calculation(_, left, _):
+            yield from _fields(left)  # the right side does not decide, as in tcpdump (compile/fields.py)
+        case Negative(inner):
+            yield from _fields(inner)
+
+
+def _guard(protocol: Protocol) -> _Flows:
+    """Of a field of this protocol: fields of transport protocols are those over IPv4."""
+    found = _protocol(protocol)
+    if found is None or protocol is Protocol.ICMP6:
+        return found
+    return [flow for flow in found if flow.protocol is None or flow.version == 4]
