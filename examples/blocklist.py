@@ -19,13 +19,15 @@ def main(interface: str, path: str) -> None:
         try:
             while True:
                 time.sleep(0.2)
-                changed = Path(path).stat().st_mtime_ns
-                if changed != seen:
-                    seen = changed
-                    blocked.replace(
-                        offramp.PrefixSet.load(path, family="ip")
-                    )  # packets meet the old ones or the new ones
-                    print(f"{len(blocked):,} networks; {guard.ledger().claimed:,} packets dropped", flush=True)
+                changed = Path(path).stat().st_mtime_ns if Path(path).exists() else seen
+                if changed == seen:
+                    continue
+                seen = changed
+                try:
+                    blocked.replace(offramp.PrefixSet.load(path, family="ip"))  # packets meet the old ones or the new
+                except offramp.OfframpError as error:  # half written, or mistyped: what was in force stays so
+                    print(error, file=sys.stderr)
+                print(f"{len(blocked):,} networks; {guard.ledger().claimed:,} packets dropped", flush=True)
         except KeyboardInterrupt:
             pass
     print(guard.ledger())

@@ -29,7 +29,6 @@ from offramp.ledger import Ledger, QueueLedger
 from offramp.match import parse
 from offramp.matcher import Match
 from offramp.nic import Link, carrier, netmask, protected_ssh, read
-from offramp.nic.live import open_nic
 from offramp.planner import Options, Plan, make_plan, mtu_refused, shortened
 from offramp.verdict import Verdict
 
@@ -54,10 +53,22 @@ class OfframpWarning(UserWarning):
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done, without doing it."""
-    node = Match.of(match).node
-    link = read(interface)
-    able = open_nic(link.name).capabilities()
-    return make_plan(node, verdict, link, options, protected_ssh() if options.protect else None, able)
+    match = Match.of(match)
+    plan = make_plan(match.node, verdict, read(interface), options, protected_ssh() if options.protect else None)
+    xdp(_spec(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
+    return plan
+
+
+def _spec(match: Match, plan: Plan) -> Spec:
+    """The program of a plan."""
+    return Spec(
+        match=match.lowered(netmask(plan.interface)),
+        protect=lower(parse(plan.protect)) if plan.protect is not None else None,
+        verdict=plan.verdict,
+        queues=plan.all_queues,
+        stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
+        vlan_metadata=plan.vlan_metadata,
+    )
 
 
 class Attachment:
@@ -120,17 +131,9 @@ class Attachment:
             self._heartbeats = maps[MapSlot.HEARTBEATS] = own(
                 Map.create(MapType.ARRAY, 4, 8 * queues, 1, MapFlag.MMAPABLE, name="offramp_beats")
             )
-        spec = Spec(
-            match=match.lowered(netmask(plan.interface)),
-            protect=lower(parse(plan.protect)) if plan.protect is not None else None,
-            verdict=plan.verdict,
-            queues=plan.all_queues,
-            stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
-            vlan_metadata=plan.vlan_metadata,
-        )
         bound_to = plan.ifindex if plan.vlan_metadata else None
         name = f"offramp_{plan.verdict.name.lower()}"
-        compiled = xdp(spec)
+        compiled = xdp(_spec(match, plan))
         with (
             match.tables(compiled.sets) as tables,
             Program.load(compiled, name=name, maps=maps | tables, ifindex=bound_to) as program,

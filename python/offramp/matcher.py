@@ -94,7 +94,11 @@ class Match:
 
         code, sets = self._code()
         cores = [table.core for table in sets]
+        if isinstance(packets, bytes | bytearray | memoryview | str):
+            raise OptionError("one packet, where many are expected", hint="matches(packet), or verdicts([packet])")
         if isinstance(packets, Batch):
+            if lengths is not None:
+                raise OptionError("lengths with a batch", reason="its packets are whole")
             found = bytearray(len(packets))
             code.run_burst(packets._burst, found, cores)
         else:
@@ -139,6 +143,13 @@ class Match:
         arguments += [f"{name}={table!r}" for name, table in self._sets.items()]
         return f"Match({', '.join(arguments)})"
 
+    def __reduce__(self) -> tuple[type[Match], tuple[str, ...]]:
+        """Pickled as its text. With sets it is not: they are memory of this process."""
+        if self._sets:
+            raise TypeError("a Match with sets cannot be pickled: the sets are memory of this process")
+        netmask = (str(IPv4Address(self._netmask)),) if self._netmask is not None else ()
+        return Match, (str(self), *netmask)
+
     def _identity(self) -> tuple[object, ...]:
         return self._node, self._netmask, frozenset((name, id(table)) for name, table in self._sets.items())
 
@@ -173,6 +184,8 @@ def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:
 
 def _netmask(text: str) -> int:
     try:
+        if not isinstance(text, str):
+            raise ValueError
         return int(IPv4Address(text))
     except (AddressValueError, ValueError):
         raise OptionError(f"netmask={text!r}", reason="not of the form 255.255.255.0") from None

@@ -146,8 +146,22 @@ def test_it_is_not_copied(table: HashSet | PrefixSet) -> None:
             function(table)
 
 
+@pytest.mark.parametrize("table", [HashSet(["10.0.0.1"]), PrefixSet(["10.0.0.0/8"]), HashSet(["2001:db8::1"])])
+def test_a_number_among_addresses_is_a_mistake(table: HashSet | PrefixSet) -> None:
+    """Not 0.0.1.187. With `family=` it is none; and NumPy's numbers are those of a batch's columns."""
+    before = list(table)
+    with pytest.raises(OptionError, match="443 is not an IP"):
+        table.add(443)
+    with pytest.raises(OptionError, match="53 is not an IP"):
+        table.replace([53])
+    assert list(table) == before
+    assert list(HashSet([0x0A000001], family="ip")) == ["10.0.0.1"]
+    assert list(HashSet(np.array([0x0A000001], np.uint32))) == ["10.0.0.1"]
+    assert list(HashSet(np.array([53], np.uint16))) == [53]
+
+
 def test_a_prefix_set_has_networks_and_contains_addresses() -> None:
-    table = PrefixSet(["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "192.0.2.1"])
+    table = PrefixSet(["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "192.0.2.1"], family="ip")
     assert list(table) == ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "192.0.2.1"]
     assert "10.9.9.9" in table
     assert ip_address("10.9.9.9") in table

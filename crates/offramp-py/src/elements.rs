@@ -47,13 +47,20 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
             .find(|family| usize::from(family.bits()) == bits)
     } else if let Some(address) = Address::of(element)? {
         Some(address.family)
-    } else {
+    } else if element.is_instance_of::<PyInt>() {
         element.extract::<u16>().ok().map(|_| Family::Port)
+    } else {
+        // NumPy's numbers: those of the columns of a batch
+        match element.getattr("itemsize").and_then(|size| size.extract::<usize>()) {
+            Ok(2) => Some(Family::Port),
+            Ok(4) => Some(Family::Ip),
+            _ => None,
+        }
     })
 }
 
-/// The element that a Python object stands for.
-pub fn item(shape: Shape, element: &Bound<'_, PyAny>) -> PyResult<Item> {
+/// The element that a Python object stands for. `numbers`: whether Python's numbers may be one.
+pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Item> {
     let result = if let Ok(text) = element.cast::<PyString>() {
         from_text(shape, text.to_str()?)
     } else if let Ok(bytes) = element.cast::<PyBytes>() {
@@ -72,6 +79,8 @@ pub fn item(shape: Shape, element: &Bound<'_, PyAny>) -> PyResult<Item> {
         }
     } else {
         match number(element) {
+            // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers are those of a batch's columns
+            Some(_) if !numbers && element.is_instance_of::<PyInt>() => Err(Wrong::Text),
             Some(value) => from_number(shape, value, None),
             None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number),
             None => Err(Wrong::Text),

@@ -18,12 +18,15 @@ use crate::errors;
 #[pyclass(frozen, module = "offramp._native")]
 pub struct SetCore {
     set: Arc<Set>,
+    numbers: bool,
 }
 
 #[pymethods]
 impl SetCore {
+    /// `numbers`: whether an int is an element. Of ports it always is.
     #[new]
-    fn new(py: Python<'_>, structure: &str, family: &str, capacity: usize) -> PyResult<Self> {
+    #[pyo3(signature = (structure, family, capacity, numbers = true))]
+    fn new(py: Python<'_>, structure: &str, family: &str, capacity: usize, numbers: bool) -> PyResult<Self> {
         let (structure, family) = (named(&STRUCTURES, structure)?, named(&FAMILIES, family)?);
         let shape = Shape::new(structure, family, capacity).ok_or_else(|| {
             let what = format!("a set for {capacity} elements does not fit into memory that programs can look into");
@@ -31,7 +34,8 @@ impl SetCore {
         })?;
         let memory = OwnMemory::new(shape.bytes()).map_err(|error| errors::raise(py, "a set", error))?;
         let set = Arc::new(Set::new(shape, Box::new(memory)));
-        Ok(Self { set })
+        let numbers = numbers || family == Family::Port;
+        Ok(Self { set, numbers })
     }
 
     /// The family that an element is of, if that can be told from it alone.
@@ -236,7 +240,7 @@ impl SetCore {
     }
 
     fn item(&self, element: &Bound<'_, PyAny>) -> PyResult<Item> {
-        elements::item(self.set.shape(), element)
+        elements::item(self.set.shape(), self.numbers, element)
     }
 
     fn items(&self, elements: &Bound<'_, PyAny>) -> PyResult<Items> {

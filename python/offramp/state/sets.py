@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sets that users hold: `HashSet` of addresses or ports, `PrefixSet` of networks.
 
-    blocked = PrefixSet(["203.0.113.0/24", "2001:db8::/32"])     error: one family in each set
+    blocked = PrefixSet(["203.0.113.0/24"])                      one family in each set
     blocked = PrefixSet(["203.0.113.0/24"], capacity=1_000_000)
     blocked.add("198.51.100.7")                                  packets see it at once
     blocked.replace(feed)                                        packets see the old networks, or the new ones
 
-Elements are str, int, packed bytes, or objects of the module `ipaddress`; NumPy's numbers are ints, so that a column of
-a batch can be added as it is. The capacity is fixed, because programs are compiled for it.
+Elements are str, packed bytes, objects of the module `ipaddress`, and NumPy's numbers, so that a column of a batch can
+be added as it is. Python's own numbers are ports; addresses only where `family=` was given. The capacity is fixed,
+because programs are compiled for it.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ class _Set(SharedSet):
         if isinstance(elements, str | bytes):
             raise OptionError(f"{elements!r} is one element, where many are expected", hint="put it in a list")
         listed = elements if isinstance(elements, Collection) else list(elements)
+        is_told = family is not None
         if family is None:
             family = self._infer(next(iter(listed), None))
         elif family not in self._families:
             raise OptionError(f"family={family!r}", reason=f"a {type(self).__name__} has one of {self._choices()}")
-        super().__init__(Shape(self._structure(family), family, self._capacity(family, capacity, len(listed))))
+        shape = Shape(self._structure(family), family, self._capacity(family, capacity, len(listed)))
+        super().__init__(shape, numbers=is_told)
         if len(listed):
             self.replace(listed)
 

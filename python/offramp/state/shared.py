@@ -26,9 +26,9 @@ __all__ = ["FixedSet", "SharedSet", "fixed"]
 class SharedSet:
     """Memory that compiled matches look into. Equal to nothing but itself, as what it holds may change."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, numbers: bool = True) -> None:
         self._shape = shape
-        self._core = _native.SetCore(shape.structure, shape.family, shape.capacity)
+        self._core = _native.SetCore(shape.structure, shape.family, shape.capacity, numbers)
         self._map: Map | None = None
         self._moving = threading.Lock()
 
