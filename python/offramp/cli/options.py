@@ -87,7 +87,7 @@ Copying = Annotated[
     typer.Option(
         metavar="auto|copy|zero-copy",
         show_default=False,
-        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: what is cheaper]",
+        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: copy; on a hidden queue zero-copy]",
     ),
 ]
 Require = Annotated[
@@ -108,7 +108,7 @@ Queue = Annotated[
     typer.Option(
         metavar="N",
         show_default=False,
-        help="A receive queue to listen on. Repeatable.  [default: all; with --layout hidden-queue: the last]",
+        help="A receive queue to listen on. Repeatable.  [default: all; of a hidden queue: the last]",
     ),
 ]
 Vf = Annotated[
