@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offramp.errors import KernelError, OptionError
-from offramp.state import HashSet, PrefixSet
+from offramp.state import HashSet, PrefixSet, load
 
 Make = Callable[..., Any]
 
@@ -363,3 +363,18 @@ def test_threads_change_one_set() -> None:
         for each in [pool.submit(change, thread) for thread in range(4)]:
             each.result()
     assert [len(table) for table in tables] == [2000, 2000]
+
+
+@pytest.mark.parametrize("first", ["80-90", "http", "10.0.0.1, 10.0.0.2"])
+def test_a_file_that_is_no_list_is_named(tmp_path: Path, first: str) -> None:
+    listed = tmp_path / "listed.txt"
+    listed.write_text(f"{first}\n")
+    for read in (load, HashSet.load):
+        with pytest.raises(OptionError, match=r"listed\.txt: '.*' is no address, network or port"):
+            read(listed)
+
+
+def test_a_byte_order_mark_is_no_element(tmp_path: Path) -> None:
+    listed = tmp_path / "listed.txt"
+    listed.write_bytes(b"\xef\xbb\xbf10.0.0.1\r\n")
+    assert len(load(listed)) == 1

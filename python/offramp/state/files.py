@@ -62,7 +62,7 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
     """The file's text, and its header if it has one. Errors: KernelError; OptionError for a file that is not text."""
     name = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise KernelError(f"loading a set from {name}", error.errno or 0) from error
     except UnicodeDecodeError as error:

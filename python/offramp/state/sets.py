@@ -161,7 +161,7 @@ class _Set(SharedSet):
             family = family if family is not None else _family(header.family, name)
             capacity = capacity if capacity is not None else header.capacity
         if family is None:
-            family = cls._infer(files.first_element(text))
+            family = cls._infer(_known(files.first_element(text), name))
         if capacity is None:
             capacity = cls._capacity(family, None, text.count("\n") + 1)
         made = cls(family=family, capacity=capacity)
@@ -233,6 +233,15 @@ class PrefixSet(_Set):
         return (str(element) for element in self._core.elements())
 
 
+def _known(first: str | None, name: str) -> str | None:
+    """The first element of a file, if it says of which family the set is."""
+    if first is not None and _native.SetCore.family_of(first) is None:
+        raise OptionError(
+            f"{name}: {first!r} is no address, network or port", hint="one in each line, '#' begins a comment"
+        )
+    return first
+
+
 def _family(text: str, name: str) -> Family:
     for family in get_args(Family):
         if family == text:
@@ -255,6 +264,7 @@ def load(path: str | os.PathLike[str]) -> HashSet | PrefixSet:
     elif first is None:
         raise OptionError(f"{os.fspath(path)} holds no element", hint="a saved set says on its first line what it is")
     else:
+        first = _known(first, os.fspath(path))
         kind = "PrefixSet" if _native.SetCore.family_of(first) in ("ip", "ip6") else "HashSet"
     for one in (HashSet, PrefixSet):
         if one.__name__ == kind:
