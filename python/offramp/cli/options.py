@@ -87,7 +87,7 @@ Copying = Annotated[
     typer.Option(
         metavar="auto|copy|zero-copy",
         show_default=False,
-        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: copy; hidden queue: zero-copy]",
+        help="Who writes claimed packets to our memory: the kernel, or the NIC.  [default: copy, or as the plan says]",
     ),
 ]
 Require = Annotated[
