@@ -25,6 +25,7 @@ from offramp.testing.packets import eth, ip, udp
 
 OFFRAMP = str(Path(sys.executable).with_name("offramp"))
 NOBODY = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--"]
+BARE = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]  # who may start the interpreter, wherever it is
 PORT = 4321
 FLOW = ["eth0", "udp", "dst", "port", str(PORT)]
 
@@ -223,11 +224,14 @@ def test_an_interface_that_is_down_is_waited_for_and_may_have_another_name_then(
 
 
 def test_a_hangup_ends_with_the_ledger_too_unless_nohup_has_it_ignored(wire: Wire) -> None:
-    with running(wire.b.host, *FLOW, "--do", "count") as process:
+    heard, ignored = (
+        {"preexec_fn": lambda action=action: signal.signal(signal.SIGHUP, action)}
+        for action in (signal.SIG_DFL, signal.SIG_IGN)
+    )
+    with running(wire.b.host, *FLOW, "--do", "count", **heard) as process:
         send(wire, 10)
         out, _ = end(process, signal.SIGHUP)
     assert figure(out, "received") == 10
-    ignored = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     with running(wire.b.host, *FLOW, "--do", "count", **ignored) as process:
         process.send_signal(signal.SIGHUP)
         time.sleep(0.3)
@@ -288,7 +292,7 @@ def test_generic_mode_is_said_loudly(wire: Wire) -> None:
 
 
 def test_plan_explains_without_root_and_changes_nothing(wire: Wire) -> None:
-    text = offramp(wire.b.host, "plan", *FLOW, by=tuple(NOBODY)).stdout
+    text = offramp(wire.b.host, "plan", *FLOW, by=tuple(BARE)).stdout
     assert text.startswith(f"CLAIM on eth0: udp dst port {PORT}\n")
     assert "undo:" in text
     found = json.loads(offramp(wire.b.host, "plan", *FLOW, "--do", "drop", "--json").stdout)
