@@ -24,7 +24,7 @@ from offramp.match import Node, parse
 from offramp.nic.imagined import imagined
 from offramp.nic.link import Link
 from offramp.nic.ssh import Ssh
-from offramp.planner import Options, Plan, assume, make_plan
+from offramp.planner import Beside, Options, Plan, assume, make_plan
 from offramp.planner.capabilities import Capabilities
 from offramp.planner.flow import Bits, Flow
 from offramp.planner.records import record
@@ -143,8 +143,9 @@ def plan(
 ) -> Plan:
     """For an interface that can do that; `mac` is its address, `refused` what had no effect."""
     link = replace(imagined(able), mac=mac)
-    refused = frozenset(options.pop("refused", ()))
-    return make_plan(parse(match), verdict, link, Options(**options), Ssh((), ()), able, refused=refused)
+    refused, beside = frozenset(options.pop("refused", ())), options.pop("beside", Beside())
+    ssh, asked = Ssh((), ()), Options(**options)
+    return make_plan(parse(match), verdict, link, asked, ssh, able, refused=refused, beside=beside)
 
 
 def told(kind: type[OfframpError], able: Capabilities, match: str = MATCH, **options: Any) -> str:

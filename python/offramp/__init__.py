@@ -30,6 +30,7 @@ from .errors import (
     NoSuchInterface,
     NotSupported,
     OfframpError,
+    OfframpWarning,
     OptionError,
     PrivilegeError,
     VerifierError,
@@ -38,7 +39,6 @@ from .errors import (
 if TYPE_CHECKING:
     from typing import Final
 
-    from .attachment import OfframpWarning
     from .batch import Batch
     from .matcher import Match
     from .port import Port
@@ -97,7 +97,6 @@ _PLACES = {
     "HashSet": (".state", "HashSet"),
     "Match": (".matcher", "Match"),
     "PrefixSet": (".state", "PrefixSet"),
-    "OfframpWarning": (".attachment", "OfframpWarning"),
     "Port": (".port", "Port"),
     "Attachment": (".ramp", "Attachment"),
     "Ramp": (".ramp", "Ramp"),

@@ -14,49 +14,83 @@ import os
 import threading
 import time
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet, finalize
 
 from offramp.arguments import text
-from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
+from offramp.bpf import Map, MapType
 from offramp.bpf.privileges import FOR_BPF, Capability, hint
 from offramp.compile import COUNTERS, MapSlot, Spec, llvm, xdp
 from offramp.compile.lower import lower
-from offramp.errors import Closed, KernelError, OfframpError, PrivilegeError
+from offramp.errors import (
+    Closed,
+    InterfaceBusy,
+    KernelError,
+    NotSupported,
+    OfframpError,
+    OfframpWarning,
+    PrivilegeError,
+)
+from offramp.interface import Interface, Section, View, view
 from offramp.ledger import Ledger, QueueLedger
 from offramp.match import parse
 from offramp.matcher import Match
-from offramp.nic import Link, carrier, netmask, protected_ssh, read
-from offramp.planner import Options, Plan, make_plan, mtu_refused, shortened
+from offramp.nic import carrier, netmask, protected_ssh
+from offramp.planner import Options, Plan, is_virtual, make_plan, mtu_refused, shortened
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Attachment", "OfframpWarning", "plan_for", "wait_for_carrier"]
+__all__ = ["Attachment", "plan_for", "wait_for_carrier"]
 
 _undivided = threading.RLock()  # held while opening, closing and forking
 _open_here: WeakSet[Attachment] = WeakSet()
 
 # The program's counters of matching packets that found no socket. Those counted while the sockets were put in place are
 # `early` in the ledger: nobody was asleep, and no socket is missing.
-_EARLY = ("stalled", "redirect_failed")
+_EARLY = ("stalled", "redirect_failed", "missed_by_nic")
 
 _CARRIER_PATIENCE = 10.0  # seconds
-
-
-class OfframpWarning(UserWarning):
-    """Something works, but not as well as the user may think."""
 
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done, without doing it."""
     match = Match.of(match)
-    plan = make_plan(match.node, verdict, read(interface), options, protected_ssh() if options.protect else None)
+    plan = _planned(match, verdict, view(interface), options)
     xdp(_spec(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
     return plan
+
+
+def _planned(
+    match: Match,
+    verdict: Verdict,
+    seen: View,
+    options: Options,
+    *,
+    native_refused: bool = False,
+) -> Plan:
+    if seen.mode is not None:
+        if options.mode not in ("auto", seen.mode):
+            raise InterfaceBusy(
+                f"{seen.link.name} in {options.mode} mode", reason=f"another ramp of this process has it in {seen.mode}"
+            )
+        options = replace(options, mode=seen.mode)
+    ssh = protected_ssh() if options.protect else None
+    return make_plan(
+        match.node,
+        verdict,
+        seen.link,
+        options,
+        ssh,
+        seen.able,
+        native_refused=native_refused,
+        beside=seen.beside,
+    )
 
 
 def _spec(match: Match, plan: Plan) -> Spec:
@@ -68,7 +102,19 @@ def _spec(match: Match, plan: Plan) -> Spec:
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
         vlan_metadata=plan.vlan_metadata,
+        hidden_queue=plan.hidden_queue,
     )
+
+
+def _continued(plan: Plan, again: Plan) -> Plan:
+    """The same plan up to where the program is attached; another one from there on."""
+    done, new = ([step.act for step in each.steps].index("attach") + 1 for each in (plan, again))
+    warned = tuple(dict.fromkeys((*plan.warnings, *again.warnings)))
+    return replace(again, steps=(*plan.steps[:done], *again.steps[new:]), warnings=warned)
+
+
+class _NoNativeXdp(Exception):
+    """The driver refused native mode, though nothing said that it would."""
 
 
 class Attachment:
@@ -85,9 +131,8 @@ class Attachment:
         self._forked = False
         self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
         with _undivided, ExitStack() as stack:
-            self._owned = stack
-            self.plan = self._install(match, verdict, read(interface), options)
-            self._connect()
+            self._interface = stack.enter_context(Interface.of(interface))
+            self._owned = stack.enter_context(self._install(match, verdict, options))
             counts = self._counts()
             self._early = {name: counts[name] for name in _EARLY}
             self._owned = stack.pop_all()
@@ -101,51 +146,99 @@ class Attachment:
             self.close()
             raise
 
-    def _install(self, match: Match, verdict: Verdict, link: Link, options: Options) -> Plan:
-        """Load and attach. A driver that turns out to have no native XDP gets a second plan, in generic mode."""
-        ssh = protected_ssh() if options.protect else None
-        plan = make_plan(match.node, verdict, link, options, ssh)
+    def _install(self, match: Match, verdict: Verdict, options: Options) -> ExitStack:
+        """Make a plan and carry it out: what is to be undone. A driver that turns out to have no native XDP gets a
+        second plan, in generic mode.
+        """
+        plan = _planned(match, verdict, self._interface.view(), options)
         try:
-            self._load(match, plan)
-        except PrivilegeError as error:
-            raise self._forbidden(error, link.name) from error
+            return self._carry_out(match, plan, options)
+        except _NoNativeXdp:
+            plan = _planned(match, verdict, self._interface.view(), options, native_refused=True)
+            return self._carry_out(match, plan, options)
+
+    def _carry_out(self, match: Match, plan: Plan, options: Options) -> ExitStack:
+        """Take the steps of a plan, in order; undo those that were taken if one fails."""
+        self._check(plan)
+        with ExitStack() as stack:
+            self._owned = stack
+            self.plan = plan
+            self._section = self._make_section(match)
+            stack.callback(self._interface.give_back, self._section)
+            taken = 0
+            while taken < len(self.plan.steps):  # which may become another plan, with the same steps up to here
+                step = self.plan.steps[taken]
+                match step.act:
+                    case "change":
+                        self._interface.change(step.changes, self._section)
+                    case "attach":
+                        self._attach(match, options)
+                    case "bind":
+                        self._bind()
+                    case "connect":
+                        self._connect()
+                    case "open-vf":
+                        raise NotSupported("opening a virtual function", reason="this version only plans it")
+                taken += 1
+            return stack.pop_all()
+
+    def _check(self, plan: Plan) -> None:
+        """What can be known to fail before anything is done. Errors: OptionError."""
+
+    def _make_section(self, match: Match) -> Section:
+        """Our part of the interface's program, by the plan."""
+        with self._forbidding():
+            self._counters = self._owned.enter_context(
+                Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts")
+            )
+        return Section(_spec(match, self.plan), match, {MapSlot.COUNTERS: self._counters})
+
+    def _attach(self, match: Match, options: Options) -> None:
+        """Have the interface's program ask ours, too, which may be its first part."""
+        plan, first = self.plan, self._interface.link is None
+        had_carrier = carrier(plan.ifindex)
+        try:
+            with self._forbidding():
+                self._interface.join(self._section, plan.mode)
         except KernelError as error:
             if error.errno == errno.ERANGE:
-                raise mtu_refused(link) from error
+                raise mtu_refused(self._interface.view().link) from error
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
-            self._owned.close()
-            plan = make_plan(match.node, verdict, link, options, ssh, native_refused=True)
-            self._load(match, plan)
-        if link.carrier:
+            raise _NoNativeXdp from error
+        self._owned.callback(self._interface.leave, self._section)
+        if first and had_carrier:
             wait_for_carrier(plan, "XDP was attached")
-        return plan
+        if first:
+            self._look_again(match, options)
 
-    def _load(self, match: Match, plan: Plan) -> None:
-        own = self._owned.enter_context
-        self._counters = own(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts"))
-        maps: dict[int, Map] = {MapSlot.COUNTERS: self._counters}
-        if plan.verdict is Verdict.CLAIM:
-            queues = plan.all_queues
-            self._sockets = maps[MapSlot.SOCKETS] = own(Map.create(MapType.XSKMAP, 4, 4, queues, name="offramp_socks"))
-            self._heartbeats = maps[MapSlot.HEARTBEATS] = own(
-                Map.create(MapType.ARRAY, 4, 8 * queues, 1, MapFlag.MMAPABLE, name="offramp_beats")
-            )
-        bound_to = plan.ifindex if plan.vlan_metadata else None
-        name = f"offramp_{plan.verdict.name.lower()}"
-        compiled = xdp(_spec(match, plan))
-        with (
-            match.tables(compiled.sets) as tables,
-            Program.load(compiled, name=name, maps=maps | tables, ifindex=bound_to) as program,
-        ):
-            self.link = own(XdpLink.attach(program, plan.ifindex, plan.mode))
+    def _look_again(self, match: Match, options: Options) -> None:
+        """A driver may have changed its channels and RSS table for XDP: the steps that are left are planned anew."""
+        seen = self._interface.view(but=self._section)
+        if is_virtual(seen.able):
+            return
+        self.plan = _continued(self.plan, _planned(match, self.plan.verdict, seen, options))
+        made = self._make_section(match)
+        if made.spec != self._section.spec:
+            self._section.become(made)
+            self._interface.refresh()
 
-    def _forbidden(self, error: KernelError, interface: str) -> PrivilegeError:
+    @contextmanager
+    def _forbidding(self) -> Iterator[None]:
         """What the user wanted, and all that it needs: not the first step that failed, and what that one needs."""
-        return PrivilegeError(f"{self.purpose} {interface}", error.errno or errno.EPERM, hint=hint(self.needs))
+        try:
+            yield
+        except PrivilegeError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES):
+                raise
+            what = f"{self.purpose} {self.plan.interface}"
+            raise PrivilegeError(what, error.errno, hint=hint(self.needs)) from error
+
+    def _bind(self) -> None:
+        """Sockets, if there are any."""
 
     def _connect(self) -> None:
-        """What comes after the program is attached."""
+        """From here on they get packets."""
 
     def _queue_ledgers(self) -> Sequence[QueueLedger]:
         return ()
@@ -180,7 +273,11 @@ class Attachment:
         return dict(zip(COUNTERS, self._counters.sum(), strict=True))
 
     def close(self) -> None:
-        """Detach: from now on the kernel gets every packet. Closing twice is allowed."""
+        """Detach: from now on the kernel gets every packet. Closing twice is allowed.
+
+        With other ramps of this process on the interface their program is made anew, without this one. Errors:
+        PrivilegeError, KernelError, if that fails: then a verdict stays in force until the last of them is closed.
+        """
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
         with self._reading, _undivided:
@@ -188,7 +285,7 @@ class Attachment:
                 return
             self._forgotten.detach()
             try:
-                self.link.close()
+                self._interface.leave(self._section)
                 self._final = self._read()
             finally:
                 if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
@@ -203,6 +300,7 @@ class Attachment:
         self._reading = threading.RLock()  # a thread that is not here may have held the old one
         self._owned.pop_all()
         self._forgotten.detach()
+        self._interface.abandon()
         for descriptor in self._descriptors():
             descriptor.close()
 
@@ -210,11 +308,12 @@ class Attachment:
         """At the end of the process: the kernel closes the descriptors, and no daemon thread in `rx` is disturbed."""
         warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2)
         self._final = Ledger(self.plan.verdict, known=False)
+        self._interface.leave_open()
         for descriptor in self._descriptors():
             descriptor.leave()
 
-    def _descriptors(self) -> Sequence[Map | XdpLink]:
-        return self._counters, self.link
+    def _descriptors(self) -> Iterable[Map]:
+        return self._section.maps.values()
 
     def __enter__(self) -> Self:
         if self.closed:

@@ -18,6 +18,8 @@
     ├── BatchInUse          live batches and views hold all frames
     └── Closed              the ramp or port was closed, or belongs to the process that this one was forked from
 
+    OfframpWarning          something works, but not as well as the user may think (a UserWarning)
+
 `str(error)` is one line: what failed, on what, why, and what to do about it. The parts are `what`, `reason` and `hint`.
 """
 
@@ -40,6 +42,7 @@ __all__ = [
     "NoSuchInterface",
     "NotSupported",
     "OfframpError",
+    "OfframpWarning",
     "OptionError",
     "PrivilegeError",
     "VerifierError",
@@ -58,6 +61,10 @@ class OfframpError(Exception):
     def __str__(self) -> str:
         text = f"{self.what}: {self.reason}" if self.reason else self.what
         return f"{text} ({self.hint})" if self.hint else text
+
+
+class OfframpWarning(UserWarning):
+    """Something works, but not as well as the user may think."""
 
 
 _CONTEXT = 60  # characters of a match shown on each side of an error

@@ -6,6 +6,7 @@
           ├─ early             to the kernel: matched, but the sockets were not yet in place
           ├─ stalled           to the kernel: matched, but the reader was asleep
           ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
+          ├─ missed_by_nic     to the kernel: matched, but the NIC did not bring it to the hidden queue
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
                       └─ (open) ───┬─ received        by the application
                                    ├─ waiting         in the rx ring, not yet read
@@ -59,6 +60,7 @@ class Ledger:
     early: int = 0
     stalled: int = 0
     redirect_failed: int = 0
+    missed_by_nic: int = 0
     queues: tuple[QueueLedger, ...] = ()
     known: bool = True  # False: it could not be read
 
@@ -85,7 +87,7 @@ class Ledger:
     @property
     def exact(self) -> bool:
         """Whether it is known and adds up: always when no packet is in flight."""
-        kernel = self.protected + self.passed + self.early + self.stalled + self.redirect_failed
+        kernel = self.protected + self.passed + self.early + self.stalled + self.redirect_failed + self.missed_by_nic
         return self.known and self.seen == kernel + self.claimed and self.redirect_lost == 0
 
     def to_dict(self) -> dict[str, object]:
@@ -98,6 +100,8 @@ class Ledger:
             return "unknown: the counters could not be read"
         names = ("seen", "protected", "passed", "early", "stalled", "redirect_failed", "claimed")
         rows = [(name, getattr(self, name)) for name in names]
+        if self.missed_by_nic:
+            rows.insert(-1, ("missed_by_nic", self.missed_by_nic))
         if self.verdict is Verdict.CLAIM:
             rows += [(f"  {name}", self.total(name)) for name in ("received", "waiting", "rx_dropped", "rx_ring_full")]
             rows.append(("  redirect_lost", self.redirect_lost))

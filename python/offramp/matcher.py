@@ -115,13 +115,14 @@ class Match:
         return lower(self._node, netmask=self._netmask if self._netmask is not None else netmask, sets=shapes)
 
     @contextmanager
-    def tables(self, uses: Sequence[SetUse]) -> Iterator[dict[int, Map]]:
+    def tables(self, uses: Sequence[SetUse], first: int = 0) -> Iterator[dict[int, Map]]:
         """The maps that an XDP program of this match needs for its sets, while it is loaded: it keeps them itself then.
+        `first`: the number that the program gives to the first of them.
 
         Errors: as SharedSet.map.
         """
         looked_up = _looked_up(uses, self._sets)
-        yield {SET_BASE + number: table.map() for number, table in enumerate(looked_up)}
+        yield {SET_BASE + number: table.map() for number, table in enumerate(looked_up, first)}
 
     def _code(self) -> tuple[_native.Code, list[SharedSet]]:
         if self._compiled is None:

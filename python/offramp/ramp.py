@@ -22,9 +22,11 @@ from offramp import _native
 from offramp.arguments import several, short, text, whole_number
 from offramp.attachment import Attachment, wait_for_carrier
 from offramp.batch import Batch
-from offramp.bpf import Map, XdpLink
+from offramp.bpf import Map, MapFlag, MapType
 from offramp.bpf.privileges import FOR_BPF, Capability
+from offramp.compile import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
+from offramp.interface import Section
 from offramp.ledger import QueueLedger
 from offramp.matcher import Match
 from offramp.nic import carrier
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from typing_extensions import Buffer
 
-    from offramp.planner.options import Copying, Mode, Requirement
+    from offramp.planner.options import Copying, LayoutChoice, Mode, Requirement
 
 __all__ = ["Attachment", "Ramp", "attach", "open"]
 
@@ -46,8 +48,11 @@ def open(
     match: str | Match,
     *,
     mode: Mode = "auto",
-    copying: Copying = "copy",
+    copying: Copying | None = None,
     require: Requirement | Iterable[Requirement] = (),
+    layout: LayoutChoice = "auto",
+    queue: int | None = None,
+    share: float | None = None,
     queues: Iterable[int] | None = None,
     frames: int = 4096,
     ring: int = 2048,
@@ -60,13 +65,23 @@ def open(
     ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options:
 
     - `mode`: "native" (in the driver), "generic" (in the stack, slow), "auto": native if the driver can
-    - `copying`: "copy" (the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto"
+    - `copying`: "copy" (the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto": zero-copy
+      if the driver can; None: auto on a hidden queue, else copy
     - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
-    - `queues`: receive queues to listen on, None: all
+    - `layout`: "hidden-queue" (RSS leaves a receive queue out, and the NIC brings the flow there), "in-driver" (the
+      program and a socket on every queue), "auto": a hidden queue if the NIC is known to bring this flow
+    - `queue`: which queue is hidden, None: the last free one
+    - `share`: of all packets, those that match, from 0 to 1, as far as you know: decides about zero-copy
+    - `queues`: receive queues to listen on, in the driver; None: all
     - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770), at most 1,048,576
     - `ring`: entries of each ring of a queue, a power of two
     - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back, None: never
     - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
+
+    What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules) is written down
+    before, and given back on close, by a guardian if this process is killed. Several ramps of a process may share an
+    interface, each with receive queues of its own; the first whose match says yes gets a packet. Another process is
+    refused.
 
     Errors: MatchError, OptionError, NoSuchInterface, InterfaceDown, InterfaceBusy, InterfaceError, NotSupported,
     PrivilegeError, KernelError; after any of them the interface is as it was.
@@ -76,6 +91,9 @@ def open(
         mode=mode,
         copying=copying,
         require=_requirements(require),
+        layout=layout,
+        queue=queue,
+        share=share,
         queues=_queues(queues),
         frames=whole_number("frames", frames),
         ring=whole_number("ring", ring),
@@ -162,13 +180,23 @@ class Ramp(Attachment):
         """Wait until everything sent has left: see `Port.flush`."""
         return self.port.flush(timeout)
 
-    def _load(self, match: Match, plan: Plan) -> None:
+    def _check(self, plan: Plan) -> None:
         _check_memory(plan)
-        super()._load(match, plan)
 
-    def _connect(self) -> None:
+    def _make_section(self, match: Match) -> Section:
+        section, plan = super()._make_section(match), self.plan
+        own = self._owned.enter_context
+        with self._forbidding():
+            self._sockets = own(Map.create(MapType.XSKMAP, 4, 4, plan.all_queues, name="offramp_socks"))
+            size = 8 * plan.all_queues
+            self._heartbeats = own(Map.create(MapType.ARRAY, 4, size, 1, MapFlag.MMAPABLE, name="offramp_beats"))
+        maps = {**section.maps, MapSlot.SOCKETS: self._sockets, MapSlot.HEARTBEATS: self._heartbeats}
+        return replace(section, maps=maps, queues=plan.queues, hidden=plan.hidden_queue, entries=plan.buckets)
+
+    def _bind(self) -> None:
         had_carrier = carrier(self.plan.ifindex)
-        self.port = self._owned.enter_context(Port(_bind(self, self.plan, self._heartbeats)))
+        with self._forbidding():
+            self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
         if self.plan.copying == "zero-copy" and not self.zero_copy:
             raise NotSupported(
                 f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode"
@@ -177,15 +205,14 @@ class Ramp(Attachment):
             self.plan = _told_by_the_kernel(self.plan, zero_copy=self.zero_copy)
         if self.zero_copy and had_carrier:
             wait_for_carrier(self.plan, "zero-copy sockets were bound to it")
+
+    def _connect(self) -> None:
         sockets = self.port._native.fds()
         for queue, socket in zip(self.plan.queues, sockets, strict=False):
             self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))
 
     def _queue_ledgers(self) -> Sequence[QueueLedger]:
         return self.port.ledgers()
-
-    def _descriptors(self) -> Sequence[Map | XdpLink]:
-        return *super()._descriptors(), self._sockets, self._heartbeats
 
     def _abandon(self) -> None:
         super()._abandon()
@@ -218,7 +245,7 @@ def _told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
     return replace(plan, copying="copy", warnings=(*plan.warnings, warning))
 
 
-def _bind(ramp: Ramp, plan: Plan, heartbeats: Map) -> _native.Port:
+def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
     try:
         return _native.Port.af_xdp(
             plan.interface,
@@ -233,7 +260,7 @@ def _bind(ramp: Ramp, plan: Plan, heartbeats: Map) -> _native.Port:
         )
     except KernelError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
-            raise ramp._forbidden(error, plan.interface) from error
+            raise PrivilegeError(error.what, error.errno) from error
         raise _explain(error, plan) from error
 
 

@@ -196,7 +196,7 @@ def test_a_broken_pipe_is_quiet_and_gives_the_interface_back(wire: Wire) -> None
 def test_a_second_one_is_refused_and_names_the_first(wire: Wire) -> None:
     with running(wire.b.host, *FLOW, "--do", "count") as process:
         error = offramp(wire.b.host, "run", "eth0", "tcp", "--do", "drop", status=1).stderr
-        assert "another offramp" in error
+        assert "in use by offramp (pid" in error
         assert f"(pid {process.pid})" in error
         found = checks(wire.b.host, status=1)
         assert found["XDP program"]["status"] == found["plan"]["status"] == "missing"
@@ -242,9 +242,13 @@ def test_a_hangup_ends_with_the_ledger_too_unless_nohup_has_it_ignored(wire: Wir
 def test_packets_before_the_sockets_are_in_place_are_early(wire: Wire) -> None:
     """And not failures of anything."""
     frame = eth(ip(udp(sport=1, dport=PORT), src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac)
-    with Flood(wire.a, frame, rate=500_000), running(wire.b.host, *FLOW, "--do", "count", "--json") as process:
-        out, _ = end(process)
-    ledger = json.loads(out)["ledger"]
+    ledger: dict[str, Any] = {"early": 0}
+    for _ in range(5):  # it takes some milliseconds, in which a busy machine may not send
+        with Flood(wire.a, frame, rate=500_000), running(wire.b.host, *FLOW, "--do", "count", "--json") as process:
+            out, _ = end(process)
+        ledger = json.loads(out)["ledger"]
+        if ledger["early"]:
+            break
     assert ledger["exact"]
     assert ledger["early"] > 0
     assert (ledger["stalled"], ledger["redirect_failed"]) == (0, 0)

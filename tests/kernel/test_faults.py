@@ -16,7 +16,6 @@ import pytest
 
 import offramp
 from offramp import _native
-from offramp.attachment import OfframpWarning
 from offramp.bpf import Program, XdpLink
 from offramp.bpf.owner import attached
 from offramp.compile.program import Program as Code
@@ -27,6 +26,7 @@ from offramp.errors import (
     MatchError,
     NoSuchInterface,
     NotSupported,
+    OfframpWarning,
     OptionError,
 )
 from offramp.testing import Host, Lab, Wire, packets

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import pytest
 
 import offramp
-from offramp.attachment import Attachment, OfframpWarning
-from offramp.errors import InterfaceError, NotSupported
+from offramp.attachment import Attachment
+from offramp.errors import InterfaceError, NotSupported, OfframpWarning
 from offramp.ramp import Ramp
 from offramp.testing import Interface, Lab, Wire
 from tests.corpus import corpus

@@ -199,7 +199,7 @@ def test_addresses_add_offsets() -> None:
 
 def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
     hosts = Any(tuple(equals(30, 4, number) for number in range(100)))
-    text = flow.build(spec(All((IP, hosts)), None))
+    text = flow.build([spec(All((IP, hosts)), None)])
     assert text.count("icmp ugt") == 2  # 14 bytes, then 34
     assert text.count('load i32, ptr %".') - text.count("load i64") <= 4  # the address and three fields of the context
 
@@ -225,10 +225,10 @@ def calls(program: Program) -> list[int]:
 
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
-    first = llvm.bpf_code(flow.build(spec()))
+    first = llvm.bpf_code(flow.build([spec()]))
     llvm.bpf_code.cache_clear()
     llvm.stop()
-    assert llvm.bpf_code(flow.build(spec())) == first == xdp(spec()).code
+    assert llvm.bpf_code(flow.build([spec()])) == first == xdp(spec()).code
     assert xdp(spec(match=Negate(DNS))).code != first
     first = llvm.native_code(burst.build(Lowered(DNS)))
     llvm.native_code.cache_clear()

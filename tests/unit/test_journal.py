@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from offramp.attachment import OfframpWarning
 from offramp.errors import (
     Closed,
     InterfaceBusy,
     InterfaceError,
     InterfaceGone,
     KernelError,
+    OfframpWarning,
     OptionError,
     PrivilegeError,
 )

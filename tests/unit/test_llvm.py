@@ -23,7 +23,7 @@ from offramp.errors import CompileError
 from offramp.verdict import Verdict
 from tests.lowered import DNS, Code, equals
 
-TEXT = flow.build(Spec(Lowered(DNS), None, Verdict.DROP, 1, None, False))
+TEXT = flow.build([Spec(Lowered(DNS), None, Verdict.DROP, 1, None, False)])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(llvm.__file__).parents[2]), os.getcwd()])}
 
 
@@ -150,7 +150,7 @@ def test_a_child_that_ends_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_threads_wait_for_each_other() -> None:
-    texts = [flow.build(Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)) for n in range(8)]
+    texts = [flow.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(8)]
     alone = [compile_anew(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(compile_anew, texts * 4)) == alone * 4
@@ -248,7 +248,7 @@ llvm.bpf_code("hangs")
 
 def test_interrupts_do_not_mix_up_answers() -> None:
     """Whenever one comes, the next answer is the next request's."""
-    texts = [flow.build(Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)) for n in range(2)]
+    texts = [flow.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(2)]
     alone = [compile_anew(text) for text in texts]
 
     class Interrupt(BaseException):

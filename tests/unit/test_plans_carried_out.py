@@ -5,20 +5,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from offramp.errors import InterfaceBusy, NotSupported, OptionError
+from offramp.compile import Spec
+from offramp.errors import InterfaceBusy, KernelError, NotSupported, OptionError
+from offramp.interface import Interface, Section
+from offramp.journal import listed, transaction
 from offramp.match import parse
+from offramp.matcher import Match
 from offramp.nic.knobs import Value
 from offramp.planner import Change, Plan, assume, explain, needed
 from offramp.planner.capabilities import Capabilities
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
 from offramp.planner.records import record
+from offramp.steering import hiding
 from offramp.testing.packets import eth, ip, tcp, udp
 from offramp.testing.software_nic import SoftwareNic
+from offramp.verdict import Verdict
 from tests.steerable import MATCH, PAIR, of, plan, plan_for, told
 
 FLOW = eth(ip(udp(sport=5, dport=4321), src="10.0.0.1", dst="10.0.0.2"))
@@ -66,6 +74,70 @@ def test_the_first_steps_of_a_plan_undone(match: str, options: dict[str, Any]) -
         for knob, value in reversed(undo):
             nic.set(knob, value)
         assert nic.knobs == before, count
+
+
+@pytest.mark.parametrize(("match", "options"), PLANS)
+def test_a_plan_whose_kth_change_fails_is_undone_by_the_journal(
+    match: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    changes = plan(a_nic().capabilities(), match, **options).changes
+    for count in range(1, len(changes) + 2):
+        nic = a_nic()
+        before = dict(nic.knobs)
+        made = plan(nic.capabilities(), match, **options)
+        if count <= len(changes):
+            nic.fail_at(count)
+        with transaction(nic) as journal, suppress(KernelError):
+            for step in made.steps:
+                journal.set_all((change.knob, change.value) for change in step.changes)
+            assert count > len(changes)
+            assert all(nic.get(change.knob) == change.value for change in changes[-1:])
+        assert nic.knobs == before, count
+        assert not listed()
+
+
+@pytest.mark.parametrize("how", [{}, {"refused": {"rules"}}])
+def test_ramps_side_by_side_on_one_nic(how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The RSS table is what it was before, without the queues that are hidden now: always computed anew."""
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    nic = a_nic()
+    before, base = dict(nic.knobs), nic.get("rss.table")
+    interface = Interface(nic)
+    sections, plans = [], []
+    with interface:
+        for host in (9, 10, 11):
+            match = f"udp and src host 10.0.0.1 and dst host 192.168.7.{host}"
+            plans.append(plan(nic.capabilities(), match, beside=interface.beside(), **how))
+            sections.append(a_section(plans[-1]))
+            interface.sections.append(sections[-1])
+            interface.change(plans[-1].changes, sections[-1])
+        assert [made.hidden_queue for made in plans] == [3, 2, 1]
+        for gone in (1, 0, 2):
+            for each, made in zip(sections, plans, strict=True):
+                if each in interface.sections:
+                    assert nic.queue_of(a_flow(made)) == made.hidden_queue
+            here = {
+                made.hidden_queue: made.buckets
+                for each, made in zip(sections, plans, strict=True)
+                if each in interface.sections and made.hidden_queue is not None
+            }
+            assert nic.get("rss.table") == hiding(base, here)
+            interface.sections.remove(sections[gone])
+            interface.give_back(sections[gone])
+        assert nic.get("rss.table") == base
+        assert not nic.rules()
+    assert nic.knobs == before
+
+
+def a_section(made: Plan) -> Section:
+    match = Match(made.match)
+    spec = Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False, hidden_queue=made.hidden_queue)
+    return Section(spec, match, {}, made.queues, made.hidden_queue, made.buckets)
+
+
+def a_flow(made: Plan) -> bytes:
+    return eth(ip(udp(sport=5, dport=6), src="10.0.0.1", dst=made.match.split()[-1]))
 
 
 @pytest.mark.parametrize(("match", "options"), PLANS[:4])

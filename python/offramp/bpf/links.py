@@ -29,6 +29,7 @@ from typing import Literal, Self
 
 from offramp.bpf import owner
 from offramp.bpf.descriptor import Descriptor
+from offramp.bpf.maps import wait_for_programs
 from offramp.bpf.programs import Program
 from offramp.bpf.syscall import Command, bpf, info
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
@@ -90,6 +91,16 @@ class XdpLink(Descriptor):
                 raise InterfaceBusy(f"{name} already runs {present}", hint=hint) from error
             raise KernelError(what, code, hint=_HINTS.get(code, "")) from error
         return cls(fd, mode, ifindex)
+
+    def update(self, program: Program) -> None:
+        """Run another program from now on, with no packet in between; returns when none is in the old one any more.
+
+        Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
+        Errors: PrivilegeError; KernelError (ENOLINK: the interface was removed; EINVAL).
+        """
+        attributes = struct.pack("IIII", self.fd, program.fd, 0, 0)
+        bpf(Command.LINK_UPDATE, attributes, f"another program for the {self._describe()}")
+        wait_for_programs()
 
     @cached_property
     def id(self) -> int:

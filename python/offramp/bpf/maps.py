@@ -28,7 +28,7 @@ from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.syscall import Command, bpf, buffer, check_name, info
 from offramp.errors import KernelError
 
-__all__ = ["Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus"]
+__all__ = ["Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus", "wait_for_programs"]
 
 _PER_CPU_ALIGNMENT = 8
 
@@ -39,6 +39,7 @@ class MapType(IntEnum):
     HASH = 1
     ARRAY = 2
     PERCPU_ARRAY = 6
+    ARRAY_OF_MAPS = 12
     XSKMAP = 17
 
 
@@ -85,13 +86,15 @@ class Map(Descriptor):
         entries: int,
         flags: MapFlag | int = MapFlag.NONE,
         name: str = "",
+        *,
+        inner: Map | None = None,
     ) -> Self:
-        """A new map with all values zero. Sizes in bytes.
+        """A new map with all values zero. Sizes in bytes. `inner`: one like those in an ARRAY_OF_MAPS.
 
         Needs CAP_BPF, and CAP_NET_ADMIN for an XSKMAP. Errors: PrivilegeError; KernelError (E2BIG, ENOMEM, EINVAL).
         """
-        kind = MapType(type)
-        attributes = struct.pack("IIIIIII16s", kind, key_size, value_size, entries, flags, 0, 0, check_name(name))
+        kind, within = MapType(type), inner.fd if inner is not None else 0
+        attributes = struct.pack("IIIIIII16s", kind, key_size, value_size, entries, flags, within, 0, check_name(name))
         fd = bpf(Command.MAP_CREATE, attributes, f"creating {kind.name} map {name!r} of {entries} x {value_size} bytes")
         return cls(fd, kind, key_size, value_size, entries, name)
 
@@ -166,3 +169,16 @@ class Map(Descriptor):
 
     def _describe(self) -> str:
         return f"{self.type.name} map {self.name!r}"
+
+
+def wait_for_programs() -> None:
+    """Return when every program that runs now has ended: one that was replaced before is at no packet any more.
+
+    Takes some 10 ms. Needs CAP_BPF. Source: kernel/bpf/syscall.c, maybe_wait_bpf_programs: what an update of a map of
+    maps does. Unlike membarrier(2) it works with nohz_full=, too.
+    """
+    with (
+        Map.create(MapType.ARRAY, 4, 8, 1, name="offramp_inner") as inner,
+        Map.create(MapType.ARRAY_OF_MAPS, 4, 4, 1, name="offramp_outer", inner=inner) as outer,
+    ):
+        outer.update(bytes(4), struct.pack("I", inner.fd))

@@ -42,6 +42,7 @@ class Command(IntEnum):
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
     LINK_CREATE = 28
+    LINK_UPDATE = 29
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

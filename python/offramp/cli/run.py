@@ -30,12 +30,14 @@ from offramp.cli.options import (
     Do,
     Frames,
     Interface,
+    Layout,
     Mode,
     NoProtect,
     Queue,
     Require,
     Ring,
     Sets,
+    Share,
     Stall,
     WhatToDo,
     Words,
@@ -67,7 +69,9 @@ def run(
     mode: Mode = None,
     copying: Copying = None,
     require: Require = None,
+    layout: Layout = None,
     queue: Queue = None,
+    share: Share = None,
     frames: Frames = None,
     ring: Ring = None,
     stall: Stall = None,
@@ -98,6 +102,8 @@ def run(
         ring=ring,
         stall=stall,
         no_protect=no_protect,
+        layout=layout,
+        share=share,
     )
     if seconds is not None and not seconds > 0:
         raise OptionError(f"--for {seconds:g}", reason="not above zero")
@@ -150,14 +156,16 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
 
     zero_copy: bool | None = getattr(ramp, "zero_copy", None)
     copying = "" if zero_copy is None else ", zero-copy" if zero_copy else ", copy"
-    title = f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}"
+    hidden = ramp.plan.hidden_queue
+    where = "" if hidden is None else f", hidden queue {hidden}"
+    title = f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}{where}"
     if as_json:
         return View(title, do)
     on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")
     if not on_screen:
         print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
     print(f"offramp: stays with the kernel, whatever matches: {ramp.plan.protected}", file=sys.stderr)
-    return (Screen if on_screen else Lines)(title, do)
+    return (Screen if on_screen else Lines)(title, do, steered=hidden is not None)
 
 
 def _work(ramp: Attachment, do: Do, view: View, signals: list[int], limit: float) -> _Outcome:

@@ -33,6 +33,7 @@ _ROWS = {
     "early": (1, "to the kernel: matched, before the sockets were in place"),
     "stalled": (1, "to the kernel: matched, but this process was asleep"),
     "redirect_failed": (1, "to the kernel: matched, but its queue has no socket"),
+    "missed_by_nic": (1, "to the kernel: matched, on another queue than the hidden one"),
     "dropped": (1, "matched; ended in the driver"),
     "claimed": (1, "matched"),
     "received": (2, "by this process"),
@@ -45,13 +46,13 @@ _ROWS = {
 _AT_REST = ("waiting", "redirect_lost")  # packets in flight are in these, too
 
 
-def counts(ledger: Ledger, do: Do, *, at_rest: bool) -> dict[str, int]:
-    """The figures to show, in the order of _ROWS."""
+def counts(ledger: Ledger, do: Do, *, at_rest: bool, steered: bool = False) -> dict[str, int]:
+    """The figures to show, in the order of _ROWS. `steered`: by the NIC, to a hidden queue."""
     kernel = {name: getattr(ledger, name) for name in ("seen", "protected", "passed")}
     if do is Do.DROP:
         return kernel | {"dropped": ledger.claimed}
     names = [name for name in tuple(_ROWS)[3:] if name != "dropped"]
-    unwanted = () if at_rest else _AT_REST
+    unwanted = {*(() if at_rest else _AT_REST), *(() if steered else ("missed_by_nic",))}
     figures = ledger.to_dict()
     wanted = [name for name in names if name not in unwanted and (name != "sent" or do is Do.ECHO)]
     return kernel | {name: int(str(figures[name])) for name in wanted}
@@ -62,9 +63,10 @@ class View:
 
     every = 3600.0
 
-    def __init__(self, title: str, do: Do) -> None:
+    def __init__(self, title: str, do: Do, *, steered: bool = False) -> None:
         self.title = title
         self.do = do
+        self.steered = steered
         self._last: dict[str, int] = {}
         self._last_seconds = 0.0
 
@@ -76,14 +78,14 @@ class View:
 
     def _live(self, ledger: Ledger, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
         """Packets, and packets a second since the last reading."""
-        now = counts(ledger, self.do, at_rest=False)
+        now = counts(ledger, self.do, at_rest=False, steered=self.steered)
         passed = max(seconds - self._last_seconds, 1e-6)
         rates = {name: (count - self._last.get(name, 0)) / passed for name, count in now.items()}
         self._last, self._last_seconds = now, seconds
         return now, rates
 
     def _final(self, ledger: Ledger, seconds: float) -> Table:
-        now = counts(ledger, self.do, at_rest=True)
+        now = counts(ledger, self.do, at_rest=True, steered=self.steered)
         return self._table(now, {name: count / max(seconds, 1e-6) for name, count in now.items()}, seconds)
 
     def _table(self, now: dict[str, int], rates: dict[str, float], seconds: float) -> Table:

@@ -6,7 +6,7 @@
     expression.py  the lowered form: boolean expressions over numbers read from a packet, and their reference meaning
     shapes.py      what compiled code has to know of a set
     lower.py       tree -> lowered form: here lives tcpdump's meaning
-    program.py     Spec -> Program, Lowered -> NativeProgram: the values that go in and come out
+    program.py     Specs -> Program, Lowered -> NativeProgram: the values that go in and come out
     flow.py        the XDP program around the match: counters, protection, verdict
     burst.py       the function around the match in user space: a loop over packets
     decide.py      expressions -> branches
@@ -33,6 +33,7 @@ from offramp.compile.program import (
     Program,
     Spec,
     native,
+    slot,
     xdp,
 )
 
@@ -46,5 +47,6 @@ __all__ = [
     "Program",
     "Spec",
     "native",
+    "slot",
     "xdp",
 ]

@@ -6,7 +6,9 @@
             v             v         v                          v                       v
             protected     passed    passed                     stalled                 redirect_failed
 
-Verdicts other than CLAIM end behind the match, in `claimed`. All exits but the right-hand one lead to the kernel.
+Verdicts other than CLAIM end behind the match, in `claimed`. With a hidden queue, packets that match on another one end
+in `missed_by_nic`. All exits but the right-hand one lead to the next section, which does the same with counters and
+sockets of its own; after the last one, to the kernel.
 
 - Protected packets are looked for in the frame as it is in memory. A tag out of band changes nothing there: its packets
   are the kernel's as much as others.
@@ -21,12 +23,14 @@ Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; incl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
 from offramp.compile.decide import Decision
 from offramp.compile.emit import Address, Emitter, Facts, Label
 from offramp.compile.expression import TAG_BYTES, Expr, Lowered
-from offramp.compile.program import COUNTERS, KfuncSlot, MapSlot, Spec
+from offramp.compile.program import COUNTERS, KfuncSlot, MapSlot, Spec, slot
 from offramp.compile.ranges import FIRST_TAG, outcomes
 from offramp.compile.target import I16, I32, I64, POINTER, Bpf, Context, Helper, const
 from offramp.compile.values import TaggedValues, Values
@@ -38,23 +42,17 @@ OUT_OF_BAND = (0x8100, 0x88A8)  # the ethertypes of tags that Linux takes out of
 _ETHERNET_HEADER = 14
 
 
-def build(spec: Spec) -> str:
+def build(specs: Sequence[Spec]) -> str:
     """The module's text."""
-    flow = _Flow(spec)
-    if spec.protect is not None:
-        flow.protect(spec.protect)
-    if spec.vlan_metadata:
-        flow.match_wire()
-    else:
-        flow.match_frame()
-    if spec.verdict is Verdict.CLAIM:
-        flow.redirect()
-    leaves = spec.verdict in (Verdict.CLAIM, Verdict.TX)
-    if leaves and spec.vlan_metadata and answer_for_tagged(spec.match.expr) is not False:
-        flow.restore_tag()
-    flow.count_and_return("claimed", const(spec.verdict, I32))
-    flow.passed()
-    return str(flow.target.module)
+    target = Bpf()
+    emit = Emitter(target)
+    sets = 0
+    for number, spec in enumerate(specs):
+        last = number == len(specs) - 1
+        section = _Section(emit, spec, number, sets, None if last else emit.label())
+        section.write()
+        sets += sum(len(part.sets) for part in spec.parts)
+    return str(target.module)
 
 
 def answer_for_tagged(expr: Expr) -> bool | None:
@@ -63,26 +61,57 @@ def answer_for_tagged(expr: Expr) -> bool | None:
     return possible.pop() if len(possible) == 1 else None
 
 
-class _Flow:
+class _Section:
     """Each method writes one station, and leaves the emitter where the packets are that go on."""
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        self.target = Bpf()
-        self.builder = self.target.builder
-        self.emit = Emitter(self.target)
+    def __init__(self, emit: Emitter, spec: Spec, number: int, first_set: int, others: Label | None) -> None:
+        """`others`: the next section; None: this is the last one."""
+        assert isinstance(emit.target, Bpf)
+        self.spec, self.number, self.first_set, self.others = spec, number, first_set, others
+        self.emit, self.target, self.builder = emit, emit.target, emit.builder
         self.no_match = self.emit.label()
+
+    def write(self) -> None:
+        """All of it. Leaves the emitter at the beginning of the next one."""
+        spec = self.spec
         self.counters = self._look_up_counters()
         self._count("seen")
         self.emit.require(Address(self.target.data), _ETHERNET_HEADER, self.no_match)  # every frame has that much
+        if spec.protect is not None:
+            self.protect(spec.protect)
+        if spec.vlan_metadata:
+            self.match_wire()
+        else:
+            self.match_frame()
+        if spec.verdict is Verdict.CLAIM:
+            self.redirect()
+        leaves = spec.verdict in (Verdict.CLAIM, Verdict.TX)
+        if leaves and spec.vlan_metadata and answer_for_tagged(spec.match.expr) is not False:
+            self.restore_tag()
+        self._count("claimed")
+        self.builder.ret(const(spec.verdict, I32))
+        self.emit.enter(self.no_match)
+        self.give_up("passed")
+        if self.others is not None:
+            self.emit.enter(self.others)
+            self.target.find_packet()
+            self.emit.facts = Facts()
+
+    def give_up(self, counter: str) -> None:
+        """Not ours."""
+        self._count(counter)
+        if self.others is None:
+            self.builder.ret(const(Verdict.PASS, I32))
+        else:
+            self.emit.goto(self.others)
 
     def protect(self, protect: Lowered) -> None:
         """Packets of `protect` end here."""
         protected, others = self.emit.label(), self.emit.label()
-        sets = len(self.spec.match.sets)
+        sets = self.first_set + len(self.spec.match.sets)
         Decision(Values(self.emit, others), protect.sets, sets).decide(protect.expr, protected, others)
         self.emit.enter(protected)
-        self.count_and_return("protected", const(Verdict.PASS, I32))
+        self.give_up("protected")
         self.emit.enter(others)
 
     def match_frame(self) -> None:
@@ -115,7 +144,7 @@ class _Flow:
 
     def _decide(self, values: Values, yes: Label, no: Label) -> None:
         match = self.spec.match
-        Decision(values, match.sets).decide(match.expr, yes, no)
+        Decision(values, match.sets, self.first_set).decide(match.expr, yes, no)
 
     def _tag(self, protocol: ir.Value, tci: ir.Value) -> ir.Value:
         """As it was on the wire, an i32."""
@@ -126,23 +155,26 @@ class _Flow:
     def redirect(self) -> None:
         """To the socket of the packet's queue, unless nobody reads there."""
         queue = self.builder.zext(self.target.context(Context.RX_QUEUE_INDEX), I64)
-        queue = self.emit.bounded(queue, self.spec.queues - 1, self.no_match)
+        if self.spec.hidden_queue is not None:
+            queue = self._check_arrival(queue, self.spec.hidden_queue)
+        else:
+            queue = self.emit.bounded(queue, self.spec.queues - 1, self.no_match)
         if self.spec.stall_ns is not None:
             self._check_heartbeat(queue, self.spec.stall_ns)
-        sockets = self.target.map(MapSlot.SOCKETS)
+        sockets = self.target.map(self._slot(MapSlot.SOCKETS))
         result = self.target.helper(Helper.REDIRECT_MAP, sockets, queue, const(Verdict.PASS))
         verdict = self.builder.trunc(result, I32)
         claimed, failed = self.emit.label(), self.emit.label()
         self.emit.branch(self.builder.icmp_unsigned("==", verdict, const(Verdict.CLAIM, I32)), claimed, failed)
         self.emit.enter(failed)
-        self.count_and_return("redirect_failed", verdict)
+        self.give_up("redirect_failed")
         self.emit.enter(claimed)
 
     def restore_tag(self) -> None:
         """Write a tag that is out of band into the frame, where it was on the wire: its next reader sees nothing else.
 
         The last thing that is done to a packet, as the kernel keeps the tag of packets that pass. One that has no room
-        for it passes.
+        for it passes, in the words of the ledger: it did not match.
         """
         tagged, room, done = self.emit.label(), self.emit.label(), self.emit.label()
         protocol, tci = self._ask_for_tag(tagged, done)
@@ -173,20 +205,15 @@ class _Flow:
     def _pointer(self, address: Address) -> ir.Value:
         return self.builder.inttoptr(self.builder.add(address.register, const(address.offset)), POINTER)
 
-    def passed(self) -> None:
-        self.emit.enter(self.no_match)
-        self.count_and_return("passed", const(Verdict.PASS, I32))
-
-    def count_and_return(self, counter: str, verdict: ir.Value) -> None:
-        self._count(counter)
-        self.builder.ret(verdict)
+    def _slot(self, kind: MapSlot) -> int:
+        return slot(self.number, kind)
 
     def _look_up_counters(self) -> ir.Value:
         """The address of this CPU's counters. The lookup cannot fail, but the verifier wants that seen."""
         missing, found = self.emit.label(), self.emit.label()
         key = self.target.local(I32)
         self.builder.store(const(0, I32), key)
-        counters = self.target.helper(Helper.MAP_LOOKUP_ELEM, self.target.map(MapSlot.COUNTERS), key)
+        counters = self.target.helper(Helper.MAP_LOOKUP_ELEM, self.target.map(self._slot(MapSlot.COUNTERS)), key)
         self.emit.branch(self.builder.icmp_unsigned("==", counters, const(0)), missing, found)
         self.emit.enter(missing)
         self.builder.ret(const(Verdict.PASS, I32))
@@ -212,11 +239,21 @@ class _Flow:
 
     def _check_heartbeat(self, queue: ir.Value, stall_ns: int) -> None:
         """Packets of a queue whose reader has not been seen for longer than `stall_ns` end here."""
-        address = self.builder.add(self.target.map_value(MapSlot.HEARTBEATS), self.builder.shl(queue, const(3)))
+        heartbeats = self.target.map_value(self._slot(MapSlot.HEARTBEATS))
+        address = self.builder.add(heartbeats, self.builder.shl(queue, const(3)))
         heartbeat = self.builder.load(self.builder.inttoptr(address, POINTER), typ=I64)
         age = self.builder.sub(self.target.helper(Helper.KTIME_GET_COARSE_NS), heartbeat)
         stalled, alive = self.emit.label(), self.emit.label()
         self.emit.branch(self.builder.icmp_signed(">", age, const(stall_ns)), stalled, alive)
         self.emit.enter(stalled)
-        self.count_and_return("stalled", const(Verdict.PASS, I32))
+        self.give_up("stalled")
         self.emit.enter(alive)
+
+    def _check_arrival(self, queue: ir.Value, hidden: int) -> ir.Value:
+        """Packets that the NIC has brought to another queue end here; the queue of the others."""
+        missed, brought = self.emit.label(), self.emit.label()
+        self.emit.branch(self.builder.icmp_unsigned("==", queue, const(hidden)), brought, missed)
+        self.emit.enter(missed)
+        self.give_up("missed_by_nic")
+        self.emit.enter(brought)
+        return const(hidden)

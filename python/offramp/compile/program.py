@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What programs are made from, and what comes out: plain values, deterministic, made without a kernel.
 
-    Spec    --xdp()-->    Program(code, sets)         --bpf.Program.load()-->  a program in the kernel
+    Specs   --xdp()-->    Program(code, sections)     --bpf.Program.load()-->  a program in the kernel
     Lowered --native()--> NativeProgram(code, sets)   --_native.Code()-->      a function in this process
 
 An XDP program's code carries placeholders, so that it does not depend on descriptors or on the running kernel:
 
-    map reference       ld_imm64, src_reg 1 (map) or 2 (the map's value), imm = a MapSlot
+    map reference       ld_imm64, src_reg 1 (map) or 2 (the map's value), imm = slot(section, a MapSlot)
     memory of a set     ld_imm64, src_reg 2, imm = SET_BASE + its index in Program.sets
     kernel function     call, src_reg 0, imm = KFUNC_BASE + a KfuncSlot
                         to become src_reg 2 (BPF_PSEUDO_KFUNC_CALL), imm = the function's BTF id
@@ -48,16 +48,21 @@ __all__ = [
     "Program",
     "Spec",
     "native",
+    "slot",
     "xdp",
 ]
 
-COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirect_failed")
+COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirect_failed", "missed_by_nic")
 """u64 each, per CPU, in MapSlot.COUNTERS. Every packet counts in `seen` and in exactly one of the others."""
 
 KFUNC_BASE: Final = 0x4F46_0000  # far above the numbers of helpers
-SET_BASE: Final = 16  # above those of MapSlot; ARRAY, BPF_F_MMAPABLE, one element: the memory of a set
+SET_BASE: Final = 256  # above all slots; ARRAY, BPF_F_MMAPABLE, one element: the memory of a set
+
+_SLOTS = 4  # of a section
+_MOST_SECTIONS = SET_BASE // _SLOTS
 
 _TOO_LARGE = "the match is too large for one program"
+_TOO_LARGE_TOGETHER = "the matches of all ramps on this interface are too large for one program"
 _MAX_TESTS = 8192
 _ALWAYS_FITS = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at branches over more than 32,767
 
@@ -70,6 +75,11 @@ class MapSlot(IntEnum):
     HEARTBEATS = 3  # ARRAY, BPF_F_MMAPABLE, one element: u64[queues], CLOCK_MONOTONIC in ns of each queue's reader
 
 
+def slot(section: int, kind: MapSlot) -> int:
+    """The placeholder of a section's map."""
+    return _SLOTS * section + kind
+
+
 class KfuncSlot(IntEnum):
     """The kernel functions that a program calls: int return, pointer arguments."""
 
@@ -78,7 +88,7 @@ class KfuncSlot(IntEnum):
 
 @dataclass(frozen=True)
 class Spec:
-    """One XDP program.
+    """One XDP program, or a section of one.
 
     With `vlan_metadata` the program has to be loaded bound to its device, which must offer
     bpf_xdp_metadata_rx_vlan_tag (Linux 6.8).
@@ -90,22 +100,35 @@ class Spec:
     queues: int  # CLAIM: the size of SOCKETS and HEARTBEATS; packets of queues beyond are passed
     stall_ns: int | None  # CLAIM: pass instead if the queue's heartbeat is older than this; None: never
     vlan_metadata: bool  # ask the driver for a VLAN tag out of band, which belongs to the frame on the wire
+    hidden_queue: int | None = None  # CLAIM: the NIC brings the flow there; elsewhere it is counted, and passed
 
     def __post_init__(self) -> None:
         if self.verdict is Verdict.ABORTED:
             raise OptionError("verdict ABORTED", reason="it reports errors of a program", hint="use DROP")
         if self.queues < 1:
             raise OptionError(f"queues={self.queues}", reason="an interface has at least one")
+        if self.hidden_queue is not None and not 0 <= self.hidden_queue < self.queues:
+            raise OptionError(f"hidden_queue={self.hidden_queue}", reason=f"not one of {self.queues} queues")
         if self.stall_ns is not None and not 0 < self.stall_ns < 1 << 63:
             raise OptionError(f"stall_ns={self.stall_ns}", reason="not a positive number of nanoseconds in 63 bits")
+
+    @property
+    def parts(self) -> tuple[Lowered, ...]:
+        """In the order in which their sets are numbered."""
+        return (self.match, self.protect) if self.protect is not None else (self.match,)
 
 
 @dataclass(frozen=True)
 class Program:
-    """eBPF instructions, 8 bytes each, with placeholders, and the sets whose memory they read."""
+    """eBPF instructions, 8 bytes each, with placeholders, and the sets whose memory they read, by section."""
 
     code: bytes
-    sets: tuple[SetUse, ...] = ()
+    sections: tuple[tuple[SetUse, ...], ...] = ()
+
+    @property
+    def sets(self) -> tuple[SetUse, ...]:
+        """Of all sections."""
+        return sum(self.sections, ())
 
 
 @dataclass(frozen=True)
@@ -116,14 +139,16 @@ class NativeProgram:
     sets: tuple[SetUse, ...] = ()
 
 
-def xdp(spec: Spec) -> Program:
-    """Compile `spec`. The same spec gives the same bytes; the second time in a process it costs nothing.
+def xdp(*specs: Spec) -> Program:
+    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict;
+    who has not (it is protected there, does not match, its reader sleeps) has counted it. After the last one it passes.
 
-    Takes some ten milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors:
-    CompileError (a bug in offramp, or no LLVM); OptionError where the match is too large for one program.
+    The same specs give the same bytes; the second time in a process it costs nothing. Takes some ten milliseconds in a
+    child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError (a bug in offramp,
+    or no LLVM); OptionError where the matches are too large for one program.
     """
     with _limits():
-        return _xdp(spec)
+        return _xdp(specs)
 
 
 def native(match: Lowered) -> NativeProgram:
@@ -135,14 +160,18 @@ def native(match: Lowered) -> NativeProgram:
 
 
 @lru_cache(maxsize=64)
-def _xdp(spec: Spec) -> Program:
+def _xdp(specs: tuple[Spec, ...]) -> Program:
     llvm.start()  # beside what follows
     from offramp.compile.flow import build
 
-    parts = [spec.match] + ([spec.protect] if spec.protect is not None else [])
-    size = sum(_size(part.expr) for part in parts)
-    code = _compile(lambda: build(spec), llvm.bpf_code, size)
-    return Program(code, sum((part.sets for part in parts), ()))
+    what = _TOO_LARGE if len(specs) == 1 else _TOO_LARGE_TOGETHER
+    if not 0 < len(specs) <= _MOST_SECTIONS:
+        raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
+    if len({spec.vlan_metadata for spec in specs}) > 1:
+        raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device or not")
+    size = sum(_size(part.expr) for spec in specs for part in spec.parts)
+    code = _compile(lambda: build(specs), llvm.bpf_code, size, what)
+    return Program(code, tuple(sum((part.sets for part in spec.parts), ()) for spec in specs))
 
 
 @lru_cache(maxsize=64)
@@ -161,18 +190,20 @@ def _limits() -> Iterator[None]:
         raise OptionError(_TOO_LARGE, reason="it is nested too deeply", hint="use fewer parentheses") from error
 
 
-def _compile(build: Callable[[], str], compile_text: Callable[[str], bytes], size: int) -> bytes:
+def _compile(
+    build: Callable[[], str], compile_text: Callable[[str], bytes], size: int, what: str = _TOO_LARGE
+) -> bytes:
     """Tells from a bug what is only too much."""
     if size > _MAX_TESTS:
-        raise _too_large(f"{size} tests of packet bytes, and more than {_MAX_TESTS} never fit")
+        raise _too_large(what, f"{size} tests of packet bytes, and more than {_MAX_TESTS} never fit")
     text = build()
     try:
         return compile_text(text)
     except llvm.DoesNotFit as error:
-        raise _too_large(error.reason) from error
+        raise _too_large(what, error.reason) from error
     except CompileError as error:
         if len(text) > _ALWAYS_FITS:
-            raise _too_large(f"{size} tests of packet bytes") from error
+            raise _too_large(what, f"{size} tests of packet bytes") from error
         raise
 
 
@@ -204,5 +235,5 @@ def _size(expr: Expr) -> int:
     return tests(expr)
 
 
-def _too_large(reason: str) -> OptionError:
-    return OptionError(_TOO_LARGE, reason=reason, hint="use networks, port ranges, or sets")
+def _too_large(what: str, reason: str) -> OptionError:
+    return OptionError(what, reason=reason, hint="use networks, port ranges, or sets")

@@ -26,7 +26,7 @@ from typing import Protocol
 
 from llvmlite import ir
 
-from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot
+from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot
 
 __all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Helper", "Native", "Target", "const"]
 
@@ -148,7 +148,7 @@ class Bpf:
         with self.builder.goto_entry_block():
             return self.builder.alloca(type)
 
-    def map(self, slot: MapSlot) -> ir.Value:
+    def map(self, slot: int) -> ir.Value:
         """A placeholder for the map."""
         return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_FD), const(slot)])
 

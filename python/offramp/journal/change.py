@@ -26,7 +26,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError
+from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import inside, moment, namespace, namespace_cookie
@@ -257,8 +257,6 @@ def _command() -> str:
 
 def _warn(report: Report) -> None:
     if report.state == "failed" or any(knob.outcome == "left alone" for knob in report.knobs):
-        from offramp.attachment import OfframpWarning
-
         warnings.warn(str(report), OfframpWarning, stacklevel=3)
 
 

@@ -102,21 +102,21 @@ class Counters:
     rx_missed_errors: int
 
 
-def read(interface: str) -> Link:
-    """Everything about `interface`, by its name or an alternative name, in this thread's network namespace.
+def read(interface: str | int) -> Link:
+    """Everything about `interface`, by its name, alternative name or ifindex, in this thread's network namespace.
 
     Needs no privileges, except to name the owner of an attached XDP program. Takes about 1 ms; with an attached program
     it searches the open files of all processes. Errors: NoSuchInterface, with a similar name if there is one.
     """
     try:
-        if "\0" in interface:  # where the kernel would stop to read
+        if isinstance(interface, str) and "\0" in interface:  # where the kernel would stop to read
             raise _unknown(interface)
         ifindex, flags, found = netlink.link(interface)
     except KernelError as error:
         if error.errno not in (errno.ENODEV, errno.EINVAL, errno.ERANGE):
             raise
         raise _unknown(interface) from None
-    name = netlink.text(found.get(_NAME)) or interface
+    name = netlink.text(found.get(_NAME)) or str(interface)
     rx_queues, tx_queues = _queues(name, found)
     declared = xdp_features(ifindex)
     return Link(
@@ -202,8 +202,8 @@ def _xdp(found: netlink.Attributes) -> Xdp | None:
     return Xdp(programs[0].mode, whose.program_id, whose.program_name, whose.pid, whose.command)
 
 
-def _unknown(interface: str) -> NoSuchInterface:
+def _unknown(interface: str | int) -> NoSuchInterface:
     names = [name for _, name in socket.if_nameindex()]
-    similar = get_close_matches(interface, names, n=1)
+    similar = get_close_matches(str(interface), names, n=1)
     hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(names[:_NAMES_SHOWN])}"
     return NoSuchInterface(f"no interface {interface!r} in this network namespace", hint=hint)

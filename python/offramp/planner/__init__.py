@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from .assume import assume
 from .explain import explain, needed
-from .layout import Layout, Method
+from .layout import Beside, Layout, Method, is_virtual
 from .make import lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .options import Options
@@ -33,6 +33,7 @@ from .protect import protection_in_words
 
 __all__ = [
     "Act",
+    "Beside",
     "Change",
     "Layer",
     "Layout",
@@ -43,6 +44,7 @@ __all__ = [
     "Step",
     "assume",
     "explain",
+    "is_virtual",
     "lacks_for_native",
     "largest_mtu",
     "make_plan",

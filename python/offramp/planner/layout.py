@@ -11,7 +11,8 @@ Left to itself the planner takes a hidden queue if what it needs is known of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
@@ -24,15 +25,27 @@ from offramp.planner.plan import LayoutName
 from offramp.planner.steer import Steered, steered
 from offramp.planner.typed import CannotSteer
 from offramp.planner.widen import Widened, widened
-from offramp.steering import Rule, cookie, parse_rule, without
+from offramp.steering import Rule, cookie, hiding, parse_rule
 
 if TYPE_CHECKING:
     from offramp.nic import Link
 
-__all__ = ["NTUPLE", "Layout", "Method", "choose", "is_virtual"]
+__all__ = ["ALONE", "NTUPLE", "Beside", "Layout", "Method", "choose", "is_virtual"]
 
 Method = Literal["rules", "buckets"]  # how a flow is brought to a hidden queue
 NTUPLE: Final = "rx-ntuple-filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The other ramps of this process on the interface."""
+
+    queues: frozenset[int] = frozenset()  # that they read
+    base: tuple[int, ...] = ()  # the RSS table as it was before the first of them; (): as it is
+    hidden: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # their hidden queues: entries that lead there
+
+
+ALONE: Final = Beside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,7 @@ def choose(
     mode: str,
     claim: bool,
     refused: frozenset[Method] = frozenset(),
+    beside: Beside = ALONE,
 ) -> Layout:
     """`refused`: ways that were tried here, and had no effect.
 
@@ -86,7 +100,7 @@ def choose(
             return _vf(match, link, able, options)
         if mode == "generic" and wanted == "auto":
             raise CannotSteer("in generic mode the packets are in the kernel already")
-        return _hidden(match, link, able, options, refused)
+        return _hidden(match, link, able, options, refused, beside)
     except CannotSteer as cannot:
         if wanted != "auto":
             what = "a VF" if wanted == "vf" else "a hidden queue"
@@ -95,14 +109,16 @@ def choose(
         return Layout("in-driver", f"no hidden queue: {cannot.reason}{hint}")
 
 
-def _hidden(match: Node, link: Link, able: Capabilities, options: Options, refused: frozenset[Method]) -> Layout:
-    queue = _last_free(link, able) if options.queue is None else options.queue
+def _hidden(
+    match: Node, link: Link, able: Capabilities, options: Options, refused: frozenset[Method], beside: Beside
+) -> Layout:
+    queue = _last_free(link, able, beside) if options.queue is None else options.queue
     if queue >= link.rx_queues:
         raise OptionError(f"queue {queue}", reason=f"{link.name} has queues 0 to {link.rx_queues - 1}")
     driver = able.driver or link.name
     wide = _flows(match)
     assert wide.flows is not None
-    base = _table_without(queue, link, able)
+    base = _table_without(queue, link, able, beside)
     reasons: list[CannotSteer] = []
     for method in ("rules", "buckets"):
         try:
@@ -115,6 +131,8 @@ def _hidden(match: Node, link: Link, able: Capabilities, options: Options, refus
             if able.rss.symmetric is None and options.wanted_layout == "auto":
                 raise CannotSteer("whether its RSS hash is Microsoft's Toeplitz is not known")
             found = buckets(wide.flows, replace(able.rss, table=base), driver)
+            if any(base[entry] in beside.hidden for entry in found):
+                raise CannotSteer("its entry of the RSS table leads to another ramp's queue")
             why = f"no n-tuple rules, but the match fixes all that RSS hashes ({reasons[0].reason})"
             layout = Layout("hidden-queue", why, queue, base=base, buckets=found)
             return replace(layout, left_out=wide.left_out, arp=wide.arp, flows=wide.flows)
@@ -147,16 +165,16 @@ def _flows(match: Node) -> Widened:
     return wide
 
 
-def _last_free(link: Link, able: Capabilities) -> int:
-    """The last queue to which nobody's rule leads."""
-    taken = {rule.queue for rule in map(parse_rule, able.ntuple.rules or ()) if rule.vf is None}
+def _last_free(link: Link, able: Capabilities, beside: Beside) -> int:
+    """The last queue to which nobody's rule leads, and that nobody here reads."""
+    taken = {rule.queue for rule in map(parse_rule, able.ntuple.rules or ()) if rule.vf is None} | beside.queues
     free = [queue for queue in range(link.rx_queues) if queue not in taken]
     if not free:
-        raise CannotSteer("rules that are there lead to each of its queues")
+        raise CannotSteer("each of its queues is read by another ramp, or rules lead there")
     return free[-1]
 
 
-def _table_without(queue: int, link: Link, able: Capabilities) -> tuple[int, ...]:
+def _table_without(queue: int, link: Link, able: Capabilities, beside: Beside) -> tuple[int, ...]:
     """The RSS table with the entries that name the queue dealt out to the others."""
     if link.rx_queues < 2:
         more = (able.queues.rx_max or 1) > 1
@@ -167,7 +185,7 @@ def _table_without(queue: int, link: Link, able: Capabilities) -> tuple[int, ...
     if able.rss.table_with_vfs is False and able.vfs.in_use:
         raise CannotSteer("its RSS table cannot be changed while there are VFs")
     try:
-        return tuple(without(able.rss.table, {queue}))
+        return tuple(hiding(beside.base or able.rss.table, {**beside.hidden, queue: ()}))
     except OptionError:
         raise CannotSteer(f"its RSS table names queue {queue} only") from None
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from offramp.errors import NotSupported, OptionError
+from offramp.errors import InterfaceBusy, NotSupported, OptionError
 from offramp.match import Everything, Node, text
 from offramp.planner.capabilities import Capabilities
 from offramp.planner.cost import Cost, break_even, cost
-from offramp.planner.layout import Layout, Method, choose, is_virtual
+from offramp.planner.layout import ALONE, Beside, Layout, Method, choose, is_virtual
 from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, hiding
 from offramp.planner.options import Copying, Options
 from offramp.planner.plan import Plan
@@ -43,11 +43,13 @@ def make_plan(
     *,
     native_refused: bool = False,
     refused: frozenset[Method] = frozenset(),
+    beside: Beside = ALONE,
     assumed: tuple[str, ...] = (),
 ) -> Plan:
     """The plan, or an error that says what stands in its way. `able` None changes nothing of the interface but what
     hangs on file descriptors. `native_refused`: the driver was asked and cannot. `refused`: ways to bring flows that
-    were tried, and had no effect. `ssh` None leaves nothing protected. `assumed`: see assume.py.
+    were tried, and had no effect. `beside`: other ramps of this process there. `ssh` None leaves nothing protected.
+    `assumed`: see assume.py.
 
     Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`, `layout`),
     OptionError.
@@ -56,17 +58,17 @@ def make_plan(
     nic = None if able is None or is_virtual(able) else able
     check_state(link, sockets=claim)
     mode = _mode(link, nic, options, claim, native_refused)
-    layout = choose(match, link, able, options, mode, claim, refused)
+    layout = choose(match, link, able, options, mode, claim, refused, beside)
     vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ()) and layout.name != "vf"
     off: tuple[str, ...] = ()
     if layout.name != "vf":  # which has an interface, and offloads, of its own
         hidden_by = hiding(link, mode, vlan_metadata=vlan_metadata)
-        off = tuple(feature for feature in hidden_by if _can_switch(nic, feature))
+        off = tuple(feature for feature in hidden_by if _can_switch(able, feature))
         check_wire_view(link, mode, [feature for feature in hidden_by if feature not in off])
         if mode == "native" and nic is not None:
             check_mtu(link, nic.xdp.max_mtu)
     protect = protection(ssh) if ssh is not None else None
-    queues = _queues(link, options, layout) if claim else ()
+    queues = _queues(link, options, layout, beside) if claim else ()
     copying = _copying(match, nic, options, layout, mode) if claim else None
     return Plan(
         interface=link.name,
@@ -122,21 +124,27 @@ def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
     return sorted(needed - link.xdp_features) if link.xdp_features is not None else []
 
 
-def _can_switch(nic: Capabilities | None, feature: str) -> bool:
+def _can_switch(able: Capabilities | None, feature: str) -> bool:
     """Of a NIC that is not here nothing is known, and most can."""
-    if nic is None:
+    if able is None:
         return False
-    known = (nic.features or {}).get(feature)
-    return nic.features is None or (known is not None and not known.fixed)
+    known = (able.features or {}).get(feature)
+    return able.features is None or (known is not None and not known.fixed)
 
 
-def _queues(link: Link, options: Options, layout: Layout) -> tuple[int, ...]:
+def _queues(link: Link, options: Options, layout: Layout, beside: Beside) -> tuple[int, ...]:
     if layout.name == "vf":
         return ()
     if layout.queue is not None:
         return (layout.queue,)
     if options.queues is None:
-        return tuple(range(link.rx_queues))
+        free = tuple(queue for queue in range(link.rx_queues) if queue not in beside.queues)
+        if not free:
+            raise InterfaceBusy(
+                f"each receive queue of {link.name} is read by another ramp of this process",
+                hint="one ramp can claim both: `MATCH or MATCH`",
+            )
+        return free
     wrong = [queue for queue in options.queues if queue >= link.rx_queues]
     if wrong:
         raise OptionError(f"queue {wrong[0]}", reason=f"{link.name} has queues 0 to {link.rx_queues - 1}")

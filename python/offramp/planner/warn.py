@@ -33,11 +33,11 @@ def warnings_of(
 ) -> list[str]:
     """In the order of the steps."""
     found = _of_interface(link, mode, queues, options, layout, vlan_metadata)
-    if able is None or is_virtual(able):
-        return found
     found += [
         f"{FEATURES[feature][0]} is off while this is in force: the kernel does that work itself" for feature in off
     ]
+    if able is None or is_virtual(able):
+        return found
     if layout.name == "vf":
         costs = f" ({'; '.join(able.vfs.costs)})" if able.vfs.costs else ""
         found.append(f"virtual functions cost the rest of {link.name}: what they change is up to the driver{costs}")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from .model import Rss, Steering, queue_of
 from .rule import DROP, WAKE, Rule, Term, cookie
-from .spread import equal, weighted, without
+from .spread import equal, hiding, weighted, without
 from .toeplitz import toeplitz
 from .words import parse_rule
 
@@ -31,6 +31,7 @@ __all__ = [
     "Term",
     "cookie",
     "equal",
+    "hiding",
     "parse_rule",
     "queue_of",
     "toeplitz",

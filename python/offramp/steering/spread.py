@@ -4,17 +4,18 @@
     equal(128, 4)              0 1 2 3 0 1 2 3 ...
     weighted(128, [3, 1])      96 entries of queue 0, then 32 of queue 1
     without(table, {2})        queue 2's entries dealt out to the other queues in the table
+    hiding(table, {2: (5,)})   the same, and entry 5 leads to queue 2
 
 Source: ethtool(8), "-X --set-rxfh-indir".
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from offramp.errors import OptionError
 
-__all__ = ["equal", "weighted", "without"]
+__all__ = ["equal", "hiding", "weighted", "without"]
 
 
 def equal(size: int, queues: int, start: int = 0) -> list[int]:
@@ -51,4 +52,13 @@ def without(table: Sequence[int], excluded: Collection[int]) -> list[int]:
         if queue in excluded:
             queue, turn = remaining[turn % len(remaining)], turn + 1
         spread.append(queue)
+    return spread
+
+
+def hiding(table: Sequence[int], hidden: Mapping[int, Collection[int]]) -> list[int]:
+    """The table with queues left out, each but for the entries that are to lead there. Errors: as `without`."""
+    spread = without(table, hidden.keys())
+    for queue, entries in hidden.items():
+        for entry in entries:
+            spread[entry] = queue
     return spread

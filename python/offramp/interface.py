@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An interface that is in use here: what all ramps of this process have there in common.
+
+    Interface ─┬─ Transaction    the lock of the interface, and the journal of what was changed
+               ├─ XdpLink        one program, made of all ramps' sections; each asks its own match, in the order in
+               │                 which they were opened, and the first that matches decides
+               └─ hidden queues  the RSS table is what it was before, minus these: computed anew, never patched
+
+It exists while a ramp does. A section that comes or goes is a new program, put in the place of the old one in one step:
+the packets of the other ramps notice nothing. What one ramp alone has changed (rules, its entries of the RSS table) is
+given back with it; what others may need as well (offloads) when the last one goes.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from offramp import journal, nic
+from offramp.bpf import Map, Program, XdpLink
+from offramp.compile import MapSlot, Spec, slot, xdp
+from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, OfframpWarning
+from offramp.journal.place import inside, namespace
+from offramp.nic.live import open_nic
+from offramp.planner import Beside
+from offramp.steering import hiding
+
+if TYPE_CHECKING:
+    from offramp.bpf import XdpMode
+    from offramp.matcher import Match
+    from offramp.nic.knobs import Nic
+    from offramp.planner import Change
+    from offramp.planner.capabilities import Capabilities
+
+__all__ = ["Interface", "Section", "View", "view"]
+
+_TABLE = "rss.table"
+_RULE = "rule."
+_in_use: list[Interface] = []
+
+
+@dataclass(eq=False)
+class Section:
+    """One ramp's part of the program."""
+
+    spec: Spec
+    match: Match
+    maps: Mapping[MapSlot, Map]
+    queues: tuple[int, ...] = ()  # that it reads
+    hidden: int | None = None
+    entries: tuple[int, ...] = ()  # of the RSS table that lead to its hidden queue
+    rules: list[str] = field(default_factory=list)  # knobs
+
+    def become(self, other: Section) -> None:
+        """Made anew, before it has changed anything."""
+        self.spec, self.maps = other.spec, other.maps
+        self.queues, self.hidden, self.entries = other.queues, other.hidden, other.entries
+
+
+@dataclass(frozen=True)
+class View:
+    """What a plan is made from."""
+
+    link: nic.Link  # but for our own program
+    able: Capabilities
+    beside: Beside
+    mode: XdpMode | None  # of the program that other ramps of this process have there
+
+
+def view(name: str) -> View:
+    """What a plan for a new ramp would be made from. Changes nothing. Errors: NoSuchInterface."""
+    device = open_nic(name)
+    if known := _known(device):
+        return known.view()
+    link = nic.read(name)
+    return View(link, device.capabilities(), Beside(), None)
+
+
+class Interface:
+    """See the module. A context manager for each ramp; `of` finds it, or takes it into use."""
+
+    def __init__(self, device: Nic) -> None:
+        """Errors: InterfaceBusy: another process has it."""
+        self.nic = device
+        self.link: XdpLink | None = None
+        self.sections: list[Section] = []
+        self._users = 0
+        self._table_before: tuple[int, ...] = ()
+        self._transaction: journal.Transaction | None = None
+        self._no_journal: OfframpError | None = None
+        with ExitStack() as stack:
+            self._namespace = namespace()
+            stack.callback(os.close, self._namespace)
+            try:
+                self._transaction = stack.enter_context(journal.transaction(device))
+            except InterfaceBusy:
+                raise
+            except OfframpError as error:  # it matters to those only who change something
+                self._no_journal = error
+            self._owned = stack.pop_all()
+        for report in self._transaction.found if self._transaction is not None else ():
+            if not report.dealt_with:
+                warnings.warn(f"left by an earlier process: {report}", OfframpWarning, stacklevel=6)
+
+    @classmethod
+    def of(cls, name: str) -> Interface:
+        """Errors: NoSuchInterface, InterfaceBusy."""
+        device = open_nic(name)
+        return _known(device) or cls(device)
+
+    def view(self, but: Section | None = None) -> View:
+        """For one more ramp, or another one in the place of `but`."""
+        link = nic.read(self.nic.identity.ifindex)
+        ours = self.link is not None and link.xdp is not None and link.xdp.program_id == self.link.info().program_id
+        mode = self.link.mode if self.link is not None else None
+        return View(replace(link, xdp=None) if ours else link, self.nic.capabilities(), self.beside(but), mode)
+
+    def beside(self, but: Section | None = None) -> Beside:
+        """What the ramps that are there have."""
+        others = [section for section in self.sections if section is not but]
+        queues = frozenset(queue for section in others for queue in section.queues)
+        return Beside(queues, self._table_before, _hidden(others))
+
+    # -- the program ---------------------------------------------------------------------------------------------------
+
+    def join(self, section: Section, mode: XdpMode) -> None:
+        """From now on the program asks this section, too."""
+        sections = [*self.sections, section]
+        with self._program(sections) as program:
+            if self.link is None:
+                self.link = XdpLink.attach(program, self.nic.identity.ifindex, mode)
+            else:
+                self.link.update(program)
+        self.sections = sections
+
+    def refresh(self) -> None:
+        """A section has become another one, or is gone."""
+        assert self.link is not None
+        with self._program(self.sections) as program:
+            self.link.update(program)
+
+    def leave(self, section: Section) -> None:
+        """No packet is in this section when this returns. Leaving twice is allowed."""
+        if section not in self.sections:
+            return
+        self.sections = [each for each in self.sections if each is not section]
+        if self.link is None:
+            return
+        if self.sections:
+            with inside(self._namespace):  # this thread may be elsewhere now
+                self.refresh()
+        else:
+            self.link.close()
+            self.link = None
+
+    def _program(self, sections: Sequence[Section]) -> Program:
+        compiled = xdp(*(section.spec for section in sections))
+        bound = self.nic.identity.ifindex if sections[0].spec.vlan_metadata else None
+        verdicts = {section.spec.verdict.name.lower() for section in sections}
+        name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
+        maps: dict[int, Map] = {}
+        sets = 0
+        with ExitStack() as stack:
+            for number, (section, uses) in enumerate(zip(sections, compiled.sections, strict=True)):
+                maps |= {slot(number, kind): each for kind, each in section.maps.items()}
+                maps |= stack.enter_context(section.match.tables(uses, sets))
+                sets += len(uses)
+            return Program.load(compiled, name=name, maps=maps, ifindex=bound)
+
+    # -- the knobs -----------------------------------------------------------------------------------------------------
+
+    def change(self, changes: Iterable[Change], section: Section) -> None:
+        """Change knobs, written down before. Errors: as journal.Transaction.set; none of them is changed then."""
+        if self._transaction is None:
+            assert self._no_journal is not None
+            raise self._no_journal
+        wanted = [(change.knob, change.value) for change in changes]
+        if not self._table_before and any(knob == _TABLE for knob, _ in wanted):
+            self._table_before = tuple(self.nic.get(_TABLE) or ())
+        self._transaction.set_all(wanted)
+        section.rules += [knob for knob, _ in wanted if knob.startswith(_RULE)]
+
+    def give_back(self, section: Section) -> None:
+        """What is changed for this section alone."""
+        if self._transaction is None or self._transaction.closed:
+            return
+        knobs, section.rules = section.rules, []
+        changed = {change.knob: change for change in self._transaction.changes}
+        others = _hidden(self.sections)
+        if section.hidden is not None and not others and _TABLE in changed:
+            knobs = [*knobs, _TABLE]
+            self._table_before = ()
+        try:
+            undone = self._transaction.undo(*knobs) if knobs else []
+            if section.hidden is not None and others and self.nic.get(_TABLE) == changed[_TABLE].after:
+                self._transaction.set(_TABLE, hiding(self._table_before, others))
+        except InterfaceGone:  # closing the journal says what that means
+            return
+        for knob in undone:
+            if knob.outcome in ("failed", "left alone"):
+                warnings.warn(f"{self.nic.identity.name}: {knob}", OfframpWarning, stacklevel=4)
+
+    # -- its users -----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._users += 1
+        if self not in _in_use:
+            _in_use.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        if not self._users and self in _in_use:
+            _in_use.remove(self)
+            self._owned.close()
+
+    def abandon(self) -> None:
+        """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
+        if self in _in_use:
+            _in_use.remove(self)
+            self._owned.pop_all()
+            os.close(self._namespace)
+        if self.link is not None:
+            self.link.close()
+
+    def leave_open(self) -> None:
+        """At the end of the process: the kernel closes the link."""
+        if self.link is not None:
+            self.link.leave()
+
+
+def _known(device: Nic) -> Interface | None:
+    for known in _in_use:
+        same = known.nic.identity
+        if same.netns == device.identity.netns and same.same_device(device.identity):
+            return known
+    return None
+
+
+def _hidden(sections: Iterable[Section]) -> dict[int, tuple[int, ...]]:
+    """Hidden queues, and the entries of the RSS table that lead there."""
+    return {section.hidden: section.entries for section in sections if section.hidden is not None}
