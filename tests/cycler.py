@@ -22,8 +22,8 @@ MATCH = "udp dst port 4321"
 def cycle() -> None:
     while True:
         with offramp.open("eth0", MATCH, mode="generic") as ramp:
-            for _ in range(5):
-                ramp.rx(0.005)
+            for _ in range(10):
+                ramp.rx(0.02)
 
 
 def main() -> None:

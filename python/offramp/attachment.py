@@ -24,29 +24,27 @@ from weakref import WeakSet, finalize
 from offramp.arguments import text
 from offramp.bpf import Map, MapType
 from offramp.bpf.privileges import FOR_BPF, Capability, hint
-from offramp.compile import COUNTERS, MapSlot, Spec, llvm, xdp
-from offramp.compile.lower import lower
+from offramp.compile import COUNTERS, MapSlot, llvm
 from offramp.errors import (
     Closed,
-    InterfaceBusy,
     KernelError,
     NotSupported,
     OfframpError,
     OfframpWarning,
     PrivilegeError,
 )
-from offramp.interface import Interface, Section, View, view
+from offramp.interface import Interface, Section
 from offramp.ledger import Ledger, QueueLedger
-from offramp.match import parse
 from offramp.matcher import Match
-from offramp.nic import carrier, netmask, protected_ssh
-from offramp.planner import Options, Plan, is_virtual, make_plan, mtu_refused, shortened
+from offramp.nic import carrier
+from offramp.planned import continued, planned, program
+from offramp.planner import Options, Plan, is_virtual, mtu_refused, shortened
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Attachment", "plan_for", "wait_for_carrier"]
+__all__ = ["Attachment"]
 
 _undivided = threading.RLock()  # held while opening, closing and forking
 _open_here: WeakSet[Attachment] = WeakSet()
@@ -56,61 +54,6 @@ _open_here: WeakSet[Attachment] = WeakSet()
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
 
 _CARRIER_PATIENCE = 10.0  # seconds
-
-
-def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
-    """What would be done, without doing it."""
-    match = Match.of(match)
-    plan = _planned(match, verdict, view(interface), options)
-    xdp(_spec(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
-    return plan
-
-
-def _planned(
-    match: Match,
-    verdict: Verdict,
-    seen: View,
-    options: Options,
-    *,
-    native_refused: bool = False,
-) -> Plan:
-    if seen.mode is not None:
-        if options.mode not in ("auto", seen.mode):
-            raise InterfaceBusy(
-                f"{seen.link.name} in {options.mode} mode", reason=f"another ramp of this process has it in {seen.mode}"
-            )
-        options = replace(options, mode=seen.mode)
-    ssh = protected_ssh() if options.protect else None
-    return make_plan(
-        match.node,
-        verdict,
-        seen.link,
-        options,
-        ssh,
-        seen.able,
-        native_refused=native_refused,
-        beside=seen.beside,
-    )
-
-
-def _spec(match: Match, plan: Plan) -> Spec:
-    """The program of a plan."""
-    return Spec(
-        match=match.lowered(netmask(plan.interface)),
-        protect=lower(parse(plan.protect)) if plan.protect is not None else None,
-        verdict=plan.verdict,
-        queues=plan.all_queues,
-        stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
-        vlan_metadata=plan.vlan_metadata,
-        hidden_queue=plan.hidden_queue,
-    )
-
-
-def _continued(plan: Plan, again: Plan) -> Plan:
-    """The same plan up to where the program is attached; another one from there on."""
-    done, new = ([step.act for step in each.steps].index("attach") + 1 for each in (plan, again))
-    warned = tuple(dict.fromkeys((*plan.warnings, *again.warnings)))
-    return replace(again, steps=(*plan.steps[:done], *again.steps[new:]), warnings=warned)
 
 
 class _NoNativeXdp(Exception):
@@ -150,11 +93,11 @@ class Attachment:
         """Make a plan and carry it out: what is to be undone. A driver that turns out to have no native XDP gets a
         second plan, in generic mode.
         """
-        plan = _planned(match, verdict, self._interface.view(), options)
+        plan = planned(match, verdict, self._interface.view(), options)
         try:
             return self._carry_out(match, plan, options)
         except _NoNativeXdp:
-            plan = _planned(match, verdict, self._interface.view(), options, native_refused=True)
+            plan = planned(match, verdict, self._interface.view(), options, native_refused=True)
             return self._carry_out(match, plan, options)
 
     def _carry_out(self, match: Match, plan: Plan, options: Options) -> ExitStack:
@@ -191,7 +134,7 @@ class Attachment:
             self._counters = self._owned.enter_context(
                 Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts")
             )
-        return Section(_spec(match, self.plan), match, {MapSlot.COUNTERS: self._counters})
+        return Section(program(match, self.plan), match, {MapSlot.COUNTERS: self._counters})
 
     def _attach(self, match: Match, options: Options) -> None:
         """Have the interface's program ask ours, too, which may be its first part."""
@@ -208,7 +151,7 @@ class Attachment:
             raise _NoNativeXdp from error
         self._owned.callback(self._interface.leave, self._section)
         if first and had_carrier:
-            wait_for_carrier(plan, "XDP was attached")
+            self._await_carrier("XDP was attached")
         if first:
             self._look_again(match, options)
 
@@ -217,11 +160,23 @@ class Attachment:
         seen = self._interface.view(but=self._section)
         if is_virtual(seen.able):
             return
-        self.plan = _continued(self.plan, _planned(match, self.plan.verdict, seen, options))
-        made = self._make_section(match)
-        if made.spec != self._section.spec:
-            self._section.become(made)
+        self.plan = continued(self.plan, planned(match, self.plan.verdict, seen, options))
+        if program(match, self.plan) != self._section.spec:
+            self._section.become(self._make_section(match))
             self._interface.refresh()
+
+    def _await_carrier(self, when: str) -> None:
+        """Some drivers reset their link, which the plan has announced. Errors: OfframpError when it stays away."""
+        name = self.plan.interface
+        began = now = time.monotonic()
+        while not carrier(self.plan.ifindex):
+            now = time.monotonic()
+            if now - began > _CARRIER_PATIENCE:
+                raise OfframpError(f"{name} lost its carrier when {when}", reason="it did not come back")
+            time.sleep(0.01)
+        if now > began:
+            warning = f"{name} had no carrier for {now - began:.1f} s when {when}"
+            self.plan = replace(self.plan, warnings=(*self.plan.warnings, warning))
 
     @contextmanager
     def _forbidding(self) -> Iterator[None]:
@@ -330,15 +285,6 @@ class Attachment:
         state = "closed" if self.closed else self.plan.mode
         what = f"{self.plan.verdict.name} on {self.plan.interface}, {state}: {shortened(self.plan.match)}"
         return f"<{type(self).__name__} {what}>"
-
-
-def wait_for_carrier(plan: Plan, when: str) -> None:
-    """Some drivers reset their link. Errors: OfframpError when it stays away."""
-    deadline = time.monotonic() + _CARRIER_PATIENCE
-    while not carrier(plan.ifindex):
-        if time.monotonic() > deadline:
-            raise OfframpError(f"{plan.interface} lost its carrier when {when}", reason="it did not come back")
-        time.sleep(0.01)
 
 
 def _close_forgotten(owned: ExitStack, what: str) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from offramp import _native
 from offramp.arguments import several, short, text, whole_number
-from offramp.attachment import Attachment, wait_for_carrier
+from offramp.attachment import Attachment
 from offramp.batch import Batch
 from offramp.bpf import Map, MapFlag, MapType
 from offramp.bpf.privileges import FOR_BPF, Capability
@@ -204,7 +204,7 @@ class Ramp(Attachment):
         if self.plan.copying == "auto":  # the kernel has chosen
             self.plan = _told_by_the_kernel(self.plan, zero_copy=self.zero_copy)
         if self.zero_copy and had_carrier:
-            wait_for_carrier(self.plan, "zero-copy sockets were bound to it")
+            self._await_carrier("zero-copy sockets were bound to it")
 
     def _connect(self) -> None:
         sockets = self.port._native.fds()

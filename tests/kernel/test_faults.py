@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -259,7 +258,7 @@ def test_a_program_that_no_process_holds(wire: Wire) -> None:
 @pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
 def test_another_offramp(wire: Wire, opening: Any) -> None:
     with process(wire.b.host, RAMP) as (other, _):
-        said = rf"XDP program \d+ 'offramp_claim' .* another offramp, .*\(pid {other.pid}\)"
+        said = rf"^eth0: in use by .*\(pid {other.pid}\) \(one offramp process per interface\)"
         with wire.b.host, pytest.raises(InterfaceBusy, match=said):
             opening("eth0", MATCH)
         assert has_xdp(wire.b)
@@ -268,9 +267,19 @@ def test_another_offramp(wire: Wire, opening: Any) -> None:
         assert has_xdp(wire.b)
 
 
+def test_another_offramp_without_a_lock(wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that may not write to the directory of locks, or has another one."""
+    with process(wire.b.host, RAMP) as (other, _):
+        monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+        said = rf"XDP program \d+ 'offramp_claim' .* another offramp, .*\(pid {other.pid}\)"
+        with wire.b.host, pytest.raises(InterfaceBusy, match=said):
+            offramp.open("eth0", MATCH)
+        assert has_xdp(wire.b)
+
+
 def test_this_process_itself(wire: Wire) -> None:
     with wire.b.host, offramp.open("eth0", MATCH) as first:
-        with pytest.raises(InterfaceBusy, match=rf"held by this process \(pid {os.getpid()}\)"):
+        with pytest.raises(InterfaceBusy, match="each receive queue of eth0 is read by another ramp of this process"):
             offramp.open("eth0", "tcp")
         assert first.rx(0) is None
         assert has_xdp(wire.b)
@@ -281,7 +290,7 @@ def test_a_program_attached_in_the_meantime(wire: Wire, monkeypatch: pytest.Monk
     with wire.b.host, Program.load(PASS, name="firewall", maps={}) as program:
         nobody = offramp.nic.read("eth0")
         with XdpLink.attach(program, wire.b.ifindex):
-            monkeypatch.setattr("offramp.attachment.read", lambda interface: nobody)
+            monkeypatch.setattr("offramp.interface.nic.read", lambda interface: nobody)
             with pytest.raises(InterfaceBusy, match=rf"program {program.id} 'firewall' .* held by this process"):
                 offramp.open("eth0", MATCH)
 

@@ -52,7 +52,7 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
             for number in range(rounds):
                 print(file=server.stdin, flush=True)
                 victim = int(line_of(server))
-                moment = chance.uniform(0.0, 0.4)
+                moment = chance.uniform(0.0, 0.8)
                 time.sleep(moment)
                 changed += knobs(wire) != KNOBS
                 os.kill(victim, signal.SIGKILL)
@@ -63,7 +63,7 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
     finally:
         wire.b.host.kill(server)
     assert eventually(lambda: not orphans())
-    assert changed > rounds / 4, "most were killed while nothing was changed"
+    assert changed > rounds / 5, "too few were killed while anything was changed"
 
 
 @pytest.mark.timeout(300)

@@ -95,7 +95,9 @@ def test_failures_leave_nothing(wire: Wire) -> None:
         with offramp.attach("eth0", MATCH):
             for _ in range(10):
                 with pytest.raises(InterfaceBusy):
-                    offramp.open("eth0", MATCH)
+                    offramp.open("eth0", MATCH, mode="generic")
+                with pytest.raises(NotSupported):
+                    offramp.open("eth0", MATCH, copying="zero-copy")
         assert usage().descriptors == before
 
 

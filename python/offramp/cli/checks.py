@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from offramp.attachment import plan_for
 from offramp.bpf import btf
 from offramp.bpf.privileges import FOR_BPF, Capability, held, hint, missing
 from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.nic import protected_ssh
+from offramp.planned import plan_for
 from offramp.planner import Options, lacks_for_native, largest_mtu, protection_in_words
 from offramp.verdict import Verdict
 

@@ -84,7 +84,7 @@ def plan(
 
     Needs no privileges, except to find SSH servers on other ports than 22 (root), which are to be protected.
     """
-    from offramp.attachment import plan_for
+    from offramp.planned import plan_for
     from offramp.planner import explain, needed
 
     options = chosen(
