@@ -121,12 +121,15 @@ class Attachment:
                     case "connect":
                         self._connect()
                     case "open-vf":
-                        raise NotSupported("opening a virtual function", reason="this version only plans it")
+                        raise AssertionError(step)  # see `_check`
                 taken += 1
             return stack.pop_all()
 
     def _check(self, plan: Plan) -> None:
-        """What can be known to fail before anything is done. Errors: OptionError."""
+        """What can be known to fail before anything is done. Errors: OptionError, NotSupported."""
+        if plan.layout == "vf":
+            what = f"opening a virtual function of {plan.interface}"
+            raise NotSupported(what, reason="this version only plans it", hint="offramp plan shows the steps")
 
     def _make_section(self, match: Match) -> Section:
         """Our part of the interface's program, by the plan."""

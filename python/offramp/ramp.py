@@ -181,6 +181,7 @@ class Ramp(Attachment):
         return self.port.flush(timeout)
 
     def _check(self, plan: Plan) -> None:
+        super()._check(plan)
         _check_memory(plan)
 
     def _make_section(self, match: Match) -> Section:
