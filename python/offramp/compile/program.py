@@ -26,15 +26,14 @@ Sources: Documentation/bpf/standardization/instruction-set.rst, include/uapi/lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 from typing import Final
 
 from offramp.compile import llvm
-from offramp.compile.expression import All, Any, Calculation, Expr, Load, Lowered, Member, Negate, SetUse, Test, Value
+from offramp.compile.expression import Lowered, SetUse
+from offramp.compile.fit import size, too_deep
 from offramp.errors import CompileError, OptionError
 from offramp.verdict import Verdict
 
@@ -57,8 +56,6 @@ COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirec
 KFUNC_BASE: Final = 0x4F46_0000  # far above the numbers of helpers
 SET_BASE: Final = 16  # above those of MapSlot; ARRAY, BPF_F_MMAPABLE, one element: the memory of a set
 
-_TOO_LARGE = "the match is too large for one program"
-_MAX_TESTS = 8192
 _ALWAYS_FITS = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at branches over more than 32,767
 
 
@@ -117,92 +114,42 @@ class NativeProgram:
 
 
 def xdp(spec: Spec) -> Program:
-    """Compile `spec`. The same spec gives the same bytes; the second time in a process it costs nothing.
+    """Compile `spec`. The same spec gives the same bytes; the second time in a process it costs a few milliseconds.
 
     Takes some ten milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors:
     CompileError (a bug in offramp, or no LLVM); OptionError where the match is too large for one program.
     """
-    with _limits():
-        return _xdp(spec)
+    llvm.start()  # beside what follows
+    from offramp.compile.flow import build
+
+    parts = [spec.match] + ([spec.protect] if spec.protect is not None else [])
+    code = _compile(lambda: build(spec), llvm.bpf_code, parts)
+    return Program(code, sum((part.sets for part in parts), ()))
 
 
 def native(match: Lowered) -> NativeProgram:
     """Compile `match` to a function of this process. Cost and errors as of `xdp`; NotSupported on other machines than
     x86-64 and 64-bit Arm, little-endian.
     """
-    with _limits():
-        return _native(match)
-
-
-@lru_cache(maxsize=64)
-def _xdp(spec: Spec) -> Program:
-    llvm.start()  # beside what follows
-    from offramp.compile.flow import build
-
-    parts = [spec.match] + ([spec.protect] if spec.protect is not None else [])
-    size = sum(_size(part.expr) for part in parts)
-    code = _compile(lambda: build(spec), llvm.bpf_code, size)
-    return Program(code, sum((part.sets for part in parts), ()))
-
-
-@lru_cache(maxsize=64)
-def _native(match: Lowered) -> NativeProgram:
     llvm.start()
     from offramp.compile.burst import build
 
-    return NativeProgram(_compile(lambda: build(match), llvm.native_code, _size(match.expr)), match.sets)
+    return NativeProgram(_compile(lambda: build(match), llvm.native_code, [match]), match.sets)
 
 
-@contextmanager
-def _limits() -> Iterator[None]:
-    try:
-        yield
-    except RecursionError as error:
-        raise OptionError(_TOO_LARGE, reason="it is nested too deeply", hint="use fewer parentheses") from error
-
-
-def _compile(build: Callable[[], str], compile_text: Callable[[str], bytes], size: int) -> bytes:
+def _compile(build: Callable[[], str], compile_text: Callable[[str], bytes], parts: list[Lowered]) -> bytes:
     """Tells from a bug what is only too much."""
-    if size > _MAX_TESTS:
-        raise _too_large(f"{size} tests of packet bytes, and more than {_MAX_TESTS} never fit")
-    text = build()
+    try:
+        found = size(*parts)
+        found.check()
+        text = build()
+    except RecursionError as error:
+        raise too_deep() from error
     try:
         return compile_text(text)
     except llvm.DoesNotFit as error:
-        raise _too_large(error.reason) from error
+        raise found.too_large(error.reason) from error
     except CompileError as error:
         if len(text) > _ALWAYS_FITS:
-            raise _too_large(f"{size} tests of packet bytes") from error
+            raise found.too_large() from error
         raise
-
-
-def _size(expr: Expr) -> int:
-    """How many tests, and calculations beyond the one of an ordinary test. Those of places count once."""
-    places: set[tuple[Value, ...]] = set()
-
-    def calculations(value: Value) -> int:
-        match value:
-            case Calculation(_, left, right):
-                return 1 + calculations(left) + calculations(right)
-            case Load(place, _) if place.behind and place.behind not in places:
-                places.add(place.behind)
-                return 1 + sum(map(calculations, place.behind))
-        return 0
-
-    def tests(expr: Expr) -> int:
-        match expr:
-            case All(parts) | Any(parts):
-                return sum(map(tests, parts))
-            case Negate(part):
-                return tests(part)
-            case Test(left, _, right):
-                return max(1, calculations(left) + calculations(right))
-            case Member(words, _):
-                return 16 + sum(map(calculations, words))
-        return 1
-
-    return tests(expr)
-
-
-def _too_large(reason: str) -> OptionError:
-    return OptionError(_TOO_LARGE, reason=reason, hint="use networks, port ranges, or sets")
