@@ -19,7 +19,7 @@ from offramp.cli import app
 
 PLACE = Path(__file__).with_name("man")
 _EXAMPLES = "\b\n"
-_EXIT_STATUS = """0 it is done; 1 it failed; 2 bad input (a match, an option, an interface that does not exist);
+_EXIT_STATUS = """0 it is done; 1 it failed; 2 bad input (a match, an option, a file or interface that does not exist);
 130 interrupted. An error is one line on stderr."""
 
 

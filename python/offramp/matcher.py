@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from offramp import arguments
-from offramp.compile import SET_BASE
 from offramp.errors import OptionError
-from offramp.match import parse, set_names
+from offramp.match import Broadcast, Protocol, parse, primitives, set_names
 from offramp.names import system
 
 if TYPE_CHECKING:
@@ -43,7 +42,8 @@ class Match:
     """Which packets: a tcpdump expression (pcap-filter(7)); "" is every packet. A value: it compares and hashes.
 
     Keyword arguments are the sets that the expression names: `host in @blocked` needs `blocked=`. They may change while
-    the match is in use. `netmask` ("255.255.255.0") is for `ip broadcast`; on an interface the default is its own.
+    the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface its own is the
+    default.
 
     Names of services and protocols are looked up in /etc/services and /etc/protocols; names of hosts are not.
 
@@ -51,18 +51,22 @@ class Match:
     members, and `vlan any`, behind which everything is about tagged and untagged packets alike.
 
     Errors: MatchError, with the place in the text; OptionError for a set that is missing, not named, or of a kind that
-    cannot be looked up there.
+    cannot be looked up there, and for a match that is too large for any program. One that is not much smaller may turn
+    out too large for an interface later, where that needs more of the program.
     """
 
-    __slots__ = ("_compiled", "_netmask", "_node", "_sets")
+    __slots__ = ("_compiled", "_lowered", "_netmask", "_node", "_sets")
 
-    def __init__(self, text: str, netmask: str | None = None, /, **sets: Set) -> None:
+    def __init__(self, text: str, netmask: str | int | None = None, /, **sets: Set) -> None:
+        from offramp.compile.fit import check
+
         self._node = parse(arguments.text("match", text), system())
         self._netmask = _netmask(netmask) if netmask is not None else None
         self._sets = MappingProxyType(sets)
         self._compiled: tuple[_native.Code, list[SharedSet]] | None = None
         _check_names(set_names(self._node), sets)
-        self.lowered(netmask=self._netmask or 0)  # finds a set of the wrong kind now rather than later
+        self._lowered = self._lower(self._netmask or 0)  # finds a set of the wrong kind now rather than later
+        check(self._lowered)
 
     @classmethod
     def of(cls, match: str | Match) -> Match:
@@ -81,9 +85,10 @@ class Match:
 
     def matches(self, packet: Buffer, length: int | None = None) -> bool:
         """Whether an Ethernet frame matches. `length`: on the wire, in bytes, if `packet` is only its beginning."""
-        return bool(self.verdicts([packet], None if length is None else [length])[0])
+        lengths = None if length is None else [arguments.whole_number("length", length, 0, 0xFFFF_FFFF)]
+        return bool(self.verdicts([packet], lengths)[0])
 
-    def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Sequence[int] | None = None) -> NDArray[np.bool_]:
+    def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Iterable[int] | None = None) -> NDArray[np.bool_]:
         """Which of the packets match: bool[n]. Packets: Ethernet frames, or a batch; `lengths`: on the wire, in bytes.
 
         In native code: a few ns for each packet, besides what it takes to walk over the iterable.
@@ -102,17 +107,21 @@ class Match:
             found = bytearray(len(packets))
             code.run_burst(packets._burst, found, cores)
         else:
-            listed = packets if isinstance(packets, list | tuple) else list(packets)
+            listed = packets if isinstance(packets, list | tuple) else arguments.several("packets", packets)
             found = bytearray(len(listed))
             code.run(listed, lengths, found, cores)
         return np.frombuffer(found, np.bool_)
 
     def lowered(self, netmask: int | None = None) -> Lowered:
         """The tests that decide, for the compiler. `netmask` where the match has none of its own."""
+        if self._netmask is not None or Broadcast(Protocol.IP) not in primitives(self._node):
+            return self._lowered
+        return self._lower(netmask)
+
+    def _lower(self, netmask: int | None) -> Lowered:
         from offramp.compile.lower import lower
 
-        shapes = {name: table.shape for name, table in self._sets.items()}
-        return lower(self._node, netmask=self._netmask if self._netmask is not None else netmask, sets=shapes)
+        return lower(self._node, netmask=netmask, sets={name: table.shape for name, table in self._sets.items()})
 
     @contextmanager
     def tables(self, uses: Sequence[SetUse], first: int = 0) -> Iterator[dict[int, Map]]:
@@ -121,6 +130,8 @@ class Match:
 
         Errors: as SharedSet.map.
         """
+        from offramp.compile import SET_BASE
+
         looked_up = _looked_up(uses, self._sets)
         yield {SET_BASE + number: table.map() for number, table in enumerate(looked_up, first)}
 
@@ -183,10 +194,16 @@ def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:
             raise OptionError(f"the set {name!r} was given", reason=f"the match does not name @{name}")
 
 
-def _netmask(text: str) -> int:
+def _netmask(given: str | int) -> int:
+    """Not the inverted masks that ipaddress takes as well: 0.0.0.255."""
     try:
-        if not isinstance(text, str):
+        if isinstance(given, bool) or not isinstance(given, str | int):
             raise ValueError
-        return int(IPv4Address(text))
-    except (AddressValueError, ValueError):
-        raise OptionError(f"netmask={text!r}", reason="not of the form 255.255.255.0") from None
+        spelled = str(given).removeprefix("/")
+        found = IPv4Network(f"0.0.0.0/{spelled}").netmask
+        if "." in spelled and spelled != str(found):
+            raise ValueError
+    except ValueError:
+        reason = "not a netmask, which has ones before zeros"
+        raise OptionError(f"netmask={arguments.short(given)}", reason=reason, hint="255.255.255.0, or /24") from None
+    return int(found)

@@ -21,6 +21,7 @@ from offramp.testing.packets import eth, ip, udp
 ROOT = Path(__file__).parents[2]
 MATCH = "udp dst port 4321"
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+SETS = re.findall(r"```python interface\n(.*?)```", (ROOT / "docs/sets.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture
@@ -111,6 +112,12 @@ def test_one_thread_per_queue(wire: Wire) -> None:
     counts = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) packets", output)]
     assert len(counts) == 2
     assert sum(counts) == 5000
+
+
+def test_sets_on_an_interface_are_as_their_page_says(wire: Wire) -> None:
+    (snippet,) = SETS
+    with wire.b.host, flood(wire, seconds=5.0):
+        exec(compile(snippet, "sets.md", "exec"), {"time": time})
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {number}" for number in range(1, len(SNIPPETS) + 1)])

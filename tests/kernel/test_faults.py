@@ -104,7 +104,7 @@ def test_a_mistake_in_the_match(wire: Wire) -> None:
     with wire.b.host, pytest.raises(MatchError) as caught:
         offramp.open("eth0", "udp dst prot 4321")
     assert str(caught.value).splitlines()[1:] == ["  udp dst prot 4321", "          ^^^^"]
-    assert "did you mean 'port'?" in str(caught.value)
+    assert "did you mean 'udp dst port 4321'?" in str(caught.value)
 
 
 @pytest.mark.parametrize(

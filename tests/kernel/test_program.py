@@ -436,7 +436,7 @@ def test_the_compilers_child_does_not_stay_in_a_visited_namespace(lab: Lab) -> N
     host = lab.host("a")
     llvm.stop()
     with host:
-        llvm.bpf_code.__wrapped__(flow.build([spec(port(53))]))
+        llvm._compile("bpfel", flow.build([spec(port(53))]))
         assert llvm._child is not None
         theirs, ours = f"/proc/{llvm._child.process.pid}/ns/net", os.readlink("/proc/thread-self/ns/net")
         assert eventually(lambda: os.readlink(theirs) != ours)

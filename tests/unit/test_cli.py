@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import offramp
 from offramp.cli import app, main
+from offramp.cli.matching import matching
 from offramp.cli.options import Do
 from offramp.cli.view import Lines, counts
-from offramp.errors import NoSuchInterface
+from offramp.errors import MatchError, NoSuchInterface
 from offramp.ledger import Ledger, QueueLedger
+from offramp.state import HashSet, PrefixSet
 from offramp.verdict import Verdict
 
 VERBS = ("run", "plan", "doctor", "nic", "restore", "demo")
@@ -74,7 +78,13 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
         ("runn", "No such command 'runn'"),
         ("--verbose", "No such option: --verbose"),
         ("run lo udp", "Missing option '--do'"),
-        ("run lo --do count", "Missing argument 'MATCH'"),
+        ("run lo --do count", "no match was given ('' is every packet; -F FILE reads one)"),
+        ("plan lo -F no-such-file", "-F no-such-file: No such file or directory"),
+        ("plan lo udp -F -", "-F -: a match was given, too (one of them)"),
+        ("plan lo udp --set my-list=f", "--set my-list=f: 'my-list' is no name of a set (letters, digits and '_', no"),
+        ("plan lo udp --set f", "--set f: not of the form NAME=FILE"),
+        ("plan lo udp --set a=no-such-file", "--set a=no-such-file: No such file or directory"),
+        ("plan lo udp --set a=/dev/null --set a=/dev/null", "--set a=/dev/null: a was given before"),
         ("run lo udp --do tally", "not one of 'count', 'drop', 'echo'"),
         ("run lo udp --do count --queue one", "--queue"),
         ("run lo udp --do count --mode fast", "mode='fast': not one of auto, native, generic"),
@@ -100,6 +110,53 @@ def test_bad_input_is_one_line_and_exit_status_2(capsys: pytest.CaptureFixture[s
     assert err.startswith("offramp: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_match_comes_from_a_file_as_in_tcpdump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = b"udp # DNS, \xc3\xa9tc.\n  dst\tport\n#port 80\n53"
+    (tmp_path / "match").write_bytes(written)
+    assert str(matching(None, str(tmp_path / "match"), None)) == "udp dst port 53"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(written)))
+    assert str(matching(None, "-", None)) == "udp dst port 53"
+    (tmp_path / "match").write_text("# every packet\n")
+    assert matching(None, str(tmp_path / "match"), None) == offramp.Match("")
+
+
+def test_a_mistake_in_a_file_has_its_place(tmp_path: Path) -> None:
+    (tmp_path / "match").write_text("udp # DNS\ndst prt 53")
+    with pytest.raises(MatchError) as caught:
+        matching(None, str(tmp_path / "match"), None)
+    assert caught.value.position == len("udp # DNS\ndst ")
+    (tmp_path / "match").write_text("tcp or " * 1_000_000)
+    with pytest.raises(MatchError, match="at most 4194304 characters"):
+        matching(None, str(tmp_path / "match"), None)
+
+
+@pytest.mark.parametrize(
+    ("match", "kind", "family"),
+    [
+        ("src host in @list", PrefixSet, "ip"),
+        ("ip6 src host in @list or in @list", PrefixSet, "ip6"),
+        ("tcp dst port in @list", HashSet, "port"),
+        ("not ether src in @list", HashSet, "ether"),
+    ],
+)
+def test_a_list_that_is_empty_today_holds_what_is_looked_up(
+    tmp_path: Path, match: str, kind: type[HashSet | PrefixSet], family: str
+) -> None:
+    path = tmp_path / "list"
+    path.write_text("# filled tomorrow\n")
+    (table,) = matching([match], None, [f"list={path}"]).sets.values()
+    assert (type(table), table.family, len(table)) == (kind, family, 0)
+
+
+def test_an_empty_list_is_of_the_family_that_it_says(tmp_path: Path) -> None:
+    HashSet(family="ip6", capacity=9).save(tmp_path / "list")
+    (table,) = matching(["src host in @list"], None, [f"list={tmp_path / 'list'}"]).sets.values()
+    assert (type(table), table.family, table.capacity) == (HashSet, "ip6", 9)
+    (tmp_path / "list").write_text("::1\n")
+    (table,) = matching(["src host in @list"], None, [f"list={tmp_path / 'list'}"]).sets.values()
+    assert (type(table), table.family) == (PrefixSet, "ip6")
 
 
 @pytest.mark.parametrize("verb", ["run", "plan"])

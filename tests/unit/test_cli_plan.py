@@ -59,7 +59,7 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "status"),
     [
-        ("--caps no-such-driver", "--caps no-such-driver: no driver that is known; reading the file", 1),
+        ("--caps no-such-driver", "--caps no-such-driver: no driver that is known, and as a file: No such file", 2),
         ("--caps FILE", "--caps FILE: not JSON (offramp nic IFACE --json writes it)", 2),
         ("--caps ixgbe --rate 0", "--rate 0: not above zero", 2),
         ("--caps ixgbe --rate nan", "--rate nan: not above zero", 2),

@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from offramp.compile import burst, flow, llvm
+from offramp.compile import burst, flow, layout, llvm
 from offramp.compile.emit import Address, Facts
 from offramp.compile.expression import (
     All,
@@ -34,10 +35,11 @@ from offramp.compile.expression import (
     evaluate,
 )
 from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Program, Spec, native, xdp
-from offramp.compile.shapes import Shape
+from offramp.compile.shapes import KEY_WORDS, Shape
 from offramp.compile.target import I64, const
 from offramp.errors import NotSupported, OptionError
-from offramp.state import HashSet, fixed
+from offramp.matcher import Match
+from offramp.state import HashSet, PrefixSet, fixed
 from offramp.verdict import Verdict
 from tests.lowered import (
     DNS,
@@ -226,12 +228,12 @@ def calls(program: Program) -> list[int]:
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
     first = llvm.bpf_code(flow.build([spec()]))
-    llvm.bpf_code.cache_clear()
+    llvm.forget()
     llvm.stop()
     assert llvm.bpf_code(flow.build([spec()])) == first == xdp(spec()).code
     assert xdp(spec(match=Negate(DNS))).code != first
     first = llvm.native_code(burst.build(Lowered(DNS)))
-    llvm.native_code.cache_clear()
+    llvm.forget()
     assert llvm.native_code(burst.build(Lowered(DNS))) == first == native(Lowered(DNS)).code
 
 
@@ -300,6 +302,41 @@ def test_a_match_that_is_too_large_is_the_users_error(match: Expr, reason: str) 
         xdp(spec(match, None))
 
 
+@pytest.mark.parametrize(
+    ("make", "words", "count", "reason"),
+    [
+        (PrefixSet, "host", 40, "look-ups in 40 sets need about 48,000 instructions, and 32,767 is the most"),
+        (HashSet, "ip6 host", 60, "look-ups in 60 sets need about 90,000 instructions"),
+        (HashSet, "udp port", 61, "it looks into 61 sets, and 60 is the most"),
+    ],
+)
+def test_a_match_with_too_many_sets_is_refused_at_once(
+    make: type[HashSet | PrefixSet], words: str, count: int, reason: str
+) -> None:
+    family = "port" if "port" in words else "ip6" if "ip6" in words else "ip"
+    sets = {f"s{number}": make(family=family) for number in range(count)}  # type: ignore[arg-type]  # one of Family
+    text = " or ".join(f"{words} in @{name}" for name in sets)
+    begin = time.perf_counter()
+    with pytest.raises(OptionError, match=f"too large for one program: .*{reason}.* .one set with"):
+        Match(text, **sets)
+    assert time.perf_counter() - begin < 0.5
+    few = dict(list(sets.items())[:5])
+    assert native(Match(" or ".join(f"{words} in @{name}" for name in few), **few).lowered()).code
+
+
+def test_how_many_instructions_a_look_up_needs_is_known_about() -> None:
+    shapes = [Shape("bitmap", "port", 65536), Shape("hash", "ip", 65536), Shape("hash", "ip6", 65536)]
+    shapes += [Shape("ranges", "ip", 100), Shape("ranges", "ip", 1_000_000), Shape("ranges", "ip6", 65536)]
+    for shape in shapes:
+        sets = [Named(f"s{number}", shape) for number in range(9)]
+        key = tuple(load(26 + 4 * word, 2 if shape.family == "port" else 4) for word in range(KEY_WORDS[shape.family]))
+        sizes = []
+        for count in (3, 9):
+            match = Lowered(Any(tuple(Member(key, number) for number in range(count))), tuple(sets[:count]))
+            sizes.append(len(xdp(Spec(match, None, Verdict.DROP, 1, None, False)).code) // 8)
+        assert (sizes[1] - sizes[0]) / 6 == pytest.approx(layout.instructions(shape), rel=0.35), shape
+
+
 def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(NotSupported, match="code for riscv64"):
@@ -308,9 +345,10 @@ def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    llvm.forget()
     monkeypatch.setattr("platform.machine", lambda: machine)
     for expr in (DNS, *KINDS.values(), Any(tuple(Test(behind_header(2, 2), "==", Number(7 * i)) for i in range(300)))):
-        assert llvm.native_code.__wrapped__(burst.build(Lowered(expr)))
+        assert llvm.native_code(burst.build(Lowered(expr)))
 
 
 def test_the_room_is_light_and_pure() -> None:

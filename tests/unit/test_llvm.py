@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(llvm.__file
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    llvm.bpf_code.cache_clear()
+    llvm.forget()
     llvm.stop()
     yield
     llvm.stop()
@@ -37,7 +38,7 @@ def fresh() -> Iterator[None]:
 
 def compile_anew(text: str = TEXT) -> bytes:
     """What the child says, not the cache."""
-    return llvm.bpf_code.__wrapped__(text)
+    return llvm._compile(worker.BPF, text)
 
 
 def pid() -> int:
@@ -95,6 +96,27 @@ def test_branches_are_counted_on_the_way_that_is_followed_first() -> None:
     assert worker._farthest_jump([(0x15, 0, 1, 0), (0x3C, 0, 0, 0), leave]) == worker._DIVISION + 1
 
 
+def test_code_is_remembered_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [flow.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(4)]
+    size = len(llvm.bpf_code(texts[0]))
+    monkeypatch.setattr(llvm, "REMEMBERED", 2 * size)
+    for text in (*texts[:3], texts[1]):
+        llvm.bpf_code(text)
+    asked = []
+
+    def compiled(_: str, text: str) -> bytes:
+        asked.append(text)
+        return bytes(size)
+
+    monkeypatch.setattr(llvm, "_compile", compiled)
+    for text in (texts[1], texts[2], texts[0], texts[2], texts[1]):
+        llvm.bpf_code(text)
+    assert asked == [texts[0], texts[1]], "the one that was not used for longest was forgotten"
+    monkeypatch.setattr(llvm, "REMEMBERED", size - 1)
+    llvm.bpf_code(texts[3])
+    assert not llvm._codes
+
+
 # -- one child for many requests ---------------------------------------------------------------------------------------
 
 
@@ -128,25 +150,31 @@ def test_a_child_that_was_killed_has_a_successor() -> None:
     assert pid() != first
 
 
-def test_an_idle_child_ends_and_nobody_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_child_rests_and_nobody_notices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llvm, "IDLE", 0)
-    before = None
-    for _ in range(20):
-        code = compile_anew()
-        assert before in (None, code)
-        before = code
-        assert llvm._child is not None
-        assert llvm._child.process.wait(10) == 0
-
-
-def test_a_child_that_ends_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is alive when it is looked at, and gone when the request is written."""
     before = compile_anew()
+    first = pid()
+    for _ in range(10):
+        assert compile_anew() == before
+    assert pid() == first
+
+
+def test_a_resting_child_has_little_memory_and_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llvm, "IDLE", 0)
+    compile_anew()
+    deadline = time.monotonic() + 10
+    while memory_of(pid()) > 20_000 or b"resting" not in Path(f"/proc/{pid()}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert llvm._child is not None
-    llvm._child._in.close()  # so it ends
-    llvm._child._in = open(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)  # noqa: SIM115
-    monkeypatch.setattr(llvm._child, "_write", lambda data, deadline: None)
-    assert compile_anew() == before
+    llvm._child._in.close()
+    assert llvm._child.process.wait(10) == 0
+
+
+def memory_of(pid: int) -> int:
+    """KiB of it that are in use."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def test_threads_wait_for_each_other() -> None:

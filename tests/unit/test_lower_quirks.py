@@ -282,11 +282,11 @@ def test_ip_broadcast_needs_a_netmask() -> None:
 @pytest.mark.parametrize(
     ("node", "reason"),
     [
-        (tree.And((tree.Mpls(), tree.IsProtocol(Protocol.ARP))), "only ip and ip6"),
-        (tree.And((tree.Mpls(), tree.Vlan())), "no VLAN tags"),
-        (tree.And((tree.Pppoes(), tree.AnyVlan())), "no VLAN tags"),
-        (tree.And((tree.Pppoes(), tree.Station(1))), "no Ethernet addresses"),
-        (tree.And((tree.Pppoes(), tree.Llc())), "no LLC header"),
+        (tree.And((tree.Mpls(), tree.IsProtocol(Protocol.ARP))), "only IPv4 and IPv6"),
+        (tree.And((tree.Mpls(), tree.Vlan())), "no VLAN tag"),
+        (tree.And((tree.Pppoes(), tree.AnyVlan())), "no VLAN tag"),
+        (tree.And((tree.Pppoes(), tree.Station(1))), "PPP, not Ethernet"),
+        (tree.And((tree.Pppoes(), tree.Llc())), "PPP, not Ethernet"),
         (tree.And((tree.AnyVlan(), tree.AnyVlan())), "stands once"),
     ],
 )

@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::burst::Burst;
-use crate::errors;
 use crate::sets::SetCore;
+use crate::{elements, errors};
 
 /// The machine code of a match.
 #[pyclass(frozen, module = "offramp._native")]
@@ -30,11 +30,15 @@ impl Code {
         &self,
         py: Python<'_>,
         packets: &Bound<'_, PyAny>,
-        lengths: Option<Vec<u32>>,
+        lengths: Option<&Bound<'_, PyAny>>,
         verdicts: PyBuffer<u8>,
         sets: Vec<PyRef<'_, SetCore>>,
     ) -> PyResult<()> {
-        let owners = packets.try_iter()?.map(Owner::new).collect::<PyResult<Vec<_>>>()?;
+        let each = packets.try_iter()?.enumerate();
+        let owners = each
+            .map(|(index, packet)| Owner::new(index, packet?))
+            .collect::<PyResult<Vec<_>>>()?;
+        let lengths = lengths.map(on_wire).transpose()?;
         if lengths.as_ref().is_some_and(|lengths| lengths.len() != owners.len()) {
             return Err(errors::option(py, "as many lengths as packets are needed"));
         }
@@ -93,6 +97,24 @@ impl Code {
     }
 }
 
+/// Lengths of packets, in bytes.
+fn on_wire(lengths: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    let py = lengths.py();
+    let each = lengths
+        .try_iter()
+        .map_err(|_| errors::option(py, &format!("lengths={}: not a list", errors::short(lengths))))?;
+    each.enumerate()
+        .map(|(index, length)| {
+            let length = length?;
+            let bytes = elements::number(&length).and_then(|number| u32::try_from(number).ok());
+            bytes.ok_or_else(|| {
+                let what = format!("lengths[{index}]={}: not a number of bytes", errors::short(&length));
+                errors::option(py, &what)
+            })
+        })
+        .collect()
+}
+
 /// What keeps a packet's bytes where they are.
 enum Owner<'py> {
     Bytes(Bound<'py, PyBytes>),
@@ -100,25 +122,21 @@ enum Owner<'py> {
 }
 
 impl<'py> Owner<'py> {
-    fn new(packet: PyResult<Bound<'py, PyAny>>) -> PyResult<Self> {
-        let packet = packet?;
-        match packet.cast_into::<PyBytes>() {
-            Ok(bytes) => Ok(Self::Bytes(bytes)),
-            Err(other) => {
-                let packet = other.into_inner();
-                let py = packet.py();
-                match PyBuffer::get(&packet) {
-                    Ok(buffer) if buffer.is_c_contiguous() => Ok(Self::Buffer(buffer)),
-                    _ => {
-                        let kind = packet.get_type().name()?;
-                        Err(errors::option(
-                            py,
-                            &format!("a packet is bytes, or contiguous memory of bytes, not {kind}"),
-                        ))
-                    }
-                }
-            }
-        }
+    fn new(index: usize, packet: Bound<'py, PyAny>) -> PyResult<Self> {
+        let packet = match packet.cast_into::<PyBytes>() {
+            Ok(bytes) => return Ok(Self::Bytes(bytes)),
+            Err(other) => other.into_inner(),
+        };
+        let (what, hint) = match PyBuffer::get(&packet) {
+            Ok(buffer) if buffer.is_c_contiguous() => return Ok(Self::Buffer(buffer)),
+            Ok(_) => ("memory that is not contiguous", "bytes(packet) is a copy that is"),
+            Err(_) => (
+                "no memory of bytes",
+                "bytes, bytearray, memoryview or a NumPy array of uint8",
+            ),
+        };
+        let what = format!("packet {index}, a {}, is {what}", packet.get_type().name()?);
+        Err(errors::make(packet.py(), "OptionError", &what, hint))
     }
 
     fn bytes(&self) -> &[u8] {

@@ -61,7 +61,20 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
 
 /// The element that a Python object stands for. `numbers`: whether Python's numbers may be one.
 pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Item> {
-    let result = if let Ok(text) = element.cast::<PyString>() {
+    read(shape, numbers, element)?.map_err(|wrong| refusal(shape, element, wrong))
+}
+
+/// As `item`; none for an element of the other version of IP, which is not in the set, and no mistake.
+pub fn sought(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Option<Item>> {
+    match read(shape, numbers, element)? {
+        Ok(item) => Ok(Some(item)),
+        Err(Wrong::Family(_)) => Ok(None),
+        Err(wrong) => Err(refusal(shape, element, wrong)),
+    }
+}
+
+fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Result<Item, Wrong>> {
+    Ok(if let Ok(text) = element.cast::<PyString>() {
         from_text(shape, text.to_str()?)
     } else if let Ok(bytes) = element.cast::<PyBytes>() {
         match bytes.as_bytes() {
@@ -69,7 +82,11 @@ pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult
                 let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
                 from_number(shape, value, None)
             }
-            _ => Err(Wrong::Text),
+            bytes => Err(match (shape.family, bytes.len()) {
+                (Family::Ip, 16) => Wrong::Family(Family::Ip6),
+                (Family::Ip6, 4) => Wrong::Family(Family::Ip),
+                _ => Wrong::Text,
+            }),
         }
     } else if let Some(address) = Address::of(element)? {
         if address.family == shape.family {
@@ -85,14 +102,15 @@ pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult
             None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number),
             None => Err(Wrong::Text),
         }
-    };
-    result.map_err(|wrong| {
-        let text = element
-            .repr()
-            .map_or_else(|_| "an element".into(), |text| text.to_string());
-        let (what, hint) = describe(shape, &text, wrong);
-        errors::make(element.py(), "OptionError", &what, &hint)
     })
+}
+
+fn refusal(shape: Shape, element: &Bound<'_, PyAny>, wrong: Wrong) -> PyErr {
+    let text = element
+        .repr()
+        .map_or_else(|_| "an element".into(), |text| text.to_string());
+    let (what, hint) = describe(shape, &text, wrong);
+    errors::make(element.py(), "OptionError", &what, &hint)
 }
 
 /// Numbers of all kinds, NumPy's included, but no truth values.

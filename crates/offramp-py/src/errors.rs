@@ -43,6 +43,19 @@ pub fn option(py: Python<'_>, what: &str) -> PyErr {
     make(py, "OptionError", what, "")
 }
 
+/// A value in words, as Python's reprlib cuts it.
+pub fn short(value: &Bound<'_, PyAny>) -> String {
+    let words = || {
+        value
+            .py()
+            .import("reprlib")?
+            .getattr("repr")?
+            .call1((value,))?
+            .extract()
+    };
+    words().unwrap_or_else(|_: PyErr| "a value".into())
+}
+
 /// The exception of that class.
 pub fn make(py: Python<'_>, class: &str, what: &str, hint: &str) -> PyErr {
     let exception = || {

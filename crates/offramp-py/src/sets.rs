@@ -84,7 +84,10 @@ impl SetCore {
 
     /// An address: whether packets with it match. A network: whether it is an element.
     fn __contains__(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
-        match self.item(element)? {
+        let Some(item) = elements::sought(self.set.shape(), self.numbers, element)? else {
+            return Ok(false);
+        };
+        match item {
             Item::Number(value) => Ok(self.set.matches(value.into())),
             Item::Wide(value) => Ok(self.set.matches(value)),
             item if is_network(element)? => {
@@ -98,7 +101,9 @@ impl SetCore {
     /// The longest network with this address.
     fn longest(&self, address: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
         let (py, shape) = (address.py(), self.set.shape());
-        let item = self.item(address)?;
+        let Some(item) = elements::sought(shape, self.numbers, address)? else {
+            return Ok(None);
+        };
         if is_network(address)? {
             let what = format!("{} is a network", address.repr()?);
             return Err(errors::make(py, "OptionError", &what, "look up an address"));
@@ -249,7 +254,13 @@ impl SetCore {
             return Err(errors::make(elements.py(), "OptionError", &what, "put it in a list"));
         }
         let mut items = Items::new(self.set.shape(), elements.len().unwrap_or(0));
-        for element in elements.try_iter()? {
+        let each = elements.try_iter().map_err(|_| {
+            errors::option(
+                elements.py(),
+                &format!("elements={}: not a list", errors::short(elements)),
+            )
+        })?;
+        for element in each {
             items.push(self.item(&element?)?);
         }
         Ok(items)

@@ -237,7 +237,7 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
     except KernelError as error:
         if error.errno == errno.E2BIG:
             reason = "the kernel's verifier gives up on a program of this size"
-            raise OptionError(what, reason=reason, hint="use networks, port ranges, or sets") from error
+            raise OptionError(what, reason=reason, hint="use networks, port ranges, and few sets") from error
         refusal = error
     for size in _LOG_SIZES:
         log = ctypes.create_string_buffer(size)

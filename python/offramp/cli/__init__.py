@@ -8,10 +8,12 @@
     restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
     options.py  the arguments that verbs share
+    matching.py the match, the file it is in, the files of its sets
 
-Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, an interface that does not exist), 130 Ctrl-C before
-it began. An error is one line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a verb's own
-output goes to stdout. Verbs import the rooms that do the work when they run, so `offramp --help` loads typer alone.
+Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, a file or an interface that does not exist), 130
+Ctrl-C before it began. An error is one line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a
+verb's own output goes to stdout. Verbs import the rooms that do the work when they run, so `offramp --help` loads
+typer alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import typer
 from offramp.errors import OptionError
 
 if TYPE_CHECKING:
-    from offramp import Match
     from offramp.planner import Options
     from offramp.verdict import Verdict
 
@@ -20,6 +19,7 @@ __all__ = [
     "AsJson",
     "Copying",
     "Do",
+    "File",
     "Frames",
     "Interface",
     "Layout",
@@ -35,7 +35,6 @@ __all__ = [
     "WhatToDo",
     "Words",
     "chosen",
-    "matching",
 ]
 
 
@@ -57,7 +56,7 @@ _ONLY_WITH_SOCKETS = ("copying", "queue", "queues", "vf", "share", "frames", "ri
 
 Interface = Annotated[str, typer.Argument(metavar="INTERFACE", show_default=False)]
 Words = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="MATCH",
         show_default=False,
@@ -140,31 +139,25 @@ Stall = Annotated[
     ),
 ]
 NoProtect = Annotated[bool, typer.Option("--no-protect", help="Let ARP, ND, DHCP and SSH match, too.")]
-
-
+File = Annotated[
+    str | None,
+    typer.Option(
+        "-F",
+        metavar="FILE",
+        show_default=False,
+        help="Read the match from a file, as tcpdump does: lines are joined, '#' begins a comment. '-' is stdin.",
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=FILE",
         show_default=False,
-        help="What @NAME in the match stands for: a file of addresses, networks or ports, a line each. Repeatable.",
+        help="What @NAME in the match stands for: a file of addresses, networks or ports, a line each, or none yet. "
+        "Repeatable.",
     ),
 ]
-
-
-def matching(words: list[str], sets: list[str] | None) -> Match:
-    """The match that was typed. Errors: MatchError, OptionError, KernelError (a file that cannot be read)."""
-    from offramp import Match
-    from offramp.state import load
-
-    named = {}
-    for one in sets or []:
-        name, equals, path = one.partition("=")
-        if not equals or not path or not name.isidentifier():
-            raise OptionError(f"--set {one}", reason="not of the form NAME=FILE")
-        named[name] = load(path)
-    return Match(" ".join(words), **named)
 
 
 def chosen(

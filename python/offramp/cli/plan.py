@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offramp.cli.matching import content, matching
 from offramp.cli.options import (
     AsJson,
     Copying,
     Do,
+    File,
     Frames,
     Interface,
     Layout,
@@ -29,9 +30,8 @@ from offramp.cli.options import (
     WhatToDo,
     Words,
     chosen,
-    matching,
 )
-from offramp.errors import KernelError, OptionError
+from offramp.errors import OptionError
 
 if TYPE_CHECKING:
     from offramp.matcher import Match
@@ -46,7 +46,8 @@ _LARGEST = 1 << 24  # bytes of a file of capabilities
 
 def plan(
     interface: Interface,
-    match: Words,
+    match: Words = None,
+    file: File = None,
     do: WhatToDo = Do.COUNT,
     as_json: AsJson = False,
     caps: Annotated[
@@ -103,7 +104,7 @@ def plan(
     )
     if rate is not None and not 0 < rate < math.inf:
         raise OptionError(f"--rate {rate:g}", reason="not above zero")
-    packets = matching(match, sets)
+    packets = matching(match, file, sets)
     made = (
         plan_for(interface, packets, do.verdict, options)
         if caps is None
@@ -127,21 +128,17 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
 
 def capabilities_of(text: str) -> Capabilities:
-    """Of a driver by name, or of a file as `offramp nic IFACE --json` writes it. Errors: KernelError, OptionError."""
+    """Of a driver by name, or of a file as `offramp nic IFACE --json` writes it. Errors: OptionError."""
     from offramp.planner.records import from_dict, record
 
     found = record(text)
     if found is not None:
         return found
+    written = content(f"--caps {text}: no driver that is known, and as a file", text, _LARGEST)
     try:
-        with Path(text).open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise KernelError(f"--caps {text}: no driver that is known; reading the file", error.errno or 0) from error
-    try:
-        if len(content) > _LARGEST:
+        if len(written) > _LARGEST:
             raise ValueError("too long")
-        value = json.loads(content)
+        value = json.loads(written)
     except (ValueError, RecursionError):
         raise OptionError(f"--caps {text}", reason="not JSON", hint="offramp nic IFACE --json writes it") from None
     if isinstance(value, dict) and "capabilities" in value:

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from offramp.cli.matching import matching
 from offramp.cli.options import (
     AsJson,
     Copying,
     Do,
+    File,
     Frames,
     Interface,
     Layout,
@@ -42,7 +44,6 @@ from offramp.cli.options import (
     WhatToDo,
     Words,
     chosen,
-    matching,
 )
 from offramp.cli.view import Lines, Screen, View
 from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
@@ -60,8 +61,9 @@ _TURN = 0.05  # seconds: how soon an end is noticed
 
 def run(
     interface: Interface,
-    match: Words,
     do: WhatToDo,
+    match: Words = None,
+    file: File = None,
     seconds: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", show_default=False, help="End by itself after so long.")
     ] = None,
@@ -109,7 +111,7 @@ def run(
         raise OptionError(f"--for {seconds:g}", reason="not above zero")
     limit = seconds if seconds is not None else math.inf
     with (
-        _open(interface, matching(match, sets), do, options) as ramp,
+        _open(interface, matching(match, file, sets), do, options) as ramp,
         _signals() as signals,
         _view(ramp, do, as_json) as view,
     ):

@@ -7,6 +7,7 @@
     shapes.py      what compiled code has to know of a set
     lower.py       tree -> lowered form: here lives tcpdump's meaning
     program.py     Specs -> Program, Lowered -> NativeProgram: the values that go in and come out
+    fit.py         what is too large for one program
     flow.py        the XDP program around the match: counters, protection, verdict
     burst.py       the function around the match in user space: a loop over packets
     decide.py      expressions -> branches

@@ -88,7 +88,6 @@ def station(node: Station, layers: Layers) -> Expr:
 
 
 def stations(direction: Direction, layers: Layers, asked: Asked) -> Expr:
-    layers.require_ethernet()
     source, destination = (asked((load(layers.link, at, 2), load(layers.link, at + 2, 4))) for at in (6, 0))
     return directed(direction, source, destination)
 

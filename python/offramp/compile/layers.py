@@ -9,7 +9,8 @@
     vlan any             behind TagBytes, as is all that is counted from it
 
 The words of pcap-filter(7) that shift offsets do it for everything behind them in the text, whatever `and`, `or`, `not`
-and parentheses say. So one `Layers` accompanies the walk through the tree.
+and parentheses say. So one `Layers` accompanies the walk through the tree. What cannot stand behind which header is
+match/context.py's to say: none of that comes here.
 """
 
 from __future__ import annotations
@@ -75,10 +76,6 @@ LLC_CONTROLS: Final = {
 }
 
 
-class OutOfPlace(ValueError):
-    """A primitive that means nothing behind the headers that the text has named before it."""
-
-
 def load(start: Place, offset: int, size: Literal[1, 2, 4]) -> Load:
     return Load(Place(start.offset + offset, start.behind), size)
 
@@ -101,7 +98,6 @@ class Layers:
         self.payload = Place(14)
         self.labels = 0  # of MPLS, so far
         self.is_ppp = False
-        self.is_any_vlan = False
 
     @property
     def network(self) -> Place:
@@ -148,8 +144,7 @@ class Layers:
 
     def _has_behind_labels(self, number: int) -> Expr:
         """MPLS does not say what follows its last label: the first four bits of what is there have to do."""
-        if number not in (IP, IP6):
-            raise OutOfPlace("behind 'mpls' only ip and ip6 can be told apart")
+        assert number in (IP, IP6)
         is_last = masked(load(self.network, -2, 1), 0x01, 0x01)
         return All((is_last, masked(load(self.network, 0, 1), 0xF0, 0x40 if number == IP else 0x60)))
 
@@ -162,21 +157,14 @@ class Layers:
         return All((last, equal(load(self.payload, 0, 4), 0xAAAA0300 | organisation >> 16)))
 
     def llc(self, type_: str) -> Expr:
-        if self.is_ppp:
-            raise OutOfPlace("PPP has no LLC header")
         is_llc = (self._is_length(), Negate(equal(load(self.payload, 0, 2), 0xFFFF)))
         if not type_:
             return All(is_llc)
         number, mask = LLC_CONTROLS[type_]
         return All((*is_llc, masked(load(self.payload, 2, 1), mask, number)))
 
-    def require_ethernet(self) -> None:
-        if self.is_ppp:
-            raise OutOfPlace("behind 'pppoes' there are no Ethernet addresses")
-
     def vlan(self, id_: int | None) -> Expr:
         """Enters a tag. Behind `vlan any`, one more than those that were skipped."""
-        self._require_tags()
         parts: list[Expr] = [Any(tuple(map(self.has, TAG_ETHERTYPES)))]
         if id_ is not None:
             parts.append(masked(load(self.payload, 0, 2), 0x0FFF, id_))
@@ -186,18 +174,10 @@ class Layers:
 
     def any_vlan(self) -> Expr:
         """Enters up to two tags, if there are any; looks at nothing yet."""
-        self._require_tags()
-        if self.is_any_vlan:
-            raise OutOfPlace("'vlan any' stands once")
-        self.is_any_vlan = True
         tags = TagBytes(self.type.offset)
         self.type = Place(self.type.offset, (tags,))
         self.payload = Place(self.payload.offset, (tags,))
         return Const(True)
-
-    def _require_tags(self) -> None:
-        if self.labels or self.is_ppp:
-            raise OutOfPlace(f"behind '{'mpls' if self.labels else 'pppoes'}' there are no VLAN tags")
 
     def mpls(self, label: int | None) -> Expr:
         """Enters a label: behind another that is not the last, or of a packet that has labels."""

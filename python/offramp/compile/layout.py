@@ -15,7 +15,7 @@ from typing import Final
 
 from offramp.compile.shapes import Shape
 
-__all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "Hash", "Tree", "size"]
+__all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "Hash", "Tree", "instructions", "size"]
 
 HEADER: Final = 64
 BITMAP: Final = 8192  # one half
@@ -75,3 +75,15 @@ def size(shape: Shape) -> int:
         case "ranges":
             tree = Tree.of(shape)
             return HEADER + tree.nodes * tree.node
+
+
+def instructions(shape: Shape) -> int:
+    """How many of eBPF a look-up needs, about."""
+    is_wide = shape.family == "ip6"
+    match shape.structure:
+        case "bitmap":
+            return 12
+        case "hash":
+            return 750 if is_wide else 120
+        case "ranges":
+            return (235 if is_wide else 50) * (Tree.of(shape).height + 1)

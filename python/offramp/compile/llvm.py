@@ -6,9 +6,13 @@
 
 LLVM can abort or exit on input that it does not like, and it takes 70 MB of memory: both stay in the child, which gets
 nothing but the text. Starting it costs more than compiling, so it stays for the next request, and `start` has it start
-while the text is still made. It ends on its own after IDLE seconds without a request, when we end, and after TIMEOUT
-seconds of one request; and it is started lean: -I and -S leave out environment, site-packages and its .pth files, and
-the one directory that it needs, llvmlite's, is an argument.
+while the text is still made. It ends when we end, and after TIMEOUT seconds of one request. It is started lean: -I and
+-S leave out environment, site-packages and its .pth files, and the one directory that it needs, llvmlite's, is an
+argument.
+
+After IDLE seconds without a request it gives LLVM's memory back, and waits on. It does not end: it would be a zombie
+until the next request, which may never come, as threads and signals are our user's. Nor is it an orphan, which would be
+a zombie for good where process 1 is somebody's program, as in containers.
 
 There is one child for each process; a forked process has its own. A request that is interrupted ends the child, for
 its answer would be taken for the next one's.
@@ -17,6 +21,7 @@ its answer would be taken for the next one's.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import importlib.util
 import os
 import platform
@@ -27,17 +32,17 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 from offramp.compile.worker import BPF, DOES_NOT_FIT, DONE, HEADER
 from offramp.errors import CompileError, NotSupported
 
-__all__ = ["DoesNotFit", "bpf_code", "native_code", "start", "stop"]
+__all__ = ["DoesNotFit", "bpf_code", "forget", "native_code", "start", "stop"]
 
 TIMEOUT = 60  # seconds
 GRACE = 5  # by how much we wait longer than the child does
 IDLE = 10  # seconds
+REMEMBERED = 4 << 20  # bytes of code: thousands of ordinary programs
 _WORKER = Path(__file__).with_name("worker.py")
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _TOO_LONG = "LLVM has not finished in {} s"
@@ -48,13 +53,11 @@ class DoesNotFit(CompileError):
     """The program is too large for its target."""
 
 
-@lru_cache(maxsize=64)
 def bpf_code(text: str) -> bytes:
     """The eBPF instructions of the only function in the module `text`. Errors: CompileError."""
-    return _compile(BPF, text)
+    return _remembered(BPF, text)
 
 
-@lru_cache(maxsize=64)
 def native_code(text: str) -> bytes:
     """The instructions of this machine's CPU for the only function in the module `text`.
 
@@ -64,7 +67,29 @@ def native_code(text: str) -> bytes:
     if machine not in _TRIPLES or sys.maxsize < 1 << 32 or sys.byteorder != "little":
         what = f"code for {machine}, {struct.calcsize('P') * 8} bits, {sys.byteorder}-endian"
         raise NotSupported(what, reason="matches are compiled for x86-64 and 64-bit Arm")
-    return _compile(_TRIPLES[machine], text)
+    return _remembered(_TRIPLES[machine], text)
+
+
+def _remembered(triple: str, text: str) -> bytes:
+    """Compiled, or what came of the same text before. Kept by digest, and REMEMBERED bytes in all: a long text or code
+    stays with nobody because it was compiled once.
+    """
+    key = hashlib.sha256(f"{triple} {text}".encode()).digest()
+    code = _codes.pop(key, None)
+    if code is None:
+        code = _compile(triple, text)
+    _codes[key] = code  # the last used is the last
+    size = sum(map(len, list(_codes.values())))
+    for oldest in list(_codes):
+        if size <= REMEMBERED:
+            break
+        size -= len(_codes.pop(oldest, b""))
+    return code
+
+
+def forget() -> None:
+    """Compile anew what was compiled before."""
+    _codes.clear()
 
 
 def start() -> None:
@@ -93,21 +118,17 @@ def _compile(triple: str, text: str) -> bytes:
 
 _lock = threading.Lock()
 _child: _Child | None = None
+_codes: dict[bytes, bytes] = {}
 
 
 def _ask(request: bytes) -> tuple[int, bytes]:
     """Status and answer, with the lock held."""
+    child = None
     try:
-        child = _running()
-        try:
-            return child.ask(request)
-        except EOFError:
-            if child.process.wait():
-                raise
-        _end()  # it had just ended because there was nothing to do
         child = _running()
         return child.ask(request)
     except EOFError:
+        assert child is not None
         child.process.wait()
         raise CompileError("compiling", reason=child.last_words(), hint=_REPORT) from None
     except TimeoutError:

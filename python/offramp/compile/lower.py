@@ -32,12 +32,13 @@ from typing import Final, assert_never
 
 from offramp.errors import MatchError, OptionError
 from offramp.match import tree
-from offramp.match.tree import Node, Primitive, Protocol, SetKind
+from offramp.match.context import Behind
+from offramp.match.tree import Node, Primitive, Protocol
 
 from . import addresses
 from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
 from .fields import compare
-from .layers import IP, IP6, PPPOE_DISCOVERY, SAP_ISO, Layers, OutOfPlace, equal, load, masked
+from .layers import IP, IP6, PPPOE_DISCOVERY, SAP_ISO, Layers, equal, load, masked
 from .protocols import (
     ETHERTYPES,
     IP6_FRAGMENT,
@@ -65,7 +66,7 @@ def lower(node: Node, *, netmask: int | None = None, sets: Mapping[str, Shape] =
     Errors: MatchError for what cannot stand behind `mpls` or `pppoes`, or needs the netmask; OptionError for a set that
     is not there, or not of the kind that is looked up.
     """
-    walk = _Walk(netmask, sets)
+    walk = _Walk(node, netmask, sets)
     expr = walk(node)
     return Lowered(expr, tuple(walk.uses))
 
@@ -73,10 +74,12 @@ def lower(node: Node, *, netmask: int | None = None, sets: Mapping[str, Shape] =
 class _Walk:
     """From left to right, as the text goes: `layers` changes on the way."""
 
-    def __init__(self, netmask: int | None, sets: Mapping[str, Shape]) -> None:
+    def __init__(self, whole: Node, netmask: int | None, sets: Mapping[str, Shape]) -> None:
+        self.whole = whole
         self.netmask = netmask
         self.sets = sets
         self.layers = Layers()
+        self.behind = Behind()
         self.uses: dict[SetUse, int] = {}
 
     def __call__(self, node: Node) -> Expr:
@@ -88,11 +91,13 @@ class _Walk:
             case tree.And() | tree.Or():
                 return union(node, self.layers, self, self._number)
             case _:
-                try:
-                    return self._primitive(node)
-                except OutOfPlace as error:
-                    text = str(node)
-                    raise MatchError(str(error), text=text, position=0, width=len(text)) from None
+                if reason := self.behind.refuses(node):
+                    raise self._refusal(node, reason)
+                return self._primitive(node)
+
+    def _refusal(self, node: Primitive, what: str, hint: str = "") -> MatchError:
+        text, place = str(self.whole), str(node)
+        return MatchError(what, text=text, position=text.index(place), width=len(place), hint=hint)
 
     def _number(self, use: SetUse) -> int:
         return self.uses.setdefault(use, len(self.uses))
@@ -165,9 +170,8 @@ class _Walk:
         if layer is Protocol.ETHER:
             return addresses.station(tree.Station(BROADCAST, tree.Direction.DST), self.layers)
         if self.netmask is None:
-            text = "ip broadcast"
             what = "the netmask is not known, which says what a broadcast address is"
-            raise MatchError(what, text=text, position=0, width=len(text), hint=NETMASK_HINT)
+            raise self._refusal(tree.Broadcast(layer), what, NETMASK_HINT)
         if self.netmask == tree.ALL_ONES:
             raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")
         return addresses.ip_broadcast(self.netmask, self.layers)
@@ -180,14 +184,13 @@ class _Walk:
             case Protocol.IP6:
                 return All((layers.has(IP6), equal(load(layers.network, 24, 1), 0xFF)))
             case _:
-                layers.require_ethernet()
                 return masked(load(layers.link, 0, 1), 0x01, 0x01)
 
     def _in_set(self, node: tree.InSet) -> Expr:
         shape = self.sets.get(node.name)
         if shape is None:
             raise OptionError(f"the match names a set, @{node.name}", reason="there is none of that name")
-        allowed = _families(node)
+        allowed = node.families
         if shape.family not in allowed:
             wanted = " or ".join(_HOLDS[family] for family in allowed)
             reason = f"@{node.name} holds {_HOLDS[shape.family]}, where {wanted} are looked up"
@@ -206,18 +209,3 @@ class _Walk:
 
 
 _HOLDS: Final = {"ip": "IPv4 addresses", "ip6": "IPv6 addresses", "port": "ports", "ether": "Ethernet addresses"}
-
-
-def _families(node: tree.InSet) -> tuple[str, ...]:
-    """Of the sets that can stand there."""
-    if node.kind is SetKind.PORT:
-        return ("port",)
-    match node.protocol:
-        case None:
-            return ("ip", "ip6")
-        case Protocol.ETHER:
-            return ("ether",)
-        case Protocol.IP6:
-            return ("ip6",)
-        case _:
-            return ("ip",)

@@ -26,15 +26,14 @@ Sources: Documentation/bpf/standardization/instruction-set.rst, include/uapi/lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 from typing import Final
 
 from offramp.compile import llvm
-from offramp.compile.expression import All, Any, Calculation, Expr, Load, Lowered, Member, Negate, SetUse, Test, Value
+from offramp.compile.expression import Lowered, SetUse
+from offramp.compile.fit import size, too_deep
 from offramp.errors import CompileError, OptionError
 from offramp.verdict import Verdict
 
@@ -61,9 +60,6 @@ SET_BASE: Final = 256  # above all slots; ARRAY, BPF_F_MMAPABLE, one element: th
 _SLOTS = 4  # of a section
 _MOST_SECTIONS = SET_BASE // _SLOTS
 
-_TOO_LARGE = "the match is too large for one program"
-_TOO_LARGE_TOGETHER = "the matches of all ramps on this interface are too large for one program"
-_MAX_TESTS = 8192
 _ALWAYS_FITS = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at branches over more than 32,767
 
 
@@ -143,97 +139,47 @@ def xdp(*specs: Spec) -> Program:
     """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict;
     who has not (it is protected there, does not match, its reader sleeps) has counted it. After the last one it passes.
 
-    The same specs give the same bytes; the second time in a process it costs nothing. Takes some ten milliseconds in a
-    child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError (a bug in offramp,
-    or no LLVM); OptionError where the matches are too large for one program.
+    The same specs give the same bytes; the second time in a process it costs a few milliseconds. Takes some ten
+    milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError
+    (a bug in offramp, or no LLVM); OptionError where the matches are too large for one program.
     """
-    with _limits():
-        return _xdp(specs)
+    llvm.start()  # beside what follows
+    from offramp.compile.flow import build
+
+    if not 0 < len(specs) <= _MOST_SECTIONS:
+        raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
+    if len({spec.vlan_metadata for spec in specs}) > 1:
+        raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device or not")
+    parts = [part for spec in specs for part in spec.parts]
+    code = _compile(lambda: build(specs), llvm.bpf_code, parts, together=len(specs) > 1)
+    return Program(code, tuple(sum((part.sets for part in spec.parts), ()) for spec in specs))
 
 
 def native(match: Lowered) -> NativeProgram:
     """Compile `match` to a function of this process. Cost and errors as of `xdp`; NotSupported on other machines than
     x86-64 and 64-bit Arm, little-endian.
     """
-    with _limits():
-        return _native(match)
-
-
-@lru_cache(maxsize=64)
-def _xdp(specs: tuple[Spec, ...]) -> Program:
-    llvm.start()  # beside what follows
-    from offramp.compile.flow import build
-
-    what = _TOO_LARGE if len(specs) == 1 else _TOO_LARGE_TOGETHER
-    if not 0 < len(specs) <= _MOST_SECTIONS:
-        raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
-    if len({spec.vlan_metadata for spec in specs}) > 1:
-        raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device or not")
-    size = sum(_size(part.expr) for spec in specs for part in spec.parts)
-    code = _compile(lambda: build(specs), llvm.bpf_code, size, what)
-    return Program(code, tuple(sum((part.sets for part in spec.parts), ()) for spec in specs))
-
-
-@lru_cache(maxsize=64)
-def _native(match: Lowered) -> NativeProgram:
     llvm.start()
     from offramp.compile.burst import build
 
-    return NativeProgram(_compile(lambda: build(match), llvm.native_code, _size(match.expr)), match.sets)
-
-
-@contextmanager
-def _limits() -> Iterator[None]:
-    try:
-        yield
-    except RecursionError as error:
-        raise OptionError(_TOO_LARGE, reason="it is nested too deeply", hint="use fewer parentheses") from error
+    return NativeProgram(_compile(lambda: build(match), llvm.native_code, [match]), match.sets)
 
 
 def _compile(
-    build: Callable[[], str], compile_text: Callable[[str], bytes], size: int, what: str = _TOO_LARGE
+    build: Callable[[], str], compile_text: Callable[[str], bytes], parts: list[Lowered], *, together: bool = False
 ) -> bytes:
     """Tells from a bug what is only too much."""
-    if size > _MAX_TESTS:
-        raise _too_large(what, f"{size} tests of packet bytes, and more than {_MAX_TESTS} never fit")
-    text = build()
+    try:
+        found = size(*parts, together=together)
+        found.check()
+        text = build()
+    except RecursionError as error:
+        raise too_deep() from error
     try:
         return compile_text(text)
     except llvm.DoesNotFit as error:
-        raise _too_large(what, error.reason) from error
+        raise found.too_large(error.reason) from error
     except CompileError as error:
         if len(text) > _ALWAYS_FITS:
-            raise _too_large(what, f"{size} tests of packet bytes") from error
+            raise found.too_large() from error
         raise
-
-
-def _size(expr: Expr) -> int:
-    """How many tests, and calculations beyond the one of an ordinary test. Those of places count once."""
-    places: set[tuple[Value, ...]] = set()
-
-    def calculations(value: Value) -> int:
-        match value:
-            case Calculation(_, left, right):
-                return 1 + calculations(left) + calculations(right)
-            case Load(place, _) if place.behind and place.behind not in places:
-                places.add(place.behind)
-                return 1 + sum(map(calculations, place.behind))
-        return 0
-
-    def tests(expr: Expr) -> int:
-        match expr:
-            case All(parts) | Any(parts):
-                return sum(map(tests, parts))
-            case Negate(part):
-                return tests(part)
-            case Test(left, _, right):
-                return max(1, calculations(left) + calculations(right))
-            case Member(words, _):
-                return 16 + sum(map(calculations, words))
-        return 1
-
-    return tests(expr)
-
-
-def _too_large(what: str, reason: str) -> OptionError:
-    return OptionError(what, reason=reason, hint="use networks, port ranges, or sets")

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from offramp.match.tree import Family
+
 __all__ = ["KEY_WORDS", "Family", "Shape", "Structure"]
 
 Structure: TypeAlias = Literal["bitmap", "hash", "ranges"]
-Family: TypeAlias = Literal["ip", "ip6", "port", "ether"]
 
 KEY_WORDS: Final[dict[Family, int]] = {"ip": 1, "ip6": 4, "port": 1, "ether": 2}
 

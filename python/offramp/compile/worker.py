@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that LLVM runs in: requests on stdin, answers on stdout, until stdin is closed or nothing comes.
+"""The process that LLVM runs in: requests on stdin, answers on stdout, until stdin is closed.
 
-    python -I -S worker.py DIRECTORY_OF_LLVMLITE SECONDS_FOR_A_REQUEST SECONDS_OF_IDLENESS
+    python -I -S worker.py DIRECTORY_OF_LLVMLITE SECONDS_FOR_A_REQUEST SECONDS_OF_IDLENESS [resting]
+
+After SECONDS_OF_IDLENESS it starts itself anew, `resting`: without LLVM and its memory, until there is a request again.
 
     request    u32 length of the triple, u32 length of the text, triple, LLVM IR as text
     answer     u32 status, u32 length, machine code (DONE) or a reason (REFUSED, DOES_NOT_FIT)
@@ -45,12 +47,14 @@ class Refusal(Exception):
 
 
 def main() -> None:
-    directory, seconds, idle = sys.argv[1:]
+    directory, seconds, idle, *resting = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever types Ctrl-C means our parent, which then ends us
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    if resting and not _something_comes():
+        return
     sys.path.append(directory)
     _prepare()
-    visiting = True
+    visiting = not resting
     while select.select([0], [], [], float(idle))[0]:
         header = _read(struct.calcsize(HEADER))
         if not header:
@@ -67,6 +71,16 @@ def main() -> None:
         if visiting:  # only now: it takes some milliseconds
             _leave_namespace()
             visiting = False
+    if visiting:
+        _leave_namespace()
+    os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv[:4], "resting"])
+
+
+def _something_comes() -> bool:
+    """A request, whenever it is; False if stdin is closed instead."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    return any(event & select.POLLIN for _, event in poll.poll())
 
 
 def _leave_namespace() -> None:

@@ -9,7 +9,7 @@
     primitive.py   qualifiers and a value -> node        runs.py        long lists of addresses
     condition.py   the other conditions -> node          context.py     what cannot stand behind mpls and pppoes
     arithmetic.py  what relations compare                complain.py    the words of a MatchError
-    text.py        tree -> canonical text
+    text.py        tree -> canonical text          suggest.py      what was probably meant
 
 A tree is normal by construction (`A and (B and C)` is `And(A, B, C)`), so `parse(text(node)) == node` for every node.
 What a node means for the bytes of a packet is compile/lower.py. Extensions, which tcpdump does not have: `in @name`, a
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from .names import Names
 from .parse import parse
-from .text import set_names, text
+from .text import primitives, set_names, text
 from .tree import (
     Address,
     And,
@@ -85,6 +85,7 @@ __all__ = [
     "Station",
     "Vlan",
     "parse",
+    "primitives",
     "set_names",
     "text",
 ]

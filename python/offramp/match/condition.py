@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 from typing import cast as cast_type
 
-from .complain import nearest, unexpected
-from .scan import NAME, NUMBER, Cursor, Fault, shorten
+from .complain import VLAN_IDS, nearest, unexpected
+from .scan import NAME, NUMBER, Cursor, Fault, Fix, shorten
 from .tree import (
     LLC_TYPES,
     AnyVlan,
@@ -126,6 +127,9 @@ def _header(node: type[Vlan | Mpls | Pppoes]) -> Callable[[Cursor], Primitive]:
             cursor.advance()
             return AnyVlan()
         start, end = cursor.start, cursor.end
+        if cursor.kind == NAME and re.fullmatch("[0-9]+-[0-9]+", cursor.word):
+            hint = VLAN_IDS if node is Vlan else ""
+            raise Fault(f"'{shorten(cursor.word)}' is not one number", start, end, hint)
         number = _optional_number(cursor)
         try:
             return node(number)
@@ -144,8 +148,10 @@ def _llc(cursor: Cursor) -> Llc:
         return Llc()
     cursor.advance()
     if not word or (kind := word.lower()) not in LLC_TYPES:
-        hint = nearest(word, sorted(LLC_TYPES - {""})) or "the types are " + ", ".join(sorted(LLC_TYPES - {""}))
-        raise Fault(f"'{shorten(word)}' is not an LLC type", start, end, hint)
+        types = sorted(LLC_TYPES - {""})
+        near = nearest(word, types)
+        fix = Fix(start, end, near) if near else None
+        raise Fault(f"'{shorten(word)}' is not an LLC type", start, end, "the types are " + ", ".join(types), fix)
     return Llc(kind)
 
 

@@ -13,19 +13,36 @@ what they have found: libpcap's grammar.y, with the same verdict on each text.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offramp.errors import MatchError
 
 from . import arithmetic
 from .arithmetic import MAX_DEPTH, Operand
-from .complain import CONDITION, OR_VALUE, RELATION, VALUE, unexpected
+from .complain import CONDITION, OR_VALUE, RELATION, VALUE, VLAN_IDS, as_condition, unexpected
 from .condition import CASTS, DIRECTIONS, SPECIAL, cast, direction_of, qualifier
 from .context import Behind
 from .names import ISIS_PDUS, NO_NAMES, Names
 from .primitive import STARTS, Qualifiers, Reader
-from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, Cursor, Fault
-from .tree import Address, And, Carries, Compare, Direction, Everything, IsProtocol, Not, Number, Or, Protocol
+from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, Cursor, Fault, Fix
+from .suggest import suggestion
+from .tree import (
+    Address,
+    And,
+    Carries,
+    Compare,
+    Direction,
+    Everything,
+    IsProtocol,
+    Mpls,
+    Not,
+    Number,
+    Or,
+    Pppoes,
+    Protocol,
+    Vlan,
+)
 
 if TYPE_CHECKING:
     from .tree import Node, Primitive
@@ -56,7 +73,8 @@ def parse(text: str, names: Names | None = None) -> Node:
         return _Parser(text, names or NO_NAMES).match()
     except Fault as fault:
         width = min(fault.end - fault.start, 80)
-        raise MatchError(fault.what, text=text, position=fault.start, width=width, hint=fault.hint) from None
+        hint = suggestion(text, fault, lambda fixed: _Parser(fixed, names or NO_NAMES).match()) or fault.hint
+        raise MatchError(fault.what, text=text, position=fault.start, width=width, hint=hint) from None
 
 
 def _check_characters(text: str) -> None:
@@ -78,6 +96,7 @@ class _Parser:
         self.behind = Behind()
         self.value_start = 0  # of the value read last, to know the words before it
         self.has_wrong_address = False
+        self.latest: Primitive | None = None
 
     def match(self) -> Node:
         cursor = self.cursor
@@ -146,10 +165,27 @@ class _Parser:
         start, end = number.start, number.end
         if qualifiers is None:
             if self.cursor.kind in (END, ")", "and", "or"):
-                word = self.cursor.text[start:end]
-                raise Fault(f"'{word}' follows nothing that says what it is", start, end, f"say which: 'port {word}'")
+                raise self._unqualified_number(number.value.value, start, end)
             raise unexpected(self.cursor, "an operator", RELATION)
         return self._found(self.reader.number(qualifiers, number.value.value, start, end), start)
+
+    def _unqualified_number(self, number: int, start: int, end: int) -> Fault:
+        """`len == 64 or 128` wants the relation again, and `vlan 5 or 6` cannot be said so; else it is a port."""
+        word = self.cursor.text[start:end]
+        what = f"'{word}' follows nothing that says what it is"
+        match self.latest:
+            case Vlan():
+                return Fault(what, start, end, VLAN_IDS)
+            case Mpls() | Pppoes():
+                return Fault(what, start, end)
+            case Compare(left, "==", _) if re.search(
+                r"(?:\bor|\|\|)\s*\Z", self.cursor.text[max(0, start - 9) : start]
+            ):
+                return Fault(what, start, end, fix=Fix(start, end, str(Compare(left, "==", Number(number)))))
+            case Compare():
+                return Fault(what, start, end, "a relation has two sides: 'len > 64 and len < 128'")
+        meant = as_condition(word)
+        return Fault(what, start, end, fix=Fix(start, end, meant) if meant else None)
 
     def _item(self, before: _Inherited, depth: int, *, conditions: bool, opening: bool = False) -> _Item:
         """A condition, or (if there are qualifiers to take) a value; `opening`: the first in a parenthesis."""
@@ -200,8 +236,8 @@ class _Parser:
         if cursor.last not in ("and", "or", "not", "&&", "||", "!"):
             return unexpected(cursor, CONDITION)
         word = cursor.text[cursor.start : cursor.end]
-        hint = f"say which: '{'ether ' if cursor.kind == MAC else ''}host {word}'"
-        return Fault(f"'{word}' follows nothing that says what it is", cursor.start, cursor.end, hint)
+        fix = Fix(cursor.start, cursor.end, f"{'ether ' if cursor.kind == MAC else ''}host {word}")
+        return Fault(f"'{word}' follows nothing that says what it is", cursor.start, cursor.end, fix=fix)
 
     def _group(self, before: _Inherited, depth: int, *, conditions: bool) -> _Item:
         cursor, start = self.cursor, self.cursor.start
@@ -242,6 +278,7 @@ class _Parser:
         """The next primitive of the text, once it may stand where it does."""
         if reason := self.behind.refuses(node):
             raise Fault(reason, start, self.cursor.last_end, "order matters: what stands before is looked behind")
+        self.latest = node
         return node
 
     def _condition(self, before: _Inherited, depth: int) -> _Item:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from .complain import BEGINNINGS, ELSEWHERE, FOUR_NUMBERS, nearest, unexpected
+from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpected
 from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
-from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, shorten
+from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, Fix, shorten
+from .suggest import another_kind, another_protocol, joined, without_conflict
 from .tree import (
     ALL_ONES,
     MAX_PORT,
-    WITH_PORTS,
     Address,
     Carries,
     Direction,
@@ -63,7 +63,7 @@ class Reader:
                 case "an IPv6 address":
                     return self._ipv6(qualifiers, word, start)
                 case "an Ethernet address":
-                    return _mac(qualifiers, word, start, end)
+                    return self._mac(qualifiers, word, start, end)
                 case "a name":
                     return self._name(qualifiers, word, start, end, inherited)
                 case _:
@@ -71,7 +71,8 @@ class Reader:
                     raise Fault(what, start, end)
         except ValueError as error:
             shown = cursor.text[start : cursor.last_end]
-            raise Fault(str(error), start, cursor.last_end, _join_hint(qualifiers, shown)) from None
+            fix = without_conflict(shown, _version(kind), qualifiers, cursor.text, start, cursor.last_end)
+            raise Fault(str(error), start, cursor.last_end, fix=fix) from None
 
     def number(self, qualifiers: Qualifiers, number: int, start: int, end: int) -> Primitive:
         """The node of a number that has been read, perhaps in parentheses."""
@@ -84,12 +85,13 @@ class Reader:
                 return Carries(number, protocol)
             if kind == "net":
                 _refuse_decnet(qualifiers, start, end)
-                return Address(self._net_number(number, word), direction, protocol)
+                return Address(self._net_number(number, start), direction, protocol)
         except ValueError as error:
-            raise Fault(str(error), start, end, _join_hint(qualifiers, word)) from None
-        raise _not_an_address(qualifiers, word, start, end)
+            fix = without_conflict(word, None, qualifiers, self.cursor.text, start, end)
+            raise Fault(str(error), start, end, fix=fix) from None
+        raise self._not_an_address(qualifiers, "port", word, start, end)
 
-    def _net_number(self, number: int, word: str) -> Network:
+    def _net_number(self, number: int, start: int) -> Network:
         """`net 10` is 10.0.0.0/8: a number's leading zero bytes are not part of the network."""
         bits = 32
         while number and not number >> 24:
@@ -97,9 +99,8 @@ class Reader:
         network = Network.prefix(4, number, bits)
         if self.cursor.kind in ("/", "mask"):
             dotted = str(network).partition("/")[0]
-            given = re.match(r"/[ \t\r\n]*[0-9]{1,2}(?![0-9])", self.cursor.text[self.cursor.start :])
-            hint = f"did you mean '{dotted}{''.join(given[0].split()) if given else ''}'?"
-            raise Fault("a prefix length follows a dotted address", self.cursor.start, self.cursor.end, hint)
+            fix = Fix(start, self.cursor.last_end, dotted)
+            raise Fault("a prefix length follows a dotted address", self.cursor.start, self.cursor.end, fix=fix)
         return network
 
     def _ipv4(self, qualifiers: Qualifiers, word: str, start: int) -> Primitive:
@@ -111,18 +112,15 @@ class Reader:
         elif cursor.kind == "mask":
             cursor.advance()
             if cursor.kind != IPV4:
-                raise unexpected(cursor, "a mask such as 255.255.0.0")
+                raise unexpected(cursor, MASK)
             mask = self._dotted(cursor.word, cursor.start, cursor.end)[0]
             cursor.advance()
         masked = cursor.last_end > end
         shown = cursor.text[start : cursor.last_end]
         network = Network(4, address & mask, mask)
-        if address & ~mask:
-            raise Fault(f"non-network bits set in '{shown}'", start, cursor.last_end, f"did you mean '{network}'?")
-        if masked and qualifiers.kind != "net":
-            raise Fault("a mask belongs to 'net'", start, cursor.last_end, f"did you mean 'net {shown}'?")
         if qualifiers.kind in ("port", "portrange", "proto"):
             raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, end, _value_hint(qualifiers))
+        self._check_network(qualifiers, network, address, masked, start)
         _refuse_decnet(qualifiers, start, end)
         return Address(network, qualifiers.direction, qualifiers.protocol)
 
@@ -134,14 +132,33 @@ class Reader:
         length = self._length(128)
         shown = cursor.text[start : cursor.last_end]
         network = Network.prefix(6, address, 128 if length is None else length)
-        if address & ~network.mask:
-            hint = f"did you mean '{network._replace(address=address & network.mask)}'?"
-            raise Fault(f"non-network bits set in '{shown}'", start, cursor.last_end, hint)
         if qualifiers.kind in ("port", "portrange", "proto"):
             raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, cursor.last_end, _value_hint(qualifiers))
-        if length not in (None, 128) and qualifiers.kind != "net":
-            raise Fault("a mask belongs to 'net'", start, cursor.last_end, f"did you mean 'net {shown}'?")
+        network = network._replace(address=address & network.mask)
+        self._check_network(qualifiers, network, address, length not in (None, 128), start)
         return Address(network, qualifiers.direction, qualifiers.protocol)
+
+    def _check_network(self, qualifiers: Qualifiers, network: Network, address: int, masked: bool, start: int) -> None:
+        """An address with host bits under a mask is a network mistyped, where `net` says so; else it may be a host."""
+        text, end = self.cursor.text, self.cursor.last_end
+        shown = text[start:end]
+        if qualifiers.kind != "net" and masked:
+            if address != network.address:
+                raise Fault("a mask belongs to 'net'", start, end, f"leave it out, or write 'net {network}'")
+            fix = another_kind("net", shown, qualifiers, text, start, end)
+            raise Fault("a mask belongs to 'net'", start, end, fix=fix)
+        if address != network.address:
+            raise Fault(f"non-network bits set in '{shown}'", start, end, fix=Fix(start, end, str(network)))
+
+    def _mac(self, qualifiers: Qualifiers, word: str, start: int, end: int) -> Station:
+        if qualifiers.protocol is Protocol.ETHER and qualifiers.kind in ("host", ""):
+            return Station(mac(word), qualifiers.direction)
+        meant = word, qualifiers._replace(kind="host"), self.cursor.text, start, end
+        fix = None
+        if qualifiers.kind in ("host", "net", ""):
+            is_other = qualifiers.protocol not in (None, Protocol.ETHER)
+            fix = (joined if is_other else another_protocol)(Protocol.ETHER, *meant)
+        raise Fault(f"'{word}' is an Ethernet address", start, end, fix=fix)
 
     def _dotted(self, word: str, start: int, end: int) -> tuple[int, int]:
         found = ipv4(word)
@@ -170,13 +187,15 @@ class Reader:
         name, end = cursor.word, cursor.end
         cursor.advance()
         if qualifiers.kind in ("portrange", "proto"):
-            hint = "did you mean 'port in @" + name + "'?" if qualifiers.kind == "portrange" else ""
-            raise Fault(f"a set has no {qualifiers.kind}s: it has hosts or ports", start, end, hint)
+            is_range = qualifiers.kind == "portrange"
+            fix = another_kind("port", f"in @{name}", qualifiers, cursor.text, start, end) if is_range else None
+            raise Fault(f"a set has no {qualifiers.kind}s: it has hosts or ports", start, end, fix=fix)
         kind = SetKind.PORT if qualifiers.kind == "port" else SetKind.HOST
         try:
             return InSet(name, kind, qualifiers.direction, qualifiers.protocol)
         except ValueError as error:
-            raise Fault(str(error), start, end, _join_hint(qualifiers, f"in @{name}")) from None
+            fix = without_conflict(f"in @{name}", None, qualifiers, cursor.text, start, end)
+            raise Fault(str(error), start, end, fix=fix) from None
 
     def _name(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> Primitive:
         shown = shorten(word)
@@ -194,9 +213,9 @@ class Reader:
             hint = "names are not looked up: write the six bytes, 00:11:22:33:44:55"
             raise Fault(f"'{shown}' is not an Ethernet address", start, end, hint)
         if re.fullmatch("[0-9]+-[0-9]+", word):
-            raise Fault(f"'{shown}' is not an address", start, end, f"did you mean 'portrange {shown}'?")
+            raise self._not_an_address(qualifiers, "portrange", word, start, end)
         if word.isdigit():
-            raise _not_an_address(qualifiers, shown, start, end)
+            raise self._not_an_address(qualifiers, "port", word, start, end)
         numeric = re.fullmatch(r"[0-9.]+", word)
         hint = FOUR_NUMBERS if numeric else "names are not looked up: write the address"
         raise Fault(f"'{shown}' is not an address", start, end, hint)
@@ -208,10 +227,10 @@ class Reader:
         candidates = BEGINNINGS if inherited else () if qualifiers.kind else (*KIND_WORDS, "in")
         if qualifiers.kind in ("port", "portrange", "proto") and self._is_known(qualifiers, word):
             return
-        if (inherited or not qualifiers.kind) and word in ELSEWHERE:
-            raise Fault(f"unknown word '{word}'", start, end, f"did you mean '{ELSEWHERE[word]}'?")
-        if candidates and (near := nearest(word, candidates)):
-            raise Fault(f"unknown word '{word}'", start, end, near)
+        before = re.search(r"[a-z]*\Z", self.cursor.text[max(0, start - 20) : start].rstrip())
+        meant = elsewhere(word, before[0] if before else "") if inherited or not qualifiers.kind else ""
+        if meant := meant or (nearest(word, candidates) if candidates else ""):
+            raise Fault(f"unknown word '{word}'", start, end, fix=Fix(start, end, meant))
 
     def _is_known(self, qualifiers: Qualifiers, word: str) -> bool:
         if qualifiers.kind == "proto":
@@ -233,10 +252,11 @@ class Reader:
         found = self._lookup(name)
         if found is None:
             if re.fullmatch("[0-9]+-[0-9]+", name):
-                raise Fault(f"'{shown}' is not a port", start, end, f"did you mean 'portrange {shown}'?")
+                ranged = another_kind("portrange", name, qualifiers, self.cursor.text, start, end)
+                raise Fault(f"'{shown}' is not a port", start, end, fix=ranged)
             known = WELL_KNOWN_PORTS.get(name.lower())
-            hint = f"did you mean 'port {known}'?" if known else self.names.hint
-            raise Fault(f"'{shown}' is not a port", start, end, hint)
+            fix = Fix(start, end, str(known)) if known else None
+            raise Fault(f"'{shown}' is not a port", start, end, self.names.hint, fix)
         port, protocol = found
         return port, self._transport(qualifiers, shown, protocol, start, end)
 
@@ -252,8 +272,7 @@ class Reader:
         shown = shorten(word)
         numbers = re.match("([0-9]+)-([0-9]+)", word)
         if numbers and numbers.end() < len(word):
-            hint = f"did you mean 'portrange {shorten(numbers[0])}'?"
-            raise Fault(f"'{shown}' is not a range of ports", start, end, hint)
+            raise Fault(f"'{shown}' is not a range of ports", start, end, fix=Fix(start, end, numbers[0]))
         first_name, dash, last_name = word.partition("-")
         if not dash:
             hint = "a range is two ports: 'portrange 6000-6008'"
@@ -268,6 +287,12 @@ class Reader:
         protocol = self._transport(qualifiers, shown, protocol, start, end)
         low, high = sorted((first[0], last[0]))  # tcpdump, too, swaps a reversed range
         return Port(low, high, qualifiers.direction, protocol)
+
+    def _not_an_address(self, qualifiers: Qualifiers, kind: str, word: str, start: int, end: int) -> Fault:
+        """A port, or a range of them."""
+        fix = another_kind(kind, word, qualifiers, self.cursor.text, start, end)
+        what = "is a number, not an address" if kind == "port" else "is not an address"
+        return Fault(f"'{shorten(word)}' {what}", start, end, fix=fix)
 
     def _protocol(self, qualifiers: Qualifiers, name: str, start: int, end: int) -> int:
         match qualifiers.protocol:
@@ -285,34 +310,13 @@ class Reader:
         return found
 
 
-def _not_an_address(qualifiers: Qualifiers, number: str, start: int, end: int) -> Fault:
-    meant = f"{qualifiers.direction.value} port {number}".lstrip()
-    return Fault(f"'{number}' is a number, not an address", start, end, f"did you mean '{meant}'?")
-
-
 def _refuse_decnet(qualifiers: Qualifiers, start: int, end: int) -> None:
     if qualifiers.protocol is Protocol.DECNET:
         raise Fault("DECnet addresses are not supported", start, end, "'decnet' alone, and decnet[offset], are")
 
 
-def _mac(qualifiers: Qualifiers, word: str, start: int, end: int) -> Station:
-    direction = qualifiers.direction
-    if qualifiers.protocol is not Protocol.ETHER or qualifiers.kind not in ("host", ""):
-        meant = " ".join(filter(None, ("ether", direction.value, "host", word)))
-        raise Fault(f"'{word}' is an Ethernet address", start, end, f"did you mean '{meant}'?")
-    return Station(mac(word), direction)
-
-
-def _join_hint(qualifiers: Qualifiers, value: str) -> str:
-    """`tcp host A` and `ip port N` mix two layers: each is a condition of its own."""
-    protocol, direction, kind = qualifiers.protocol, qualifiers.direction.value, qualifiers.kind or "host"
-    if kind == "proto":
-        return f"did you mean 'ip proto {value}'?"
-    if protocol is None or (kind in ("port", "portrange") and protocol in WITH_PORTS):
-        return ""
-    words = " ".join(filter(None, (direction, kind, value)))
-    alone = protocol is Protocol.ETHER or (protocol in ADDRESSED and kind in ("host", "net"))
-    return f"did you mean '{words}'?" if alone else f"did you mean '{protocol.value} and {words}'?"
+def _version(kind: str) -> int | None:
+    return {IPV4: 4, IPV6: 6}.get(kind)
 
 
 def _thing(qualifiers: Qualifiers) -> str:

@@ -9,7 +9,7 @@ tcpdump has no sets. Tokens are cut one at a time, so that bad text costs no mor
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from .names import CONSTANTS
 
@@ -79,12 +79,23 @@ _OTHER_MAC = (
 )
 
 
-class Fault(Exception):
-    """A MatchError that does not know the text yet."""
+class Fix(NamedTuple):
+    """What should stand in the text from `start` to `end`, probably."""
 
-    def __init__(self, what: str, start: int, end: int, hint: str = "") -> None:
+    start: int
+    end: int
+    text: str
+
+    def applied(self, text: str) -> str:
+        return text[: self.start] + self.text + text[self.end :]
+
+
+class Fault(Exception):
+    """A MatchError that does not know the text yet. `hint` is said where no fix makes a match of the text."""
+
+    def __init__(self, what: str, start: int, end: int, hint: str = "", fix: Fix | None = None) -> None:
         super().__init__(what)
-        self.what, self.start, self.end, self.hint = what, start, end, hint
+        self.what, self.start, self.end, self.hint, self.fix = what, start, end, hint, fix
 
 
 class Cursor:
@@ -150,7 +161,7 @@ class Cursor:
         if is_octal and not set(word) <= set("01234567"):
             raise Fault(
                 f"'{shorten(word)}' begins with 0, so it is octal, and has other digits",
-                *(self.start, self.end, f"did you mean '{shorten(word.lstrip('0'))}'?"),
+                *(self.start, self.end, "write it without the 0", Fix(self.start, self.end, word.lstrip("0"))),
             )
         significant = digits.lstrip("0")
         if len(significant) <= 11:
@@ -169,12 +180,12 @@ class Cursor:
         mac, bogus = re.compile(_COLON_MAC).match(text, start), re.compile(_BOGUS_MAC).match(text, start)
         ipv6_end, mac_end, bogus_end = _ipv6_end(text, start), mac.end() if mac else 0, bogus.end() if bogus else 0
         if bogus_end > max(ipv6_end, mac_end):
-            wrong = shorten(text[start:bogus_end])
-            hint = "an Ethernet address has six bytes, an IPv6 address eight groups or '::'"
-            raise Fault(f"'{wrong}' is not an address", start, bogus_end, hint)
+            raise Fault(f"'{shorten(self.word)}' is not an address", start, self.end, SIX_OR_EIGHT)
         if ipv6_end or mac_end:
+            run_end, self.end = self.end, max(ipv6_end, mac_end)
+            if ":" in text[self.end : run_end]:
+                raise Fault(f"'{shorten(self.word)}' is not an address", start, run_end, SIX_OR_EIGHT)
             self.kind = MAC if mac_end >= ipv6_end else IPV6
-            self.end = max(ipv6_end, mac_end)
             self.word = text[start : self.end]
             return
         self.word = self.word[: self.word.index(":")] or ":"
@@ -198,10 +209,25 @@ class Cursor:
             "\\": "a backslash makes a name of the keyword behind it: 'ether proto \\ip'",
             "$": "'$' begins an ARCnet address, which Ethernet does not have",
         }.get(character, f"a match is a tcpdump expression, such as {EXAMPLE}")
-        return Fault(f"'{character}' means nothing in a match", place, place + 1, hint)
+        fix = _listed(text, place) if character == "," else None
+        return Fault(f"'{character}' means nothing in a match", place, place + 1, hint, fix)
 
 
 EXAMPLE: Final = "'udp dst port 53', 'host 10.0.0.1' or 'tcp'"
+SIX_OR_EIGHT: Final = "an Ethernet address has six bytes, an IPv6 address eight groups or one '::'"
+LONGEST_LIST: Final = 1000  # characters
+
+
+def _listed(text: str, comma: int) -> Fix | None:
+    """`80,443` as tcpdump has it: `(80 or 443)`."""
+    before = re.search(r"[^\s(),]+\s*\Z", text[max(0, comma - LONGEST_LIST) : comma])
+    after = re.match(r"(?:\s*,\s*[^\s(),]+)+", text[comma : comma + LONGEST_LIST])
+    if before is None or after is None or text[: comma - len(before[0])].rstrip().endswith("portrange"):
+        return None
+    values = re.split(r"\s*,\s*", before[0].strip() + after[0])
+    if not all(value[0].isdigit() or ":" in value for value in values):
+        return None
+    return Fix(comma - len(before[0]), comma + after.end(), f"({' or '.join(values)})")
 
 
 def shorten(word: str) -> str:

@@ -8,7 +8,7 @@ have operators themselves: nobody has to remember how tcpdump's `%` binds.
 from __future__ import annotations
 
 from functools import cache
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from .tree import (
     Address,
@@ -40,6 +40,9 @@ from .tree import (
     Value,
     Vlan,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BITWISE = ("&", "|", "^")
 HOSTS = {4: (1 << 32) - 1, 6: (1 << 128) - 1}  # the mask of a single address
@@ -115,18 +118,20 @@ def _rare(
 
 def set_names(node: Node) -> frozenset[str]:
     """The names of the sets that a match refers to (`in @name`), without the '@'."""
-    names, rest = set(), [node]
+    return frozenset(primitive.name for primitive in primitives(node) if isinstance(primitive, InSet))
+
+
+def primitives(node: Node) -> Iterator[Node]:
+    """What a match joins with and, or and not, in no order."""
+    rest = [node]
     while rest:
         match rest.pop():
-            case InSet(name):
-                names.add(name)
             case And(parts) | Or(parts):
                 rest += parts
             case Not(part):
                 rest.append(part)
-            case _:
-                pass
-    return frozenset(names)
+            case primitive:
+                yield primitive
 
 
 @cache

@@ -25,6 +25,7 @@ ALL_ONES: Final = 0xFFFF_FFFF
 MAX_PORT: Final = 65535
 MAX_HELD: Final = 16  # registers of a BPF program, which tcpdump keeps values in (BPF_MEMWORDS)
 BITS: Final = {4: 32, 6: 128}
+Family: TypeAlias = Literal["ip", "ip6", "port", "ether"]  # what the elements of a set are
 
 
 class Protocol(Enum):
@@ -215,6 +216,21 @@ class InSet(_Printable):
         elif self.protocol not in (None, Protocol.ETHER, Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP):
             assert self.protocol is not None
             raise ValueError(f"'{self.protocol.value}' has no addresses")
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Of the sets that can stand there."""
+        if self.kind is SetKind.PORT:
+            return ("port",)
+        match self.protocol:
+            case None:
+                return ("ip", "ip6")
+            case Protocol.ETHER:
+                return ("ether",)
+            case Protocol.IP6:
+                return ("ip6",)
+            case _:
+                return ("ip",)
 
 
 @record

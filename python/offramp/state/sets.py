@@ -17,9 +17,11 @@ import operator
 import os
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
 from typing import Final, Self, SupportsIndex, TypeAlias, get_args
 
-from offramp import _native
+from offramp import _native, arguments
+from offramp.arguments import short
 from offramp.compile.shapes import Family, Shape, Structure
 from offramp.errors import OptionError
 from offramp.state import files
@@ -44,10 +46,10 @@ class _Set(SharedSet):
     ) -> None:
         if isinstance(elements, str | bytes):
             raise OptionError(f"{elements!r} is one element, where many are expected", hint="put it in a list")
-        listed = elements if isinstance(elements, Collection) else list(elements)
+        listed = elements if isinstance(elements, Collection) else arguments.several("elements", elements)
         is_told = family is not None
         if family is None:
-            family = self._infer(next(iter(listed), None))
+            family = self._infer(*islice(listed, 1))
         elif family not in self._families:
             raise OptionError(f"family={family!r}", reason=f"a {type(self).__name__} has one of {self._choices()}")
         shape = Shape(self._structure(family), family, self._capacity(family, capacity, len(listed)))
@@ -64,17 +66,20 @@ class _Set(SharedSet):
         return ", ".join(repr(family) for family in cls._families)
 
     @classmethod
-    def _infer(cls, first: Element | None) -> Family:
-        if first is None:
+    def _infer(cls, *first: Element) -> Family:
+        """The family of the first element, if there is one."""
+        if not first:
             raise OptionError(f"an empty {cls.__name__} needs family=", hint=f"one of {cls._choices()}")
-        found = _native.SetCore.family_of(first)
+        found = _native.SetCore.family_of(first[0])
         if found is None:
-            what = f"{first!r} does not say of which family the set is"
+            what = f"{short(first[0])} does not say of which family the set is"
             raise OptionError(what, hint=f"give an address, or family= as one of {cls._choices()}")
         for family in cls._families:
             if family == found:
                 return family
-        raise OptionError(f"{first!r} cannot be in a {cls.__name__}", hint=f"its family is one of {cls._choices()}")
+        raise OptionError(
+            f"{short(first[0])} cannot be in a {cls.__name__}", hint=f"its family is one of {cls._choices()}"
+        )
 
     @classmethod
     def _capacity(cls, family: Family, wanted: int | None, count: int) -> int:
@@ -161,7 +166,8 @@ class _Set(SharedSet):
             family = family if family is not None else _family(header.family, name)
             capacity = capacity if capacity is not None else header.capacity
         if family is None:
-            family = cls._infer(_known(files.first_element(text), name))
+            first = _known(files.first_element(text), name)
+            family = cls._infer(*(() if first is None else (first,)))
         if capacity is None:
             capacity = cls._capacity(family, None, text.count("\n") + 1)
         made = cls(family=family, capacity=capacity)
@@ -169,6 +175,7 @@ class _Set(SharedSet):
         return made
 
     def __contains__(self, element: Element) -> bool:
+        """An element of the other version of IP is in no set; what is no address at all is an OptionError."""
         return element in self._core
 
     def __iter__(self) -> Iterator[str | int]:
@@ -249,11 +256,11 @@ def _family(text: str, name: str) -> Family:
     raise OptionError(f"{name}, line 1: {text!r} is not a family")
 
 
-def load(path: str | os.PathLike[str]) -> HashSet | PrefixSet:
+def load(path: str | os.PathLike[str], *, empty: Family | None = None) -> HashSet | PrefixSet:
     """A set of the lines of a text file, of the kind that it was saved from.
 
     Lists from elsewhere are read as well: of IP addresses and networks into a PrefixSet, of ports and Ethernet
-    addresses into a HashSet.
+    addresses into a HashSet. `empty` is the family if such a list holds nothing yet.
 
     Errors: KernelError; OptionError, with the line.
     """
@@ -261,12 +268,13 @@ def load(path: str | os.PathLike[str]) -> HashSet | PrefixSet:
     first = files.first_element(text)
     if header is not None:
         kind = header.kind
-    elif first is None:
-        raise OptionError(f"{os.fspath(path)} holds no element", hint="a saved set says on its first line what it is")
+    elif first is None and empty is None:
+        hint = "say of which family it is: empty=, or on its first line as a saved set does"
+        raise OptionError(f"{os.fspath(path)} holds no element", hint=hint)
     else:
-        first = _known(first, os.fspath(path))
-        kind = "PrefixSet" if _native.SetCore.family_of(first) in ("ip", "ip6") else "HashSet"
+        found = empty if first is None else _native.SetCore.family_of(_known(first, os.fspath(path)))
+        kind = "PrefixSet" if found in ("ip", "ip6") else "HashSet"
     for one in (HashSet, PrefixSet):
         if one.__name__ == kind:
-            return one.load(path)
+            return one.load(path, family=empty if first is None and header is None else None)
     raise OptionError(f"{os.fspath(path)}, line 1: {kind!r} is not a kind of set")

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The match that was typed, or is in a file, and the files of its sets. A file that cannot be read is bad input."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offramp.errors import KernelError, OptionError
+
+if TYPE_CHECKING:
+    from offramp import Match
+    from offramp.compile.shapes import Family
+    from offramp.match import Node
+    from offramp.state import HashSet, PrefixSet
+
+__all__ = ["content", "matching"]
+
+
+def matching(words: list[str] | None, file: str | None, sets: list[str] | None) -> Match:
+    """The match of the words or of the file, with its sets. Errors: MatchError, OptionError."""
+    from offramp import Match
+    from offramp.match import parse
+    from offramp.names import system
+
+    text = _text(words, file)
+    node = parse(text, system()) if sets else None
+    named: dict[str, HashSet | PrefixSet] = {}
+    for one in sets or []:
+        name, path = _name_and_path(one)
+        if name in named:
+            raise OptionError(f"--set {one}", reason=f"{name} was given before", hint="put both files into one")
+        named[name] = _load(one, path, _family(node, name))
+    return Match(text, **named)
+
+
+def content(option: str, path: str, most: int) -> bytes:
+    """What is in a file that an option names; one byte more than `most` if it is longer. Errors: OptionError."""
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(most + 1)
+        with Path(path).open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise _unreadable(option, error.errno) from error
+
+
+def _unreadable(option: str, errno: int | None) -> OptionError:
+    return OptionError(option, reason=os.strerror(errno or 0))
+
+
+def _text(words: list[str] | None, file: str | None) -> str:
+    if file is None:
+        if words is None:
+            raise OptionError("no match was given", hint="'' is every packet; -F FILE reads one")
+        return " ".join(words)
+    if words is not None:
+        raise OptionError(f"-F {file}", reason="a match was given, too", hint="one of them")
+    from offramp.match.parse import MAX_TEXT
+
+    text = content(f"-F {file}", file, MAX_TEXT).decode(errors="replace")
+    return re.sub("#[^\n]*", lambda comment: " " * len(comment[0]), text)  # as tcpdump has it
+
+
+def _name_and_path(one: str) -> tuple[str, str]:
+    name, equals, path = one.partition("=")
+    if not equals or not path:
+        raise OptionError(f"--set {one}", reason="not of the form NAME=FILE")
+    if not name.isascii() or not name.isidentifier():
+        reason = f"{name!r} is no name of a set"
+        raise OptionError(f"--set {one}", reason=reason, hint="letters, digits and '_', no digit first")
+    return name, path
+
+
+def _load(option: str, path: str, family: Family) -> HashSet | PrefixSet:
+    from offramp.state import load
+
+    try:
+        return load(path, empty=family)
+    except KernelError as error:
+        raise _unreadable(f"--set {option}", error.errno) from error
+
+
+def _family(node: Node | None, name: str) -> Family:
+    """Of a set that holds nothing yet: what the match looks up in it."""
+    from offramp.match import InSet, primitives
+
+    uses = (use.families[0] for use in primitives(node) if isinstance(use, InSet) and use.name == name) if node else ()
+    return next(iter(uses), "ip")
