@@ -27,6 +27,9 @@ from offramp.bpf.privileges import FOR_BPF, Capability, hint
 from offramp.compile import COUNTERS, MapSlot, llvm
 from offramp.errors import (
     Closed,
+    InterfaceBusy,
+    InterfaceError,
+    InterfaceGone,
     KernelError,
     NotSupported,
     OfframpError,
@@ -38,7 +41,7 @@ from offramp.ledger import Ledger, QueueLedger
 from offramp.matcher import Match
 from offramp.nic import carrier
 from offramp.planned import continued, planned, program
-from offramp.planner import Options, Plan, is_virtual, mtu_refused, shortened
+from offramp.planner import Method, Options, Plan, Step, is_virtual, mtu_refused, shortened
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -54,10 +57,19 @@ _open_here: WeakSet[Attachment] = WeakSet()
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
 
 _CARRIER_PATIENCE = 10.0  # seconds
+_STEERING = ("rule.", "rss.", "feature.rx-ntuple-filter")  # knobs
 
 
 class _NoNativeXdp(Exception):
     """The driver refused native mode, though nothing said that it would."""
+
+
+class _NotSteered(Exception):
+    """The driver does not take what would bring the flow to its queue."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method: Method = method
 
 
 class Attachment:
@@ -73,7 +85,7 @@ class Attachment:
         self._final: Ledger | None = None
         self._forked = False
         self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
-        with _undivided, ExitStack() as stack:
+        with _alone(), ExitStack() as stack:
             self._interface = stack.enter_context(Interface.of(interface))
             self._owned = stack.enter_context(self._install(match, verdict, options))
             counts = self._counts()
@@ -90,15 +102,21 @@ class Attachment:
             raise
 
     def _install(self, match: Match, verdict: Verdict, options: Options) -> ExitStack:
-        """Make a plan and carry it out: what is to be undone. A driver that turns out to have no native XDP gets a
-        second plan, in generic mode.
+        """Make a plan and carry it out: what is to be undone. A driver that turns out to have no native XDP, or that
+        does not take the plan's rules or RSS table, gets another plan.
         """
-        plan = planned(match, verdict, self._interface.view(), options)
-        try:
-            return self._carry_out(match, plan, options)
-        except _NoNativeXdp:
-            plan = planned(match, verdict, self._interface.view(), options, native_refused=True)
-            return self._carry_out(match, plan, options)
+        native_refused, refused = False, frozenset[Method]()
+        while True:
+            plan = planned(
+                match, verdict, self._interface.view(), options, native_refused=native_refused, refused=refused
+            )
+            try:
+                return self._carry_out(match, plan, options)
+            except _NoNativeXdp:
+                native_refused = True
+            except _NotSteered as error:
+                refused |= {error.method}
+                warnings.warn(f"{plan.interface}: {error.__cause__}", OfframpWarning, stacklevel=5)
 
     def _carry_out(self, match: Match, plan: Plan, options: Options) -> ExitStack:
         """Take the steps of a plan, in order; undo those that were taken if one fails."""
@@ -113,7 +131,7 @@ class Attachment:
                 step = self.plan.steps[taken]
                 match step.act:
                     case "change":
-                        self._interface.change(step.changes, self._section)
+                        self._change(step)
                     case "attach":
                         self._attach(match, options)
                     case "bind":
@@ -124,6 +142,16 @@ class Attachment:
                         raise AssertionError(step)  # see `_check`
                 taken += 1
             return stack.pop_all()
+
+    def _change(self, step: Step) -> None:
+        try:
+            self._interface.change(step.changes, self._section)
+        except (InterfaceGone, InterfaceBusy, PrivilegeError):
+            raise
+        except (KernelError, InterfaceError) as error:
+            if self.plan.layout == "hidden-queue" and any(change.knob.startswith(_STEERING) for change in step.changes):
+                raise _NotSteered("rules" if self.plan.rules else "buckets") from error
+            raise
 
     def _check(self, plan: Plan) -> None:
         """What can be known to fail before anything is done. Errors: OptionError, NotSupported."""
@@ -143,6 +171,7 @@ class Attachment:
         """Have the interface's program ask ours, too, which may be its first part."""
         plan, first = self.plan, self._interface.link is None
         had_carrier = carrier(plan.ifindex)
+        self._owned.callback(self._interface.leave, self._section)  # also if we are interrupted halfway
         try:
             with self._forbidding():
                 self._interface.join(self._section, plan.mode)
@@ -152,7 +181,6 @@ class Attachment:
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
             raise _NoNativeXdp from error
-        self._owned.callback(self._interface.leave, self._section)
         if first and had_carrier:
             self._await_carrier("XDP was attached")
         if first:
@@ -167,6 +195,7 @@ class Attachment:
         if program(match, self.plan) != self._section.spec:
             self._section.become(self._make_section(match))
             self._interface.refresh()
+        self._section.queues, self._section.entries = self.plan.queues, self.plan.buckets
 
     def _await_carrier(self, when: str) -> None:
         """Some drivers reset their link, which the plan has announced. Errors: OfframpError when it stays away."""
@@ -234,11 +263,11 @@ class Attachment:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed.
 
         With other ramps of this process on the interface their program is made anew, without this one. Errors:
-        PrivilegeError, KernelError, if that fails: then a verdict stays in force until the last of them is closed.
+        PrivilegeError, KernelError, if that fails: then there is no program any more, and those ramps get nothing.
         """
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
-        with self._reading, _undivided:
+        with self._reading, _alone():
             if self.closed:
                 return
             self._forgotten.detach()
@@ -248,8 +277,8 @@ class Attachment:
             finally:
                 if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
                     self._final = Ledger(self.plan.verdict, known=False)
-                self._owned.close()
                 _open_here.discard(self)
+                self._owned.close()
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
@@ -290,10 +319,31 @@ class Attachment:
         return f"<{type(self).__name__} {what}>"
 
 
+_at_work = 0  # how deep in `_alone`
+_forgotten: list[ExitStack] = []  # to be closed when that is over
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """While something is opened or closed. Python may collect a forgotten attachment meanwhile: it waits until then."""
+    global _at_work
+    with _undivided:
+        _at_work += 1
+        try:
+            yield
+        finally:
+            _at_work -= 1
+            while _forgotten and not _at_work:
+                _forgotten.pop().close()
+
+
 def _close_forgotten(owned: ExitStack, what: str) -> None:
     """Nobody refers to the attachment any more."""
     with _undivided:
-        owned.close()
+        if _at_work:
+            _forgotten.append(owned)
+        else:
+            owned.close()
     warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 
 

@@ -88,9 +88,11 @@ class Interface:
         """Errors: InterfaceBusy: another process has it."""
         self.nic = device
         self.link: XdpLink | None = None
-        self.sections: list[Section] = []
+        self.sections: list[Section] = []  # as they are to be
+        self._running: list[Section] | None = []  # as the program has them; None: one of two, for a moment
         self._users = 0
-        self._table_before: tuple[int, ...] = ()
+        self._table_before: tuple[int, ...] = ()  # () while no queue is hidden
+        self._table_written: list[int] = []
         self._transaction: journal.Transaction | None = None
         self._no_journal: OfframpError | None = None
         with ExitStack() as stack:
@@ -102,10 +104,10 @@ class Interface:
                 raise
             except OfframpError as error:  # it matters to those only who change something
                 self._no_journal = error
+            for report in self._transaction.found if self._transaction is not None else ():
+                if not report.dealt_with:
+                    warnings.warn(f"left by an earlier process: {report}", OfframpWarning, stacklevel=6)
             self._owned = stack.pop_all()
-        for report in self._transaction.found if self._transaction is not None else ():
-            if not report.dealt_with:
-                warnings.warn(f"left by an earlier process: {report}", OfframpWarning, stacklevel=6)
 
     @classmethod
     def of(cls, name: str) -> Interface:
@@ -124,39 +126,60 @@ class Interface:
         """What the ramps that are there have."""
         others = [section for section in self.sections if section is not but]
         queues = frozenset(queue for section in others for queue in section.queues)
-        return Beside(queues, self._table_before, _hidden(others))
+        ours = self._table_before and self.nic.get(_TABLE) == self._table_written  # else somebody has chosen another
+        return Beside(queues, self._table_before if ours else (), _hidden(others))
 
     # -- the program ---------------------------------------------------------------------------------------------------
 
     def join(self, section: Section, mode: XdpMode) -> None:
-        """From now on the program asks this section, too."""
-        sections = [*self.sections, section]
-        with self._program(sections) as program:
-            if self.link is None:
-                self.link = XdpLink.attach(program, self.nic.identity.ifindex, mode)
-            else:
-                self.link.update(program)
-        self.sections = sections
+        """From now on the program asks this section, too. Whatever happens: `leave` afterwards."""
+        self.sections = [*self.sections, section]
+        if self.link is not None:
+            self.refresh()
+            return
+        with self._program(self.sections) as program:
+            self.link = XdpLink.attach(program, self.nic.identity.ifindex, mode)
+        self._running = self.sections
 
     def refresh(self) -> None:
         """A section has become another one, or is gone."""
         assert self.link is not None
         with self._program(self.sections) as program:
+            running, self._running = self.sections, None
             self.link.update(program)
+            self._running = running
 
     def leave(self, section: Section) -> None:
-        """No packet is in this section when this returns. Leaving twice is allowed."""
-        if section not in self.sections:
-            return
+        """No packet is in this section when this returns. Leaving twice is allowed.
+
+        Errors: KernelError: there could be no program without it, so there is none any more, for no other section.
+        """
         self.sections = [each for each in self.sections if each is not section]
-        if self.link is None:
+        if self.link is None or (self._running is not None and section not in self._running):
             return
-        if self.sections:
-            with inside(self._namespace):  # this thread may be elsewhere now
-                self.refresh()
-        else:
+        try:
+            if self.sections and not self._is_gone():
+                with inside(self._namespace):  # this thread may be elsewhere now
+                    self.refresh()
+                return
+        except BaseException:
+            self._detach()
+            raise
+        self._detach()
+
+    def _detach(self) -> None:
+        if self.link is not None:
             self.link.close()
-            self.link = None
+        self.link, self._running = None, []
+
+    def _is_gone(self) -> bool:
+        """Removed, or moved to another namespace, where sockets are unbound and no program can be made anew."""
+        try:
+            with inside(self._namespace):
+                nic.carrier(self.nic.identity.ifindex)
+        except InterfaceGone:
+            return True
+        return self.link is not None and not self.link.info().ifindex
 
     def _program(self, sections: Sequence[Section]) -> Program:
         compiled = xdp(*(section.spec for section in sections))
@@ -180,27 +203,35 @@ class Interface:
             assert self._no_journal is not None
             raise self._no_journal
         wanted = [(change.knob, change.value) for change in changes]
-        if not self._table_before and any(knob == _TABLE for knob, _ in wanted):
-            self._table_before = tuple(self.nic.get(_TABLE) or ())
+        table = self.nic.get(_TABLE) if any(knob == _TABLE for knob, _ in wanted) else None
         self._transaction.set_all(wanted)
         section.rules += [knob for knob, _ in wanted if knob.startswith(_RULE)]
+        if table is not None:
+            if not self._table_before or table != self._table_written:
+                self._table_before = tuple(table)
+            self._table_written = dict(wanted)[_TABLE]
 
     def give_back(self, section: Section) -> None:
         """What is changed for this section alone."""
         if self._transaction is None or self._transaction.closed:
             return
+        with inside(self._namespace):
+            self._give_back(section, self._transaction)
+
+    def _give_back(self, section: Section, transaction: journal.Transaction) -> None:
         knobs, section.rules = section.rules, []
-        changed = {change.knob: change for change in self._transaction.changes}
         others = _hidden(self.sections)
-        if section.hidden is not None and not others and _TABLE in changed:
+        if section.hidden is not None and not others:
             knobs = [*knobs, _TABLE]
-            self._table_before = ()
         try:
-            undone = self._transaction.undo(*knobs) if knobs else []
-            if section.hidden is not None and others and self.nic.get(_TABLE) == changed[_TABLE].after:
-                self._transaction.set(_TABLE, hiding(self._table_before, others))
+            undone = transaction.undo(*knobs) if knobs else []
+            if section.hidden is not None and others and self.nic.get(_TABLE) == self._table_written:
+                self._table_written = hiding(self._table_before, others)
+                transaction.set(_TABLE, self._table_written)
         except InterfaceGone:  # closing the journal says what that means
             return
+        if not others:
+            self._table_before = ()
         for knob in undone:
             if knob.outcome in ("failed", "left alone"):
                 warnings.warn(f"{self.nic.identity.name}: {knob}", OfframpWarning, stacklevel=4)

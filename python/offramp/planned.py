@@ -12,7 +12,7 @@ from offramp.interface import View, view
 from offramp.match import parse
 from offramp.matcher import Match
 from offramp.nic import netmask, protected_ssh
-from offramp.planner import Options, Plan, make_plan
+from offramp.planner import Method, Options, Plan, make_plan
 from offramp.verdict import Verdict
 
 __all__ = ["continued", "plan_for", "planned", "program"]
@@ -26,7 +26,15 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
     return plan
 
 
-def planned(match: Match, verdict: Verdict, seen: View, options: Options, *, native_refused: bool = False) -> Plan:
+def planned(
+    match: Match,
+    verdict: Verdict,
+    seen: View,
+    options: Options,
+    *,
+    native_refused: bool = False,
+    refused: frozenset[Method] = frozenset(),
+) -> Plan:
     """The plan for what was seen of the interface. Errors: as `make_plan`; InterfaceBusy: it runs in another mode."""
     if seen.mode is not None:
         if options.mode not in ("auto", seen.mode):
@@ -43,6 +51,7 @@ def planned(match: Match, verdict: Verdict, seen: View, options: Options, *, nat
         ssh,
         seen.able,
         native_refused=native_refused,
+        refused=refused,
         beside=seen.beside,
     )
 

@@ -125,8 +125,8 @@ def test_sections_that_ask_for_tags(each: list[Maps], lab: Lab) -> None:
 
 def test_too_many_and_too_large() -> None:
     dns = spec(port(53))
-    with pytest.raises(OptionError, match=r"65 ramps on one interface: not from 1 to 64"):
-        xdp(*[dns] * 65)
+    with pytest.raises(OptionError, match=r"17 ramps on one interface: not from 1 to 16"):
+        xdp(*[dns] * 17)
     with pytest.raises(OptionError, match="VLAN metadata"):
         xdp(dns, replace(dns, vlan_metadata=True))
     with pytest.raises(OptionError, match=r"hidden_queue=2: not one of 2 queues"):

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import subprocess
 import sys
+import warnings
+from typing import Any
 
 import pytest
 
 import offramp
 from offramp import DROP, TX
-from offramp.errors import InterfaceBusy, OfframpWarning
+from offramp.bpf import Program, XdpLink
+from offramp.errors import InterfaceBusy, KernelError, OfframpWarning
 from offramp.interface import view
 from offramp.nic.live import open_nic
 from offramp.testing import Flood, Lab, Wire
@@ -162,3 +167,75 @@ def test_many_open_and_close_in_any_order(wire: Wire) -> None:
                     assert others[at].ledger().exact
             assert not kernel_receives(kernel, 0.1)
     assert not has_xdp(wire.b)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_the_interface_goes_while_two_are_open(lab: Lab, wire: Wire, how: str, mode: Any) -> None:
+    with wire.b.host, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = offramp.attach("eth0", "udp dst port 53", DROP, mode=mode)
+        two = offramp.open("eth0", "udp dst port 54", mode=mode)
+    with one, two:
+        if how == "removed":
+            wire.b.delete()
+        else:
+            with wire.b.host.netlink() as route, lab.host("elsewhere") as elsewhere:
+                route.link("set", index=wire.b.ifindex, net_ns_fd=elsewhere.fileno())
+        one.close()
+        assert one.closed
+    assert eventually(lambda: not orphans())
+
+
+def test_a_program_that_cannot_be_made_anew_is_taken_away(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wire.b.host:
+        one = offramp.attach("eth0", "udp dst port 53", DROP)
+        two = offramp.attach("eth0", "udp dst port 54", DROP)
+        with monkeypatch.context() as patch:
+            patch.setattr(XdpLink, "update", refuse)
+            with pytest.raises(KernelError, match="ENOMEM"):
+                one.close()
+        assert not has_xdp(wire.b), "the kernel has every packet back"
+        two.close()
+
+
+def refuse(*_: object) -> None:
+    raise KernelError("another program", errno.ENOMEM)
+
+
+def test_interrupted_while_the_second_comes(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = XdpLink.update
+
+    def interrupted(link: XdpLink, program: Program) -> None:
+        update(link, program)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with wire.b.host, offramp.attach("eth0", "udp dst port 53", DROP) as first:
+        monkeypatch.setattr(XdpLink, "update", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            offramp.attach("eth0", "udp dst port 4321", DROP)
+        with kernel_socket(wire) as kernel, Flood(wire.a, frame(wire), rate=1000):
+            assert kernel_receives(kernel), "nothing is left of the second"
+        send(wire, 53, 3)
+        assert drops(first, 3)
+
+
+def test_a_forgotten_one_is_collected_while_another_is_opened(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Program.load
+
+    def collecting(*arguments: Any, **options: Any) -> Program:
+        gc.collect()
+        return load(*arguments, **options)
+
+    with wire.b.host:
+        forgotten: list[Any] = [offramp.attach("eth0", "udp dst port 4321", DROP)]
+        forgotten.append(forgotten)  # a cycle: the collector's work
+        monkeypatch.setattr(Program, "load", collecting)
+        del forgotten
+        with pytest.warns(ResourceWarning, match="never closed"):
+            second = offramp.attach("eth0", "udp dst port 53", DROP)
+    with second, kernel_socket(wire) as kernel, Flood(wire.a, frame(wire), rate=1000):
+        assert kernel_receives(kernel)
+        send(wire, 53, 3)
+        assert drops(second, 3)

@@ -23,7 +23,7 @@ from offramp.planner import Change, Plan, assume, explain, needed
 from offramp.planner.capabilities import Capabilities
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
 from offramp.planner.records import record
-from offramp.steering import hiding
+from offramp.steering import equal, hiding
 from offramp.testing.packets import eth, ip, tcp, udp
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
@@ -98,10 +98,14 @@ def test_a_plan_whose_kth_change_fails_is_undone_by_the_journal(
 
 
 @pytest.mark.parametrize("how", [{}, {"refused": {"rules"}}])
-def test_ramps_side_by_side_on_one_nic(how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spread_over", [4, 1])
+def test_ramps_side_by_side_on_one_nic(
+    how: dict[str, Any], spread_over: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The RSS table is what it was before, without the queues that are hidden now: always computed anew."""
     monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
     nic = a_nic()
+    nic.set("rss.table", equal(128, spread_over))
     before, base = dict(nic.knobs), nic.get("rss.table")
     interface = Interface(nic)
     sections, plans = [], []

@@ -58,7 +58,7 @@ KFUNC_BASE: Final = 0x4F46_0000  # far above the numbers of helpers
 SET_BASE: Final = 256  # above all slots; ARRAY, BPF_F_MMAPABLE, one element: the memory of a set
 
 _SLOTS = 4  # of a section
-_MOST_SECTIONS = SET_BASE // _SLOTS
+_MOST_SECTIONS = 16  # a program has 64 maps, and 512 bytes of stack
 
 _ALWAYS_FITS = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at branches over more than 32,767
 

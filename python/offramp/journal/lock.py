@@ -31,7 +31,7 @@ __all__ = ["InterfaceLock"]
 _DIRECTORY = "/run/offramp"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
-_mutex = threading.Lock()
+_mutex = threading.RLock()  # the collector may close a forgotten one while we hold it
 _held: dict[str, tuple[int, int]] = {}  # path: descriptor, holders in this process
 
 

@@ -40,7 +40,8 @@ def main() -> None:
     import offramp.journal.recover  # noqa: F401  # now, not when it counts
 
     told = socket.socket(fileno=int(line))
-    told.send(b"ready")
+    with suppress(OSError):  # killed meanwhile: then there is nothing to watch
+        told.send(b"ready")
     for journal, namespace in reversed(wait(told, int(process), woken).items()):  # the newest first
         undo(journal, namespace)
 

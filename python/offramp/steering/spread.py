@@ -56,8 +56,13 @@ def without(table: Sequence[int], excluded: Collection[int]) -> list[int]:
 
 
 def hiding(table: Sequence[int], hidden: Mapping[int, Collection[int]]) -> list[int]:
-    """The table with queues left out, each but for the entries that are to lead there. Errors: as `without`."""
-    spread = without(table, hidden.keys())
+    """The table with queues left out, each but for the entries that are to lead there.
+
+    One after the other: with one more queue at the end, only entries that led there move. Errors: as `without`.
+    """
+    spread = list(table)
+    for queue in hidden:
+        spread = without(spread, {queue})
     for queue, entries in hidden.items():
         for entry in entries:
             spread[entry] = queue
