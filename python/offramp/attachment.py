@@ -105,17 +105,17 @@ class Attachment:
         """Make a plan and carry it out: what is to be undone. A driver that turns out to have no native XDP, or that
         does not take the plan's rules or RSS table, gets another plan.
         """
-        native_refused, refused = False, frozenset[Method]()
+        native_refused = False
+        self._refused = frozenset[Method]()
         while True:
-            plan = planned(
-                match, verdict, self._interface.view(), options, native_refused=native_refused, refused=refused
-            )
+            seen = self._interface.view()
+            plan = planned(match, verdict, seen, options, native_refused=native_refused, refused=self._refused)
             try:
                 return self._carry_out(match, plan, options)
             except _NoNativeXdp:
                 native_refused = True
             except _NotSteered as error:
-                refused |= {error.method}
+                self._refused |= {error.method}
                 warnings.warn(f"{plan.interface}: {error.__cause__}", OfframpWarning, stacklevel=5)
 
     def _carry_out(self, match: Match, plan: Plan, options: Options) -> ExitStack:
@@ -191,7 +191,7 @@ class Attachment:
         seen = self._interface.view(but=self._section)
         if is_virtual(seen.able):
             return
-        self.plan = continued(self.plan, planned(match, self.plan.verdict, seen, options))
+        self.plan = continued(self.plan, planned(match, self.plan.verdict, seen, options, refused=self._refused))
         if program(match, self.plan) != self._section.spec:
             self._section.become(self._make_section(match))
             self._interface.refresh()
