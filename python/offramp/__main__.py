@@ -9,12 +9,13 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """The command line; its exit status. Also of the script `offramp`: Ctrl-C is quiet while it is imported, too."""
+    """The command line; its exit status. Also of the script `offramp`: Ctrl-C is quiet at any moment."""
     try:
         from offramp.cli import main as run
+
+        return run()
     except KeyboardInterrupt:
         return 130
-    return run()
 
 
 if __name__ == "__main__":

@@ -272,13 +272,27 @@ class Attachment:
                 return
             self._forgotten.detach()
             try:
-                self._interface.leave(self._section)
+                self._leave_program()
                 self._final = self._read()
             finally:
                 if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
                     self._final = Ledger(self.plan.verdict, known=False)
                 _open_here.discard(self)
                 self._owned.close()
+
+    def _leave_program(self) -> None:
+        """And say if the driver has reset its link for it, as it did when the program was attached."""
+        had_carrier = self._has_carrier()
+        self._interface.leave(self._section)
+        if had_carrier and not self._has_carrier():
+            reset = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
+            warnings.warn(f"{self.plan.interface}: {reset}", OfframpWarning, stacklevel=4)
+
+    def _has_carrier(self) -> bool:
+        try:
+            return carrier(self.plan.ifindex)
+        except InterfaceGone:
+            return False
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -70,6 +70,7 @@ class View:
     able: Capabilities
     beside: Beside
     mode: XdpMode | None  # of the program that other ramps of this process have there
+    left: tuple[str, ...] = ()  # by earlier processes: given back before anything else
 
 
 def view(name: str) -> View:
@@ -78,7 +79,10 @@ def view(name: str) -> View:
     if known := _known(device):
         return known.view()
     link = nic.read(name)
-    return View(link, device.capabilities(), Beside(), None)
+    left: list[journal.Listed] = []
+    with suppress(OfframpError):  # who may not look will not change anything
+        left = journal.left_behind(device.identity)
+    return View(link, device.capabilities(), Beside(), None, tuple(map(str, left)))
 
 
 class Interface:
@@ -105,8 +109,7 @@ class Interface:
             except OfframpError as error:  # it matters to those only who change something
                 self._no_journal = error
             for report in self._transaction.found if self._transaction is not None else ():
-                if not report.dealt_with:
-                    warnings.warn(f"left by an earlier process: {report}", OfframpWarning, stacklevel=6)
+                warnings.warn(f"left by an earlier process: {report}", OfframpWarning, stacklevel=6)
             self._owned = stack.pop_all()
 
     @classmethod

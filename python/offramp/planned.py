@@ -21,7 +21,12 @@ __all__ = ["continued", "plan_for", "planned", "program"]
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done, without doing it."""
     match = Match.of(match)
-    plan = planned(match, verdict, view(interface), options)
+    seen = view(interface)
+    plan = planned(match, verdict, seen, options)
+    if seen.left:
+        left = "; ".join(" ".join(text.split()) for text in seen.left)
+        warning = f"what an earlier process has left is given back first, and may change this plan: {left}"
+        plan = replace(plan, warnings=(*plan.warnings, warning))
     xdp(program(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
     return plan
 

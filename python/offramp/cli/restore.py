@@ -13,7 +13,6 @@ from offramp.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offramp.journal import Listed
 
 __all__ = ["restore"]
 
@@ -45,16 +44,17 @@ def restore(
     wanted = which or []
     if only_list:
         entries = [entry for entry in journal.listed() if not wanted or entry.is_one_of(wanted)]
-        print(json.dumps({"journals": [entry.to_dict() for entry in entries]}) if as_json else _listing(entries))
+        text = "\n".join(map(str, entries)) or _nothing(wanted)
+        print(json.dumps({"journals": [entry.to_dict() for entry in entries]}) if as_json else text)
         return
     reports = journal.restore(wanted)
     if as_json:
         print(json.dumps({"journals": [report.to_dict() for report in reports]}))
     else:
-        print("\n".join(map(str, reports)) or "nothing to restore")
+        print("\n".join(map(str, reports)) or _nothing(wanted))
     if not all(report.dealt_with for report in reports):
         raise typer.Exit(1)
 
 
-def _listing(entries: Sequence[Listed]) -> str:
-    return "\n".join(map(str, entries)) or "nothing to restore"
+def _nothing(wanted: Sequence[str]) -> str:
+    return f"nothing to restore: no journal is about {', '.join(wanted)}" if wanted else "nothing to restore"

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from offramp.journal.change import Transaction, apply, transaction
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.recover import Listed, Report, leftovers, listed, restore
+from offramp.journal.recover import Listed, Report, left_behind, leftovers, listed, restore
 from offramp.journal.undo import Undone
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Transaction",
     "Undone",
     "apply",
+    "left_behind",
     "leftovers",
     "listed",
     "restore",

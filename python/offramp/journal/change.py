@@ -256,7 +256,7 @@ def _command() -> str:
 
 
 def _warn(report: Report) -> None:
-    if report.state == "failed" or any(knob.outcome == "left alone" for knob in report.knobs):
+    if report.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in report.knobs):
         warnings.warn(str(report), OfframpWarning, stacklevel=3)
 
 

@@ -29,7 +29,7 @@ from offramp.journal.undo import Undone, undo
 from offramp.nic.knobs import Identity, Nic
 from offramp.nic.live import find
 
-__all__ = ["Listed", "Report", "give_back", "leftovers", "listed", "restore"]
+__all__ = ["Listed", "Report", "give_back", "left_behind", "leftovers", "listed", "restore"]
 
 _AT_WORK = 5.0  # seconds that a guardian may need, a driver's reset included
 
@@ -146,13 +146,23 @@ def leftovers(device: Identity, ours: Collection[str] = (), store: Store | None 
     For one who has the interface's lock, so there is no living owner but itself: `ours` are its own journals.
     Errors: as for `listed`.
     """
-    store, here = store or Store(), namespace_cookie()
+    store = store or Store()
+    return [_restore(entry, store, _AT_WORK) for entry in _left(device, store) if entry.journal not in ours]
+
+
+def left_behind(device: Identity, store: Store | None = None) -> list[Listed]:
+    """What `leftovers` would give back. Changes nothing. Errors: as for `listed`."""
+    return [entry for entry in _left(device, store or Store()) if not entry.held]
+
+
+def _left(device: Identity, store: Store) -> list[Listed]:
+    here = namespace_cookie()
 
     def is_left(entry: Listed) -> bool:
         record = entry.record
         return record is not None and not record.kept and record.is_about(device, here)
 
-    return [_restore(entry, store, _AT_WORK) for entry in listed(store) if entry.journal not in ours and is_left(entry)]
+    return [entry for entry in listed(store) if is_left(entry)]
 
 
 def give_back(
