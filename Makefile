@@ -61,13 +61,17 @@ demo: build ## two virtual hosts, a flood, a bypass, and the kernel still servin
 
 ##@ To work on it
 .PHONY: all
-all: lint test wheel ## what CI runs
+all: lint wheel test-nic test ## what CI runs
 
 .PHONY: test
 test: build test-packages ## all tests: Rust, Python without root, and, as root, on real packets in network namespaces
 	cargo test --locked --workspace --exclude offramp-py
 	$(BIN)/python -m pytest -m 'not soak' tests/unit $(ARGS)
 	$(BIN)/python -m pytest -m 'not soak' tests/kernel $(PROMISED) $(ARGS)
+
+.PHONY: test-nic
+test-nic: build test-packages ## real drivers under three kernels, in QEMU guests: docs/niclab.md (root; ARGS='--machine igb -k rss')
+	$(BIN)/python -m lab.nic $(ARGS)
 
 .PHONY: test-packages
 test-packages:

@@ -45,8 +45,9 @@ def folder_of(path: Path) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if folder_of(item.path) in FOLDER_MARKS:
-            item.add_marker(folder_of(item.path))
+        folder = folder_of(item.path)
+        if folder in FOLDER_MARKS and item.get_closest_marker(folder) is None:  # or it says more by itself
+            item.add_marker(folder)
 
 
 def break_promise(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -215,6 +215,7 @@ def test_an_error_without_a_log() -> None:
 # -- kernel functions --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.speed
 def test_functions_are_found_fast() -> None:
     blob = btf.VMLINUX.read_bytes()
     assert btf.find_function(blob, "no_such_function_at_all") is None
@@ -226,6 +227,7 @@ def test_functions_are_found_fast() -> None:
     assert min(times) < 0.06
 
 
+@pytest.mark.since("6.8")
 @needs_kfunc
 def test_a_tag_out_of_band_is_seen(wire: Wire) -> None:
     """veth keeps the tag that its peer put beside the frame, in the socket buffer; the program asks for it there."""
@@ -273,6 +275,7 @@ def tags_what_leaves(interface: Interface) -> Iterator[None]:
             yield
 
 
+@pytest.mark.since("6.8")
 @needs_kfunc
 def test_a_bound_program_stays_on_its_device(wire: Wire) -> None:
     with wire.b.host, words(2) as array:

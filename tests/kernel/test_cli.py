@@ -23,6 +23,8 @@ from offramp import nic
 from offramp.testing import Flood, Host, Lab, Wire
 from offramp.testing.packets import eth, ip, udp
 
+pytestmark = pytest.mark.speed  # of starting a command
+
 OFFRAMP = str(Path(sys.executable).with_name("offramp"))
 NOBODY = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--"]
 BARE = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]  # who may start the interpreter, wherever it is

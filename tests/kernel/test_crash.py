@@ -23,6 +23,8 @@ from tests import reader
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans
 from tests.traffic import MATCH, claims, datagrams, frame, kernel_receives, kernel_socket
 
+pytestmark = pytest.mark.speed  # of starting an interpreter, many times
+
 READER = str(Path(reader.__file__))
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.speed
+
 NAMES = ["kernel-socket", "iptables-raw", "offramp-user", "offramp-driver"]
 COMMAND = [sys.executable, "-c", "import sys; from offramp.cli import main; sys.exit(main())", "demo"]
 PATIENCE = 60.0

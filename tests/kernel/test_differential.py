@@ -13,6 +13,8 @@ from tests.differential import EXPRESSIONS_PER_SEED, Differential
 from tests.packets import Packets
 from tests.realworld import EXPRESSIONS
 
+pytestmark = pytest.mark.speed  # tests/nic/test_verifier.py asks other kernels
+
 
 @pytest.mark.timeout(600)
 def test_libpcap_ebpf_and_native_code_agree() -> None:

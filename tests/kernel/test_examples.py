@@ -18,6 +18,8 @@ import offramp.attachment
 from offramp.testing import Flood, Lab, Wire
 from offramp.testing.packets import eth, ip, udp
 
+pytestmark = pytest.mark.speed  # of starting an interpreter
+
 ROOT = Path(__file__).parents[2]
 MATCH = "udp dst port 4321"
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

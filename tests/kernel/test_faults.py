@@ -81,6 +81,7 @@ def test_an_mtu_that_is_too_large(lab: Lab, opening: Any) -> None:
         assert has_xdp(wire.b)
 
 
+@pytest.mark.speed  # the first ramp is not read while the second is opened: no longer than its stall
 def test_the_largest_mtu_carries_the_largest_packet(lab: Lab) -> None:
     wire = lab.wire(lab.host("a"), lab.host("b"), mtu=VETH_MTU, neighbours=True)
     payload = bytes(VETH_MTU - 20 - 8)

@@ -23,6 +23,8 @@ from offramp.testing import Flood, Interface, Lab, Meter, Wire, packets
 from offramp.testing.packets import eth, icmp6, ip, ip6, tcp, udp
 from offramp.testing.variation import Vary
 
+pytestmark = pytest.mark.speed
+
 DROP_ALL = 'target triple = "bpfel"\ndefine i32 @drop(ptr %context) { ret i32 1 }'
 ALTER = """target triple = "bpfel"
 declare i64 @llvm.bpf.pseudo(i64, i64)

@@ -145,6 +145,7 @@ def test_views_stay_readable_in_the_child(wire: Wire, ramp: Ramp) -> None:
                 assert claims(ramp)
 
 
+@pytest.mark.speed
 def test_a_fork_while_threads_receive(wire: Wire) -> None:
     """A lock that a thread of the parent has at that moment stays locked in the child, for ever."""
     received = threading.Event()
@@ -167,6 +168,7 @@ def test_a_fork_while_threads_receive(wire: Wire) -> None:
     assert not reader.is_alive()
 
 
+@pytest.mark.speed
 def test_a_fork_while_another_thread_opens_and_closes(wire: Wire, before: list[str]) -> None:
     end = threading.Event()
 

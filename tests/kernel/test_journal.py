@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,12 @@ from offramp.journal.store import Store
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Host, Interface, Lab, Wire
 from tests.leftovers import eventually
+from tests.processes import forked
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Python 3.12: threads, and fork
+    pytest.mark.speed,  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
+]
 
 STEPS = (("mtu", 2000), ("feature.rx-gro", True), ("mtu", 3000), ("up", False), ("mtu", 4000))
 KNOBS = {"mtu": 1500, "feature.rx-gro": False, "up": True}
@@ -92,27 +96,6 @@ def opened(interface: Interface) -> LiveNic:
     nic = open_nic(interface.name)
     assert (nic.identity.mac, nic.identity.driver) == (interface.mac, "veth"), "not the lab's interface"
     return nic
-
-
-@contextmanager
-def forked(host: Host, work: Callable[[], object]) -> Iterator[int]:
-    """A child that does its work on the host; it is killed at the end, if it lives that long."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            with host:
-                work()
-            status = 0
-        finally:
-            os._exit(status)
-    try:
-        yield pid
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
 
 
 def change_and_wait(interface: Interface) -> Callable[[], None]:

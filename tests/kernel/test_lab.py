@@ -137,6 +137,7 @@ def test_queues_mtu_and_offloads_are_as_asked(lab: Lab) -> None:
             assert f"{feature}: {'on' if on else 'off'}" in features()
 
 
+@pytest.mark.since("6.7")  # before, threads are found by name, and each host has an eth0
 def test_napi_threads_are_found_and_pinned(lab: Lab) -> None:
     wire = lab.wire(lab.host("a"), lab.host("b"), queues=2)
     with pytest.raises(KernelError, match="attach XDP, or gro"):
@@ -153,6 +154,18 @@ def test_napi_threads_are_found_and_pinned(lab: Lab) -> None:
     assert ping(wire.a.host, wire.b.ip)
     wire.b.set_threaded_napi(False)
     assert ping(wire.a.host, wire.b.ip)
+
+
+def test_two_nics_and_their_cable_are_borrowed(lab: Lab) -> None:
+    home = lab.host("home")
+    home.run(["ip", "link", "add", "nic0", "type", "veth", "peer", "name", "nic1"])
+    with home, Lab() as inner:
+        wire = inner.cable(inner.host("a"), "nic0", inner.host("b"), "nic1")
+        assert ping(wire.a.host, wire.b.ip)
+        assert wire.a.mac != wire.b.mac
+        assert {name for _, name in socket.if_nameindex()} == {"lo"}
+    with home:
+        assert {name for _, name in socket.if_nameindex()} == {"lo", "nic0", "nic1"}
 
 
 def test_a_link_goes_down_moves_and_vanishes(lab: Lab) -> None:

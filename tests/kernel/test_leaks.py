@@ -24,6 +24,8 @@ from offramp.testing import Lab, Wire
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans, usage
 from tests.traffic import MATCH, claims, datagrams
 
+pytestmark = pytest.mark.speed  # thousands of rounds
+
 ROUNDS = 1000
 UMEM = 8 << 10  # KiB, of one queue by default
 

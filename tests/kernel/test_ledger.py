@@ -117,6 +117,7 @@ def open_ramp(wire: Wire, match: str = MATCH, stall: float | None = None, **opti
 # -- floods ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.speed
 def test_four_million_dropped_in_the_driver(wire: Wire) -> None:
     with wire.b.host:
         guard = offramp.attach(wire.b.name, HALF, DROP)
@@ -126,6 +127,7 @@ def test_four_million_dropped_in_the_driver(wire: Wire) -> None:
     assert guard.ledger() == ledger  # also when it is closed
 
 
+@pytest.mark.speed
 def test_three_million_received(wire: Wire) -> None:
     with open_ramp(wire) as ramp, Reader(ramp) as reader, flood(wire, 3 * MILLION) as source:
         ledger = at_rest(ramp, source.wait())
@@ -135,6 +137,7 @@ def test_three_million_received(wire: Wire) -> None:
     assert reader.packets > 0
 
 
+@pytest.mark.speed
 def test_three_million_of_which_a_slow_reader_loses_most(wire: Wire) -> None:
     """The rings overflow, and that is counted; half of the packets are none of the ramp's business."""
     with open_ramp(wire, HALF, ring=64, frames=256) as ramp:
@@ -150,6 +153,7 @@ def test_three_million_of_which_a_slow_reader_loses_most(wire: Wire) -> None:
     assert ledger.received + ledger.lost + ledger.passed == report.sent == 3 * MILLION
 
 
+@pytest.mark.speed
 def test_a_million_at_two_queues_at_once(lab: Lab) -> None:
     cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(cpus) < 2:
@@ -189,6 +193,7 @@ def test_a_reader_that_stalls_and_comes_back(wire: Wire) -> None:
     assert 0 < ledger.received == ledger.claimed - ledger.lost
 
 
+@pytest.mark.speed
 def test_closing_in_the_middle_of_a_flood(wire: Wire) -> None:
     for _ in range(5):
         with flood(wire, None) as source, open_ramp(wire) as ramp, Reader(ramp) as reader:

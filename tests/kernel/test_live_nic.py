@@ -60,6 +60,8 @@ def ethtool_says(host: Host, *arguments: str) -> str:
 def test_there_and_back(wire: Wire, knob: str, before: Value, after: Value) -> None:
     with wire.b.host:
         device: Nic = open_nic("eth0")
+        if "vlan" in knob:  # which the lab has switched off on a kernel where XDP cannot see tags
+            device.set(knob, before)
         shown = shown_of(wire.b.host)
         assert device.get(knob) == before
         device.set(knob, after)

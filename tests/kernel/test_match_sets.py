@@ -113,6 +113,7 @@ def test_a_long_list_is_a_look_up(wire: Wire) -> None:
         wait_for(lambda: guard.ledger().claimed == 10)
 
 
+@pytest.mark.speed
 def test_sets_of_the_command_line(wire: Wire, tmp_path: Path) -> None:
     listed = tmp_path / "blocked.txt"
     listed.write_text("# our own list\n10.0.0.0/24\n192.0.2.7  # that one\n")

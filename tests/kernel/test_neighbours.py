@@ -22,6 +22,8 @@ from offramp.testing import Flood, Host, Lab, Wire
 from offramp.testing.packets import eth, ip, udp
 from tests.wiretap import eventually
 
+pytestmark = pytest.mark.speed  # of servers and their clients
+
 FLOODED, DNS, HTTP, SSH = 4321, 53, 80, 22
 PAGE = "the kernel's own\n" * 2000  # more than one segment
 FETCHES, QUERIES, PINGS = 30, 200, 50

@@ -28,6 +28,8 @@ from tests.kernel.test_program import PROTECT, Maps, behind_tags, frame, maps, p
 from tests.lowered import IP, KINDS, UDP, Expressions, equals, load, packet, with_tag
 from tests.wiretap import Sender, eventually, hush, tags_beside
 
+pytestmark = pytest.mark.since("6.8")  # bpf_xdp_metadata_rx_vlan_tag
+
 __all__ = ["maps"]  # a fixture
 
 TAGS = (0x8100_0005, 0x88A8_0005)

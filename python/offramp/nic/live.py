@@ -150,7 +150,7 @@ class LiveNic:
             case ["mtu" | "up"]:
                 self._set_link(knob, value)
             case ["channels"]:
-                ethtool.set_channels(self.name, **value)
+                self._set_channels(value)
             case ["rings"]:
                 ethtool.set_rings(self.name, **value)
             case ["feature", name]:
@@ -185,6 +185,15 @@ class LiveNic:
             if error.errno == errno.EINVAL:
                 now = link.read(name)
                 error.hint = f"it takes {now.min_mtu} to {now.max_mtu or 'what its driver says'}"
+            raise
+
+    def _set_channels(self, value: Value) -> None:
+        try:
+            ethtool.set_channels(self.name, **value)
+        except KernelError as error:
+            table = self._get("rss.table") if error.errno == errno.EINVAL else None
+            if table and max(table) >= value["rx"] + value["combined"]:  # and somebody has chosen it: else it moves
+                error.hint = f"its RSS table names queue {max(table)}: change that first"
             raise
 
     def _set_rule(self, location: int, value: Value) -> None:

@@ -21,11 +21,13 @@ Sources: veth(4), Documentation/networking/ip-sysctl.rst (accept_dad), linux/if_
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 
+from offramp import nic
 from offramp.errors import InterfaceGone, OptionError
 from offramp.testing.host import Host
 from offramp.testing.interface import Interface
@@ -34,6 +36,7 @@ __all__ = ["Lab", "Wire"]
 
 IFA_F_NODAD = 0x02
 NUD_PERMANENT = "permanent"
+NIC_CARRIER_TIMEOUT = 30.0  # seconds: a real NIC negotiates
 MAX_WIRES = 256  # the third byte of the addresses
 
 
@@ -115,6 +118,34 @@ class Lab:
             _introduce(wire.b, wire.a)
         return wire
 
+    def cable(self, a: Host, nic_a: str, b: Host, nic_b: str) -> Wire:
+        """Two NICs that are joined already, by a cable between them, as a wire: moves each into its host.
+
+        They are interfaces of the calling thread's network namespace, and go back there, set down, when the lab closes;
+        the addresses that they have are lost. Hosts' addresses are as for `wire`. Errors: NoSuchInterface, KernelError.
+        """
+        number = len(self._wires)
+        if number == MAX_WIRES:
+            raise OptionError(f"a lab has at most {MAX_WIRES} wires")
+        macs = [self._borrow(host, name) for host, name in ((a, nic_a), (b, nic_b))]
+        wire = Wire(_configured(a, nic_a, number, 1, macs[0]), _configured(b, nic_b, number, 2, macs[1]))
+        self._wires.append(wire)
+        for end in (wire.a, wire.b):
+            end.wait_for_carrier(NIC_CARRIER_TIMEOUT)
+        return wire
+
+    def _borrow(self, host: Host, name: str) -> str:
+        """Moves an interface of this namespace into a host until the lab closes; returns its MAC address."""
+        from pyroute2 import IPRoute
+
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._open.callback(os.close, home)
+        with IPRoute() as route:
+            found = nic.read(name)
+            route.link("set", index=found.ifindex, net_ns_fd=host.fileno())
+        self._open.callback(_give_back, host, name, home)
+        return found.mac or ""
+
     def _next_name(self, host: Host, taken: int = 0) -> str:
         return f"eth{taken + sum(end.host is host for wire in self._wires for end in (wire.a, wire.b))}"
 
@@ -123,7 +154,7 @@ def _mac(wire: int, end: int) -> str:
     return f"02:00:00:77:{wire:02x}:{end:02x}"
 
 
-def _configured(host: Host, name: str, wire: int, end: int) -> Interface:
+def _configured(host: Host, name: str, wire: int, end: int, mac: str = "") -> Interface:
     """Gives one end its addresses and sets it up."""
     ip, ip6 = f"10.77.{wire}.{end}", str(ip_address(f"fd77:{wire:x}::{end}"))
     with host.netlink() as route:
@@ -132,13 +163,21 @@ def _configured(host: Host, name: str, wire: int, end: int) -> Interface:
         if Path("/proc/sys/net/ipv6").exists():
             route.addr("add", index=index, address=ip6, prefixlen=64, flags=IFA_F_NODAD)
         route.link("set", index=index, state="up")
-    return Interface(name, index, _mac(wire, end), ip, ip6, host)
+    return Interface(name, index, mac or _mac(wire, end), ip, ip6, host)
 
 
 def _introduce(end: Interface, peer: Interface) -> None:
     with end.host.netlink() as route:
         for address in (peer.ip, peer.ip6):
             route.neigh("replace", dst=address, lladdr=peer.mac, ifindex=end.ifindex, state=NUD_PERMANENT)
+
+
+def _give_back(host: Host, name: str, home: int) -> None:
+    """To the namespace it came from; a test may have taken it elsewhere."""
+    with host.netlink() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link("set", index=index, state="down")
+            route.link("set", index=index, net_ns_fd=home)
 
 
 def _remove(wire: Wire) -> None:

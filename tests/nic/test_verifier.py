@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each kernel's verifier takes the programs of matches, and they give libpcap's answers: see tests/differential.py.
+
+tests/kernel asks the kernel that it runs on about 5,000 expressions; here other kernels are asked about some of them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.aim import Aim
+from tests.differential import EXPRESSIONS_PER_SEED, Differential
+from tests.packets import Packets
+from tests.realworld import EXPRESSIONS
+
+PROGRAMS = 100  # and those that people write
+
+
+@pytest.mark.nic("bare")
+@pytest.mark.timeout(600)
+def test_random_matches() -> None:
+    with Differential() as differential:
+        for seed in range(PROGRAMS // EXPRESSIONS_PER_SEED):
+            differential.run(seed, packets=5)
+        outcome = differential.outcome
+    print(outcome)
+    assert outcome.differences == []
+    assert outcome.expressions == PROGRAMS
+    assert outcome.too_large <= 1
+
+
+@pytest.mark.nic("bare")
+@pytest.mark.timeout(600)
+def test_what_people_write() -> None:
+    with Differential() as differential:
+        packets, aim = Packets(1).pool(5), Aim(1)
+        for expression in EXPRESSIONS:
+            differential.compare(expression, packets, aim)
+        outcome = differential.outcome
+    assert outcome.differences == []
+    assert outcome.too_large == 0

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ramp on a real driver: the flow comes to user space, all else to the kernel, and the modes are as reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import offramp
+from offramp.errors import InterfaceError, NotSupported
+from offramp.nic import read
+from offramp.ramp import Ramp
+from offramp.testing import Wire
+from tests.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket
+
+PATIENCE = 20.0  # seconds, for something that takes milliseconds where nothing is emulated
+
+
+@pytest.fixture
+def plain(wire: Wire) -> Iterator[Wire]:
+    """With VLAN tags and segments left as they are on the wire, as a ramp wants it."""
+    with wire.b.host:
+        stripped = read(wire.b.name).rx_vlan_offload
+    if stripped:
+        wire.b.rx_vlan_offload(False)
+    yield wire
+    if stripped:
+        wire.b.rx_vlan_offload(True)
+
+
+def opened(wire: Wire, **options: object) -> Ramp:
+    with wire.b.host:
+        return offramp.open(wire.b.name, MATCH, **options)  # type: ignore[arg-type]
+
+
+def pings(wire: Wire) -> int:
+    """How many of three echo requests the kernel behind the ramp answers."""
+    answer = wire.a.host.run(["ping", "-c", "3", "-i", "0.2", "-W", "5", wire.b.ip], check=False).stdout
+    return int(answer.partition(" received")[0].split()[-1])
+
+
+def assert_bypass(wire: Wire, ramp: Ramp) -> None:
+    """The flow is ours while pings are answered; every packet is accounted for; then the kernel has the flow."""
+    with ramp:
+        with datagrams(wire):
+            assert claims(ramp, PATIENCE)
+            assert pings(wire) == 3
+            assert claims(ramp, PATIENCE)
+        while ramp.rx(0.5) is not None:
+            pass
+        ledger = ramp.ledger()
+        assert ledger.exact, ledger
+        assert ledger.claimed > 0
+    with kernel_socket(wire) as receiver, datagrams(wire):
+        assert kernel_receives(receiver, PATIENCE)
+
+
+@pytest.mark.nic("igb", "virtio-net")
+def test_native_with_copy(plain: Wire) -> None:
+    ramp = opened(plain)
+    assert (ramp.mode, ramp.zero_copy) == ("native", False)
+    assert_bypass(plain, ramp)
+
+
+@pytest.mark.nic("igb", "virtio-net-dma", kernels=">=6.14")
+def test_zero_copy(plain: Wire) -> None:
+    ramp = opened(plain, require="zero-copy")
+    assert (ramp.mode, ramp.zero_copy) == ("native", True)
+    assert_bypass(plain, ramp)
+
+
+@pytest.mark.nic("virtio-net", kernels=">=6.14")
+def test_zero_copy_is_refused_without_dma_and_auto_copies(plain: Wire) -> None:
+    """virtio-net has zero-copy only if its device goes through the kernel's DMA interface."""
+    with pytest.raises(NotSupported, match=r"the driver refuses zero-copy here \[EINVAL\]"):
+        opened(plain, require="zero-copy")
+    with pytest.warns(offramp.OfframpWarning, match="no zero-copy"), opened(plain, copying="auto") as ramp:
+        assert not ramp.zero_copy
+
+
+@pytest.mark.nic("igb", "virtio-net", kernels="<6.14")
+def test_zero_copy_is_refused_where_the_driver_has_none(plain: Wire) -> None:
+    with pytest.raises(NotSupported, match="zero-copy"):
+        opened(plain, require="zero-copy")
+
+
+@pytest.mark.nic("e1000e")
+def test_generic_where_the_driver_has_no_xdp(plain: Wire) -> None:
+    plain.b.gro(False)
+    ramp = opened(plain)
+    assert (ramp.mode, ramp.zero_copy) == ("generic", False)
+    assert_bypass(plain, ramp)
+    plain.b.gro(True)
+
+
+@pytest.mark.nic("igb")
+def test_a_driver_that_strips_tags_is_refused_with_the_remedy(wire: Wire) -> None:
+    wire.b.rx_vlan_offload(True)
+    with pytest.raises(InterfaceError, match=f"strips VLAN tags.*ethtool -K {wire.b.name} rxvlan off"):
+        opened(wire)
+
+
+@pytest.mark.nic("e1000e")
+def test_native_is_refused_where_the_driver_has_no_xdp(plain: Wire) -> None:
+    with pytest.raises(NotSupported, match="no native XDP"):
+        opened(plain, require="native")
