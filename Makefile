@@ -116,7 +116,8 @@ bench: build test-packages ## the figures of bench/RESULTS.md (root, minutes)
 
 .PHONY: soak
 soak: build test-packages ## the tests that take minutes: millions of packets, thousands of rounds (root)
-	$(BIN)/python -m pytest -m soak --timeout 3600 tests $(PROMISED) $(ARGS)
+	$(BIN)/python -m pytest -m soak --timeout 3600 tests/unit tests/kernel $(PROMISED) $(ARGS)
+	$(BIN)/python -m lab.nic -m soak --timeout 7200 tests/nic
 
 .PHONY: fuzz
 fuzz: build test-packages ## random matches and packets against libpcap, without end: Ctrl-C, and the next one goes on there (root)

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab.nic.choice import Choice, choose
+from lab.nic.choice import Choice, choose, parts
 from lab.nic.guest import boot
 from lab.nic.kernels import KERNELS, Kernel
 from lab.nic.machines import MACHINES, Machine
@@ -59,8 +59,13 @@ def main() -> int:
         print(f"{machine.name} under {built[kernel].release}: {len(tests)} tests", flush=True)
     if options.list:
         return 0
+    guests = [(*guest, number, part) for guest, tests in choice.items() for number, part in enumerate(parts(tests))]
+    guests.sort(key=lambda guest: -len(guest[3]))  # the longest first: then the last ones end together
     with ThreadPoolExecutor(options.jobs) as pool:
-        runs = [pool.submit(_run, stock, built[guest[1]], guest[0], tests, options) for guest, tests in choice.items()]
+        runs = [
+            pool.submit(_run, stock, built[kernel], machine, part, tests, options)
+            for machine, kernel, part, tests in guests
+        ]
         try:
             return summary([run.result() for run in runs], time.monotonic() - start)
         except KeyboardInterrupt:
@@ -91,19 +96,23 @@ def _narrowed(choice: Choice, options: argparse.Namespace) -> Choice:
     raise ValueError("no test for these machines, kernels and names")
 
 
-def _run(stock: Stock, built: Built, machine: Machine, tests: list[str], options: argparse.Namespace) -> GuestReport:
-    share = _share(stock, f"{machine.name}-{built.kernel.name}")
-    order = {
-        "machine": machine.name,
-        "kernel": built.kernel.name,
-        "modules": machine.modules,
-        "pytest": [*GUEST_OPTIONS, *tests],
-    }
-    (share / "order").write_text(json.dumps(order))
-    report = GuestReport(f"{machine.name} {built.kernel.name}", share, tests)
-    command = [sys.executable, "-m", "lab.nic.inside", str(share)]
-    report.finish(boot(stock, built, machine, share, command, timeout=options.timeout, watch=report.follow))
-    return report
+def _run(
+    stock: Stock, built: Built, machine: Machine, part: int, tests: list[str], options: argparse.Namespace
+) -> GuestReport:
+    name = f"{machine.name}-{built.kernel.name}" + (f"-{part + 1}" if part else "")
+    with stock.alone(name):
+        share = _share(stock, name)
+        order = {
+            "machine": machine.name,
+            "kernel": built.kernel.name,
+            "modules": machine.modules,
+            "pytest": [*GUEST_OPTIONS, *tests],
+        }
+        (share / "order").write_text(json.dumps(order))
+        report = GuestReport(name, share, tests)
+        command = [sys.executable, "-m", "lab.nic.inside", str(share)]
+        report.finish(boot(stock, built, machine, share, command, timeout=options.timeout, watch=report.follow))
+        return report
 
 
 def _share(stock: Stock, name: str) -> Path:

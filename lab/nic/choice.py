@@ -12,15 +12,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from contextlib import redirect_stdout
+from itertools import groupby
 
 import pytest
 
 from lab.nic.kernels import KERNELS, OLDEST, Kernel, allows
 from lab.nic.machines import BARE, MACHINES, Machine
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "parts"]
 
 Choice = dict[tuple[Machine, Kernel], list[str]]  # a guest, and the names of its tests
+MOST = 150  # tests for one guest, unless they are of one file
 NAMES = [machine.name for machine in MACHINES]
 
 
@@ -44,6 +46,17 @@ def choose(arguments: list[str]) -> Choice:
     guests = ((machine, kernel) for kernel in KERNELS for machine in MACHINES)
     chosen = {guest: [item.nodeid for item in items if _belongs(item, *guest)] for guest in guests}
     return {guest: tests for guest, tests in chosen.items() if tests}
+
+
+def parts(tests: list[str]) -> list[list[str]]:
+    """The tests for several guests, so that none takes much longer than all others. A file stays whole."""
+    found: list[list[str]] = []
+    for _, each in groupby(tests, key=lambda test: test.partition("::")[0]):
+        of_file = list(each)
+        if not found or len(found[-1]) + len(of_file) > MOST:
+            found.append([])
+        found[-1] += of_file
+    return found
 
 
 def _belongs(item: pytest.Item, machine: Machine, kernel: Kernel) -> bool:

@@ -66,7 +66,7 @@ class Stock:
         """All that is needed to boot these kernels, fetched if it is not here yet."""
         wanted = list(kernels)
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self.alone("unpacking"):
             missing = [kernel for kernel in wanted if self._built(kernel) is None]
             if missing or not self.tools.exists():
                 self._fetch(missing)
@@ -86,9 +86,9 @@ class Stock:
         ]
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Two runs at once do not unpack into the same place."""
-        with open(self.directory / "lock", "w") as file:
+    def alone(self, with_what: str) -> Iterator[None]:
+        """Two runs at once do not unpack into the same place, nor does a guest write where another one does."""
+        with open(self.directory / f"{with_what}.lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -66,6 +66,7 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
     assert changed > rounds / 5, "too few were killed while anything was changed"
 
 
+@pytest.mark.speed  # within a second
 @pytest.mark.timeout(300)
 def test_a_hundred_kills(wire: Wire, tmp_path: Path) -> None:
     kill_rounds(wire, tmp_path, 100)

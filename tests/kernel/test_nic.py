@@ -304,4 +304,4 @@ def test_vanishing_processes_do_no_harm(lab: Lab) -> None:
         finally:
             stop.set()
             thread.join()
-    assert min(times) < 0.05
+    assert min(times) < 1.0  # it begins again while it sees a process vanish, and has to end

@@ -106,6 +106,7 @@ def test_a_hidden_queue(each: list[Maps], lab: Lab) -> None:
     assert each[0].read() == Counter(seen=6, protected=2, passed=2, missed_by_nic=1, redirect_failed=1)
 
 
+@pytest.mark.since("6.8")
 def test_sections_that_ask_for_tags(each: list[Maps], lab: Lab) -> None:
     """Bound to their device, and replaced by another program of that kind in one step."""
     wire = lab.wire(lab.host("a"), lab.host("b"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import offramp
-from offramp.errors import InterfaceError, NotSupported
+from offramp.errors import NotSupported
 from offramp.nic import read
 from offramp.ramp import Ramp
 from offramp.testing import Wire
@@ -94,11 +94,19 @@ def test_generic_where_the_driver_has_no_xdp(plain: Wire) -> None:
     plain.b.gro(True)
 
 
-@pytest.mark.nic("igb")
-def test_a_driver_that_strips_tags_is_refused_with_the_remedy(wire: Wire) -> None:
+@pytest.mark.nic("igb", "e1000e")
+def test_stripping_of_tags_is_off_while_a_ramp_is_open(wire: Wire) -> None:
+    """And with it GRO where XDP is generic; both come back."""
     wire.b.rx_vlan_offload(True)
-    with pytest.raises(InterfaceError, match=f"strips VLAN tags.*ethtool -K {wire.b.name} rxvlan off"):
-        opened(wire)
+    wire.b.gro(True)
+    with pytest.warns(offramp.OfframpWarning, match="VLAN stripping is off"):
+        ramp = opened(wire)
+    with ramp, wire.b.host:
+        now = read(wire.b.name)
+        assert (now.rx_vlan_offload, now.gro) == (False, ramp.mode == "native")
+    with wire.b.host:
+        now = read(wire.b.name)
+        assert (now.rx_vlan_offload, now.gro) == (True, True)
 
 
 @pytest.mark.nic("e1000e")
