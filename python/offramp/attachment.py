@@ -40,8 +40,10 @@ from offramp.interface import Interface, Section
 from offramp.ledger import Ledger, QueueLedger
 from offramp.matcher import Match
 from offramp.nic import carrier
+from offramp.observe import Seen, watch
 from offramp.planned import continued, planned, program
-from offramp.planner import Method, Options, Plan, Step, is_virtual, mtu_refused, shortened
+from offramp.planner import METHODS, Method, Options, Plan, Step, is_virtual, mtu_refused, shortened, widened
+from offramp.probe import ask, question
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class Attachment:
         """
         native_refused = False
         self._refused = frozenset[Method]()
+        self._asked = question(widened(match.node).flows or ()) if options.probe else None
         while True:
             seen = self._interface.view()
             plan = planned(match, verdict, seen, options, native_refused=native_refused, refused=self._refused)
@@ -136,6 +139,8 @@ class Attachment:
                         self._attach(match, options)
                     case "bind":
                         self._bind()
+                    case "observe":
+                        self._observe(options)
                     case "connect":
                         self._connect()
                     case "open-vf":
@@ -150,8 +155,24 @@ class Attachment:
             raise
         except (KernelError, InterfaceError) as error:
             if self.plan.layout == "hidden-queue" and any(change.knob.startswith(_STEERING) for change in step.changes):
-                raise _NotSteered("rules" if self.plan.rules else "buckets") from error
+                raise _NotSteered(self._method) from error
             raise
+
+    @property
+    def _method(self) -> Method:
+        return "rules" if self.plan.rules else "buckets"
+
+    def _observe(self, options: Options) -> None:
+        """Does the NIC do what its driver was told? Errors: _NotSteered; as `ask`."""
+        seen = watch(self._counts, options.observe, self._ask)
+        self.plan = replace(self.plan, observed=str(seen))
+        if seen.without_effect:
+            what = f"{METHODS[self._method]} of {self.plan.interface}"
+            raise _NotSteered(self._method) from InterfaceError(what, reason=f"they were taken, but {seen}")
+
+    def _ask(self) -> None:
+        if self._asked is not None:
+            ask(self._asked, self.plan.interface)
 
     def _check(self, plan: Plan) -> None:
         """What can be known to fail before anything is done. Errors: OptionError, NotSupported."""
@@ -275,6 +296,7 @@ class Attachment:
                 self._leave_program()
                 self._final = self._read()
             finally:
+                self._warn_of_strays()
                 if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
                     self._final = Ledger(self.plan.verdict, known=False)
                 _open_here.discard(self)
@@ -287,6 +309,15 @@ class Attachment:
         if had_carrier and not self._has_carrier():
             reset = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
             warnings.warn(f"{self.plan.interface}: {reset}", OfframpWarning, stacklevel=4)
+
+    def _warn_of_strays(self) -> None:
+        """If the flow was silent when it was observed, and never came to its queue."""
+        if self._final is None or self.plan.hidden_queue is None:
+            return
+        seen = Seen(self._final.claimed + self._final.stalled, self._final.missed_by_nic)
+        if seen.without_effect:
+            hint = "opened while they arrive, offramp sees that at once, and takes another way"
+            warnings.warn(f"{self.plan.interface}: {seen} ({hint})", OfframpWarning, stacklevel=4)
 
     def _has_carrier(self) -> bool:
         try:

@@ -25,7 +25,7 @@ from offramp import journal, nic
 from offramp.bpf import Map, Program, XdpLink
 from offramp.compile import MapSlot, Spec, slot, xdp
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, OfframpWarning
-from offramp.journal.place import inside, namespace
+from offramp.netns import inside, namespace
 from offramp.nic.live import open_nic
 from offramp.planner import Beside
 from offramp.steering import hiding
@@ -41,6 +41,7 @@ __all__ = ["Interface", "Section", "View", "view"]
 
 _TABLE = "rss.table"
 _RULE = "rule."
+_OFFLOADS = {"feature.rx-gro": "gro", "feature.rx-lro": "lro", "feature.rx-vlan-hw-parse": "rx_vlan_offload"}
 _in_use: list[Interface] = []
 
 
@@ -120,10 +121,15 @@ class Interface:
 
     def view(self, but: Section | None = None) -> View:
         """For one more ramp, or another one in the place of `but`."""
-        link = nic.read(self.nic.identity.ifindex)
+        link = self._as_found(nic.read(self.nic.identity.ifindex))
         ours = self.link is not None and link.xdp is not None and link.xdp.program_id == self.link.info().program_id
         mode = self.link.mode if self.link is not None else None
         return View(replace(link, xdp=None) if ours else link, self.nic.capabilities(), self.beside(but), mode)
+
+    def _as_found(self, link: nic.Link) -> nic.Link:
+        """With the offloads that are off for ramps of this process: each plan says so, and they stay off for it."""
+        changed = {change.knob: change.before for change in self._transaction.changes} if self._transaction else {}
+        return replace(link, **{part: changed[knob] for knob, part in _OFFLOADS.items() if knob in changed})
 
     def beside(self, but: Section | None = None) -> Beside:
         """What the ramps that are there have."""

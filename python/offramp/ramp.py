@@ -52,6 +52,8 @@ def open(
     require: Requirement | Iterable[Requirement] = (),
     layout: LayoutChoice = "auto",
     queue: int | None = None,
+    observe: float = 0.5,
+    probe: bool = False,
     share: float | None = None,
     queues: Iterable[int] | None = None,
     frames: int = 4096,
@@ -71,6 +73,10 @@ def open(
     - `layout`: "hidden-queue" (RSS leaves a receive queue out, and the NIC brings the flow there), "in-driver" (the
       program and a socket on every queue), "auto": a hidden queue if the NIC is known to bring this flow
     - `queue`: which queue is hidden, None: the last free one
+    - `observe`: seconds, at most, in which it is looked whether the NIC brings the flow to its hidden queue, as
+      `ramp.plan.observed` says; if it arrives elsewhere, another way is taken; no packet is lost meanwhile; 0: never
+    - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is
+      silent, and names both addresses and, of TCP or UDP, both ports
     - `share`: of all packets, those that match, from 0 to 1, as far as you know: decides about zero-copy
     - `queues`: receive queues to listen on, in the driver; None: all
     - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770), at most 1,048,576
@@ -93,6 +99,8 @@ def open(
         require=_requirements(require),
         layout=layout,
         queue=queue,
+        observe=observe,
+        probe=probe,
         share=share,
         queues=_queues(queues),
         frames=whole_number("frames", frames),

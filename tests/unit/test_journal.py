@@ -27,11 +27,11 @@ from offramp.errors import (
     PrivilegeError,
 )
 from offramp.journal import InterfaceLock, apply, guardian, leftovers, listed, restore, transaction
-from offramp.journal.place import namespace_cookie
 from offramp.journal.record import Change, Record
 from offramp.journal.recover import give_back
 from offramp.journal.store import Store
 from offramp.journal.undo import decide, undo
+from offramp.netns import namespace_cookie
 from tests.knobs import FRESH, DictNic, identity
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork

@@ -162,20 +162,20 @@ def acts(made: Plan) -> list[str]:
 
 def test_the_steps_of_a_hidden_queue() -> None:
     made = plan(of("ixgbe"))
-    assert acts(made) == ["change", "change", "attach", "change", "bind", "connect", "change"]
+    assert acts(made) == ["change", "change", "attach", "change", "bind", "change", "observe", "connect"]
     assert [change.knob for change in made.changes] == [
         "feature.rx-vlan-hw-parse", "feature.rx-ntuple-filter", "rss.table", "rule.2045"
     ]  # fmt: skip
     assert made.changes[-1] == Change("rule.2045", {"flow-type": "udp4", "dst-port": 4321, "action": 7})
     assert (made.queues, made.all_queues, made.hidden_queue) == ((7,), 8, 7)
     assert made.rules == ("flow-type udp4 dst-port 4321 action 7 loc 2045",)
-    assert [step.flap != "" for step in made.steps] == [True, True, True, True, False, False, True]
+    assert [step.flap != "" for step in made.steps] == [True, True, True, True, False, True, False, False]
     assert all(step.what and step.why and step.undo for step in made.steps)
 
 
 def test_the_steps_of_entries_of_the_table() -> None:
     made = plan(of("virtio-net"), PAIR)
-    assert acts(made)[-5:] == ["attach", "change", "bind", "connect", "change"]
+    assert acts(made)[-6:] == ["attach", "change", "bind", "change", "observe", "connect"]
     first, last = (change.value for change in made.changes if change.knob == "rss.table")
     assert [at for at, (one, two) in enumerate(zip(first, last, strict=True)) if one != two] == list(made.buckets)
 
@@ -222,7 +222,7 @@ def test_warnings() -> None:
     assert any(warning.startswith("VLAN stripping is off") for warning in found)
     assert not any("ARP of" in warning or "protected packets" in warning for warning in plan(of("ixgbe")).warnings)
     bucket = plan(of("virtio-net"), PAIR).warnings
-    assert "1/128 of all other flows arrive on the hidden queue, too, and are passed on to the kernel" in bucket
+    assert "2/128 of all other flows arrive on the hidden queue, too, and are passed on to the kernel" in bucket
     more = plan(of("ixgbe"), f"{MATCH} and len > 100")
     assert more.left_out == ("len > 100",)
     assert "the NIC brings more than matches to the hidden queue; the rest is passed on to the kernel" in more.warnings

@@ -250,6 +250,18 @@ def test_entries_of_flows_that_are_hashed_by_what_the_match_says() -> None:
     assert len(entries(f"tcp and {PAIR} and src port 5 and dst port 6")) == 1
 
 
+def test_entries_for_a_driver_that_may_give_its_key_late() -> None:
+    """Seen of virtio-net in Linux 6.12.95: ethtool -x shows `key`, and what is sent here arrives by entry 19."""
+    key = (
+        "f2:ba:0f:70:08:4b:65:13:59:e5:10:8d:0e:76:92:9d:96:d4:74:4d:"
+        "86:64:05:68:34:d4:c4:70:7e:8f:b0:e2:02:73:a2:ec:d5:d3:7d:1d"
+    )
+    flow = "udp and src host 10.77.0.1 and dst host 10.77.0.2 and src port 1024 and dst port 4321"
+    told = {"key": key, "fields": {"udp4": "sdfn"}}
+    assert entries(flow, **told) == (54,)
+    assert entries(flow, **told, late_key=True) == (19, 54)
+
+
 @pytest.mark.parametrize(
     ("text", "changed", "reason"),
     [

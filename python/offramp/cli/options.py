@@ -25,6 +25,8 @@ __all__ = [
     "Layout",
     "Mode",
     "NoProtect",
+    "Observe",
+    "Probe",
     "Queue",
     "Require",
     "Ring",
@@ -52,7 +54,7 @@ class Do(StrEnum):
         return Verdict.DROP if self is Do.DROP else Verdict.CLAIM
 
 
-_ONLY_WITH_SOCKETS = ("copying", "queue", "queues", "vf", "share", "frames", "ring", "stall")
+_ONLY_WITH_SOCKETS = ("copying", "queue", "queues", "vf", "observe", "probe", "share", "frames", "ring", "stall")
 
 Interface = Annotated[str, typer.Argument(metavar="INTERFACE", show_default=False)]
 Words = Annotated[
@@ -114,6 +116,17 @@ Vf = Annotated[
     int | None,
     typer.Option(metavar="N", show_default=False, help="A virtual function that nobody uses.  [default: a new one]"),
 ]
+Observe = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        show_default=False,
+        help="Look at most so long whether the NIC brings the flow to its hidden queue.  [default: 0.5]",
+    ),
+]
+Probe = Annotated[
+    bool, typer.Option("--probe", help="Make a peer answer with a packet of the flow meanwhile: SYN, echo request.")
+]
 Share = Annotated[
     float | None,
     typer.Option(
@@ -173,6 +186,8 @@ def chosen(
     no_protect: bool,
     layout: str | None = None,
     vf: int | None = None,
+    observe: float | None = None,
+    probe: bool = False,
     share: float | None = None,
 ) -> Options:
     """What was asked for, checked. Errors: OptionError."""
@@ -187,6 +202,8 @@ def chosen(
         "queue": queue[0] if hidden and queue else None,
         "layout": layout,
         "vf": vf,
+        "observe": observe,
+        "probe": probe or None,
         "share": share,
         "frames": frames,
         "ring": ring,

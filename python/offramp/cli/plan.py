@@ -20,6 +20,8 @@ from offramp.cli.options import (
     Layout,
     Mode,
     NoProtect,
+    Observe,
+    Probe,
     Queue,
     Require,
     Ring,
@@ -69,6 +71,8 @@ def plan(
     require: Require = None,
     queue: Queue = None,
     vf: Vf = None,
+    observe: Observe = None,
+    probe: Probe = False,
     share: Share = None,
     frames: Frames = None,
     ring: Ring = None,
@@ -100,6 +104,8 @@ def plan(
         no_protect=no_protect,
         layout=layout,
         vf=vf,
+        observe=observe,
+        probe=probe,
         share=share,
     )
     if rate is not None and not 0 < rate < math.inf:

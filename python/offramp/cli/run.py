@@ -35,6 +35,8 @@ from offramp.cli.options import (
     Layout,
     Mode,
     NoProtect,
+    Observe,
+    Probe,
     Queue,
     Require,
     Ring,
@@ -73,6 +75,8 @@ def run(
     require: Require = None,
     layout: Layout = None,
     queue: Queue = None,
+    observe: Observe = None,
+    probe: Probe = False,
     share: Share = None,
     frames: Frames = None,
     ring: Ring = None,
@@ -105,6 +109,8 @@ def run(
         stall=stall,
         no_protect=no_protect,
         layout=layout,
+        observe=observe,
+        probe=probe,
         share=share,
     )
     if seconds is not None and not seconds > 0:
@@ -167,6 +173,8 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     if not on_screen:
         print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
     print(f"offramp: stays with the kernel, whatever matches: {ramp.plan.protected}", file=sys.stderr)
+    if ramp.plan.observed:
+        print(f"offramp: {ramp.plan.observed}", file=sys.stderr)
     return (Screen if on_screen else Lines)(title, do, steered=hidden is not None)
 
 

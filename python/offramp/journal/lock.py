@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import Self
 
 from offramp.errors import InterfaceBusy
-from offramp.journal.place import namespace_cookie
 from offramp.journal.store import VARIABLE, failure
+from offramp.netns import namespace_cookie
 from offramp.nic.knobs import Identity
 
 __all__ = ["InterfaceLock"]

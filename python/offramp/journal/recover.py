@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, PrivilegeError
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.place import boot, inside, namespace_cookie, other_namespaces
+from offramp.journal.place import boot
 from offramp.journal.record import Change, Record
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
+from offramp.netns import inside, namespace_cookie, other_namespaces
 from offramp.nic.knobs import Identity, Nic
 from offramp.nic.live import find
 

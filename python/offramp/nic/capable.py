@@ -7,7 +7,7 @@ tell the RSS key. Nothing is tried: what can only be found out by changing it st
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from offramp.nic import ethtool, features, link, lower, pci, rss, rules
@@ -54,7 +54,13 @@ def capabilities(nic: LiveNic) -> Capabilities:
         vfs=_vfs(nic.identity.bus),
         features={feature: Feature(state.on, state.fixed) for feature, state in switches.items()},
     )
-    return with_record(live, record(now.driver))
+    return _with_key(with_record(live, record(now.driver)))
+
+
+def _with_key(able: Capabilities) -> Capabilities:
+    if able.rss.key or not able.rss.kernel_key:
+        return able
+    return replace(able, rss=replace(able.rss, key=rss.kernel_key().hex(":") or None))
 
 
 def _queues(now: link.Link) -> Queues:

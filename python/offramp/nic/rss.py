@@ -17,20 +17,33 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from offramp.errors import KernelError, OptionError
+from offramp import netns
+from offramp.errors import KernelError, OfframpError, OptionError
 from offramp.nic.features import string_set
 from offramp.nic.siocethtool import ask, tell
 from offramp.steering import equal
 
-__all__ = ["FIELD_FLOWS", "RssState", "fields", "fields_request", "read", "request", "set_fields", "set_rss"]
+__all__ = [
+    "FIELD_FLOWS",
+    "RssState",
+    "fields",
+    "fields_request",
+    "kernel_key",
+    "read",
+    "request",
+    "set_fields",
+    "set_rss",
+]
 
 _GRSSH, _SRSSH, _GRXFH, _SRXFH, _GRXRINGS = 0x46, 0x47, 0x29, 0x2A, 0x2D
 _HEAD = struct.Struct("4IB3xI")  # struct ethtool_rxfh without table and key
 _NO_CHANGE = 0xFFFFFFFF  # ETH_RXFH_INDIR_NO_CHANGE
 _FUNCTION_NAMES = 3  # ETH_SS_RSS_HASH_FUNCS
 _RXNFC_SIZE = 192
+_KERNEL_KEY = "/proc/sys/net/core/netdev_rss_key"
 
 # What can be hashed by fields of its own. AH and ESP share theirs; the kernel has no other numbers for hashing.
 FIELD_FLOWS = {
@@ -68,6 +81,24 @@ def read(interface: str) -> RssState | None:
     names = tuple(string_set(interface, _FUNCTION_NAMES))
     chosen = next((name for bit, name in enumerate(names) if function == 1 << bit), None)
     return RssState(table, key if any(key) else b"", chosen, names)
+
+
+def kernel_key() -> bytes:
+    """The key that drivers without one of their own ask the kernel for (net.core.netdev_rss_key); b"": not readable.
+
+    Only the first network namespace has it: looking there from another one needs root.
+    """
+    with suppress(OSError):
+        return _read_key()
+    with suppress(OSError, OfframpError), netns.first() as there, netns.inside(there):
+        return _read_key()
+    return b""
+
+
+def _read_key() -> bytes:
+    with open(_KERNEL_KEY, encoding="ascii") as file:
+        key = bytes.fromhex(file.read().strip().replace(":", ""))
+    return key if any(key) else b""  # nobody has asked for it yet
 
 
 def request(table: Sequence[int] | None = None, key: bytes = b"", function: int = 0) -> bytes:

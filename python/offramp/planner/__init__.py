@@ -24,17 +24,21 @@ from __future__ import annotations
 
 from .assume import assume
 from .explain import explain, needed
-from .layout import Beside, Layout, Method, is_virtual
+from .flow import Flow
+from .layout import METHODS, Beside, Layout, Method, is_virtual
 from .make import lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .options import Options
 from .plan import Act, Change, Layer, LayoutName, Plan, Step, shortened
 from .protect import protection_in_words
+from .widen import widened
 
 __all__ = [
+    "METHODS",
     "Act",
     "Beside",
     "Change",
+    "Flow",
     "Layer",
     "Layout",
     "LayoutName",
@@ -52,4 +56,5 @@ __all__ = [
     "needed",
     "protection_in_words",
     "shortened",
+    "widened",
 ]

@@ -39,11 +39,17 @@ def buckets(flows: Iterable[Flow], rss: Rss, driver: str) -> tuple[int, ...]:
     inputs = [part for flow in flows for part in _inputs(flow, rss.fields or {})]
     if not rss.key:
         raise CannotSteer("its RSS key is not known", "reading it may need CAP_NET_ADMIN")
-    key, size = bytes.fromhex(rss.key.replace(":", "")), len(rss.table)
-    found = sorted({toeplitz(key, data) % size for data in inputs})
+    size = len(rss.table)
+    found = sorted({toeplitz(key, data) % size for key in _keys(rss.key, late=rss.late_key) for data in inputs})
     if len(found) * _MOST > size:
         raise CannotSteer(f"{len(found)} of {size} entries of its RSS table would bring too much of all other traffic")
     return tuple(found)
+
+
+def _keys(told: str, *, late: bool | None) -> list[bytes]:
+    """One of which the NIC has. Reckoning with both costs an entry more; the program passes on what it brings."""
+    key = bytes.fromhex(told.replace(":", ""))
+    return [key, b"\0" + key[:-1]] if late else [key]
 
 
 def _inputs(flow: Flow, letters: Mapping[str, str]) -> list[bytes]:

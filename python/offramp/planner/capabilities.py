@@ -48,6 +48,8 @@ class Rss:
 
     table_size: int | None = None  # 0: no table
     key_size: int | None = None  # bytes; 0: the key cannot be read or changed
+    kernel_key: bool | None = None  # the driver does not tell its key, and takes the kernel's: net.core.netdev_rss_key
+    late_key: bool | None = None  # some versions of the driver give the NIC a zero byte first, and then the key
     functions: tuple[str, ...] | None = None
     symmetric: bool | None = None  # both directions of a flow hash alike: not Microsoft's Toeplitz, cannot be foretold
     queue_limit: int | None = None  # only queues below it can be in the table

@@ -30,7 +30,7 @@ from offramp.steering import Rule, cookie, hiding, parse_rule
 if TYPE_CHECKING:
     from offramp.nic import Link
 
-__all__ = ["ALONE", "NTUPLE", "Beside", "Layout", "Method", "choose", "is_virtual"]
+__all__ = ["ALONE", "METHODS", "NTUPLE", "Beside", "Layout", "Method", "choose", "is_virtual"]
 
 Method = Literal["rules", "buckets"]  # how a flow is brought to a hidden queue
 NTUPLE: Final = "rx-ntuple-filter"
@@ -123,7 +123,7 @@ def _hidden(
     for method in ("rules", "buckets"):
         try:
             if method in refused:
-                raise CannotSteer(f"{_METHODS[method]} had no effect here")
+                raise CannotSteer(f"{METHODS[method]} had no effect here")
             if method == "rules":
                 _check_rules(able, sure=options.wanted_layout == "auto")
                 made = steered(wide.flows, able.ntuple, cookie(queue), driver)
@@ -142,7 +142,7 @@ def _hidden(
     raise CannotSteer("; ".join(each.reason for each in reasons), hint)
 
 
-_METHODS: Final = {"rules": "n-tuple rules", "buckets": "entries of the RSS table"}
+METHODS: Final = {"rules": "n-tuple rules", "buckets": "entries of the RSS table"}
 
 
 def _with_rules(layout: Layout, made: Steered, wide: Widened) -> Layout:

@@ -31,6 +31,8 @@ class Options:
     queue: int | None = None  # the hidden queue; None: the last to which no rule leads
     vf: int | None = None  # a virtual function that is there, and unused; None: a new one
     queues: tuple[int, ...] | None = None  # receive queues to listen on, in the driver; None: all
+    observe: float = 0.5  # seconds, at most, in which it is looked whether the NIC brings the flow; 0: not at all
+    probe: bool = False  # ask a peer for a packet of the flow meanwhile
     share: float | None = None  # of all packets, those that match, from 0 to 1; None: not known
     frames: int = 4096  # per queue
     ring: int = 2048  # entries of each of the four rings of a queue
@@ -75,6 +77,10 @@ class Options:
         if self.queues is not None and wanted in ("hidden-queue", "vf"):
             reason = "a hidden queue is one: `queue`" if wanted == "hidden-queue" else "a VF has queues of its own"
             raise OptionError(f"queues={self.queues} in layout {wanted}", reason=reason)
+        if not 0 <= number("observe", self.observe) <= 60:
+            raise OptionError(f"observe={self.observe}", reason="not from 0 to 60 seconds")
+        if truth("probe", self.probe) and not self.observe:
+            raise OptionError("a probe without observing", reason="nobody would look where its answer arrives")
         if self.share is not None and not 0 <= number("share", self.share) <= 1:
             raise OptionError(f"share={self.share}", reason="not from 0 to 1")
 

@@ -26,8 +26,9 @@ __all__ = ["Act", "Change", "Layer", "LayoutName", "Plan", "Step", "shortened"]
 
 Layer = Literal["nic", "xdp", "user"]
 LayoutName = Literal["in-driver", "hidden-queue", "vf"]
-# What is to be done: change knobs, attach the program, bind sockets, put them into the XSKMAP, open the VF's interface.
-Act = Literal["change", "attach", "bind", "connect", "open-vf"]
+# What is to be done: change knobs, attach the program, bind sockets, look where matching packets arrive, put the
+# sockets into the XSKMAP, open the VF's interface.
+Act = Literal["change", "attach", "bind", "observe", "connect", "open-vf"]
 
 
 _SHOWN = 200  # characters of a match
@@ -90,6 +91,7 @@ class Plan:
     buckets: tuple[int, ...] = ()  # entries of the RSS table that lead to the hidden queue
     left_out: tuple[str, ...] = ()  # what the NIC does not compare, and the program does
     cost: Cost | None = None
+    observed: str = ""  # once it was carried out: where matching packets arrived
     assumed: tuple[str, ...] = ()  # of an interface that is not here
 
     @property
@@ -121,5 +123,6 @@ class Plan:
             lines += [f"       flap: {step.flap}"] if step.flap else []
         lines.append(f"  protected: {self.protected}")
         lines += [f"       {self.protect}"] if self.protect is not None else []
+        lines += [f"  observed: {self.observed}"] if self.observed else []
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a plan, in the order in which they are taken. They are undone in reverse.
 
-hidden queue    features, program, RSS table, socket, XSKMAP, rules or RSS entries: the flow moves last
+hidden queue    features, program, RSS table, socket, rules or RSS entries, a look where the flow arrives, XSKMAP
 VF              features, VF, rules, its interface
 in-driver       features, program, sockets, XSKMAP
 """
@@ -55,12 +55,14 @@ def steps(
     if layout.name == "hidden-queue":
         assert able is not None
         made.append(_leave_out(link, able, layout))
-    made += [_sockets(link, layout, queues, copying, options), _entries(layout, queues)]
+    made.append(_sockets(link, layout, queues, copying, options))
     if layout.rules:
         made.append(_rules(link, layout))
     if layout.buckets:
         made.append(_buckets(link, layout))
-    return made
+    if layout.queue is not None and options.observe:
+        made.append(_observation(layout, options))
+    return [*made, _entries(layout, queues)]
 
 
 def _feature(feature: str, link: Link) -> Step:
@@ -121,6 +123,17 @@ def _sockets(link: Link, layout: Layout, queues: tuple[int, ...], copying: str |
 
 def _copying(copying: str | None) -> str:
     return "zero-copy if its driver can" if copying == "auto" else copying or ""
+
+
+def _observation(layout: Layout, options: Options) -> Step:
+    asked = ", and ask a peer for one" if options.probe else ""
+    return Step(
+        "observe",
+        "user",
+        f"look where matching packets arrive{asked}, for {options.observe:g} s at most",
+        f"a driver may take what has no effect: if they arrive, and none on queue {layout.queue}, another way is taken",
+        "nothing",
+    )
 
 
 def _entries(layout: Layout, queues: tuple[int, ...]) -> Step:

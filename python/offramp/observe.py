@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a NIC brings a flow to its hidden queue: seen by what arrives, not believed because its driver said yes.
+
+    steered ── what was under way: SETTLE ──┬── until packets were seen there, or the time is over ──> Seen
+                                            └── elsewhere is counted from here on
+
+The program counts matching packets on the hidden queue and on the others. No socket is in the XSKMAP yet, so all of
+them pass, and looking loses none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Seen", "watch"]
+
+_SETTLE = 0.05  # seconds: longer than a packet waits in a ring
+_LOOK = 0.05  # at least, after that
+_TURN = 0.01
+_ENOUGH = 4  # packets elsewhere: one or two may be fragments, which a NIC does not bring
+
+_HIDDEN = ("claimed", "stalled", "redirect_failed")
+_ELSEWHERE = "missed_by_nic"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Matching packets, by where they arrived."""
+
+    hidden: int  # on the hidden queue
+    elsewhere: int
+    seconds: float | None = None  # None: ever since
+
+    @property
+    def without_effect(self) -> bool:
+        return not self.hidden and self.elsewhere >= _ENOUGH
+
+    def __str__(self) -> str:
+        within = "" if self.seconds is None else f" in {self.seconds:.1f} s"
+        if not self.hidden and not self.elsewhere:
+            return f"no matching packet arrived{within}: whether the NIC brings them was not seen"
+        counts = f"{self.hidden or 'none'} on the hidden queue, {self.elsewhere or 'none'} on others"
+        return f"of the matching packets that arrived{within} {counts}"
+
+
+def watch(counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Callable[[], None] = lambda: None) -> Seen:
+    """Look at the program's counters for at most so long; `prompt` is called at each look until something is seen."""
+    began, before = time.monotonic(), counts()
+    settled = before
+    while True:
+        passed = time.monotonic() - began
+        now = counts()
+        if passed < _SETTLE:
+            settled = now
+        hidden = sum(now[name] - before[name] for name in _HIDDEN)
+        elsewhere = now[_ELSEWHERE] - settled[_ELSEWHERE]
+        if passed >= seconds or (hidden and passed >= _SETTLE + _LOOK):
+            return Seen(hidden, elsewhere, passed)
+        if not hidden:
+            prompt()
+        time.sleep(_TURN)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Killed at any moment while a queue is hidden on a real driver: everything is as before."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+import offramp
+from offramp.compile import llvm
+from offramp.nic.live import open_nic
+from offramp.testing import Wire
+from tests.leftovers import eventually, has_xdp
+from tests.processes import forked
+
+pytestmark = [pytest.mark.nic("igb"), pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+
+KNOBS = ("rss.table", "channels", "mtu", "up", "feature.rx-vlan-hw-parse", "feature.rx-gro", "vf.count")
+SLOWER = 10  # than a machine that nothing emulates: what is promised within a second is there within ten
+LIFE = 3.0, 14.0  # seconds: before that Python, LLVM and the guardian have hardly started
+
+
+def as_it_is(wire: Wire) -> dict[str, object]:
+    with wire.b.host:
+        device = open_nic(wire.b.name)
+        rules = device.capabilities().ntuple.rules
+        return {knob: device.get(knob) for knob in KNOBS} | {"xdp": has_xdp(wire.b), "rules": rules}
+
+
+def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
+    match = f"udp and src host {wire.a.ip} and dst host {wire.b.ip} and src port 1024 and dst port 4321"
+
+    def cycle() -> None:
+        warnings.simplefilter("ignore")
+        while True:
+            with offramp.open(wire.b.name, match, layout="hidden-queue", observe=0.05) as ramp:
+                ramp.rx(0.5)
+
+    with wire.b.host, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with offramp.open(wire.b.name, match):  # compiled now, for all of them
+            pass
+    llvm.stop()
+    wire.b.wait_for_carrier(30)
+    before, chance, changed, slowest = as_it_is(wire), random.Random(5), 0, 0.0
+    for number in range(rounds):
+        moment = chance.uniform(*LIFE)
+        with forked(wire.b.host, cycle) as victim:
+            time.sleep(moment)
+            changed += as_it_is(wire) != before
+            os.kill(victim, signal.SIGKILL)
+            killed = time.monotonic()
+        told = f"round {number}, killed after {moment:.3f} s"
+        assert eventually(lambda: as_it_is(wire) == before, SLOWER), f"{told}: {as_it_is(wire)}"
+        slowest = max(slowest, time.monotonic() - killed)
+        assert eventually(lambda: not list(state.glob("*.json")), SLOWER), told
+    print(f"{changed} of {rounds} were killed while something was changed; all was back after {slowest:.2f} s at most")
+    assert changed > rounds / 3
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.nic("igb", kernels=">=6.14")
+def test_thirty_kills(wire: Wire, state: Path) -> None:
+    kill_rounds(wire, state, 30)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_three_hundred_kills(wire: Wire, state: Path) -> None:
+    kill_rounds(wire, state, 300)
