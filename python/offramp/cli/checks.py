@@ -22,6 +22,7 @@ from offramp.bpf import btf
 from offramp.bpf.privileges import FOR_BPF, Capability, held, hint, missing
 from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
+from offramp.measure import measure
 from offramp.nic import protected_ssh
 from offramp.planned import plan_for
 from offramp.planner import Options, lacks_for_native, largest_mtu, protection_in_words
@@ -30,7 +31,7 @@ from offramp.verdict import Verdict
 if TYPE_CHECKING:
     from offramp.nic import Link
 
-__all__ = ["Check", "Status", "interface_checks", "machine_checks"]
+__all__ = ["Check", "Status", "flap_checks", "interface_checks", "machine_checks"]
 
 Status = Literal["ok", "warn", "missing", "unknown"]
 
@@ -196,6 +197,18 @@ def _vlan(link: Link) -> Check:
         return Check(name, "ok", "on, and the driver tells the program about tags")
     text = "on: the program would take tagged packets for untagged ones"
     return Check(name, "warn", text, f"ethtool -K {link.name} rxvlan off")
+
+
+def flap_checks(interface: str) -> list[Check]:
+    """Tried, which may interrupt traffic. Errors: as `measure`."""
+    flap = measure(interface)
+    return [_flap(f"{flap.mode} XDP on", flap.attach), _flap(f"{flap.mode} XDP off", flap.detach)]
+
+
+def _flap(name: str, seconds: float) -> Check:
+    if not seconds:
+        return Check(name, "ok", "the carrier stays")
+    return Check(name, "warn", f"the carrier is gone for {seconds:.2f} s")
 
 
 def _program(link: Link) -> Check:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offramp.cli.options import AsJson
-from offramp.errors import InterfaceError
+from offramp.errors import InterfaceError, OptionError
 
 if TYPE_CHECKING:
     from offramp.cli.checks import Check
@@ -30,25 +30,35 @@ def doctor(
     interface: Annotated[
         str | None, typer.Argument(metavar="INTERFACE", show_default=False, help="All, in short, if not given.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also measure how long the carrier is gone when XDP is attached.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what works here. Changes nothing.
+    """Find out what works here. Changes nothing, but with --measure.
 
     \b
     offramp doctor
     offramp doctor eth0
     offramp doctor eth0 --json
+    offramp doctor eth0 --measure
 
     Each line is ok, warn (it works, but), missing (it is in the way) or unknown (it could not be found out, and why).
     Exit status: 0 if nothing is in the way of `offramp run INTERFACE` or, without an interface, of all of them; else 1.
-    Kernel features are tried, not guessed from a version; without privileges less is found out.
+    Kernel features are tried, not guessed from a version; without privileges less is found out. --measure attaches a
+    program that passes everything, for a second: some drivers reset their link for it, and traffic is interrupted. It
+    needs root, or what `offramp run` needs.
     """
-    from offramp.cli.checks import interface_checks, machine_checks
+    from offramp.cli.checks import flap_checks, interface_checks, machine_checks
     from offramp.nic import read
 
+    if measure and interface is None:
+        raise OptionError("--measure without an interface", reason="the link of each would be reset, perhaps")
     links = [read(interface)] if interface is not None else _all_links()
     machine = machine_checks()
     found = {link.name: interface_checks(link) for link in links}
+    if measure and interface is not None:
+        found[links[0].name] += flap_checks(interface)
     ready = {name: _nothing_missing([*machine, *checks]) for name, checks in found.items()}
     if as_json:
         _print_json(machine, found, ready)

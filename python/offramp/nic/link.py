@@ -25,11 +25,11 @@ from offramp.nic import ethtool
 from offramp.nic.ethtool import Rings
 from offramp.nic.netdev import xdp_features
 
-__all__ = ["Counters", "Link", "Xdp", "carrier", "counters", "is_up", "netmask", "read"]
+__all__ = ["Counters", "Link", "Xdp", "carrier", "carrier_losses", "counters", "is_up", "netmask", "read"]
 
 # IFLA_*
 _ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
-_TX_QUEUES, _RX_QUEUES, _CARRIER, _MIN_MTU, _MAX_MTU = 31, 32, 33, 50, 51
+_TX_QUEUES, _RX_QUEUES, _CARRIER, _CARRIER_DOWN_COUNT, _MIN_MTU, _MAX_MTU = 31, 32, 33, 48, 50, 51
 _INFO_KIND = 1
 _IFF_UP = 1
 _SIOCGIFNETMASK = 0x891B
@@ -152,6 +152,11 @@ def counters(ifindex: int) -> Counters:
 def carrier(ifindex: int) -> bool:
     """Whether the interface has carrier, now. Errors: InterfaceGone."""
     return bool(netlink.unsigned(_attributes(ifindex).get(_CARRIER)))
+
+
+def carrier_losses(ifindex: int) -> int:
+    """How often the interface has lost its carrier. Errors: InterfaceGone."""
+    return netlink.unsigned(_attributes(ifindex).get(_CARRIER_DOWN_COUNT))
 
 
 def netmask(name: str) -> int | None:
