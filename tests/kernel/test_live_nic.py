@@ -382,6 +382,16 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
         2,
         "offramp: paint: no such change: one of rss, steer, vf, bind\n",
     )
+    for words, what in (("vf count 2", "vf.count"), ("bind vfio-pci", "pci.driver")):
+        failed = offramp(wire.b.host, "eth0", *words.split(), check=False)
+        assert (failed.returncode, failed.stdout) == (1, ""), "what was not done is not told as done"
+        assert f"{what} of eth0: Operation not supported" in failed.stderr
+        assert "it is no PCI device" in failed.stderr
+    failed = offramp(wire.b.host, "eth0", "steer", "flow-type", "udp4", "dst-port", "53", "action", "0", check=False)
+    assert (failed.returncode, failed.stderr) == (
+        1,
+        "offramp: eth0 takes no n-tuple rules (see offramp nic for what it has)\n",
+    )
 
 
 # -- small and tidy ----------------------------------------------------------------------------------------------------

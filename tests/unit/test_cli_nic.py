@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from typer.testing import CliRunner
@@ -185,7 +185,14 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> Journal:
     noted: Journal = []
     nic = SoftwareNic()
 
-    def apply(device: SoftwareNic, wanted: Sequence[tuple[str, Value]], *, for_: float | None = None) -> str | None:
+    def apply(
+        device: SoftwareNic,
+        wanted: Sequence[tuple[str, Value]],
+        *,
+        made: Callable[[], None],
+        for_: float | None = None,
+    ) -> str | None:
+        made()
         noted.append((wanted, for_))
         for knob, value in wanted:
             device.set(knob, value)

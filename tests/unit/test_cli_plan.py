@@ -60,6 +60,11 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
     ("arguments", "message", "status"),
     [
         ("--caps no-such-driver", "--caps no-such-driver: no driver that is known, and as a file: No such file", 2),
+        (
+            "--caps ixgb",
+            "--caps ixgb: no driver that is known, and as a file: No such file or directory (did you mean ixgbe?)",
+            2,
+        ),
         ("--caps FILE", "--caps FILE: not JSON (offramp nic IFACE --json writes it)", 2),
         ("--caps ixgbe --rate 0", "--rate 0: not above zero", 2),
         ("--caps ixgbe --rate nan", "--rate nan: not above zero", 2),

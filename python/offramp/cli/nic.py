@@ -95,16 +95,17 @@ def _change(device: LiveNic, words: list[str], seconds: float | None, *, as_json
 
     changes = changes_of(device, words)
     before = {knob: device.get(knob) for knob, _ in changes}
-    if not as_json:
-        for knob, value in changes:
+
+    def made() -> None:
+        for knob, value in () if as_json else changes:
             print(f"{knob}: {_short(before[knob])} -> {_short(value)}", flush=True)
 
     from offramp.journal import apply
 
-    report = apply(device, changes, for_=seconds)
+    report = apply(device, changes, for_=seconds, made=made)
     if as_json:
-        made = [{"knob": knob, "before": before[knob], "after": value} for knob, value in changes]
-        print(json.dumps({"interface": device.identity.name, "changes": made, "for": seconds}))
+        told = [{"knob": knob, "before": before[knob], "after": value} for knob, value in changes]
+        print(json.dumps({"interface": device.identity.name, "changes": told, "for": seconds}))
     else:
         print(report if report is not None else "stays until `offramp restore`")
 

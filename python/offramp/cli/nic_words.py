@@ -135,7 +135,11 @@ def _steer(nic: Nic, words: _Words) -> Changes:
 
 def _free(nic: Nic) -> int:
     """The last free location: of the least priority, as ethtool chooses it."""
-    slots = nic.capabilities().ntuple.slots
+    able = nic.capabilities()
+    if able.ntuple.supported is False:
+        hint = f"try what is below it: {', '.join(able.lower)}" if able.lower else "see offramp nic for what it has"
+        raise InterfaceError(f"{nic.identity.name} takes no n-tuple rules", hint=hint)
+    slots = able.ntuple.slots
     if slots is None:
         reason = "its driver does not say how many there are"
         raise InterfaceError(f"a location for a rule on {nic.identity.name}", reason=reason, hint="add: loc NUMBER")

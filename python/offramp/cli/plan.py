@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -135,12 +136,17 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
 def capabilities_of(text: str) -> Capabilities:
     """Of a driver by name, or of a file as `offramp nic IFACE --json` writes it. Errors: OptionError."""
-    from offramp.planner.records import from_dict, record
+    from offramp.planner.records import DRIVERS, from_dict, record
 
     found = record(text)
     if found is not None:
         return found
-    written = content(f"--caps {text}: no driver that is known, and as a file", text, _LARGEST)
+    try:
+        written = content(f"--caps {text}: no driver that is known, and as a file", text, _LARGEST)
+    except OptionError as error:
+        similar = get_close_matches(text, DRIVERS, 1)
+        error.hint = f"did you mean {similar[0]}?" if similar else f"known are {', '.join(DRIVERS)}"
+        raise
     try:
         if len(written) > _LARGEST:
             raise ValueError("too long")

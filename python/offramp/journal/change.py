@@ -20,7 +20,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -48,13 +48,21 @@ def transaction(nic: Nic) -> Transaction:
     return Transaction(nic)
 
 
-def apply(nic: Nic, changes: Iterable[tuple[str, Value]], *, for_: float | None = None) -> Report | None:
+def apply(
+    nic: Nic,
+    changes: Iterable[tuple[str, Value]],
+    *,
+    for_: float | None = None,
+    made: Callable[[], None] = lambda: None,
+) -> Report | None:
     """Make changes, and take them back after `for_` seconds, or earlier if this process ends. Returns how that went.
 
-    Without `for_` they stay when the process ends, until `offramp restore`. Errors: as for `Transaction.set`.
+    Without `for_` they stay when the process ends, until `offramp restore`. `made` is called once they are made.
+    Errors: as for `Transaction.set`.
     """
     with Transaction(nic) as change:
         change.set_all(changes)
+        made()
         if for_ is None:
             change.keep()
             return None
