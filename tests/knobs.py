@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from offramp.errors import InterfaceGone, KernelError
 from offramp.journal.place import boot
+from offramp.journal.record import Change, Record
+from offramp.journal.store import Store
+from offramp.netns import namespace_cookie
 from offramp.nic.knobs import Identity, Value
 from offramp.planner.capabilities import Capabilities
 
-__all__ = ["DictNic", "identity"]
+__all__ = ["RULE", "STEPS", "DictNic", "identity", "left_behind"]
 
 FRESH = {
     "mtu": 1500,
@@ -70,3 +73,26 @@ class DictNic:
             self.knobs["rss.table"] = [place % queues for place in range(8)]
         if value is None:
             del self.knobs[knob]
+
+
+STEPS = (
+    ("feature.rx-gro", False),
+    ("channels", {"rx": 0, "tx": 0, "combined": 4}),
+    ("rss.table", [0, 1, 2, 0, 1, 2, 0, 1]),
+    ("feature.rx-ntuple-filter", True),
+    ("rule.5", {"flow-type": "udp4", "dst-port": 53, "action": 3}),
+    ("rule.6", {"flow-type": "tcp4", "dst-port": 80, "action": 3}),
+    ("mtu", 3000),
+    ("rings", {"rx": 1024, "tx": 512}),
+)
+RULE = {"flow-type": "udp4", "action": 1}
+
+
+def left_behind(nic: DictNic, store: Store, *changes: Change, **given: object) -> str:
+    """A journal as a dead process leaves it."""
+    record = Record(nic.identity, namespace_cookie(), 999, "gone", 5, False, changes or (Change("mtu", 1500, 3000),))
+    journal = store.new()
+    journal.write(replace(record, **given))  # type: ignore[arg-type]
+    journal.release()
+    nic.knobs["mtu"] = 3000
+    return journal.name

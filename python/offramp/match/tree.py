@@ -7,9 +7,8 @@
          │      └─ Port(53, 53, dst, udp)
          └─ Not ── Address(Network(4, 10.0.0.1, /32))
 
-A node states the meaning, not the spelling: `host A` is `net A/32`, `port N` is `portrange N-N`, `src or dst` is no
-direction at all, `less N` is `len <= N`. Constructors normalise, and refuse (ValueError) what tcpdump refuses.
-
+A node states the meaning, not the spelling: `host A` is `net A/32`, `src or dst` is no direction at all, `less N` is
+`len <= N`. Constructors normalise, and refuse (ValueError) what tcpdump refuses.
 Order is part of the meaning: behind `vlan`, `mpls` or `pppoes` in the text, whatever stands between, all later
 primitives look behind that header (pcap-filter(7)).
 """

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A wire, and a directory of journals, for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from offramp.testing import Interface, Lab, Wire
+from tests.kernel.journal.changes import (
+    KNOBS,
+    knobs,
+)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def wire(lab: Lab) -> Wire:
+    return lab.wire(lab.host("a"), lab.host("b"))
+
+
+@pytest.fixture
+def interface(wire: Wire) -> Interface:
+    assert knobs(wire.b) == KNOBS
+    return wire.b

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forks, other processes, other threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from offramp.errors import (
+    Closed,
+    InterfaceBusy,
+)
+from offramp.journal import InterfaceLock, listed, transaction
+from offramp.journal.store import Store
+from tests.knobs import FRESH, DictNic, identity
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
+
+
+def child(work: object) -> int:
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()  # type: ignore[operator]
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_forked_child_has_nothing_to_do_with_it(nic: DictNic, store: Store) -> None:
+    with transaction(nic) as change:
+        change.set("mtu", 3000)
+
+        def work() -> None:
+            assert change.closed
+            assert change.close().state == "in use"
+            with pytest.raises(Closed):
+                change.set("mtu", 4000)
+            with pytest.raises(InterfaceBusy, match=rf"dict0: in use by .* \(pid {os.getppid()}\)"):
+                transaction(nic)
+            assert nic.knobs["mtu"] == 3000
+
+        assert child(work) == 0
+        assert child(lambda: sys.exit(0)) == 1  # through `finally`, and the interpreter's own end
+        assert [entry.state for entry in listed()] == ["in use"]
+        change.set("mtu", 4000)
+    assert nic.knobs == FRESH
+
+
+def test_the_second_process_is_refused(nic: DictNic) -> None:
+    """With the pid of the first; and it may when the first has ended, however."""
+    code = (
+        "import sys\n"
+        "from offramp.journal import InterfaceLock\n"
+        "from tests.knobs import identity\n"
+        "lock = InterfaceLock(identity())\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code]
+    for _ in range(2):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+            assert first.stdout is not None
+            assert first.stdout.readline() == "locked\n"
+            with pytest.raises(InterfaceBusy) as caught:
+                transaction(nic)
+            assert str(caught.value).startswith("dict0: in use by python")
+            assert f"(pid {first.pid}) (one offramp process per interface)" in str(caught.value)
+            first.kill()
+            first.wait()
+        transaction(nic).close()
+
+
+def test_ramps_of_one_process_share_the_lock(nic: DictNic, store: Store) -> None:
+    first = InterfaceLock(identity(ifindex=7))
+    with InterfaceLock(identity(ifindex=7)), InterfaceLock(identity(ifindex=8, bus="0000:02:00.0")):
+        first.close()
+        first.close()
+        assert len(list(Path(store.directory).glob("*-7.lock"))) == 1
+        assert Path(store.directory, "0000:02:00.0.lock").exists()
+
+        def refused() -> None:
+            with pytest.raises(InterfaceBusy):
+                InterfaceLock(identity(ifindex=7))
+
+        assert child(refused) == 0
+        assert child(refused) == 0  # the child's end has not unlocked it
+    assert list(Path(store.directory).glob("*.lock")) == []
+
+
+def test_threads_that_lock_and_unlock(nic: DictNic, store: Store) -> None:
+    def work() -> None:
+        for _ in range(200):
+            with InterfaceLock(identity(ifindex=7)):
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(Path(store.directory).glob("*.lock")) == []
