@@ -357,7 +357,7 @@ def test_the_page_as_json(wire: Wire) -> None:
     shown = json.loads(offramp(wire.b.host, "eth0", "--json").stdout)
     assert shown["identity"]["ifindex"] == wire.b.ifindex
     assert shown["capabilities"]["queues"]["rx"] == 3
-    assert 0.9 < shown["rates"]["seconds"] < 3
+    assert shown["rates"]["seconds"] > 0.9
 
 
 def test_watching_goes_on(wire: Wire) -> None:
