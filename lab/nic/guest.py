@@ -94,6 +94,7 @@ def _tools(stock: Stock, built: Built) -> dict[str, list[str]]:
 
 def _argv(stock: Stock, built: Built, machine: Machine, share: Path) -> list[str]:
     words = f"console=ttyS0 panic=-1 quiet loglevel=4 {FASTER} lab.boot={BOOT} lab.share={share}"
+    words += " intel_iommu=on iommu=pt" if machine.iommu else ""
     return [
         *stock.tool("usr/bin/qemu-system-x86_64"),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet, finalize
 
+from offramp import virtual_function
 from offramp.arguments import text
 from offramp.bpf import Map, MapType
 from offramp.bpf.privileges import FOR_BPF, Capability, hint
@@ -31,7 +32,6 @@ from offramp.errors import (
     InterfaceError,
     InterfaceGone,
     KernelError,
-    NotSupported,
     OfframpError,
     OfframpWarning,
     PrivilegeError,
@@ -86,6 +86,7 @@ class Attachment:
         match = Match.of(match)
         self._final: Ledger | None = None
         self._forked = False
+        self._physical: Interface | None = None  # of which `_interface` is a virtual function
         self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
         with _alone(), ExitStack() as stack:
             self._interface = stack.enter_context(Interface.of(interface))
@@ -114,7 +115,7 @@ class Attachment:
             seen = self._interface.view()
             plan = planned(match, verdict, seen, options, native_refused=native_refused, refused=self._refused)
             try:
-                return self._carry_out(match, plan, options)
+                return (self._open_vf if plan.layout == "vf" else self._carry_out)(match, plan, options)
             except _NoNativeXdp:
                 native_refused = True
             except _NotSteered as error:
@@ -144,8 +145,25 @@ class Attachment:
                     case "connect":
                         self._connect()
                     case "open-vf":
-                        raise AssertionError(step)  # see `_check`
+                        raise AssertionError(step)  # see `_open_vf`
                 taken += 1
+            return stack.pop_all()
+
+    def _open_vf(self, match: Match, plan: Plan, options: Options) -> ExitStack:
+        """Take the steps that make a virtual function, and those of another plan on its interface."""
+        virtual_function.check(self._interface, plan, self.needs)
+        with ExitStack() as stack:
+            self.plan, self._section = plan, Section(program(match, plan), match, {})
+            stack.callback(self._interface.give_back, self._section)
+            for step in plan.steps:
+                if step.act == "open-vf":  # a new number of them has reset the driver, perhaps
+                    self._await_carrier("a virtual function of it was made")
+                self._change(step)
+            plan, physical = self.plan, self._interface
+            self._interface = stack.enter_context(virtual_function.opened(physical, plan, self._section))
+            self._physical = physical
+            stack.enter_context(self._install(match, plan.verdict, virtual_function.options(options)))
+            self.plan = virtual_function.whole(plan, self.plan)
             return stack.pop_all()
 
     def _change(self, step: Step) -> None:
@@ -154,7 +172,7 @@ class Attachment:
         except (InterfaceGone, InterfaceBusy, PrivilegeError):
             raise
         except (KernelError, InterfaceError) as error:
-            if self.plan.layout == "hidden-queue" and any(change.knob.startswith(_STEERING) for change in step.changes):
+            if self.plan.layout != "in-driver" and any(change.knob.startswith(_STEERING) for change in step.changes):
                 raise _NotSteered(self._method) from error
             raise
 
@@ -175,10 +193,7 @@ class Attachment:
             ask(self._asked, self.plan.interface)
 
     def _check(self, plan: Plan) -> None:
-        """What can be known to fail before anything is done. Errors: OptionError, NotSupported."""
-        if plan.layout == "vf":
-            what = f"opening a virtual function of {plan.interface}"
-            raise NotSupported(what, reason="this version only plans it", hint="offramp plan shows the steps")
+        """What can be known to fail before anything is done. Errors: OptionError."""
 
     def _make_section(self, match: Match) -> Section:
         """Our part of the interface's program, by the plan."""
@@ -333,6 +348,8 @@ class Attachment:
         self._owned.pop_all()
         self._forgotten.detach()
         self._interface.abandon()
+        if self._physical is not None:
+            self._physical.abandon()
         for descriptor in self._descriptors():
             descriptor.close()
 

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["Interface", "Section", "View", "view"]
 
 _TABLE = "rss.table"
-_RULE = "rule."
+_OWN = ("rule.", "vf.")  # knobs that one ramp alone has changed
+_VF_COUNT = "vf.count"
+_MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
 _OFFLOADS = {"feature.rx-gro": "gro", "feature.rx-lro": "lro", "feature.rx-vlan-hw-parse": "rx_vlan_offload"}
 _in_use: list[Interface] = []
 
@@ -55,7 +57,7 @@ class Section:
     queues: tuple[int, ...] = ()  # that it reads
     hidden: int | None = None
     entries: tuple[int, ...] = ()  # of the RSS table that lead to its hidden queue
-    rules: list[str] = field(default_factory=list)  # knobs
+    knobs: list[str] = field(default_factory=list)  # changed for it alone: rules, a VF
 
     def become(self, other: Section) -> None:
         """Made anew, before it has changed anything."""
@@ -98,6 +100,7 @@ class Interface:
         self._users = 0
         self._table_before: tuple[int, ...] = ()  # () while no queue is hidden
         self._table_written: list[int] = []
+        self.tagless = False  # no tagged frame gets here, so that it does not matter who strips tags
         self._transaction: journal.Transaction | None = None
         self._no_journal: OfframpError | None = None
         with ExitStack() as stack:
@@ -122,6 +125,7 @@ class Interface:
     def view(self, but: Section | None = None) -> View:
         """For one more ramp, or another one in the place of `but`."""
         link = self._as_found(nic.read(self.nic.identity.ifindex))
+        link = replace(link, rx_vlan_offload=None) if self.tagless else link
         ours = self.link is not None and link.xdp is not None and link.xdp.program_id == self.link.info().program_id
         mode = self.link.mode if self.link is not None else None
         return View(replace(link, xdp=None) if ours else link, self.nic.capabilities(), self.beside(but), mode)
@@ -213,8 +217,9 @@ class Interface:
             raise self._no_journal
         wanted = [(change.knob, change.value) for change in changes]
         table = self.nic.get(_TABLE) if any(knob == _TABLE for knob, _ in wanted) else None
-        self._transaction.set_all(wanted)
-        section.rules += [knob for knob, _ in wanted if knob.startswith(_RULE)]
+        moves = _MOVED_BY_VFS if any(knob == _VF_COUNT for knob, _ in wanted) else ()
+        self._transaction.set_all(wanted, moves=moves)
+        section.knobs += [knob for knob, _ in wanted if knob.startswith(_OWN)]
         if table is not None:
             if not self._table_before or table != self._table_written:
                 self._table_before = tuple(table)
@@ -228,12 +233,13 @@ class Interface:
             self._give_back(section, self._transaction)
 
     def _give_back(self, section: Section, transaction: journal.Transaction) -> None:
-        knobs, section.rules = section.rules, []
+        knobs, section.knobs = section.knobs, []
         others = _hidden(self.sections)
         if section.hidden is not None and not others:
             knobs = [*knobs, _TABLE]
         try:
-            undone = transaction.undo(*knobs) if knobs else []
+            alone = _VF_COUNT in knobs and self._users == 1  # then with what the driver has moved for it
+            undone = transaction.undo(*(() if alone else knobs)) if knobs else []
             if section.hidden is not None and others and self.nic.get(_TABLE) == self._table_written:
                 self._table_written = hiding(self._table_before, others)
                 transaction.set(_TABLE, self._table_written)

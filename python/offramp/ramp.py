@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from offramp import _native
 from offramp.arguments import several, short, text, whole_number
@@ -51,7 +51,9 @@ def open(
     copying: Copying | None = None,
     require: Requirement | Iterable[Requirement] = (),
     layout: LayoutChoice = "auto",
+    via: Literal["vf"] | None = None,
     queue: int | None = None,
+    vf: int | None = None,
     observe: float = 0.5,
     probe: bool = False,
     share: float | None = None,
@@ -71,8 +73,11 @@ def open(
       if the driver can; None: auto on a hidden queue, else copy
     - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
     - `layout`: "hidden-queue" (RSS leaves a receive queue out, and the NIC brings the flow there), "in-driver" (the
-      program and a socket on every queue), "auto": a hidden queue if the NIC is known to bring this flow
+      program and a socket on every queue), "vf" (on a virtual function, made for it), "auto": a hidden queue if the
+      NIC is known to bring this flow
+    - `via`: "vf" is layout "vf"
     - `queue`: which queue is hidden, None: the last free one
+    - `vf`: a virtual function that is there, and that nobody uses; None: a new one. What VFs cost: docs/vf.md
     - `observe`: seconds, at most, in which it is looked whether the NIC brings the flow to its hidden queue, as
       `ramp.plan.observed` says; if it arrives elsewhere, another way is taken; no packet is lost meanwhile; 0: never
     - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is
@@ -84,7 +89,7 @@ def open(
     - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back, None: never
     - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
 
-    What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules) is written down
+    What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is written down
     before, and given back on close, by a guardian if this process is killed. Several ramps of a process may share an
     interface, each with receive queues of its own; the first whose match says yes gets a packet. Another process is
     refused.
@@ -97,8 +102,9 @@ def open(
         mode=mode,
         copying=copying,
         require=_requirements(require),
-        layout=layout,
+        layout=_layout(layout, via),
         queue=queue,
+        vf=vf,
         observe=observe,
         probe=probe,
         share=share,
@@ -135,6 +141,16 @@ def attach(
     if options.wants_zero_copy:
         raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
     return Attachment(interface, match, Verdict(verdict), options)
+
+
+def _layout(layout: LayoutChoice, via: Literal["vf"] | None) -> LayoutChoice:
+    if via is None:
+        return layout
+    if via != "vf":
+        raise OptionError(f"via={short(via)}", reason='not "vf"')
+    if layout not in ("auto", "vf"):
+        raise OptionError(f"via='vf' in layout {layout}", reason="they exclude each other")
+    return "vf"
 
 
 def _queues(given: Iterable[int] | None) -> tuple[int, ...] | None:

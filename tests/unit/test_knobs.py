@@ -135,7 +135,7 @@ def facts(value: Any, path: str = "") -> Iterator[str]:
     """The paths of all that is known."""
     for field in fields(value):
         part = getattr(value, field.name)
-        if field.name in ("driver", "hardware", "interface", "sources"):
+        if not path and field.name in ("driver", "hardware", "interface", "sources"):
             continue
         where = f"{path}{field.name}"
         if is_dataclass(part):

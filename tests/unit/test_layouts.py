@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from offramp.errors import InterfaceBusy, InterfaceError, NotSupported, OptionError
+from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OptionError
 from offramp.match import parse
-from offramp.planner import Change, Options, Plan, make_plan
-from offramp.planner.capabilities import Feature, Ntuple, Queues, Rss, Vfs
+from offramp.nic.imagined import imagined
+from offramp.planner import Beside, Change, Options, Plan, make_plan
+from offramp.planner.capabilities import Capabilities, Feature, Ntuple, Queues, Rss, Vf, Vfs
 from offramp.steering import Rule
 from offramp.verdict import Verdict
 from tests.steerable import MATCH, PAIR, elsewhere, of, plan, told
@@ -242,16 +243,17 @@ def test_a_vf_by_rules() -> None:
         ("vf.0.mac", "06:00:00:00:00:0f"),
         ("vf.0.spoof_check", False),
         ("rule.2045", {"flow-type": "udp4", "dst-port": 4321, "vf": 0, "queue": 0}),
+        ("vf.0.driver", "ixgbevf"),
     ]
-    assert Rule.from_value(made.changes[-1].value).action == 4294967296
+    assert Rule.from_value(made.changes[-2].value).action == 4294967296
     assert (made.vf, made.queues, made.mode) == (0, (), "native")
     assert any("no XDP while there are VFs" in warning for warning in made.warnings)
 
 
 def test_a_vf_by_its_address() -> None:
     made = plan(of("igb"), "ether dst 02:00:00:00:00:10 and udp", layout="vf")
-    assert [c.knob for c in made.changes] == ["vf.autoprobe", "vf.count", "vf.0.mac"]
-    assert made.changes[-1].value == "02:00:00:00:00:10"
+    assert [c.knob for c in made.changes] == ["vf.autoprobe", "vf.count", "vf.0.mac", "vf.0.driver"]
+    assert [c.value for c in made.changes[-2:]] == ["02:00:00:00:00:10", "igbvf"]
     assert (
         made.why == "as asked; by destination address, as there are no rules: its rules lead to queues of its own only"
     )
@@ -261,7 +263,7 @@ def test_a_vf_by_its_address() -> None:
 
 
 def test_a_vf_that_is_there() -> None:
-    able = replace(of("ixgbe"), vfs=Vfs(63, 2))
+    able = replace(of("ixgbe"), vfs=Vfs(63, 2, driver="ixgbevf"))
     assert told(InterfaceBusy, able, layout="vf") == (
         "eth2 has 2 virtual functions: another number would take them all away for a moment"
         " (vf=0 to 1 for one that nobody uses)"
@@ -272,5 +274,49 @@ def test_a_vf_that_is_there() -> None:
     assert told(OptionError, able, vf=2) == "vf 2: eth2 has VFs 0 to 1"
 
 
+def test_a_vf_is_taken_from_its_driver_to_get_its_address() -> None:
+    function = Vf("ixgbevf", "eth7", up=False)
+    vfs = Vfs(63, 1, driver="ixgbevf", now=(function,))
+    made = plan(replace(of("ixgbe"), vfs=vfs), vf=0)
+    changes = [(change.knob, change.value) for change in made.changes if change.knob == "vf.0.driver"]
+    assert changes == [("vf.0.driver", None), ("vf.0.driver", "ixgbevf")]
+    free = plan(replace(of("ixgbe"), vfs=replace(vfs, now=(Vf("", "", up=False),))), vf=0)
+    assert [change.value for change in free.changes if change.knob == "vf.0.driver"] == ["ixgbevf"]
+    used = replace(of("ixgbe"), vfs=replace(vfs, now=(replace(function, up=True),)))
+    assert told(InterfaceBusy, used, vf=0) == (
+        "VF 0 of eth2: in use: its interface eth7 is up (if nobody needs it: ip link set eth7 down)"
+    )
+    taken = replace(of("ixgbe"), vfs=replace(vfs, now=(Vf("vfio-pci", "", up=False),)))
+    assert told(InterfaceBusy, taken, vf=0) == (
+        "VF 0 of eth2: bound to vfio-pci, and without an interface in this network namespace"
+        " (somebody uses it elsewhere; else: offramp nic PCI-ADDRESS bind none)"
+    )
+
+
+def test_a_vf_without_rules_that_were_refused() -> None:
+    made = plan(of("ixgbe"), layout="vf", refused={"rules"})
+    assert made.rules == ()
+    assert made.why == "as asked; by destination address, as there are no rules: n-tuple rules had no effect here"
+
+
+def test_a_vf_beside_other_ramps() -> None:
+    beside = Beside(queues=frozenset({3}))
+    assert told_beside(of("ixgbe"), beside, layout="vf").startswith("eth2 is read by another ramp of this process")
+    assert plan(replace(of("ixgbe"), vfs=Vfs(63, 1, driver="ixgbevf")), beside=beside, vf=0).vf == 0
+
+
+def told_beside(able: Capabilities, beside: Beside, **options: Any) -> str:
+    with pytest.raises(InterfaceBusy) as caught:
+        plan(able, beside=beside, **options)
+    return str(caught.value)
+
+
 def test_vfs_that_there_are_not() -> None:
+    tagged = told(NotSupported, of("ixgbe"), f"vlan 7 and {MATCH}", layout="vf")
+    assert tagged == "a VF on eth2: the match names a VLAN, and a VF gets no tagged packets"
+    unknown = replace(of("ixgbe"), vfs=Vfs(63, 0))
+    assert told(NotSupported, unknown, layout="vf") == "a VF on eth2: which driver its VFs have is not known"
+    able = of("ixgbe")
+    with pytest.raises(InterfaceDown, match="eth2 has no carrier: nothing would arrive at a VF of it either"):
+        make_plan(parse(MATCH), Verdict.CLAIM, replace(imagined(able), carrier=False), Options(layout="vf"), None, able)
     assert told(NotSupported, of("ena"), layout="vf") == "a VF on eth2: it has no virtual functions"

@@ -43,6 +43,7 @@ from offramp.cli.options import (
     Sets,
     Share,
     Stall,
+    Vf,
     WhatToDo,
     Words,
     chosen,
@@ -75,6 +76,7 @@ def run(
     require: Require = None,
     layout: Layout = None,
     queue: Queue = None,
+    vf: Vf = None,
     observe: Observe = None,
     probe: Probe = False,
     share: Share = None,
@@ -109,6 +111,7 @@ def run(
         stall=stall,
         no_protect=no_protect,
         layout=layout,
+        vf=vf,
         observe=observe,
         probe=probe,
         share=share,
@@ -166,6 +169,7 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     copying = "" if zero_copy is None else ", zero-copy" if zero_copy else ", copy"
     hidden = ramp.plan.hidden_queue
     where = "" if hidden is None else f", hidden queue {hidden}"
+    where += f", VF {ramp.plan.vf} of {ramp.plan.pf}" if ramp.plan.pf else ""
     title = f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}{where}"
     if as_json:
         return View(title, do)

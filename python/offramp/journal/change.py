@@ -40,7 +40,7 @@ from offramp.nic.knobs import Nic, Value, check
 __all__ = ["Transaction", "apply", "transaction"]
 
 _undivided = threading.RLock()  # held while changing and forking: a child has to know what there is to let go of
-_open_here: set[Transaction] = set()
+_open_here: dict[Transaction, None] = {}  # the oldest first
 
 
 def transaction(nic: Nic) -> Transaction:
@@ -91,7 +91,7 @@ class Transaction:
             self._namespace = namespace()
             self._changes: list[Change] = []
             self._report: Report | None = None  # of the end
-            _open_here.add(self)
+            _open_here[self] = None
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -218,7 +218,7 @@ class Transaction:
 
     def _let_go(self, report: Report) -> None:
         self._report = report
-        _open_here.discard(self)
+        _open_here.pop(self, None)
         guardian.done(self._path)
         self._journal.release()
         self._lock.close()
@@ -271,7 +271,7 @@ def _warn(report: Report) -> None:
 
 def _close_all() -> None:
     """The interpreter ends."""
-    for change in tuple(_open_here):
+    for change in reversed(tuple(_open_here)):  # of a virtual function before its physical one
         with suppress(OfframpError):  # the guardian tries again, and says so
             change.close()
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from offramp.nic import ethtool, features, link, lower, pci, rss, rules
+from offramp.nic.live import of_pci
 from offramp.planner.capabilities import (
     Capabilities,
     Feature,
@@ -18,6 +19,7 @@ from offramp.planner.capabilities import (
     Queues,
     Rings,
     Rss,
+    Vf,
     Vfs,
     XdpSupport,
     with_record,
@@ -125,4 +127,15 @@ def _xdp(now: link.Link) -> XdpSupport:
 
 def _vfs(address: str) -> Vfs:
     found = pci.vf_count(address) if pci.present(address) else None
-    return Vfs(total=0, in_use=0) if found is None else Vfs(total=found[1], in_use=found[0])
+    if found is None:
+        return Vfs(total=0, in_use=0)
+    return Vfs(total=found[1], in_use=found[0], now=tuple(_vf(address, number) for number in range(found[0])))
+
+
+def _vf(physical: str, number: int) -> Vf:
+    address = pci.vf_address(physical, number)
+    driver = pci.driver(address) if address else None
+    interface = of_pci(address) if address and driver else None
+    if interface is None:
+        return Vf(driver or "", "", up=False)
+    return Vf(driver, interface.name, link.is_up(interface.ifindex))

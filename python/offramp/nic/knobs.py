@@ -9,7 +9,7 @@
     rss.table            [queue, ...]         vf.N.spoof_check  bool
     rss.key              "6d:5a:..."          rule.LOCATION     {"flow-type": "udp4", "dst-port": 53, "action": 3}
     rss.function         "toeplitz"           pci.driver        "vfio-pci"
-    rss.fields.FLOW      "sdfn"
+    rss.fields.FLOW      "sdfn"               vf.N.driver          "igbvf"
 
 None stands for "there is no such thing now": a location without a rule, a VF that does not exist, a device without a
 driver. Setting it removes a rule or a driver; nothing else can be removed. What is not in this list is never changed by
@@ -29,11 +29,10 @@ from offramp.steering import Rule
 if TYPE_CHECKING:
     from offramp.planner.capabilities import Capabilities
 
-__all__ = ["REMOVABLE", "Identity", "Nic", "Value", "check"]
+__all__ = ["Identity", "Nic", "Value", "check", "removable"]
 
 Value = Any  # None | bool | int | str | list[int] | dict[str, int | str]: what JSON can say
 
-REMOVABLE = ("rule.", "pci.driver")  # knobs that can be set to None
 _LARGEST_TABLE = 1 << 16
 
 
@@ -92,6 +91,11 @@ def check(knob: str, value: Value) -> Value:
             except (TypeError, ValueError) as error:
                 raise OptionError(f"{knob}={value!r}", reason=str(error) or "not a value of this knob") from None
     raise OptionError(f"knob {knob!r}", reason="offramp changes no such setting")
+
+
+def removable(knob: str) -> bool:
+    """Whether it can be set to None: a rule, or a driver."""
+    return knob.startswith("rule.") or knob.endswith(".driver")
 
 
 def _number(bits: int) -> Callable[[Value], int]:
@@ -167,6 +171,6 @@ _KNOBS: tuple[tuple[re.Pattern[str], Callable[[Value], Value]], ...] = tuple(
         (r"vf\.(?:0|[1-9][0-9]{0,2})\.mac", _octets(6, 6)),
         (r"vf\.(?:0|[1-9][0-9]{0,2})\.vlan", _number(16)),
         (r"vf\.(?:0|[1-9][0-9]{0,2})\.(?:trust|spoof_check)", _flag),
-        (r"pci\.driver", _text(r"[A-Za-z0-9_-]{1,63}")),
+        (r"(?:pci|vf\.(?:0|[1-9][0-9]{0,2}))\.driver", _text(r"[A-Za-z0-9_-]{1,63}")),
     )
 )

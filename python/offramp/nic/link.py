@@ -4,6 +4,7 @@
     RTM_GETLINK   name, index, MTU, state, address, kind, attached XDP program
     SIOCETHTOOL   driver, queues in use, offloads, ring sizes                    (ethtool.py)
     netdev        what the driver can do with XDP                                (netdev.py)
+    /proc/sys     IPv6 on an interface of our own
     bpf, /proc    whose the attached XDP program is, only if there is one        (bpf/owner.py)
 
 Source: rtnetlink(7), include/uapi/linux/if_link.h.
@@ -17,6 +18,7 @@ import socket
 import struct
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from pathlib import Path
 
 from offramp import netlink
 from offramp.bpf.owner import Owner, attached_in, owner
@@ -25,13 +27,27 @@ from offramp.nic import ethtool
 from offramp.nic.ethtool import Rings
 from offramp.nic.netdev import xdp_features
 
-__all__ = ["Counters", "Link", "Xdp", "carrier", "carrier_losses", "counters", "is_up", "netmask", "read"]
+__all__ = [
+    "Counters",
+    "Link",
+    "Xdp",
+    "carrier",
+    "carrier_losses",
+    "counters",
+    "is_up",
+    "move",
+    "netmask",
+    "read",
+    "silence",
+]
 
 # IFLA_*
 _ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
 _TX_QUEUES, _RX_QUEUES, _CARRIER, _CARRIER_DOWN_COUNT, _MIN_MTU, _MAX_MTU = 31, 32, 33, 48, 50, 51
 _INFO_KIND = 1
-_IFF_UP = 1
+_IFF_UP, _IFF_NOARP = 1 << 0, 1 << 7
+_NET_NS_FD = 28
+_NAMES_TRIED = 256
 _SIOCGIFNETMASK = 0x891B
 _NAMES_SHOWN = 10
 
@@ -174,6 +190,38 @@ def netmask(name: str) -> int | None:
 def is_up(ifindex: int) -> bool:
     """Whether the interface is up administratively, now. Errors: InterfaceGone."""
     return bool(_ask(ifindex)[0] & _IFF_UP)
+
+
+def move(ifindex: int, namespace: int) -> None:
+    """Put an interface that is down into another network namespace, by its descriptor: `ip link set ... netns`.
+
+    It keeps its name or, if that is taken there, becomes the first of vf0, vf1, ... that is not. Needs CAP_NET_ADMIN in
+    both. Errors: KernelError, PrivilegeError.
+    """
+    what, there = f"moving interface {ifindex}", netlink.attribute(_NET_NS_FD, struct.pack("i", namespace))
+    names = [netlink.attribute(_NAME, f"vf{number}\0".encode()) for number in range(_NAMES_TRIED)]
+    for name in (b"", *names):
+        try:
+            netlink.set_link(ifindex, what, there + name)
+            return
+        except KernelError as error:
+            if error.errno != errno.EEXIST or name == names[-1]:
+                raise
+
+
+def silence(ifindex: int) -> None:
+    """Let the kernel neither answer nor ask who has an address there, in IPv4 or IPv6, nor configure one by itself.
+
+    Needs CAP_NET_ADMIN, and a writable /proc/sys. Errors: KernelError, PrivilegeError.
+    """
+    netlink.set_link(ifindex, f"arp off of interface {ifindex}", flags=_IFF_NOARP, change=_IFF_NOARP)
+    switch = Path("/proc/sys/net/ipv6/conf") / socket.if_indextoname(ifindex) / "disable_ipv6"
+    try:
+        switch.write_text("1")
+    except FileNotFoundError:  # there is no IPv6
+        return
+    except OSError as error:
+        raise KernelError(f"writing {switch}", error.errno or 0, hint="a writable /proc/sys is needed") from error
 
 
 def _attributes(ifindex: int) -> netlink.Attributes:

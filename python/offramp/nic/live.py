@@ -3,7 +3,7 @@
 
     mtu, up, vf.N.*                                        netlink: RTM_SETLINK
     channels, rings, feature.*, rss.*, rule.*              SIOCETHTOOL
-    vf.count, vf.autoprobe, pci.driver                     sysfs, by PCI address
+    vf.count, vf.autoprobe, vf.N.driver, pci.driver        sysfs, by PCI address
 
 A LiveNic is the device, not its name: it is found again after a rename, a PCI device also after its driver was taken
 away and given back. It works in the network namespace that it was opened in; elsewhere it is gone. Reading needs no
@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 from offramp import netlink
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface, OptionError
 from offramp.nic import ethtool, features, link, lower, pci, rss, rules, vf
-from offramp.nic.knobs import REMOVABLE, Identity, Value, check
+from offramp.nic.knobs import Identity, Value, check, removable
 from offramp.steering import Rule
 
 if TYPE_CHECKING:
     from offramp.planner.capabilities import Capabilities
 
-__all__ = ["LiveNic", "find", "identify", "open_nic"]
+__all__ = ["LiveNic", "find", "identify", "of_pci", "open_nic"]
 
 _ADDRESS, _MTU, _NAME, _PERM_ADDRESS, _PARENT = 1, 4, 3, 54, 56
 _IFF_UP = 1
@@ -42,7 +42,7 @@ def open_nic(interface: str) -> LiveNic:
     Errors: NoSuchInterface, with a similar name if there is one.
     """
     if pci.present(interface):
-        return LiveNic(_of_pci(interface) or _without_interface(interface))
+        return LiveNic(of_pci(interface) or _without_interface(interface))
     with suppress(KernelError):
         if "\0" not in interface:  # where the kernel would stop to read
             return LiveNic(identify(interface))
@@ -87,7 +87,7 @@ class LiveNic:
             try:
                 return socket.if_indextoname(self.identity.ifindex)
             except (OSError, OverflowError):
-                if self.identity.bus and (again := _of_pci(self.identity.bus)):  # its driver came back
+                if self.identity.bus and (again := of_pci(self.identity.bus)):  # its driver came back
                     self.identity = again
                     return again.name
         raise self._gone()
@@ -122,6 +122,9 @@ class LiveNic:
                 return rule and rule.to_value()
             case ["vf", "count" | "autoprobe"] | ["pci", "driver"]:
                 return self._get_pci(knob)
+            case ["vf", number, "driver"]:
+                address = pci.vf_address(self.identity.bus, int(number))
+                return address and pci.driver(address)
             case ["vf", number, part]:
                 found_vf = vf.read(self.name).get(int(number))
                 return found_vf and getattr(found_vf, part)
@@ -129,7 +132,7 @@ class LiveNic:
 
     def set(self, knob: str, value: Value) -> None:
         value = check(knob, value)
-        if value is None and not knob.startswith(REMOVABLE):
+        if value is None and not removable(knob):
             raise OptionError(f"{knob} of {self.identity.name}", reason="it has a value always, and cannot be removed")
         try:
             self._set(knob, value)
@@ -167,6 +170,11 @@ class LiveNic:
                 pci.set_vf_count(self._bus(knob), value)
             case ["vf", "autoprobe"]:
                 pci.set_vf_autoprobe(self._bus(knob), value)
+            case ["vf", number, "driver"]:
+                address = pci.vf_address(self._bus(knob), int(number))
+                if address is None:
+                    raise KernelError(f"{knob} of {self.identity.name}", errno.ENOENT, hint="there is no such VF")
+                pci.bind(address, value)
             case ["vf", number, part]:
                 name = self.name  # may find the interface anew
                 _SET_VF[part](socket.if_nametoindex(name), int(number), value)
@@ -244,7 +252,7 @@ def _part(state: rss.RssState | None, part: str) -> Value:
     return values[part] or None
 
 
-def _of_pci(address: str) -> Identity | None:
+def of_pci(address: str) -> Identity | None:
     """The interface of a PCI device here."""
     for ifindex, _ in socket.if_nameindex():
         try:

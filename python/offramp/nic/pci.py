@@ -3,6 +3,7 @@
 
     /sys/bus/pci/devices/0000:02:00.0/   driver -> ../../../drivers/igb      driver_override
                                          sriov_totalvfs sriov_numvfs         sriov_drivers_autoprobe
+                                         virtfn0 -> ../0000:02:10.0
     /sys/bus/pci/drivers/igb/unbind      /sys/bus/pci/drivers_probe
 
 These files belong to no network namespace. Reading needs no privileges, writing root.
@@ -12,16 +13,30 @@ Source: Documentation/ABI/testing/sysfs-bus-pci; Documentation/PCI/pci-iov-howto
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 
 from offramp.errors import KernelError, OptionError, PrivilegeError
 
-__all__ = ["bind", "driver", "is_address", "present", "set_vf_autoprobe", "set_vf_count", "vf_autoprobe", "vf_count"]
+__all__ = [
+    "bind",
+    "check_writable",
+    "driver",
+    "is_address",
+    "is_loaded",
+    "present",
+    "set_vf_autoprobe",
+    "set_vf_count",
+    "vf_address",
+    "vf_autoprobe",
+    "vf_count",
+]
 
 PCI = Path("/sys/bus/pci")
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NEEDS = "root is needed, and a writable /sys"
 
 # Drivers that match no device by themselves: they are asked for by driver_override.
 _FOR_ANYTHING = frozenset({"pci-stub", "uio_pci_generic", "vfio-pci"})
@@ -43,13 +58,18 @@ def driver(address: str) -> str | None:
     return link.readlink().name if link.is_symlink() else None
 
 
+def is_loaded(name: str) -> bool:
+    """Whether there is a driver of that name to bind to."""
+    return _NAME.fullmatch(name) is not None and (PCI / "drivers" / name).exists()
+
+
 def bind(address: str, name: str | None) -> None:
     """Bind the device to a driver, or (None) to none. Its network interface goes or comes with it.
 
     A driver of its own gets it back without driver_override, so that nothing of ours stays behind.
     Errors: OptionError (no such driver loaded), KernelError.
     """
-    if name is not None and not (_NAME.fullmatch(name) and (PCI / "drivers" / name).exists()):
+    if name is not None and not is_loaded(name):
         raise OptionError(f"driver {name}", reason="it is not loaded", hint=f"modprobe {name}")
     now = driver(address)
     if now == name:
@@ -87,6 +107,12 @@ def set_vf_count(address: str, count: int) -> None:
         _write(place, str(count), f"{count} VFs on {address}")
 
 
+def vf_address(address: str, number: int) -> str | None:
+    """The PCI address of a device's virtual function; None: there is no such VF."""
+    link = PCI / "devices" / address / f"virtfn{number}"
+    return link.readlink().name if is_address(address) and link.is_symlink() else None
+
+
 def vf_autoprobe(address: str) -> bool | None:
     """Whether new virtual functions are given to their driver at once; None for a device that has none."""
     value = _number(address, "sriov_drivers_autoprobe")
@@ -96,6 +122,12 @@ def vf_autoprobe(address: str) -> bool | None:
 def set_vf_autoprobe(address: str, on: bool) -> None:
     """Whether new virtual functions are to be given to their driver at once."""
     _write(PCI / "devices" / address / "sriov_drivers_autoprobe", str(int(on)), f"autoprobe of the VFs of {address}")
+
+
+def check_writable(address: str, what: str) -> None:
+    """Errors: PrivilegeError if what `what` is about to change there may not be changed."""
+    if not os.access(PCI / "devices" / address / "sriov_numvfs", os.W_OK, effective_ids=True):
+        raise PrivilegeError(what, errno.EACCES, hint=_NEEDS)
 
 
 def _number(address: str, name: str) -> int | None:
@@ -109,6 +141,6 @@ def _write(path: Path, text: str, what: str) -> None:
     try:
         path.write_text(text)
     except PermissionError as error:
-        raise PrivilegeError(what, error.errno or errno.EACCES, hint="root is needed, and a writable /sys") from error
+        raise PrivilegeError(what, error.errno or errno.EACCES, hint=_NEEDS) from error
     except OSError as error:
         raise KernelError(what, error.errno or 0, hint=f"writing {path}") from error

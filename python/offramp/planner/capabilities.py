@@ -14,7 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["SCHEMA", "Capabilities", "Feature", "Ntuple", "Queues", "Rings", "Rss", "Vfs", "XdpSupport", "with_record"]
+__all__ = [
+    "SCHEMA",
+    "Capabilities",
+    "Feature",
+    "Ntuple",
+    "Queues",
+    "Rings",
+    "Rss",
+    "Vf",
+    "Vfs",
+    "XdpSupport",
+    "with_record",
+]
 
 SCHEMA = 1
 
@@ -95,12 +107,23 @@ class XdpSupport:
 
 
 @dataclass(frozen=True, slots=True)
+class Vf:
+    """A virtual function that is there."""
+
+    driver: str | None = None  # that it is bound to; "": none
+    interface: str | None = None  # in this network namespace; "": none
+    up: bool | None = None  # that interface
+
+
+@dataclass(frozen=True, slots=True)
 class Vfs:
     """Virtual functions."""
 
     total: int | None = None
     in_use: int | None = None
     costs: tuple[str, ...] | None = None  # what having some changes for the rest, in words
+    driver: str | None = None  # that the kernel has for them
+    now: tuple[Vf, ...] | None = None  # those in use, by number
 
 
 @dataclass(frozen=True, slots=True)

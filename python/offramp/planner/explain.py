@@ -46,7 +46,7 @@ def _sections(plan: Plan, rate: float | None) -> Iterator[tuple[str, list[str]]]
     yield "protected", [plan.protected]
     if plan.rules:
         more = len(plan.rules) - _MOST_RULES
-        shown = [f"ethtool -N {plan.interface} {rule}" for rule in plan.rules[:_MOST_RULES]]
+        shown = [f"ethtool -N {plan.pf or plan.interface} {rule}" for rule in plan.rules[:_MOST_RULES]]
         yield "rules", shown + ([f"and {more:,} more"] if more > 0 else [])
     if plan.left_out:
         yield "looked at", [f"again by the program, as the NIC does not: {shortened('; '.join(plan.left_out))}"]
@@ -85,7 +85,7 @@ def _stays(plan: Plan) -> str:
 
 
 def _modes(plan: Plan) -> str:
-    if plan.layout == "vf":
+    if plan.layout == "vf" and not plan.pf:
         return "decided on the VF's interface"
     where = "XDP in the driver" if plan.mode == "native" else "XDP in the stack (generic)"
     if plan.copying is None:

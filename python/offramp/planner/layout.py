@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from offramp.errors import InterfaceBusy, NotSupported, OptionError
+from offramp.errors import InterfaceBusy, InterfaceDown, NotSupported, OptionError
 from offramp.match import Everything, Node
 from offramp.planner.bucket import buckets
-from offramp.planner.capabilities import Capabilities
+from offramp.planner.capabilities import Capabilities, Vf
 from offramp.planner.flow import Flow
 from offramp.planner.options import Options
 from offramp.planner.plan import LayoutName
@@ -55,6 +55,8 @@ class Layout:
     queue: int | None = None
     vf: int | None = None
     mac: str | None = None  # of the VF
+    vf_driver: str = ""  # to be bound to
+    vf_bound: str = ""  # that it is bound to now
     base: tuple[int, ...] = ()  # the RSS table without the hidden queue
     rules: tuple[Rule, ...] = ()
     buckets: tuple[int, ...] = ()
@@ -97,7 +99,7 @@ def choose(
             what = "a virtual interface has no NIC" if known else "what its NIC can do is not known"
             raise CannotSteer(what)
         if wanted == "vf":
-            return _vf(match, link, able, options)
+            return _vf(match, link, able, options, refused, beside)
         if mode == "generic" and wanted == "auto":
             raise CannotSteer("in generic mode the packets are in the kernel already")
         return _hidden(match, link, able, options, refused, beside)
@@ -201,11 +203,31 @@ def _check_rules(able: Capabilities, *, sure: bool) -> None:
         raise CannotSteer("its n-tuple rules are switched off, which cannot be changed")
 
 
-def _vf(match: Node, link: Link, able: Capabilities, options: Options) -> Layout:
-    """Errors: CannotSteer, OptionError, InterfaceBusy."""
+def _vf(
+    match: Node, link: Link, able: Capabilities, options: Options, refused: frozenset[Method], beside: Beside
+) -> Layout:
+    """Errors: CannotSteer, OptionError, InterfaceBusy, InterfaceDown."""
     if able.vfs.total == 0:
         raise CannotSteer("it has no virtual functions")
+    if not link.carrier:
+        raise InterfaceDown(f"{link.name} has no carrier", reason="nothing would arrive at a VF of it either")
+    number, now = _which_vf(link, able, options, beside)
+    driver = able.vfs.driver or now.driver
+    if not driver:
+        raise CannotSteer("which driver its VFs have is not known")
+    layout = _to_vf(match, link, able, number, refused)
+    return replace(layout, vf_driver=driver, vf_bound=now.driver or "")
+
+
+def _which_vf(link: Link, able: Capabilities, options: Options, beside: Beside) -> tuple[int, Vf]:
+    """Its number, and what it is now. Errors: InterfaceBusy, OptionError."""
     in_use = able.vfs.in_use or 0
+    if options.vf is None and beside.queues:
+        raise InterfaceBusy(
+            f"{link.name} is read by another ramp of this process",
+            reason="making a VF resets its queues",
+            hint="make the VFs first, or open the VF first",
+        )
     if options.vf is None and in_use:
         raise InterfaceBusy(
             f"{link.name} has {in_use} virtual functions",
@@ -216,9 +238,31 @@ def _vf(match: Node, link: Link, able: Capabilities, options: Options) -> Layout
         has = f"VFs 0 to {in_use - 1}" if in_use else "no VFs yet: leave the number out"
         raise OptionError(f"vf {options.vf}", reason=f"{link.name} has {has}")
     number = options.vf or 0
+    now = able.vfs.now[number] if options.vf is not None and able.vfs.now is not None else Vf()
+    if now.driver and not now.interface:
+        raise InterfaceBusy(
+            f"VF {number} of {link.name}",
+            reason=f"bound to {now.driver}, and without an interface in this network namespace",
+            hint="somebody uses it elsewhere; else: offramp nic PCI-ADDRESS bind none",
+        )
+    if now.up:
+        raise InterfaceBusy(
+            f"VF {number} of {link.name}",
+            reason=f"in use: its interface {now.interface} is up",
+            hint=f"if nobody needs it: ip link set {now.interface} down",
+        )
+    return number, now
+
+
+def _to_vf(match: Node, link: Link, able: Capabilities, number: int, refused: frozenset[Method]) -> Layout:
+    """How the flow gets there. Errors: CannotSteer."""
     wide = _flows(match)
     assert wide.flows is not None
+    if any(flow.vlan is not None for flow in wide.flows):
+        raise CannotSteer("the match names a VLAN, and a VF gets no tagged packets")
     try:
+        if "rules" in refused:
+            raise CannotSteer("n-tuple rules had no effect here")
         if not able.ntuple.to_vf:
             raise CannotSteer("its rules lead to queues of its own only")
         _check_rules(able, sure=False)

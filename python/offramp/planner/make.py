@@ -57,7 +57,11 @@ def make_plan(
     claim = verdict is Verdict.CLAIM
     nic = None if able is None or is_virtual(able) else able
     check_state(link, sockets=claim)
-    mode = _mode(link, nic, options, claim, native_refused)
+    mode: _Mode
+    if claim and options.wanted_layout == "vf":  # whose driver decides
+        mode = "generic" if options.mode == "generic" else "native"
+    else:
+        mode = _mode(link, nic, options, claim, native_refused)
     layout = choose(match, link, able, options, mode, claim, refused, beside)
     vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ()) and layout.name != "vf"
     off: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ __all__ = ["Act", "Change", "Layer", "LayoutName", "Plan", "Step", "shortened"]
 Layer = Literal["nic", "xdp", "user"]
 LayoutName = Literal["in-driver", "hidden-queue", "vf"]
 # What is to be done: change knobs, attach the program, bind sockets, look where matching packets arrive, put the
-# sockets into the XSKMAP, open the VF's interface.
+# sockets into the XSKMAP, open the VF's interface (after its driver was changed: it has one then).
 Act = Literal["change", "attach", "bind", "observe", "connect", "open-vf"]
 
 
@@ -72,7 +72,7 @@ class Plan:
     verdict: Verdict
     mode: Literal["native", "generic"]
     copying: Literal["auto", "copy", "zero-copy"] | None  # None: no socket
-    queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver, and for a VF
+    queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver, and for a VF not open yet
     all_queues: int  # receive queues in use
     frames: int
     frame_size: int  # bytes
@@ -87,6 +87,7 @@ class Plan:
     why: str = ""  # this layout
     hidden_queue: int | None = None  # claimed packets arrive there; on the others they are counted as missed_by_nic
     vf: int | None = None  # the virtual function whose interface is read
+    pf: str = ""  # the interface that this is a VF of, once it is open: `interface` is the VF's then
     rules: tuple[str, ...] = ()  # the NIC's, in ethtool's words
     buckets: tuple[int, ...] = ()  # entries of the RSS table that lead to the hidden queue
     left_out: tuple[str, ...] = ()  # what the NIC does not compare, and the program does

@@ -2,7 +2,7 @@
 """The steps of a plan, in the order in which they are taken. They are undone in reverse.
 
 hidden queue    features, program, RSS table, socket, rules or RSS entries, a look where the flow arrives, XSKMAP
-VF              features, VF, rules, its interface
+VF              features, VF, its address, rules, its driver; then, on its interface, the steps of in-driver
 in-driver       features, program, sockets, XSKMAP
 """
 
@@ -190,6 +190,17 @@ def _vf(link: Link, able: Capabilities | None, layout: Layout) -> list[Step]:
                 (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver has to see its address
             )
         )
+    if layout.vf_bound:
+        made.append(
+            Step(
+                "change",
+                "nic",
+                f"take VF {number} of {link.name} from its driver, {layout.vf_bound}",
+                "a driver sees a new address when it begins",
+                "give it back: its interface is then as its driver makes it",
+                changes=(Change(f"vf.{number}.driver", None),),
+            )
+        )
     settings = [Change(f"vf.{number}.mac", layout.mac)]
     why = "packets to this address arrive there" if not layout.rules else "it needs an address of its own"
     if layout.rules:
@@ -201,10 +212,11 @@ def _vf(link: Link, able: Capabilities | None, layout: Layout) -> list[Step]:
     made.append(
         Step(
             "open-vf",
-            "user",
-            f"give VF {number} its driver, and open its interface with a plan of its own",
+            "nic",
+            f"give VF {number} its driver, {layout.vf_driver}, and open its interface with a plan of its own",
             "its driver decides what it can; matching packets come to user space from here on",
-            "close it",
+            "close it, and take the driver away",
+            changes=(Change(f"vf.{number}.driver", layout.vf_driver),),
         )
     )
     return made

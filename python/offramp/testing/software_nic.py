@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceGone, KernelError, OptionError
-from offramp.nic.knobs import REMOVABLE, Identity, Value, check
+from offramp.nic.knobs import Identity, Value, check, removable
 from offramp.steering import Rss, Rule, Steering, equal
 from offramp.steering.toeplitz import MICROSOFT_KEY
 
@@ -48,6 +48,7 @@ _FEATURES = {
     "rx-ntuple-filter": True,
 }
 _VF = {"mac": "00:00:00:00:00:00", "vlan": 0, "trust": False, "spoof_check": True}
+_VF_DRIVER = "ixgbevf"
 _MTU = range(68, 9711)
 _RINGS = 4096
 
@@ -123,7 +124,7 @@ class SoftwareNic:
 
     def set(self, knob: str, value: Value) -> None:
         value = check(knob, value)
-        if value is None and not knob.startswith(REMOVABLE):
+        if value is None and not removable(knob):
             raise OptionError(f"{knob} of {self.identity.name}", reason="it has a value always, and cannot be removed")
         self._check_present()
         self.on_set(knob, value)
@@ -133,18 +134,20 @@ class SoftwareNic:
         self._check_possible(knob, value)
         self.changes.append((knob, value))
         if value is None:
-            self.knobs.pop(knob)
+            self.knobs.pop(knob, None)
         else:
             self.knobs[knob] = value
         self._follow(knob)
 
     def capabilities(self) -> Capabilities:
         """The record of ixgbe with this NIC's sizes and settings."""
-        from offramp.planner.capabilities import Capabilities, Feature, Ntuple, Queues, Rings, Vfs, with_record
+        from offramp.planner.capabilities import Capabilities, Feature, Ntuple, Queues, Rings, Vf, Vfs, with_record
         from offramp.planner.capabilities import Rss as RssSupport
         from offramp.planner.records import record
 
-        queues = self.knobs["channels"]["combined"]
+        queues, count = self.knobs["channels"]["combined"], self.knobs["vf.count"]
+        drivers = [self.knobs.get(f"vf.{number}.driver", "") for number in range(count)]
+        functions = [Vf(driver, f"vf{n}" if driver else "", up=False) for n, driver in enumerate(drivers)]
         switches = {name.removeprefix("feature."): on for name, on in self.knobs.items() if name.startswith("feature.")}
         live = Capabilities(
             interface=self.identity.name,
@@ -170,7 +173,7 @@ class SoftwareNic:
                 ip_is_other=self.ip_is_other,
                 rules=tuple(map(str, self.rules())),
             ),
-            vfs=Vfs(self.most_vfs, self.knobs["vf.count"]),
+            vfs=Vfs(self.most_vfs, count, now=tuple(functions)),
             features={name: Feature(on, fixed=False) for name, on in switches.items()},
         )
         return with_record(live, record("ixgbe"))
@@ -264,3 +267,4 @@ class SoftwareNic:
                 del self.knobs[name]
             for number in range(self.knobs["vf.count"]):
                 self.knobs |= {f"vf.{number}.{part}": value for part, value in _VF.items()}
+                self.knobs |= {f"vf.{number}.driver": _VF_DRIVER} if self.knobs["vf.autoprobe"] else {}
