@@ -10,7 +10,8 @@ import time
 import pytest
 
 from offramp import virtual_function
-from offramp.errors import KernelError, OfframpError
+from offramp.errors import InterfaceGone, KernelError, OfframpError
+from offramp.nic import live
 from offramp.nic.knobs import Identity
 from offramp.nic.link import silence
 from offramp.nic.live import identify
@@ -101,3 +102,20 @@ def test_a_silent_interface_answers_for_nobody(physical: Wire, virtual: Wire, si
 def test_what_is_not_there_cannot_be_silenced(physical: Wire) -> None:
     with physical.b.host, pytest.raises(KernelError, match="arp off of interface 4711"):
         silence(4711)
+
+
+def test_an_interface_that_goes_while_another_is_looked_for(physical: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guardian must not take the end of one for that of the other."""
+
+    def gone_but(which: str | int) -> Identity:
+        if which != physical.b.ifindex:
+            raise InterfaceGone("vf0", reason="not there any more")
+        return identify(which)
+
+    monkeypatch.setattr(live, "identify", gone_but)
+    with physical.b.host:
+        wanted = identify("eth0")
+        found = live.find(wanted)
+        assert found is not None
+        assert found.identity == wanted
+        assert live.of_pci(ADDRESS) is None

@@ -7,9 +7,11 @@ tell the RSS key. Nothing is tried: what can only be found out by changing it st
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from offramp.errors import InterfaceGone
 from offramp.nic import ethtool, features, link, lower, pci, rss, rules
 from offramp.nic.live import of_pci
 from offramp.planner.capabilities import (
@@ -136,6 +138,7 @@ def _vf(physical: str, number: int) -> Vf:
     address = pci.vf_address(physical, number)
     driver = pci.driver(address) if address else None
     interface = of_pci(address) if address and driver else None
-    if interface is None:
-        return Vf(driver or "", "", up=False)
-    return Vf(driver, interface.name, link.is_up(interface.ifindex))
+    with suppress(InterfaceGone):
+        if interface is not None:
+            return Vf(driver, interface.name, link.is_up(interface.ifindex))
+    return Vf(driver or "", "", up=False)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offramp import netlink
-from offramp.errors import InterfaceGone, KernelError, NoSuchInterface, OptionError
+from offramp.errors import InterfaceError, InterfaceGone, KernelError, OptionError
 from offramp.nic import ethtool, features, link, lower, pci, rss, rules, vf
 from offramp.nic.knobs import Identity, Value, check, removable
 from offramp.steering import Rule
@@ -54,7 +54,7 @@ def find(identity: Identity) -> LiveNic | None:
     for ifindex, _ in socket.if_nameindex():
         try:
             found = identify(ifindex)
-        except KernelError:  # removed just now
+        except (KernelError, InterfaceError):  # removed just now
             continue
         if found.same_device(identity):
             return LiveNic(found)
@@ -257,7 +257,7 @@ def of_pci(address: str) -> Identity | None:
     for ifindex, _ in socket.if_nameindex():
         try:
             found = identify(ifindex)
-        except (KernelError, NoSuchInterface):
+        except (KernelError, InterfaceError):  # removed just now
             continue
         if found.bus == address:
             return found
