@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import shutil
@@ -49,8 +50,9 @@ def main() -> int:
     targets = options.tests or list(TESTS)
     pytest_options = ["-m", options.marks, *(["-k", options.keyword] if options.keyword else []), *rest]
     try:
-        choice = _narrowed(choose([*pytest_options, *targets]), options)
+        choice = _narrowed(choose([*pytest_options, *targets], options.kernel or ()), options)
         stock = Stock()
+        compileall.compile_dir("python", quiet=1)  # once here, rather than by each process of a guest
         built = {ready.kernel: ready for ready in stock.get({kernel: None for _, kernel in choice})}
     except (MirrorError, ValueError) as error:
         print(f"lab.nic: {error}", file=sys.stderr)

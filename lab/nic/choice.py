@@ -2,7 +2,8 @@
 """Which tests run in which guest: pytest collects them here, and their marks say where they belong.
 
 @pytest.mark.nic("igb", "virtio-net", kernels=">=6.14")     on these machines, these kernels
-@pytest.mark.nic(kernels="6.12")                            on every machine that has NICs
+@pytest.mark.nic                                            on every machine with NICs, the oldest kernel and the newest
+@pytest.mark.nic(kernels=">=6.1")                           under those between them, too
 (tests/kernel, without the mark `speed`)                    on the bare machine, under the oldest kernel
 @pytest.mark.since("6.8")                                   on none that is older
 """
@@ -10,7 +11,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import redirect_stdout
 from itertools import groupby
 
@@ -22,7 +23,7 @@ from lab.nic.machines import BARE, MACHINES, Machine
 __all__ = ["Choice", "choose", "parts"]
 
 Choice = dict[tuple[Machine, Kernel], list[str]]  # a guest, and the names of its tests
-MOST = 150  # tests for one guest, unless they are of one file
+MOST = 250  # tests for one guest, unless they are of one file
 NAMES = [machine.name for machine in MACHINES]
 
 
@@ -35,8 +36,11 @@ class _Collected:
         self.items = list(session.items)
 
 
-def choose(arguments: list[str]) -> Choice:
-    """The guests to boot for what these arguments of pytest collect. Errors: ValueError for a mark without meaning."""
+def choose(arguments: list[str], asked: Collection[str] = ()) -> Choice:
+    """The guests to boot for what these arguments of pytest collect; `asked`: kernels that are wanted by name.
+
+    Errors: ValueError for a mark without meaning.
+    """
     collected = _Collected()
     with redirect_stdout(io.StringIO()) as said:
         status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *arguments], plugins=[collected])
@@ -44,7 +48,7 @@ def choose(arguments: list[str]) -> Choice:
         raise ValueError(f"pytest could not collect the tests\n{said.getvalue()}")
     items = list(collected.items)
     guests = ((machine, kernel) for kernel in KERNELS for machine in MACHINES)
-    chosen = {guest: [item.nodeid for item in items if _belongs(item, *guest)] for guest in guests}
+    chosen = {guest: [item.nodeid for item in items if _belongs(item, *guest, asked)] for guest in guests}
     return {guest: tests for guest, tests in chosen.items() if tests}
 
 
@@ -59,7 +63,7 @@ def parts(tests: list[str]) -> list[list[str]]:
     return found
 
 
-def _belongs(item: pytest.Item, machine: Machine, kernel: Kernel) -> bool:
+def _belongs(item: pytest.Item, machine: Machine, kernel: Kernel, asked: Collection[str]) -> bool:
     if any(not allows(f">={needed}", kernel.name) for mark in item.iter_markers("since") for needed in mark.args):
         return False
     mark = item.get_closest_marker("nic")
@@ -67,5 +71,8 @@ def _belongs(item: pytest.Item, machine: Machine, kernel: Kernel) -> bool:
         return machine is BARE and kernel.name == OLDEST and item.get_closest_marker("speed") is None
     if unknown := set(mark.args) - set(NAMES):
         raise ValueError(f"{item.nodeid}: no machine {', '.join(map(str, unknown))}: one of {', '.join(NAMES)}")
+    kernels = mark.kwargs.get("kernels", "")
+    if kernel.if_named and not kernels and kernel.name not in asked:
+        return False
     named = machine.name in mark.args if mark.args else not machine.if_named
-    return named and allows(mark.kwargs.get("kernels", ""), kernel.name)
+    return named and allows(kernels, kernel.name)

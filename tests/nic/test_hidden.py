@@ -136,7 +136,7 @@ def hidden_queue(wire: Wire, **options: object) -> None:
             others.undisturbed(1)
 
 
-@pytest.mark.nic("igb", "virtio-net")
+@pytest.mark.nic("igb", "virtio-net", kernels=">=6.1")
 def test_by_rss_bucket_with_copy(wire: Wire) -> None:
     hidden_queue(wire, copying="copy")
 
@@ -146,7 +146,7 @@ def test_by_rss_bucket_with_zero_copy(wire: Wire) -> None:
     hidden_queue(wire, require="zero-copy")
 
 
-@pytest.mark.nic("e1000e")
+@pytest.mark.nic("e1000e", kernels=">=6.1")
 def test_one_queue_in_generic_mode(wire: Wire) -> None:
     """There is no RSS table: a hidden queue is refused, and left to itself the plan says why it is in-driver."""
     with given_back(wire):

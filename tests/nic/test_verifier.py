@@ -16,7 +16,7 @@ from tests.realworld import EXPRESSIONS
 PROGRAMS = 100  # and those that people write
 
 
-@pytest.mark.nic("bare")
+@pytest.mark.nic("bare", kernels=">=6.1")
 @pytest.mark.timeout(600)
 def test_random_matches() -> None:
     with Differential() as differential:
@@ -29,7 +29,7 @@ def test_random_matches() -> None:
     assert outcome.too_large <= 1
 
 
-@pytest.mark.nic("bare")
+@pytest.mark.nic("bare", kernels=">=6.1")
 @pytest.mark.timeout(600)
 def test_what_people_write() -> None:
     with Differential() as differential:

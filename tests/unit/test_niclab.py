@@ -76,22 +76,28 @@ def test_tests_go_where_their_marks_say(tmp_path: Path) -> None:
         "import pytest\n"
         "@pytest.mark.nic('igb', kernels='>=6.14')\ndef test_one(): pass\n"
         "@pytest.mark.nic(kernels='6.12')\ndef test_all(): pass\n"
+        "@pytest.mark.nic('igb')\ndef test_old_and_new(): pass\n"
         "def test_kernel(): pass\n"
         "@pytest.mark.speed\ndef test_fast(): pass\n"
         "@pytest.mark.since('6.8')\ndef test_new(): pass\n"
     )
     arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), str(tmp_path)]
-    found = {
-        (machine.name, kernel.name): [test.partition("::")[2] for test in tests]
-        for (machine, kernel), tests in choice.choose(arguments).items()
-    }
-    assert found == {
+
+    def chosen(asked: tuple[str, ...] = ()) -> dict[tuple[str, str], list[str]]:
+        return {
+            (machine.name, kernel.name): [test.partition("::")[2] for test in tests]
+            for (machine, kernel), tests in choice.choose(arguments, asked).items()
+        }
+
+    assert chosen() == {
         ("bare", "6.1"): ["test_kernel"],
+        ("igb", "6.1"): ["test_old_and_new"],
         ("igb", "6.12"): ["test_all"],
         ("virtio-net", "6.12"): ["test_all"],
         ("e1000e", "6.12"): ["test_all"],
-        ("igb", "6.18"): ["test_one"],
+        ("igb", "6.18"): ["test_one", "test_old_and_new"],
     }
+    assert chosen(("6.12",))["igb", "6.12"] == ["test_all", "test_old_and_new"]
 
 
 def test_a_mark_with_an_unknown_machine(tmp_path: Path) -> None:

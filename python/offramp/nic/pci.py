@@ -54,8 +54,7 @@ def present(address: str) -> bool:
 
 def driver(address: str) -> str | None:
     """The driver that the device is bound to; None: to none."""
-    link = PCI / "devices" / address / "driver"
-    return link.readlink().name if link.is_symlink() else None
+    return _link(address, "driver")
 
 
 def is_loaded(name: str) -> bool:
@@ -109,8 +108,7 @@ def set_vf_count(address: str, count: int) -> None:
 
 def vf_address(address: str, number: int) -> str | None:
     """The PCI address of a device's virtual function; None: there is no such VF."""
-    link = PCI / "devices" / address / f"virtfn{number}"
-    return link.readlink().name if is_address(address) and link.is_symlink() else None
+    return _link(address, f"virtfn{number}") if is_address(address) else None
 
 
 def vf_autoprobe(address: str) -> bool | None:
@@ -134,6 +132,13 @@ def _number(address: str, name: str) -> int | None:
     try:
         return int((PCI / "devices" / address / name).read_text())
     except FileNotFoundError:
+        return None
+
+
+def _link(address: str, name: str) -> str | None:
+    try:
+        return (PCI / "devices" / address / name).readlink().name
+    except FileNotFoundError:  # looked for in one step: it may go at any moment
         return None
 
 
