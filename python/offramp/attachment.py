@@ -36,7 +36,7 @@ from offramp.errors import (
     OfframpWarning,
     PrivilegeError,
 )
-from offramp.interface import Interface, Section
+from offramp.interface import Interface, Section, View
 from offramp.ledger import Ledger, QueueLedger
 from offramp.matcher import Match
 from offramp.nic import carrier
@@ -108,19 +108,23 @@ class Attachment:
         """Make a plan and carry it out: what is to be undone. A driver that turns out to have no native XDP, or that
         does not take the plan's rules or RSS table, gets another plan.
         """
-        native_refused = False
+        self._native_refused = False
         self._refused = frozenset[Method]()
         self._asked = question(widened(match.node).flows or ()) if options.probe else None
         while True:
             seen = self._interface.view()
-            plan = planned(match, verdict, seen, options, native_refused=native_refused, refused=self._refused)
+            plan = self._planned(match, verdict, seen, options)
             try:
                 return (self._open_vf if plan.layout == "vf" else self._carry_out)(match, plan, options)
             except _NoNativeXdp:
-                native_refused = True
+                self._native_refused = True
             except _NotSteered as error:
                 self._refused |= {error.method}
                 warnings.warn(f"{plan.interface}: {error.__cause__}", OfframpWarning, stacklevel=5)
+
+    def _planned(self, match: Match, verdict: Verdict, seen: View, options: Options) -> Plan:
+        """In the light of what was tried."""
+        return planned(match, verdict, seen, options, native_refused=self._native_refused, refused=self._refused)
 
     def _carry_out(self, match: Match, plan: Plan, options: Options) -> ExitStack:
         """Take the steps of a plan, in order; undo those that were taken if one fails."""
@@ -227,7 +231,7 @@ class Attachment:
         seen = self._interface.view(but=self._section)
         if is_virtual(seen.able):
             return
-        self.plan = continued(self.plan, planned(match, self.plan.verdict, seen, options, refused=self._refused))
+        self.plan = continued(self.plan, self._planned(match, self.plan.verdict, seen, options))
         if program(match, self.plan) != self._section.spec:
             self._section.become(self._make_section(match))
             self._interface.refresh()

@@ -72,7 +72,6 @@ class View:
     link: nic.Link  # but for our own program
     able: Capabilities
     beside: Beside
-    mode: XdpMode | None  # of the program that other ramps of this process have there
     left: tuple[str, ...] = ()  # by earlier processes: given back before anything else
 
 
@@ -85,7 +84,7 @@ def view(name: str) -> View:
     left: list[journal.Listed] = []
     with suppress(OfframpError):  # who may not look will not change anything
         left = journal.left_behind(device.identity)
-    return View(link, device.capabilities(), Beside(), None, tuple(map(str, left)))
+    return View(link, device.capabilities(), Beside(), tuple(map(str, left)))
 
 
 class Interface:
@@ -127,8 +126,7 @@ class Interface:
         link = self._as_found(nic.read(self.nic.identity.ifindex))
         link = replace(link, rx_vlan_offload=None) if self.tagless else link
         ours = self.link is not None and link.xdp is not None and link.xdp.program_id == self.link.info().program_id
-        mode = self.link.mode if self.link is not None else None
-        return View(replace(link, xdp=None) if ours else link, self.nic.capabilities(), self.beside(but), mode)
+        return View(replace(link, xdp=None) if ours else link, self.nic.capabilities(), self.beside(but))
 
     def _as_found(self, link: nic.Link) -> nic.Link:
         """With the offloads that are off for ramps of this process: each plan says so, and they stay off for it."""
@@ -140,7 +138,8 @@ class Interface:
         others = [section for section in self.sections if section is not but]
         queues = frozenset(queue for section in others for queue in section.queues)
         ours = self._table_before and self.nic.get(_TABLE) == self._table_written  # else somebody has chosen another
-        return Beside(queues, self._table_before if ours else (), _hidden(others))
+        mode = self.link.mode if self.link is not None and others else None
+        return Beside(queues, self._table_before if ours else (), _hidden(others), mode)
 
     # -- the program ---------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from offramp.compile import Spec, xdp
 from offramp.compile.lower import lower
-from offramp.errors import InterfaceBusy
 from offramp.interface import View, view
 from offramp.match import parse
 from offramp.matcher import Match
@@ -40,13 +39,7 @@ def planned(
     native_refused: bool = False,
     refused: frozenset[Method] = frozenset(),
 ) -> Plan:
-    """The plan for what was seen of the interface. Errors: as `make_plan`; InterfaceBusy: it runs in another mode."""
-    if seen.mode is not None:
-        if options.mode not in ("auto", seen.mode):
-            raise InterfaceBusy(
-                f"{seen.link.name} in {options.mode} mode", reason=f"another ramp of this process has it in {seen.mode}"
-            )
-        options = replace(options, mode=seen.mode)
+    """The plan for what was seen of the interface. Errors: as `make_plan`."""
     ssh = protected_ssh() if options.protect else None
     return make_plan(
         match.node,

@@ -307,12 +307,12 @@ def test_plan_explains_without_root_and_changes_nothing(wire: Wire) -> None:
         assert nic.read("eth0").xdp is None
 
 
-def checks(host: Host, status: int, by: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
-    """What doctor finds out about eth0, by name."""
-    found = json.loads(offramp(host, "doctor", "eth0", "--json", status=status, by=by).stdout)
-    (interface,) = found["interfaces"]
-    assert interface["ready"] is (status == 0)
-    return {check["name"]: check for check in (*found["machine"], *interface["checks"])}
+def checks(host: Host, status: int, by: tuple[str, ...] = (), interface: str = "eth0") -> dict[str, dict[str, str]]:
+    """What doctor finds out about an interface, by name."""
+    found = json.loads(offramp(host, "doctor", interface, "--json", status=status, by=by).stdout)
+    (seen,) = found["interfaces"]
+    assert seen["ready"] is (status == 0)
+    return {check["name"]: check for check in (*found["machine"], *seen["checks"])}
 
 
 def test_doctor_finds_a_veth_ready(wire: Wire) -> None:
@@ -332,6 +332,15 @@ def test_doctor_without_root_says_what_it_could_not_find_out(wire: Wire) -> None
     assert found["XDP programs"]["status"] == "unknown"
     assert found["native XDP"]["status"] == "ok"
     assert found["protected"]["status"] == "warn"
+
+
+@pytest.mark.since("6.3")  # from there on drivers tell that they have no native XDP
+def test_doctor_says_what_a_ramp_switches_off(wire: Wire) -> None:
+    wire.b.host.run(["ip", "link", "set", "lo", "mtu", "1500"])
+    found = checks(wire.b.host, status=0, interface="lo")
+    assert (found["native XDP"]["status"], found["GRO"]["status"]) == ("warn", "ok")
+    assert found["GRO"]["text"].endswith("merged packets; switched off while a ramp is open, and on again")
+    assert found["GRO"]["remedy"] == ""
 
 
 def test_doctor_names_an_mtu_that_is_too_large(wire: Wire) -> None:

@@ -320,3 +320,18 @@ def test_vfs_that_there_are_not() -> None:
     with pytest.raises(InterfaceDown, match="eth2 has no carrier: nothing would arrive at a VF of it either"):
         make_plan(parse(MATCH), Verdict.CLAIM, replace(imagined(able), carrier=False), Options(layout="vf"), None, able)
     assert told(NotSupported, of("ena"), layout="vf") == "a VF on eth2: it has no virtual functions"
+
+
+def test_the_mode_is_that_of_the_ramps_that_are_there() -> None:
+    """Their program becomes one that asks this ramp, too."""
+    generic, native = Beside(mode="generic"), Beside(mode="native")
+    assert plan(of("ixgbe"), beside=native).mode == "native"
+    shared = plan(of("ixgbe"), beside=generic)
+    assert shared.mode == "generic"
+    assert "generic mode, as another ramp of this process has it: " in "; ".join(shared.warnings)
+    assert told_beside(of("ixgbe"), generic, mode="native") == (
+        "eth2 in native mode: another ramp of this process has it in generic"
+    )
+    zero_copy = frozenset({"zero-copy"})
+    assert told_beside(of("ixgbe"), generic, require=zero_copy).startswith("eth2 in native mode: another ramp")
+    assert told_beside(of("ixgbe"), native, mode="generic").startswith("eth2 in generic mode: another ramp")

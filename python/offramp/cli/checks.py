@@ -24,12 +24,14 @@ from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.measure import measure
 from offramp.nic import protected_ssh
+from offramp.nic.live import open_nic
 from offramp.planned import plan_for
-from offramp.planner import Options, lacks_for_native, largest_mtu, protection_in_words
+from offramp.planner import Options, can_switch, lacks_for_native, largest_mtu, protection_in_words
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.nic import Link
+    from offramp.planner.capabilities import Capabilities
 
 __all__ = ["Check", "Status", "flap_checks", "interface_checks", "machine_checks"]
 
@@ -61,15 +63,16 @@ def machine_checks() -> list[Check]:
 
 def interface_checks(link: Link) -> list[Check]:
     """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
+    able = open_nic(link.name).capabilities()
     checks = [
         _state(link),
         _xdp(link),
         _zero_copy(link),
         _queues(link),
         _mtu(link),
-        _gro(link),
-        _lro(link),
-        _vlan(link),
+        _gro(link, able),
+        _lro(link, able),
+        _vlan(link, able),
     ]
     return [*checks, _program(link), _protected(), *_plan(link)]
 
@@ -169,25 +172,25 @@ def _mtu(link: Link) -> Check:
     return Check("MTU", "ok", text)
 
 
-def _gro(link: Link) -> Check:
+def _gro(link: Link, able: Capabilities) -> Check:
     if link.gro is None:
         return Check("GRO", "unknown", "not told by the driver")
     if not link.gro:
         return Check("GRO", "ok", "off")
     if not lacks_for_native(link):
         return Check("GRO", "ok", "on: the kernel merges packets, but after native XDP has seen them")
-    return Check("GRO", "warn", "on: generic XDP would see merged packets", f"ethtool -K {link.name} gro off")
+    return _hides("GRO", "on: generic XDP would see merged packets", able, "rx-gro")
 
 
-def _lro(link: Link) -> Check:
+def _lro(link: Link, able: Capabilities) -> Check:
     if link.lro is None:
         return Check("LRO", "unknown", "not told by the driver")
     if not link.lro:
         return Check("LRO", "ok", "off")
-    return Check("LRO", "warn", "on: the NIC merges packets before XDP sees them", f"ethtool -K {link.name} lro off")
+    return _hides("LRO", "on: the NIC merges packets before XDP sees them", able, "rx-lro")
 
 
-def _vlan(link: Link) -> Check:
+def _vlan(link: Link, able: Capabilities) -> Check:
     name = "VLAN stripping"
     if link.rx_vlan_offload is None:
         return Check(name, "unknown", "not told by the driver")
@@ -196,7 +199,14 @@ def _vlan(link: Link) -> Check:
     if not lacks_for_native(link) and "vlan-tag" in (link.rx_metadata or ()):
         return Check(name, "ok", "on, and the driver tells the program about tags")
     text = "on: the program would take tagged packets for untagged ones"
-    return Check(name, "warn", text, f"ethtool -K {link.name} rxvlan off")
+    return _hides(name, text, able, "rx-vlan-hw-parse")
+
+
+def _hides(name: str, text: str, able: Capabilities, feature: str) -> Check:
+    """An offload that hides the frames on the wire."""
+    if can_switch(able, feature):
+        return Check(name, "ok", f"{text}; switched off while a ramp is open, and on again")
+    return Check(name, "missing", f"{text}; its driver does not let it be switched")
 
 
 def flap_checks(interface: str) -> list[Check]:

@@ -26,7 +26,7 @@ from .assume import assume
 from .explain import explain, needed
 from .flow import Flow
 from .layout import METHODS, Beside, Layout, Method, is_virtual
-from .make import lacks_for_native, make_plan
+from .make import can_switch, lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .options import Options
 from .plan import Act, Change, Layer, LayoutName, Plan, Step, shortened
@@ -47,6 +47,7 @@ __all__ = [
     "Plan",
     "Step",
     "assume",
+    "can_switch",
     "explain",
     "is_virtual",
     "lacks_for_native",

@@ -43,6 +43,7 @@ class Beside:
     queues: frozenset[int] = frozenset()  # that they read
     base: tuple[int, ...] = ()  # the RSS table as it was before the first of them; (): as it is
     hidden: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # their hidden queues: entries that lead there
+    mode: Literal["native", "generic"] | None = None  # of the program that they share
 
 
 ALONE: Final = Beside()

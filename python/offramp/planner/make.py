@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from offramp.nic import Link
     from offramp.nic.ssh import Ssh
 
-__all__ = ["lacks_for_native", "make_plan"]
+__all__ = ["can_switch", "lacks_for_native", "make_plan"]
 
 _Mode = Literal["native", "generic"]
 
@@ -61,13 +61,13 @@ def make_plan(
     if claim and options.wanted_layout == "vf":  # whose driver decides
         mode = "generic" if options.mode == "generic" else "native"
     else:
-        mode = _mode(link, nic, options, claim, native_refused)
+        mode = _mode(link, nic, options, claim, native_refused, beside.mode)
     layout = choose(match, link, able, options, mode, claim, refused, beside)
     vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ()) and layout.name != "vf"
     off: tuple[str, ...] = ()
     if layout.name != "vf":  # which has an interface, and offloads, of its own
         hidden_by = hiding(link, mode, vlan_metadata=vlan_metadata)
-        off = tuple(feature for feature in hidden_by if _can_switch(able, feature))
+        off = tuple(feature for feature in hidden_by if can_switch(able, feature))
         check_wire_view(link, mode, [feature for feature in hidden_by if feature not in off])
         if mode == "native" and nic is not None:
             check_mtu(link, nic.xdp.max_mtu)
@@ -93,7 +93,17 @@ def make_plan(
         steps=tuple(steps(link, nic, layout, verdict, mode, queues, copying, options, off)),
         warnings=tuple(
             warnings_of(
-                link, nic, layout, mode, copying, queues, options, protect, vlan_metadata=vlan_metadata, off=off
+                link,
+                nic,
+                layout,
+                mode,
+                copying,
+                queues,
+                options,
+                protect,
+                shared=beside.mode is not None,
+                vlan_metadata=vlan_metadata,
+                off=off,
             )
         ),
         layout=layout.name,
@@ -108,7 +118,17 @@ def make_plan(
     )
 
 
-def _mode(link: Link, nic: Capabilities | None, options: Options, claim: bool, native_refused: bool) -> _Mode:
+def _mode(
+    link: Link, nic: Capabilities | None, options: Options, claim: bool, native_refused: bool, shared: _Mode | None
+) -> _Mode:
+    native = options.mode == "native" or "native" in options.require or options.wants_zero_copy
+    if shared is not None:
+        if (native and shared != "native") or options.mode not in ("auto", shared):
+            wanted = "native" if native else options.mode
+            raise InterfaceBusy(
+                f"{link.name} in {wanted} mode", reason=f"another ramp of this process has it in {shared}"
+            )
+        return shared
     if options.mode == "generic":
         return "generic"
     missing = lacks_for_native(link, claim=claim)
@@ -117,7 +137,7 @@ def _mode(link: Link, nic: Capabilities | None, options: Options, claim: bool, n
     if not missing and not native_refused:
         return "native"
     what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
-    if options.mode == "native" or "native" in options.require or options.wants_zero_copy:
+    if native:
         raise NotSupported(what, reason=f"its driver lacks {', '.join(missing)}" if missing else "its driver refused")
     return "generic"
 
@@ -128,8 +148,8 @@ def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
     return sorted(needed - link.xdp_features) if link.xdp_features is not None else []
 
 
-def _can_switch(able: Capabilities | None, feature: str) -> bool:
-    """Of a NIC that is not here nothing is known, and most can."""
+def can_switch(able: Capabilities | None, feature: str) -> bool:
+    """Whether a ramp can switch it, and give it back. Of a NIC that is not here nothing is known, and most can."""
     if able is None:
         return False
     known = (able.features or {}).get(feature)

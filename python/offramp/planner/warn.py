@@ -28,11 +28,12 @@ def warnings_of(
     options: Options,
     protect: str | None,
     *,
+    shared: bool,
     vlan_metadata: bool,
     off: tuple[str, ...],
 ) -> list[str]:
-    """In the order of the steps."""
-    found = _of_interface(link, mode, queues, options, layout, vlan_metadata)
+    """In the order of the steps. `shared`: the program is there already, for other ramps."""
+    found = _of_interface(link, mode, queues, options, layout, shared, vlan_metadata)
     found += [
         f"{FEATURES[feature][0]} is off while this is in force: the kernel does that work itself" for feature in off
     ]
@@ -53,12 +54,16 @@ def warnings_of(
 
 
 def _of_interface(
-    link: Link, mode: str, queues: tuple[int, ...], options: Options, layout: Layout, vlan_metadata: bool
+    link: Link, mode: str, queues: tuple[int, ...], options: Options, layout: Layout, shared: bool, vlan_metadata: bool
 ) -> list[str]:
     found = []
     if mode == "generic" and layout.name != "vf":
-        asked = options.mode == "generic"
-        why = "as asked" if asked else f"as {link.driver or link.kind or link.name} has no native XDP"
+        if options.mode == "generic":
+            why = "as asked"
+        elif shared:
+            why = "as another ramp of this process has it"
+        else:
+            why = f"as {link.driver or link.kind or link.name} has no native XDP"
         found.append(
             f"generic mode, {why}: packets are looked at after the kernel has allocated a buffer for each; "
             "expect about the speed of iptables in raw PREROUTING"
