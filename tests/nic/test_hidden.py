@@ -109,6 +109,7 @@ def on_queues(wire: Wire) -> dict[int, int]:
 def nothing_is_lost(wire: Wire, ramp: Ramp) -> None:
     """Neither of the flow, all of which comes to us, nor of the others, which the kernel has."""
     with ThreadPoolExecutor(2) as pool, bystanders(wire) as others:
+        ramp.rx(0)  # the reader is awake: until it looks again within a second, what comes is not passed on
         sending, watching = pool.submit(send_all, wire), pool.submit(others.undisturbed, 20)
         numbers = received(ramp)
         sending.result()

@@ -22,7 +22,7 @@ from tests.processes import forked
 pytestmark = [pytest.mark.nic("igb"), pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
 KNOBS = ("rss.table", "channels", "mtu", "up", "feature.rx-vlan-hw-parse", "feature.rx-gro", "vf.count")
-LIFE = 3.0, 10.0  # seconds: before that Python, LLVM and the guardian have hardly started
+LIFE = 0.5, 2.5  # of the time until the first change: Python, LLVM and the guardian start before it
 
 
 def as_it_is(wire: Wire) -> dict[str, object]:
@@ -48,8 +48,14 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
     llvm.stop()
     wire.b.wait_for_carrier(30)
     before, chance, changed, slowest = as_it_is(wire), random.Random(5), 0, 0.0
+    with forked(wire.b.host, cycle) as victim:
+        began = time.monotonic()
+        assert eventually(lambda: as_it_is(wire) != before)
+        start = time.monotonic() - began
+        os.kill(victim, signal.SIGKILL)
+    assert eventually(lambda: as_it_is(wire) == before)
     for number in range(rounds):
-        moment = chance.uniform(*LIFE)
+        moment = start * chance.uniform(*LIFE)
         with forked(wire.b.host, cycle) as victim:
             time.sleep(moment)
             changed += as_it_is(wire) != before
