@@ -65,11 +65,13 @@ def options(given: Options) -> Options:
 def opened(physical: Interface, plan: Plan, section: Section) -> Iterator[Interface]:
     """The VF that the plan has given its driver: up, with carrier, in the PF's network namespace.
 
-    Errors: OfframpError if its interface or carrier do not come; as Interface.of and Interface.change.
+    Errors: OfframpError if it is gone, or its interface or carrier do not come; as Interface.of and Interface.change.
     """
     address = pci.vf_address(physical.nic.identity.bus, plan.vf or 0)
-    assert address is not None
-    what = f"VF {plan.vf} of {plan.interface} ({address})"
+    what = f"VF {plan.vf} of {plan.interface}"
+    if address is None:
+        raise OfframpError(what, reason="it is gone: somebody has changed the number of VFs meanwhile")
+    what += f" ({address})"
     found = _brought_here(address, what)
     silence(found.ifindex)
     with ExitStack() as stack:

@@ -6,16 +6,23 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
 from offramp import virtual_function
 from offramp.errors import InterfaceGone, KernelError, OfframpError
+from offramp.interface import Interface, Section
+from offramp.matcher import Match
 from offramp.nic import live
 from offramp.nic.knobs import Identity
 from offramp.nic.link import silence
 from offramp.nic.live import identify
+from offramp.planned import plan_for, program
+from offramp.planner import Options
 from offramp.testing import Lab, Wire
+from offramp.verdict import Verdict
+from offramp.virtual_function import opened
 from tests.leftovers import eventually
 
 ADDRESS = "0000:02:10.0"
@@ -119,3 +126,11 @@ def test_an_interface_that_goes_while_another_is_looked_for(physical: Wire, monk
         assert found is not None
         assert found.identity == wanted
         assert live.of_pci(ADDRESS) is None
+
+
+def test_a_vf_that_is_gone_again(physical: Wire) -> None:
+    with physical.b.host, Interface.of("eth0") as interface:
+        plan = replace(plan_for("eth0", "udp", Verdict.CLAIM, Options()), vf=0)
+        section = Section(program(Match("udp"), plan), Match("udp"), {})
+        with pytest.raises(OfframpError, match="VF 0 of eth0: it is gone"), opened(interface, plan, section):
+            pass
