@@ -111,6 +111,7 @@ class Attachment:
         self._native_refused = False
         self._refused = frozenset[Method]()
         self._asked = question(widened(match.node).flows or ()) if options.probe else None
+        self._had_carrier = carrier(self._interface.nic.identity.ifindex)
         while True:
             seen = self._interface.view()
             plan = self._planned(match, verdict, seen, options)
@@ -121,6 +122,7 @@ class Attachment:
             except _NotSteered as error:
                 self._refused |= {error.method}
                 warnings.warn(f"{plan.interface}: {error.__cause__}", OfframpWarning, stacklevel=5)
+            self._await_carrier("what did not work was undone")
 
     def _planned(self, match: Match, verdict: Verdict, seen: View, options: Options) -> Plan:
         """In the light of what was tried."""
@@ -210,7 +212,6 @@ class Attachment:
     def _attach(self, match: Match, options: Options) -> None:
         """Have the interface's program ask ours, too, which may be its first part."""
         plan, first = self.plan, self._interface.link is None
-        had_carrier = carrier(plan.ifindex)
         self._owned.callback(self._interface.leave, self._section)  # also if we are interrupted halfway
         try:
             with self._forbidding():
@@ -221,9 +222,8 @@ class Attachment:
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
             raise _NoNativeXdp from error
-        if first and had_carrier:
-            self._await_carrier("XDP was attached")
         if first:
+            self._await_carrier("XDP was attached")
             self._look_again(match, options)
 
     def _look_again(self, match: Match, options: Options) -> None:
@@ -239,6 +239,8 @@ class Attachment:
 
     def _await_carrier(self, when: str) -> None:
         """Some drivers reset their link, which the plan has announced. Errors: OfframpError when it stays away."""
+        if not self._had_carrier:
+            return
         name = self.plan.interface
         began = now = time.monotonic()
         while not carrier(self.plan.ifindex):
@@ -311,32 +313,25 @@ class Attachment:
             if self.closed:
                 return
             self._forgotten.detach()
+            had_carrier, last = self._has_carrier(), Ledger(self.plan.verdict, known=False)  # if reading it fails
             try:
-                self._leave_program()
-                self._final = self._read()
+                self._interface.leave(self._section)
+                last = self._read()
+                was_reset = had_carrier and not self._has_carrier()
             finally:
-                self._warn_of_strays()
-                if self._final is None:  # the last reading failed: nothing is known, and everything is closed anyhow
-                    self._final = Ledger(self.plan.verdict, known=False)
+                self._final = last
                 _open_here.discard(self)
                 self._owned.close()
+        for warning in self._at_the_end(last, was_reset):  # when all is done: the user may have made it an error
+            warnings.warn(f"{self.plan.interface}: {warning}", OfframpWarning, stacklevel=3)
 
-    def _leave_program(self) -> None:
-        """And say if the driver has reset its link for it, as it did when the program was attached."""
-        had_carrier = self._has_carrier()
-        self._interface.leave(self._section)
-        if had_carrier and not self._has_carrier():
-            reset = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
-            warnings.warn(f"{self.plan.interface}: {reset}", OfframpWarning, stacklevel=4)
-
-    def _warn_of_strays(self) -> None:
-        """If the flow was silent when it was observed, and never came to its queue."""
-        if self._final is None or self.plan.hidden_queue is None:
-            return
-        seen = Seen(self._final.claimed + self._final.stalled, self._final.missed_by_nic)
-        if seen.without_effect:
-            hint = "opened while they arrive, offramp sees that at once, and takes another way"
-            warnings.warn(f"{self.plan.interface}: {seen} ({hint})", OfframpWarning, stacklevel=4)
+    def _at_the_end(self, last: Ledger, was_reset: bool) -> Iterator[str]:
+        """What the driver did when the program was detached, and a flow that was silent while it was observed."""
+        if was_reset:
+            yield "its driver has reset the link as XDP was detached: the carrier is back in a moment"
+        seen = Seen(last.claimed + last.stalled, last.missed_by_nic)
+        if self.plan.hidden_queue is not None and seen.without_effect:
+            yield f"{seen} (opened while they arrive, offramp sees that at once, and takes another way)"
 
     def _has_carrier(self) -> bool:
         try:

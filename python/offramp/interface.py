@@ -240,8 +240,9 @@ class Interface:
             alone = _VF_COUNT in knobs and self._users == 1  # then with what the driver has moved for it
             undone = transaction.undo(*(() if alone else knobs)) if knobs else []
             if section.hidden is not None and others and self.nic.get(_TABLE) == self._table_written:
-                self._table_written = hiding(self._table_before, others)
-                transaction.set(_TABLE, self._table_written)
+                table = hiding(self._table_before, others)
+                transaction.set(_TABLE, table)
+                self._table_written = table
         except InterfaceGone:  # closing the journal says what that means
             return
         if not others:

@@ -26,8 +26,11 @@ _NAMED = "/run/netns"  # ip-netns(8)
 
 
 def namespace() -> int:
-    """A descriptor of this thread's network namespace, which keeps it alive."""
-    return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    """A descriptor of this thread's network namespace, which keeps it alive. Errors: KernelError (EMFILE)."""
+    try:
+        return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
 
 
 @contextmanager

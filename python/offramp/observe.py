@@ -19,6 +19,9 @@ __all__ = ["Seen", "watch"]
 _SETTLE = 0.05  # seconds: longer than a packet waits in a ring
 _LOOK = 0.05  # at least, after that
 _TURN = 0.01
+_ASK = (
+    0.1  # the first time, then after twice as long each time: a peer that resets what it does not know is asked seldom
+)
 _ENOUGH = 4  # packets elsewhere: one or two may be fragments, which a NIC does not bring
 
 _HIDDEN = ("claimed", "stalled", "redirect_failed")
@@ -46,9 +49,9 @@ class Seen:
 
 
 def watch(counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Callable[[], None] = lambda: None) -> Seen:
-    """Look at the program's counters for at most so long; `prompt` is called at each look until something is seen."""
+    """Look at the program's counters for at most so long; `prompt` is called now and then until something is seen."""
     began, before = time.monotonic(), counts()
-    settled = before
+    settled, ask = before, _ASK
     while True:
         passed = time.monotonic() - began
         now = counts()
@@ -58,6 +61,7 @@ def watch(counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Calla
         elsewhere = now[_ELSEWHERE] - settled[_ELSEWHERE]
         if passed >= seconds or (hidden and passed >= _SETTLE + _LOOK):
             return Seen(hidden, elsewhere, passed)
-        if not hidden:
+        if not hidden and passed >= ask:
             prompt()
+            ask *= 2
         time.sleep(_TURN)

@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,6 +44,22 @@ def nothing_is_left(wire: Wire) -> Iterator[None]:
     assert kernel_objects() == before
     assert not has_xdp(wire.b)
     assert eventually(lambda: not orphans())
+
+
+def test_a_warning_that_the_user_has_made_an_error_is_told_when_all_is_closed(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ramp, "_at_the_end", lambda *_: ["the flow went elsewhere"])
+    with wire.b.host, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ramp = offramp.open("eth0", MATCH)
+        with pytest.raises(offramp.OfframpWarning, match="the flow went elsewhere"):
+            ramp.close()
+        assert not has_xdp(wire.b)
+        assert ramp.ledger().known
+        monkeypatch.undo()
+        with offramp.open("eth0", MATCH):  # the lock and the queues are free
+            pass
 
 
 def test_what_is_left_is_found(wire: Wire) -> None:

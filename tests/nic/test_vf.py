@@ -471,3 +471,5 @@ def test_a_driver_that_will_not_have_it(wire: Wire, device: LiveNic) -> None:
             change.set("pci.driver", "igb")
         print(caught.value)
         assert pci.driver(address_of(device)) is None
+        override = Path("/sys/bus/pci/devices", address_of(device), "driver_override")
+        assert override.read_text().strip() == "(null)", "its own driver would not get it any more"

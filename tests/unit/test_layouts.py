@@ -335,3 +335,15 @@ def test_the_mode_is_that_of_the_ramps_that_are_there() -> None:
     zero_copy = frozenset({"zero-copy"})
     assert told_beside(of("ixgbe"), generic, require=zero_copy).startswith("eth2 in native mode: another ramp")
     assert told_beside(of("ixgbe"), native, mode="generic").startswith("eth2 in generic mode: another ramp")
+
+
+def test_a_group_address_is_no_vfs() -> None:
+    said = told(NotSupported, of("igb"), "ether broadcast and udp", layout="vf")
+    assert said.endswith("and ff:ff:ff:ff:ff:ff, a group's address, can be no VF's")
+
+
+def test_a_queue_that_can_be_in_the_table_is_hidden() -> None:
+    """The table of an 82599 has four bits for each entry."""
+    able, link = of("ixgbe"), replace(imagined(of("ixgbe")), rx_queues=32)
+    made = make_plan(parse(PAIR), Verdict.CLAIM, link, Options(), None, able, refused=frozenset({"rules"}))
+    assert made.hidden_queue == 15

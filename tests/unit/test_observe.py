@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import chain, repeat
 
@@ -61,8 +62,20 @@ def test_others_are_prompted_until_something_is_seen() -> None:
     def counts() -> dict[str, int]:
         return dict.fromkeys(("claimed", "stalled", "redirect_failed", "missed_by_nic"), int(len(prompts) > 2))
 
-    assert watch(counts, SECONDS, lambda: prompts.append(1)).hidden
+    assert watch(counts, 2.0, lambda: prompts.append(1)).hidden
     assert len(prompts) == 3
+
+
+def test_others_are_prompted_seldom_and_not_before_a_running_flow_would_be_seen() -> None:
+    prompts: list[float] = []
+    began = time.monotonic()
+
+    def counts() -> dict[str, int]:
+        return dict.fromkeys(("claimed", "stalled", "redirect_failed", "missed_by_nic"), 0)
+
+    watch(counts, 0.5, lambda: prompts.append(time.monotonic() - began))
+    assert 1 <= len(prompts) <= 3
+    assert prompts[0] >= 0.1
 
 
 @pytest.mark.parametrize(

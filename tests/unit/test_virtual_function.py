@@ -32,15 +32,15 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
 
 
-def a_nic(**options: Any) -> SoftwareNic:
-    """Somebody has chosen 3 channels; its driver chooses 2 when it makes VFs, and 4 when it takes them away."""
-    nic = SoftwareNic(queues=3, **options)
+def a_nic(queues: int = 3, **options: Any) -> SoftwareNic:
+    """Somebody has chosen so many channels; its driver chooses 2 when it makes VFs, and 4 when it takes them away."""
+    nic = SoftwareNic(queues=queues, **options)
     nic.set("feature.rx-ntuple-filter", False)
 
     def moved(knob: str, value: Value) -> None:
         if knob == "vf.count":
-            queues = 2 if value else 4
-            nic.knobs |= {"channels": {"rx": 0, "tx": 0, "combined": queues}, "rss.table": equal(128, queues)}
+            now = 2 if value else 4
+            nic.knobs |= {"channels": {"rx": 0, "tx": 0, "combined": now}, "rss.table": equal(128, now)}
 
     nic.on_set = moved
     return nic
@@ -51,11 +51,12 @@ def a_section(made: Plan) -> Section:
     return Section(Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False), match, {})
 
 
-def test_a_plan_whose_kth_change_fails_leaves_nothing_on_the_pf() -> None:
-    made = plan(a_nic().capabilities(), layout="vf")
+@pytest.mark.parametrize("queues", [3, 2], ids=["moved both times", "moved only when they go"])
+def test_a_plan_whose_kth_change_fails_leaves_nothing_on_the_pf(queues: int) -> None:
+    made = plan(a_nic(queues).capabilities(), layout="vf")
     assert len(made.changes) == 7
     for count in range(1, len(made.changes) + 2):
-        nic = a_nic()
+        nic = a_nic(queues)
         before = dict(nic.knobs)
         if count <= len(made.changes):
             nic.fail_at(count)

@@ -86,12 +86,13 @@ class Transaction:
         with _undivided, ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
-            stack.pop_all()
-            self._journal: Journal = store.new()
             self._namespace = namespace()
+            stack.callback(os.close, self._namespace)
+            self._journal: Journal = store.new()
             self._changes: list[Change] = []
             self._report: Report | None = None  # of the end
             _open_here[self] = None
+            stack.pop_all()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -252,11 +253,13 @@ def _merged(changes: Sequence[Change]) -> list[Change]:
         while place >= 0 and merged[place].knob != change.knob and merged[place].knob.startswith("rule."):
             place -= 1
         if place >= 0 and merged[place].knob == change.knob and merged[place].after == change.before:
-            change = replace(change, before=merged.pop(place).before)
-            merged.insert(place, change)
-        else:
+            earlier = merged.pop(place)
+            change = replace(change, before=earlier.before)
+            if change.before != change.after or earlier.before == earlier.after:
+                merged.insert(place, change)
+        else:  # also what the driver may move only when this is undone: before == after
             merged.append(change)
-    return [change for change in merged if change.before != change.after]
+    return merged
 
 
 def _command() -> str:

@@ -9,7 +9,8 @@
 
 "What we set" is followed through several changes of one knob: 1500 -> 2000 -> 3000 goes back to 1500, but if somebody
 has put 9000 between our two changes, it goes back to 9000. All knobs are read before the first one is turned, because
-turning one may move another (the number of channels moves the RSS table).
+turning one may move another (the number of channels moves the RSS table). What is as before then, and stands there only
+because a driver may move it (before == after), is read again at its turn, and restored if undoing another has moved it.
 
 A knob that fails stays listed, with the reason, and does not stop the others.
 """
@@ -83,12 +84,23 @@ def undo(changes: Sequence[Change], nic: Nic, *, same_boot: bool = True) -> tupl
     outcome: Outcome
     for change in reversed(changes):
         outcome, found = next(decided) if change.knob in now else ("failed", None)
+        if outcome == "as before" and change.before == change.after:
+            outcome, found = _moved(change, nic)
         reason = _set_back(change, nic) if outcome == "restored" else unread.get(change.knob, "")
         if reason:
             outcome = "failed"
             left.append(replace(change, reason=printable(reason)))
         undone.append(Undone(change.knob, outcome, change.before, change.after, found, reason))
     return undone, left[::-1]
+
+
+def _moved(change: Change, nic: Nic) -> tuple[Outcome, Value]:
+    """A knob that nobody has turned: has its driver?"""
+    try:
+        found = nic.get(change.knob)
+    except (OfframpError, OSError):  # what cannot be read can perhaps be set, which then says why not
+        return "restored", None
+    return ("as before" if found == change.before else "restored"), found
 
 
 def _read(knobs: set[str], nic: Nic) -> tuple[dict[str, Value], dict[str, str]]:

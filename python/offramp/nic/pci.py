@@ -83,6 +83,8 @@ def bind(address: str, name: str | None) -> None:
     if driver(address) is None and name not in _FOR_ANYTHING:
         _write(override, name, f"driver_override of {address}")
         _write(PCI / "drivers_probe", address, f"binding {address} to {name}")
+    if driver(address) is None:  # it would not: then no other one shall be kept from it
+        _write(override, "\n", f"driver_override of {address}")
 
 
 def vf_count(address: str) -> tuple[int, int] | None:

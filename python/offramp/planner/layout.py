@@ -169,12 +169,13 @@ def _flows(match: Node) -> Widened:
 
 
 def _last_free(link: Link, able: Capabilities, beside: Beside) -> int:
-    """The last queue to which nobody's rule leads, and that nobody here reads."""
+    """The last queue to which nobody's rule leads, and that nobody here reads: one that can be in the RSS table, if any."""
     taken = {rule.queue for rule in map(parse_rule, able.ntuple.rules or ()) if rule.vf is None} | beside.queues
     free = [queue for queue in range(link.rx_queues) if queue not in taken]
     if not free:
         raise CannotSteer("each of its queues is read by another ramp, or rules lead there")
-    return free[-1]
+    limit = able.rss.queue_limit or link.rx_queues
+    return max(free, key=lambda queue: (queue < limit, queue))
 
 
 def _table_without(queue: int, link: Link, able: Capabilities, beside: Beside) -> tuple[int, ...]:
@@ -275,6 +276,8 @@ def _to_vf(match: Node, link: Link, able: Capabilities, number: int, refused: fr
         stations = {flow.edst for flow in wide.flows}
         only = stations.pop() if len(stations) == 1 else None
         mac = only.value.to_bytes(6).hex(":") if only and only.mask == (1 << 48) - 1 else _mac_of(link.mac, number)
+        if int(mac[:2], 16) & 1:
+            raise CannotSteer(f"{cannot.reason}; and {mac}, a group's address, can be no VF's") from None
         if mac == link.mac:
             raise CannotSteer(f"{cannot.reason}; and {mac} is the address of {link.name} itself") from None
         why = f"as asked; by destination address, as there are no rules: {cannot.reason}"
@@ -282,8 +285,10 @@ def _to_vf(match: Node, link: Link, able: Capabilities, number: int, refused: fr
 
 
 def _mac_of(mac: str, number: int) -> str:
-    """A locally administered address (IEEE 802) that depends on the interface's only."""
+    """A locally administered address (IEEE 802) that depends on the interface's only. The ports of a NIC mostly differ
+    in the last octets: VFs do in the second one.
+    """
     octets = bytearray.fromhex(mac.replace(":", "")) if mac else bytearray(6)
     octets[0] = 0x06 if octets[0] != 0x06 else 0x0A
-    octets[5] = (octets[5] + number) & 0xFF
+    octets[1] = (octets[1] + number) & 0xFF
     return octets.hex(":")

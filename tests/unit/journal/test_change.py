@@ -16,6 +16,7 @@ from offramp.errors import (
     OptionError,
 )
 from offramp.journal import apply, guardian, listed, restore, transaction
+from offramp.journal import change as journal_change
 from offramp.journal.record import Change
 from offramp.journal.store import Store
 from tests.knobs import FRESH, STEPS, DictNic
@@ -261,3 +262,13 @@ def test_to_stay(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) ->
     ]
     assert nic.knobs == FRESH
     assert restore() == []
+
+
+def test_without_a_descriptor_the_lock_is_let_go(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted() -> int:
+        raise KernelError("this thread's network namespace", errno.EMFILE)
+
+    monkeypatch.setattr(journal_change, "namespace", exhausted)
+    with pytest.raises(KernelError, match="EMFILE"):
+        transaction(nic)
+    assert list(Path(store.directory).glob("*.lock")) == []
