@@ -76,7 +76,7 @@ class Interface:
             while True:
                 (link,) = route.get_links(self.ifindex)
                 state = link.get_attr("IFLA_OPERSTATE")
-                if state == "UP":
+                if state == "UP" and link.get_attr("IFLA_CARRIER"):  # the state follows a lost carrier a second later
                     return
                 if time.monotonic() > deadline:
                     raise InterfaceError(f"no carrier on {self.name} of host {self.host.name}", reason=f"it is {state}")
