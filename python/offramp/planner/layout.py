@@ -169,7 +169,7 @@ def _flows(match: Node) -> Widened:
 
 
 def _last_free(link: Link, able: Capabilities, beside: Beside) -> int:
-    """The last queue to which nobody's rule leads, and that nobody here reads: one that can be in the RSS table, if any."""
+    """The last queue to which nobody's rule leads, and that nobody here reads; one of RSS tables, if there is any."""
     taken = {rule.queue for rule in map(parse_rule, able.ntuple.rules or ()) if rule.vf is None} | beside.queues
     free = [queue for queue in range(link.rx_queues) if queue not in taken]
     if not free:
