@@ -52,7 +52,6 @@ def main() -> int:
     try:
         choice = _narrowed(choose([*pytest_options, *targets], options.kernel or ()), options)
         stock = Stock()
-        compileall.compile_dir("python", quiet=1)  # once here, rather than by each process of a guest
         built = {ready.kernel: ready for ready in stock.get({kernel: None for _, kernel in choice})}
     except (MirrorError, ValueError) as error:
         print(f"lab.nic: {error}", file=sys.stderr)
@@ -61,6 +60,7 @@ def main() -> int:
         print(f"{machine.name} under {built[kernel].release}: {len(tests)} tests", flush=True)
     if options.list:
         return 0
+    compileall.compile_dir("python", quiet=1)  # once here, rather than by each guest
     guests = [(*guest, number, part) for guest, tests in choice.items() for number, part in enumerate(parts(tests))]
     guests.sort(key=lambda guest: -len(guest[3]))  # the longest first: then the last ones end together
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -19,9 +19,7 @@ __all__ = ["Seen", "watch"]
 _SETTLE = 0.05  # seconds: longer than a packet waits in a ring
 _LOOK = 0.05  # at least, after that
 _TURN = 0.01
-_ASK = (
-    0.1  # the first time, then after twice as long each time: a peer that resets what it does not know is asked seldom
-)
+_ASK = 0.1  # the first time, then each time at twice as long: seldom, for some peers and firewalls mind
 _ENOUGH = 4  # packets elsewhere: one or two may be fragments, which a NIC does not bring
 
 _HIDDEN = ("claimed", "stalled", "redirect_failed")

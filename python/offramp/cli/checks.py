@@ -31,7 +31,6 @@ from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.nic import Link
-    from offramp.planner.capabilities import Capabilities
 
 __all__ = ["Check", "Status", "flap_checks", "interface_checks", "machine_checks"]
 
@@ -63,16 +62,15 @@ def machine_checks() -> list[Check]:
 
 def interface_checks(link: Link) -> list[Check]:
     """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
-    able = open_nic(link.name).capabilities()
     checks = [
         _state(link),
         _xdp(link),
         _zero_copy(link),
         _queues(link),
         _mtu(link),
-        _gro(link, able),
-        _lro(link, able),
-        _vlan(link, able),
+        _gro(link),
+        _lro(link),
+        _vlan(link),
     ]
     return [*checks, _program(link), _protected(), *_plan(link)]
 
@@ -172,25 +170,25 @@ def _mtu(link: Link) -> Check:
     return Check("MTU", "ok", text)
 
 
-def _gro(link: Link, able: Capabilities) -> Check:
+def _gro(link: Link) -> Check:
     if link.gro is None:
         return Check("GRO", "unknown", "not told by the driver")
     if not link.gro:
         return Check("GRO", "ok", "off")
     if not lacks_for_native(link):
         return Check("GRO", "ok", "on: the kernel merges packets, but after native XDP has seen them")
-    return _hides("GRO", "on: generic XDP would see merged packets", able, "rx-gro")
+    return _hides("GRO", "on: generic XDP would see merged packets", link, "rx-gro")
 
 
-def _lro(link: Link, able: Capabilities) -> Check:
+def _lro(link: Link) -> Check:
     if link.lro is None:
         return Check("LRO", "unknown", "not told by the driver")
     if not link.lro:
         return Check("LRO", "ok", "off")
-    return _hides("LRO", "on: the NIC merges packets before XDP sees them", able, "rx-lro")
+    return _hides("LRO", "on: the NIC merges packets before XDP sees them", link, "rx-lro")
 
 
-def _vlan(link: Link, able: Capabilities) -> Check:
+def _vlan(link: Link) -> Check:
     name = "VLAN stripping"
     if link.rx_vlan_offload is None:
         return Check(name, "unknown", "not told by the driver")
@@ -199,12 +197,12 @@ def _vlan(link: Link, able: Capabilities) -> Check:
     if not lacks_for_native(link) and "vlan-tag" in (link.rx_metadata or ()):
         return Check(name, "ok", "on, and the driver tells the program about tags")
     text = "on: the program would take tagged packets for untagged ones"
-    return _hides(name, text, able, "rx-vlan-hw-parse")
+    return _hides(name, text, link, "rx-vlan-hw-parse")
 
 
-def _hides(name: str, text: str, able: Capabilities, feature: str) -> Check:
+def _hides(name: str, text: str, link: Link, feature: str) -> Check:
     """An offload that hides the frames on the wire."""
-    if can_switch(able, feature):
+    if can_switch(open_nic(link.name).capabilities(), feature):
         return Check(name, "ok", f"{text}; switched off while a ramp is open, and on again")
     return Check(name, "missing", f"{text}; its driver does not let it be switched")
 
