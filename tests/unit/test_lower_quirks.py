@@ -12,7 +12,7 @@ from offramp.compile.expression import evaluate
 from offramp.compile.layers import LLC_CONTROLS
 from offramp.compile.lower import lower
 from offramp.errors import MatchError, OptionError
-from offramp.match import tree
+from offramp.match import Network, tree
 from offramp.match.tree import Protocol
 from tests.aim import Aim
 from tests.libpcap import Filter, Refused
@@ -201,11 +201,11 @@ PRIMITIVES: list[tree.Node] = [
         for number in (6, 0x11, 0x42, 0xE0, 0xF0, 0xFE, 0x83, 0x800, 0x86DD, 0x600, 0x6003, 0x809B, 0x80F3, 1500, 1501)
     ),
     *(
-        tree.Address(tree.Network(4, 0x0A000001, 0xFFFFFFFF), direction, protocol)
+        tree.Address(Network(4, 0x0A000001, 0xFFFFFFFF), direction, protocol)
         for direction in tree.Direction
         for protocol in (None, Protocol.IP, Protocol.ARP, Protocol.RARP)
     ),
-    *(tree.Address(tree.Network.prefix(6, 0x20010DB8 << 96, 33), direction) for direction in tree.Direction),
+    *(tree.Address(Network.prefix(6, 0x20010DB8 << 96, 33), direction) for direction in tree.Direction),
     *(tree.Station(0x020000000001, direction) for direction in tree.Direction),
     *(tree.Port(53, last, direction) for direction in tree.Direction for last in (53, 80)),
     *(tree.Port(53, 53, tree.Direction.EITHER, protocol) for protocol in tree.WITH_PORTS),

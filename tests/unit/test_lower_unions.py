@@ -17,7 +17,8 @@ from offramp.compile.shapes import Family, Shape
 from offramp.compile.unions import AT_LEAST
 from offramp.errors import MatchError, OptionError
 from offramp.match import parse, set_names, text
-from offramp.match.tree import Address, Network, Node, Or, Port
+from offramp.match.network import Network
+from offramp.match.tree import Address, Node, Or, Port
 from tests.aim import Aim
 from tests.expressions import Expressions
 from tests.libpcap import Filter

@@ -22,7 +22,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from offramp.match.tree import Address, And, Direction, Network, Node, Not, Or, Port, Station
+from offramp.match.network import Network
+from offramp.match.tree import Address, And, Direction, Node, Not, Or, Port, Station
 
 from .addresses import hosts, member, ports, stations
 from .expression import All, Any, Expr, Fixed, Negate

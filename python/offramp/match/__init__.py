@@ -4,6 +4,7 @@
     "udp dst port 53" --parse--> Port(53, 53, Direction.DST, Protocol.UDP) --text--> "udp dst port 53"
 
     tree.py        the nodes: what can be said           record.py      frozen records, quickly made
+    network.py     addresses under a mask
     scan.py        text -> tokens                        names.py       names that are numbers
     parse.py       tokens -> tree: chains and groups     values.py      spellings of addresses -> numbers
     primitive.py   qualifiers and a value -> node        runs.py        long lists of addresses
@@ -19,6 +20,7 @@ set that is bound when the match is compiled, and `vlan any`.
 from __future__ import annotations
 
 from .names import Names
+from .network import Network
 from .parse import parse
 from .text import primitives, set_names, text
 from .tree import (
@@ -39,7 +41,6 @@ from .tree import (
     Mpls,
     Multicast,
     Negative,
-    Network,
     Node,
     Not,
     Number,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpected
 from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
+from .network import Network
 from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, Fix, shorten
 from .suggest import another_kind, another_protocol, joined, without_conflict
 from .tree import (
@@ -21,7 +22,6 @@ from .tree import (
     Carries,
     Direction,
     InSet,
-    Network,
     Port,
     Protocol,
     SetKind,

@@ -13,8 +13,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from .network import Network
 from .record import alike
-from .tree import Address, Network, Not, check_address_protocol
+from .tree import Address, Not, check_address_protocol
 from .values import ipv6
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ primitives look behind that header (pcap-filter(7)).
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
+from .network import Network
 from .record import record
 
 ALL_ONES: Final = 0xFFFF_FFFF
 MAX_PORT: Final = 65535
 MAX_HELD: Final = 16  # registers of a BPF program, which tcpdump keeps values in (BPF_MEMWORDS)
-BITS: Final = {4: 32, 6: 128}
 Family: TypeAlias = Literal["ip", "ip6", "port", "ether"]  # what the elements of a set are
 
 
@@ -70,41 +70,6 @@ class Direction(Enum):
     SRC = "src"
     DST = "dst"
     BOTH = "src and dst"
-
-
-class Network(NamedTuple):
-    """The IP addresses `a` with `a & mask == address`. An IPv4 mask need not be a prefix."""
-
-    version: Literal[4, 6]
-    address: int
-    mask: int
-
-    @classmethod
-    def prefix(cls, version: Literal[4, 6], address: int, length: int) -> Network:
-        bits = BITS[version]
-        return cls(version, address, (1 << bits) - (1 << (bits - length)))
-
-    @property
-    def length(self) -> int | None:
-        """The prefix length; None if the mask is no prefix."""
-        zeros = (1 << BITS[self.version]) - 1 - self.mask
-        return BITS[self.version] - zeros.bit_length() if zeros & (zeros + 1) == 0 else None
-
-    def __str__(self) -> str:
-        length = self.length
-        if self.version == 4:
-            shown = _dotted(self.address)
-            if length is None:
-                return f"{shown} mask {_dotted(self.mask)}"
-            return shown if length == 32 else f"{shown}/{length}"
-        from ipaddress import IPv6Address
-
-        shown = str(IPv6Address(self.address))
-        return shown if length == 128 else f"{shown}/{length}"
-
-
-def _dotted(address: int) -> str:
-    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
 class _Printable:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
+from offramp.match.network import Network
 from offramp.match.tree import (
     MAX_PORT,
     Address,
@@ -39,7 +40,6 @@ from offramp.match.tree import (
     Mpls,
     Multicast,
     Negative,
-    Network,
     Node,
     Not,
     Or,
