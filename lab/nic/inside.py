@@ -21,7 +21,7 @@ IN_GUEST = "OFFRAMP_NICLAB"  # in the environment: "igb 6.12"
 
 
 class Results:
-    """A plugin of pytest. One line {"test"} at the start, one {"test", "outcome", "seconds", "text"} at the end."""
+    """A plugin of pytest. {"test"} in a line as it starts, {"test", "outcome", "seconds", "why", "text"} as it ends."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -39,15 +39,23 @@ class Results:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         outcome = self._worst.outcome if self._worst else "passed"
-        self._write(test=nodeid, outcome=outcome, seconds=round(self._seconds, 1), text=_text(self._worst))
+        seconds = round(self._seconds, 1)
+        self._write(test=nodeid, outcome=outcome, seconds=seconds, why=_why(self._worst), text=_text(self._worst))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._write(test=report.nodeid, outcome="failed", seconds=0.0, text=_text(report))
+            self._write(test=report.nodeid, outcome="failed", seconds=0.0, why=_why(report), text=_text(report))
 
     def _write(self, **line: object) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+
+
+def _why(report: pytest.TestReport | pytest.CollectReport | None) -> str:
+    """In a line."""
+    crash = getattr(report.longrepr, "reprcrash", None) if report else None
+    told = crash.message if crash else report.longreprtext if report else ""
+    return told.strip().partition("\n")[0]
 
 
 def _text(report: pytest.TestReport | pytest.CollectReport | None) -> str:

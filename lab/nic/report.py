@@ -51,7 +51,7 @@ class GuestReport:
         if line["outcome"] == "passed":
             self.passed += 1
         else:
-            self.failures.append(f"{self.name}: {test} {line['outcome']}\n{line['text']}")
+            self.failures.append(f"{self.name}: {test} {line['outcome']}: {line['why']}\n{line['text']}")
 
     def finish(self, ended: Ended) -> None:
         """The guest is gone: what it left undone has failed."""
@@ -75,10 +75,13 @@ class GuestReport:
 
 
 def summary(reports: list[GuestReport], seconds: float) -> int:
-    """Print what failed; returns the exit status."""
+    """Print what failed, whole, and at the end in a line each, which a log cut short still has; returns the status."""
     failures = [failure for report in reports for failure in report.failures]
     for failure in failures:
         print(f"\n==== {failure}")
+    print()
+    for failure in failures:
+        print(failure.partition("\n")[0])
     passed = sum(report.passed for report in reports)
-    print(f"\n{len(reports)} guests, {passed} tests passed, {len(failures)} failed, in {seconds:.0f} s")
+    print(f"{len(reports)} guests, {passed} tests passed, {len(failures)} failed, in {seconds:.0f} s")
     return 1 if failures or not passed else 0

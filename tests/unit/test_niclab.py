@@ -116,7 +116,7 @@ def heard(report: GuestReport, *lines: dict[str, object]) -> None:
 
 
 def ended(test: str, outcome: str = "passed") -> dict[str, object]:
-    return {"test": test, "outcome": outcome, "seconds": 1.0, "text": f"{test} said"}
+    return {"test": test, "outcome": outcome, "seconds": 1.0, "why": "assert 1 == 2", "text": f"{test} said"}
 
 
 def test_all_passed(report: GuestReport) -> None:
@@ -126,11 +126,12 @@ def test_all_passed(report: GuestReport) -> None:
     assert summary([report], 10.0) == 0
 
 
-def test_a_skip_has_failed(report: GuestReport) -> None:
+def test_a_skip_has_failed(report: GuestReport, capsys: pytest.CaptureFixture[str]) -> None:
     heard(report, ended("test_one"), ended("test_two", "skipped"))
     report.finish(Ended(0, 10.0))
-    assert report.failures == ["igb 6.12: test_two skipped\ntest_two said"]
+    assert report.failures == ["igb 6.12: test_two skipped: assert 1 == 2\ntest_two said"]
     assert summary([report], 10.0) == 1
+    assert capsys.readouterr().out.splitlines()[-2] == "igb 6.12: test_two skipped: assert 1 == 2"
 
 
 def test_a_guest_that_died_has_failed_with_its_last_words(report: GuestReport) -> None:
