@@ -141,9 +141,9 @@ def of(driver: str) -> Capabilities:
 def plan(
     able: Capabilities, match: str = MATCH, verdict: Verdict = Verdict.CLAIM, mac: str = "", **options: Any
 ) -> Plan:
-    """For an interface that can do that; `mac` is its address, `refused` what had no effect."""
+    """For an interface that can do that; `mac` is its address, `refused` what was, with the reason."""
     link = replace(imagined(able), mac=mac)
-    refused, beside = frozenset(options.pop("refused", ())), options.pop("beside", Beside())
+    refused, beside = options.pop("refused", {}), options.pop("beside", Beside())
     ssh, asked = Ssh((), ()), Options(**options)
     return make_plan(parse(match), verdict, link, asked, ssh, able, refused=refused, beside=beside)
 

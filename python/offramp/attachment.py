@@ -59,7 +59,6 @@ _open_here: WeakSet[Attachment] = WeakSet()
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
 
 _CARRIER_PATIENCE = 10.0  # seconds
-_STEERING = ("rule.", "rss.", "feature.rx-ntuple-filter")  # knobs
 
 
 class _NoNativeXdp(Exception):
@@ -67,11 +66,12 @@ class _NoNativeXdp(Exception):
 
 
 class _NotSteered(Exception):
-    """The driver does not take what would bring the flow to its queue."""
+    """The driver does not take what would bring the flow to its queue: what, and what became of it, as a predicate."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, became: str) -> None:
         super().__init__()
         self.method: Method = method
+        self.became = became
 
 
 class Attachment:
@@ -109,7 +109,7 @@ class Attachment:
         does not take the plan's rules or RSS table, gets another plan.
         """
         self._native_refused = False
-        self._refused = frozenset[Method]()
+        self._refused: dict[Method, str] = {}
         self._asked = question(widened(match.node).flows or ()) if options.probe else None
         self._had_carrier = carrier(self._interface.nic.identity.ifindex)
         while True:
@@ -120,8 +120,9 @@ class Attachment:
             except _NoNativeXdp:
                 self._native_refused = True
             except _NotSteered as error:
-                self._refused |= {error.method}
-                warnings.warn(f"{plan.interface}: {error.__cause__}", OfframpWarning, stacklevel=5)
+                self._refused[error.method] = error.became
+                what = f"{METHODS[error.method]} {error.became}"
+                warnings.warn(f"{plan.interface}: {what}", OfframpWarning, stacklevel=5)
             self._await_carrier("what did not work was undone")
 
     def _planned(self, match: Match, verdict: Verdict, seen: View, options: Options) -> Plan:
@@ -178,21 +179,16 @@ class Attachment:
         except (InterfaceGone, InterfaceBusy, PrivilegeError):
             raise
         except (KernelError, InterfaceError) as error:
-            if self.plan.layout != "in-driver" and any(change.knob.startswith(_STEERING) for change in step.changes):
-                raise _NotSteered(self._method) from error
-            raise
-
-    @property
-    def _method(self) -> Method:
-        return "rules" if self.plan.rules else "buckets"
+            if step.steers is None:
+                raise
+            raise _NotSteered(step.steers, f"were refused: {error}") from error
 
     def _observe(self, options: Options) -> None:
         """Does the NIC do what its driver was told? Errors: _NotSteered; as `ask`."""
         seen = watch(self._counts, options.observe, self._ask)
         self.plan = replace(self.plan, observed=str(seen))
         if seen.without_effect:
-            what = f"{METHODS[self._method]} of {self.plan.interface}"
-            raise _NotSteered(self._method) from InterfaceError(what, reason=f"they were taken, but {seen}")
+            raise _NotSteered("rules" if self.plan.rules else "buckets", f"were taken, but {seen}")
 
     def _ask(self) -> None:
         if self._asked is not None:

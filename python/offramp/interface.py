@@ -41,6 +41,7 @@ __all__ = ["Interface", "Section", "View", "view"]
 
 _TABLE = "rss.table"
 _OWN = ("rule.", "vf.")  # knobs that one ramp alone has changed
+_N_TUPLE = "feature.rx-ntuple-filter"  # that all rules need
 _VF_COUNT = "vf.count"
 _MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
 _OFFLOADS = {"feature.rx-gro": "gro", "feature.rx-lro": "lro", "feature.rx-vlan-hw-parse": "rx_vlan_offload"}
@@ -236,6 +237,8 @@ class Interface:
         others = _hidden(self.sections)
         if section.hidden is not None and not others:
             knobs = [*knobs, _TABLE]
+        if not any(knob.startswith("rule.") for each in self.sections for knob in each.knobs):
+            knobs = [*knobs, _N_TUPLE]
         try:
             alone = _VF_COUNT in knobs and self._users == 1  # then with what the driver has moved for it
             undone = transaction.undo(*(() if alone else knobs)) if knobs else []

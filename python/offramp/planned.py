@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from offramp.compile import Spec, xdp
@@ -37,7 +38,7 @@ def planned(
     options: Options,
     *,
     native_refused: bool = False,
-    refused: frozenset[Method] = frozenset(),
+    refused: Mapping[Method, str] = {},
 ) -> Plan:
     """The plan for what was seen of the interface. Errors: as `make_plan`."""
     ssh = protected_ssh() if options.protect else None

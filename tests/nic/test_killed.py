@@ -82,6 +82,6 @@ def test_thirty_kills(wire: Wire, state: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_three_hundred_kills(wire: Wire, state: Path) -> None:
     kill_rounds(wire, state, 300)

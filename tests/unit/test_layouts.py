@@ -76,9 +76,21 @@ def test_what_is_not_known_is_tried_only_if_asked_for() -> None:
 def test_a_way_that_had_no_effect_is_not_taken_again() -> None:
     able = of("ixgbe")
     assert plan(able, PAIR).rules
-    assert plan(able, PAIR, refused={"rules"}).buckets
-    made = plan(able, PAIR, refused={"rules", "buckets"})
-    assert made.why == "no hidden queue: n-tuple rules had no effect here; entries of the RSS table had no effect here"
+    refused = {"rules": "were refused: no space"}
+    assert plan(able, PAIR, refused=refused).buckets
+    made = plan(able, PAIR, refused={**refused, "buckets": "were taken, but none arrived"})
+    assert made.why == (
+        "no hidden queue: n-tuple rules were refused: no space; "
+        "entries of the RSS table that lead to a hidden queue were taken, but none arrived"
+    )
+    made = plan(able, PAIR, refused={"table": "were refused: busy"})
+    assert made.why == "no hidden queue: entries of the RSS table that leave a queue out were refused: busy"
+
+
+def test_steps_say_what_a_driver_may_refuse() -> None:
+    assert [step.steers for step in plan(of("ixgbe")).steps if step.steers] == ["rules", "table", "rules"]
+    assert [step.steers for step in plan(of("virtio-net"), PAIR).steps if step.steers] == ["table", "buckets"]
+    assert not any(step.steers for step in plan(of("ixgbe"), layout="in-driver").steps)
 
 
 def test_the_user_decides() -> None:
@@ -294,9 +306,9 @@ def test_a_vf_is_taken_from_its_driver_to_get_its_address() -> None:
 
 
 def test_a_vf_without_rules_that_were_refused() -> None:
-    made = plan(of("ixgbe"), layout="vf", refused={"rules"})
+    made = plan(of("ixgbe"), layout="vf", refused={"rules": "were refused: no space"})
     assert made.rules == ()
-    assert made.why == "as asked; by destination address, as there are no rules: n-tuple rules had no effect here"
+    assert made.why == "as asked; by destination address, as there are no rules: n-tuple rules were refused: no space"
 
 
 def test_a_vf_beside_other_ramps() -> None:
@@ -345,5 +357,5 @@ def test_a_group_address_is_no_vfs() -> None:
 def test_a_queue_that_can_be_in_the_table_is_hidden() -> None:
     """The table of an 82599 has four bits for each entry."""
     able, link = of("ixgbe"), replace(imagined(of("ixgbe")), rx_queues=32)
-    made = make_plan(parse(PAIR), Verdict.CLAIM, link, Options(), None, able, refused=frozenset({"rules"}))
+    made = make_plan(parse(PAIR), Verdict.CLAIM, link, Options(), None, able, refused={"rules": "were refused"})
     assert made.hidden_queue == 15

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterable
 from contextlib import suppress
@@ -41,7 +42,7 @@ PLANS: list[tuple[str, dict[str, Any]]] = [
     (MATCH, {}),
     (MATCH, {"queue": 1}),
     ("src host (10.0.0.1 or 10.0.0.2) and ip and udp", {}),
-    (PAIR, {"refused": {"rules"}}),
+    (PAIR, {"refused": {"rules": "were refused"}}),
     (MATCH, {"layout": "vf"}),
     (MATCH, {"layout": "in-driver"}),
 ]
@@ -97,7 +98,7 @@ def test_a_plan_whose_kth_change_fails_is_undone_by_the_journal(
         assert not listed()
 
 
-@pytest.mark.parametrize("how", [{}, {"refused": {"rules"}}])
+@pytest.mark.parametrize("how", [{}, {"refused": {"rules": "were refused"}}])
 @pytest.mark.parametrize("spread_over", [4, 1])
 def test_ramps_side_by_side_on_one_nic(
     how: dict[str, Any], spread_over: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +132,24 @@ def test_ramps_side_by_side_on_one_nic(
             interface.give_back(sections[gone])
         assert nic.get("rss.table") == base
         assert not nic.rules()
+        assert nic.get("feature.rx-ntuple-filter") is False
     assert nic.knobs == before
+
+
+def test_rules_that_were_refused_leave_nothing_switched_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interface stays in use: another way is taken next."""
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    nic = a_nic()
+    nic.refuse("rule.", errno.ENOSPC)
+    before, made = dict(nic.knobs), plan(nic.capabilities())
+    with Interface(nic) as interface:
+        section = a_section(made)
+        with suppress(KernelError):
+            for step in made.steps:
+                interface.change(step.changes, section)
+        assert nic.get("feature.rx-ntuple-filter") is True
+        interface.give_back(section)
+        assert {knob for knob, value in before.items() if nic.get(knob) != value} == {"feature.rx-vlan-hw-parse"}
 
 
 def a_section(made: Plan) -> Section:

@@ -137,6 +137,8 @@ class Transaction:
         """Give back these knobs, or all, and stay open. Returns what became of each change, the last one first."""
         with self._at_work():
             chosen = [change for change in self._changes if not knobs or change.knob in knobs]
+            if not chosen:
+                return []
             undone, left = undo(chosen, self.nic)
             self._changes = [change for change in self._changes if knobs and change.knob not in knobs] + left
             self._write(self._changes)

@@ -25,11 +25,11 @@ from __future__ import annotations
 from .assume import assume
 from .explain import explain, needed
 from .flow import Flow
-from .layout import METHODS, Beside, Layout, Method, is_virtual
+from .layout import METHODS, Beside, Layout, is_virtual
 from .make import can_switch, lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .options import Options
-from .plan import Act, Change, Layer, LayoutName, Plan, Step, shortened
+from .plan import Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
 from .protect import protection_in_words
 from .widen import widened
 

@@ -21,7 +21,7 @@ from offramp.planner.bucket import buckets
 from offramp.planner.capabilities import Capabilities, Vf
 from offramp.planner.flow import Flow
 from offramp.planner.options import Options
-from offramp.planner.plan import LayoutName
+from offramp.planner.plan import LayoutName, Method
 from offramp.planner.steer import Steered, steered
 from offramp.planner.typed import CannotSteer
 from offramp.planner.widen import Widened, widened
@@ -30,9 +30,8 @@ from offramp.steering import Rule, cookie, hiding, parse_rule
 if TYPE_CHECKING:
     from offramp.nic import Link
 
-__all__ = ["ALONE", "METHODS", "NTUPLE", "Beside", "Layout", "Method", "choose", "is_virtual"]
+__all__ = ["ALONE", "METHODS", "NTUPLE", "Beside", "Layout", "choose", "is_virtual"]
 
-Method = Literal["rules", "buckets"]  # how a flow is brought to a hidden queue
 NTUPLE: Final = "rx-ntuple-filter"
 
 
@@ -78,10 +77,10 @@ def choose(
     options: Options,
     mode: str,
     claim: bool,
-    refused: frozenset[Method] = frozenset(),
+    refused: Mapping[Method, str] = {},
     beside: Beside = ALONE,
 ) -> Layout:
-    """`refused`: ways that were tried here, and had no effect.
+    """`refused`: what was tried here, and what became of it, as in "had no effect".
 
     Errors: NotSupported and OptionError if a layout was asked for that cannot be.
     """
@@ -113,7 +112,7 @@ def choose(
 
 
 def _hidden(
-    match: Node, link: Link, able: Capabilities, options: Options, refused: frozenset[Method], beside: Beside
+    match: Node, link: Link, able: Capabilities, options: Options, refused: Mapping[Method, str], beside: Beside
 ) -> Layout:
     queue = _last_free(link, able, beside) if options.queue is None else options.queue
     if queue >= link.rx_queues:
@@ -122,11 +121,11 @@ def _hidden(
     wide = _flows(match)
     assert wide.flows is not None
     base = _table_without(queue, link, able, beside)
+    _check_refused("table", refused)
     reasons: list[CannotSteer] = []
     for method in ("rules", "buckets"):
         try:
-            if method in refused:
-                raise CannotSteer(f"{METHODS[method]} had no effect here")
+            _check_refused(method, refused)
             if method == "rules":
                 _check_rules(able, sure=options.wanted_layout == "auto")
                 made = steered(wide.flows, able.ntuple, cookie(queue), driver)
@@ -145,7 +144,17 @@ def _hidden(
     raise CannotSteer("; ".join(each.reason for each in reasons), hint)
 
 
-METHODS: Final = {"rules": "n-tuple rules", "buckets": "entries of the RSS table"}
+METHODS: Final[Mapping[Method, str]] = {
+    "table": "entries of the RSS table that leave a queue out",
+    "rules": "n-tuple rules",
+    "buckets": "entries of the RSS table that lead to a hidden queue",
+}
+
+
+def _check_refused(method: Method, refused: Mapping[Method, str]) -> None:
+    """Errors: CannotSteer if it was tried."""
+    if method in refused:
+        raise CannotSteer(f"{METHODS[method]} {refused[method]}")
 
 
 def _with_rules(layout: Layout, made: Steered, wide: Widened) -> Layout:
@@ -206,7 +215,7 @@ def _check_rules(able: Capabilities, *, sure: bool) -> None:
 
 
 def _vf(
-    match: Node, link: Link, able: Capabilities, options: Options, refused: frozenset[Method], beside: Beside
+    match: Node, link: Link, able: Capabilities, options: Options, refused: Mapping[Method, str], beside: Beside
 ) -> Layout:
     """Errors: CannotSteer, OptionError, InterfaceBusy, InterfaceDown."""
     if able.vfs.total == 0:
@@ -256,15 +265,14 @@ def _which_vf(link: Link, able: Capabilities, options: Options, beside: Beside) 
     return number, now
 
 
-def _to_vf(match: Node, link: Link, able: Capabilities, number: int, refused: frozenset[Method]) -> Layout:
+def _to_vf(match: Node, link: Link, able: Capabilities, number: int, refused: Mapping[Method, str]) -> Layout:
     """How the flow gets there. Errors: CannotSteer."""
     wide = _flows(match)
     assert wide.flows is not None
     if any(flow.vlan is not None for flow in wide.flows):
         raise CannotSteer("the match names a VLAN, and a VF gets no tagged packets")
     try:
-        if "rules" in refused:
-            raise CannotSteer("n-tuple rules had no effect here")
+        _check_refused("rules", refused)
         if not able.ntuple.to_vf:
             raise CannotSteer("its rules lead to queues of its own only")
         _check_rules(able, sure=False)

@@ -9,16 +9,17 @@ cost.py     what a packet costs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
 from offramp.match import Everything, Node, text
 from offramp.planner.capabilities import Capabilities
 from offramp.planner.cost import Cost, break_even, cost
-from offramp.planner.layout import ALONE, Beside, Layout, Method, choose, is_virtual
+from offramp.planner.layout import ALONE, Beside, Layout, choose, is_virtual
 from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, hiding
 from offramp.planner.options import Copying, Options
-from offramp.planner.plan import Plan
+from offramp.planner.plan import Method, Plan
 from offramp.planner.protect import protection, protection_in_words
 from offramp.planner.steps import steps
 from offramp.planner.warn import warnings_of
@@ -42,13 +43,13 @@ def make_plan(
     able: Capabilities | None = None,
     *,
     native_refused: bool = False,
-    refused: frozenset[Method] = frozenset(),
+    refused: Mapping[Method, str] = {},
     beside: Beside = ALONE,
     assumed: tuple[str, ...] = (),
 ) -> Plan:
     """The plan, or an error that says what stands in its way. `able` None changes nothing of the interface but what
     hangs on file descriptors. `native_refused`: the driver was asked and cannot. `refused`: ways to bring flows that
-    were tried, and had no effect. `beside`: other ramps of this process there. `ssh` None leaves nothing protected.
+    were tried, and what became of them. `beside`: other ramps of this process there. `ssh` None: nothing is protected.
     `assumed`: see assume.py.
 
     Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`, `layout`),

@@ -22,10 +22,11 @@ from offramp.verdict import Verdict
 if TYPE_CHECKING:
     from offramp.nic.knobs import Value
 
-__all__ = ["Act", "Change", "Layer", "LayoutName", "Plan", "Step", "shortened"]
+__all__ = ["Act", "Change", "Layer", "LayoutName", "Method", "Plan", "Step", "shortened"]
 
 Layer = Literal["nic", "xdp", "user"]
 LayoutName = Literal["in-driver", "hidden-queue", "vf"]
+Method = Literal["table", "rules", "buckets"]  # of steering, which a driver may refuse: METHODS in layout.py
 # What is to be done: change knobs, attach the program, bind sockets, look where matching packets arrive, put the
 # sockets into the XSKMAP, open the VF's interface (after its driver was changed: it has one then).
 Act = Literal["change", "attach", "bind", "observe", "connect", "open-vf"]
@@ -60,6 +61,7 @@ class Step:
     undo: str
     flap: str = ""  # what may be disturbed for a moment, now and when it is undone
     changes: tuple[Change, ...] = ()  # in this order; undone in reverse
+    steers: Method | None = None  # if the driver does not take it there may be another way
 
 
 @dataclass(frozen=True, slots=True)

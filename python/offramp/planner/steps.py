@@ -72,9 +72,16 @@ def _feature(feature: str, link: Link) -> Step:
 
 
 def _ntuple_on(link: Link) -> Step:
-    change = Change(f"feature.{NTUPLE}", True)
-    why = "its driver takes rules only while they are on"
-    return Step("change", "nic", f"switch n-tuple rules of {link.name} on", why, "switch them off", _RINGS, (change,))
+    return Step(
+        "change",
+        "nic",
+        f"switch n-tuple rules of {link.name} on",
+        "its driver takes rules only while they are on",
+        "switch them off",
+        _RINGS,
+        (Change(f"feature.{NTUPLE}", True),),
+        "rules",
+    )
 
 
 def _program(link: Link, able: Capabilities | None, layout: Layout, verdict: Verdict, mode: str) -> Step:
@@ -104,6 +111,7 @@ def _leave_out(link: Link, able: Capabilities, layout: Layout) -> Step:
         "write the table that was there",
         "packets of flows whose entry moves may overtake each other" if moved else "",
         (Change("rss.table", list(layout.base)),),
+        "table",
     )
 
 
@@ -155,6 +163,7 @@ def _rules(link: Link, layout: Layout) -> Step:
         "remove them",
         "packets of the flow that are under way arrive on two queues, and may overtake each other",
         tuple(Change(f"rule.{rule.location}", rule.normal().to_value()) for rule in layout.rules),
+        "rules",
     )
 
 
@@ -171,6 +180,7 @@ def _buckets(link: Link, layout: Layout) -> Step:
         "write the table that was there",
         f"flows in {count} of {size} entries move, and their packets may overtake each other",
         (Change("rss.table", table),),
+        "buckets",
     )
 
 
