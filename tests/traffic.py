@@ -27,7 +27,7 @@ def frame(wire: Wire) -> bytes:
 
 
 @contextmanager
-def datagrams(wire: Wire) -> Iterator[None]:
+def datagrams(wire: Wire, payload: bytes = PAYLOAD) -> Iterator[None]:
     """The flow, a packet every GAP, whatever becomes of the wire."""
     with wire.a.host:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -36,7 +36,7 @@ def datagrams(wire: Wire) -> Iterator[None]:
     def send() -> None:
         while not end.wait(GAP):
             try:
-                sender.sendto(PAYLOAD, (wire.b.ip, PORT))
+                sender.sendto(payload, (wire.b.ip, PORT))
             except OSError:  # the wire is down or gone
                 time.sleep(0.01)
 

@@ -170,7 +170,7 @@ class Attachment:
             self._interface = stack.enter_context(virtual_function.opened(physical, plan, self._section))
             self._physical = physical
             stack.enter_context(self._install(match, plan.verdict, virtual_function.options(options)))
-            self.plan = virtual_function.whole(plan, self.plan)
+            self.plan = virtual_function.whole(plan, self.plan, *virtual_function.too_small(physical, self._interface))
             return stack.pop_all()
 
     def _change(self, step: Step) -> None:

@@ -2,7 +2,7 @@
 """The interface of a virtual function: brought here, made quiet, and opened like any other.
 
     PF's journal   vf.autoprobe, vf.count, vf.N.mac, rules, vf.N.driver     the steps of the PF's plan
-    VF's journal   up, and what the plan for its interface changes
+    VF's journal   mtu, up, and what the plan for its interface changes
     neither        its network namespace, ARP and IPv6 off: they are gone with the interface
 
 A driver makes the interface in the initial network namespace; it is moved to where the PF is. It answers no ARP and has
@@ -24,20 +24,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from offramp.bpf.privileges import hint, missing
-from offramp.errors import NotSupported, OfframpError, PrivilegeError
+from offramp.errors import KernelError, NotSupported, OfframpError, PrivilegeError
 from offramp.interface import Interface
 from offramp.netns import inside, namespace, other_namespaces
-from offramp.nic import carrier, pci
+from offramp.nic import carrier, pci, read, udev
 from offramp.nic.link import move, silence
-from offramp.nic.live import of_pci
-from offramp.planner import Change, Options, Plan
+from offramp.nic.live import identify, of_pci
+from offramp.planner import Change, Options, Plan, lacks_for_native, largest_mtu
 
 if TYPE_CHECKING:
     from offramp.bpf.privileges import Capability
     from offramp.interface import Section
     from offramp.nic.knobs import Identity
 
-__all__ = ["check", "opened", "options", "whole"]
+__all__ = ["check", "opened", "options", "too_small", "whole"]
 
 _PATIENCE = 10.0  # seconds, for an interface (some drivers make it later, by themselves), and for its carrier
 _POLL = 0.02  # seconds
@@ -72,17 +72,39 @@ def opened(physical: Interface, plan: Plan, section: Section) -> Iterator[Interf
     if address is None:
         raise OfframpError(what, reason="it is gone: somebody has changed the number of VFs meanwhile")
     what += f" ({address})"
-    found = _brought_here(address, what)
-    silence(found.ifindex)
+    ifindex = _brought_here(address, what).ifindex
+    with suppress(OfframpError):  # whatever udev waits for: its interface is there
+        _await(lambda: udev.settled(ifindex) or None, what)
+    silence(ifindex)
+    name = identify(ifindex).name
     with ExitStack() as stack:
-        interface = stack.enter_context(Interface.of(found.name))
+        interface = stack.enter_context(Interface.of(name))
         interface.tagless = True
+        with suppress(KernelError):  # `too_small` says so
+            interface.change([Change("mtu", _mtu(physical, interface))], section)
         interface.change([Change("up", True)], section)
-        _await(lambda: carrier(found.ifindex) or None, f"{what}, {found.name}: it has no carrier")
+        _await(lambda: carrier(ifindex) or None, f"{what}, {name}: it has no carrier")
         yield interface
 
 
-def whole(plan: Plan, inner: Plan) -> Plan:
+def _mtu(physical: Interface, interface: Interface) -> int:
+    """The PF's or, if a frame cannot be so large, the largest."""
+    link = read(interface.nic.identity.ifindex)
+    largest = largest_mtu(link, "generic" if lacks_for_native(link) else "native")
+    wanted: int = physical.nic.get("mtu")
+    return max(link.mtu, min(wanted, largest, link.max_mtu or largest))
+
+
+def too_small(physical: Interface, interface: Interface) -> tuple[str, ...]:
+    """A warning if a VF's MTU is smaller than that of its PF."""
+    expected, mtu = (each.nic.get("mtu") for each in (physical, interface))
+    if mtu >= expected:
+        return ()
+    here, there = (each.nic.identity.name for each in (interface, physical))
+    return (f"{here} has an MTU of {mtu}, {there} one of {expected}: packets of the flow that are larger are lost",)
+
+
+def whole(plan: Plan, inner: Plan, *warnings: str) -> Plan:
     """The plan that was carried out: the PF's, and then that on the VF's interface."""
     return replace(
         inner,
@@ -93,7 +115,7 @@ def whole(plan: Plan, inner: Plan) -> Plan:
         rules=plan.rules,
         left_out=plan.left_out,
         steps=(*plan.steps, *inner.steps),
-        warnings=tuple(dict.fromkeys((*plan.warnings, *inner.warnings))),
+        warnings=tuple(dict.fromkeys((*plan.warnings, *inner.warnings, *warnings))),
     )
 
 

@@ -12,14 +12,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.nic.inside import IN_GUEST
 from lab.nic.machines import BARE, ROLES
+from offramp import attachment, virtual_function
 from offramp.journal import guardian
+from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Lab, Wire
+from tests.leftovers import eventually, orphans
+from tests.nic.functions import AWAY, MAC, everything
 
 CARRIER = 30.0  # seconds: attaching XDP resets a link
 
@@ -58,6 +63,40 @@ def wire(cabled: Wire | None) -> Wire:
         end.up()
         end.wait_for_carrier(CARRIER)
     return cabled
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of journals."""
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(virtual_function, "_PATIENCE", 60.0)
+    monkeypatch.setattr(attachment, "_CARRIER_PATIENCE", 60.0)
+    return tmp_path
+
+
+@pytest.fixture
+def device(wire: Wire) -> LiveNic:
+    with wire.b.host:
+        return open_nic(wire.b.name)
+
+
+@pytest.fixture
+def away(wire: Wire) -> Iterator[Wire]:
+    """The wire as the flow sees it: the peer sends to the VF's address."""
+    entry = [AWAY, "dev", wire.a.name]
+    wire.a.host.run(["ip", "neigh", "replace", *entry, "lladdr", MAC, "nud", "permanent"])
+    yield replace(wire, b=replace(wire.b, ip=AWAY, mac=MAC))
+    wire.a.host.run(["ip", "neigh", "del", *entry])
+
+
+@pytest.fixture
+def untouched(wire: Wire, device: LiveNic, state: Path) -> Iterator[None]:
+    """Whatever the test does: in the end all is as before, and no journal is left."""
+    before = everything(wire, device)
+    yield
+    assert eventually(lambda: everything(wire, device) == before), (everything(wire, device), before)
+    assert eventually(lambda: not list(state.glob("*.json")))
+    assert eventually(lambda: not orphans())
 
 
 def _named(mac: str) -> str:

@@ -215,13 +215,20 @@ def silence(ifindex: int) -> None:
     Needs CAP_NET_ADMIN, and a writable /proc/sys. Errors: KernelError, PrivilegeError.
     """
     netlink.set_link(ifindex, f"arp off of interface {ifindex}", flags=_IFF_NOARP, change=_IFF_NOARP)
-    switch = Path("/proc/sys/net/ipv6/conf") / socket.if_indextoname(ifindex) / "disable_ipv6"
+    name = _name(ifindex)
+    switch = Path("/proc/sys/net/ipv6/conf") / name / "disable_ipv6"
     try:
         switch.write_text("1")
-    except FileNotFoundError:  # there is no IPv6
-        return
+    except FileNotFoundError:
+        if _name(ifindex) != name:  # renamed just now
+            silence(ifindex)
+        # else there is no IPv6
     except OSError as error:
         raise KernelError(f"writing {switch}", error.errno or 0, hint="a writable /proc/sys is needed") from error
+
+
+def _name(ifindex: int) -> str:
+    return netlink.text(_attributes(ifindex).get(_NAME)) or ""
 
 
 def _attributes(ifindex: int) -> netlink.Attributes:

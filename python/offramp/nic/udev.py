@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""udev gives a new interface its lasting name, a moment after the driver has made it: whether that is done.
+
+    /run/udev/control      while udev runs
+    /run/udev/data/n7      what it knows of interface 7: "I:" and when it was through with it; "E:ID_RENAMING=1" before
+
+It deals with the interfaces of the initial network namespace only. Needs root.
+Source: sd_device_get_is_initialized(3); systemd, src/udev/udev-event.c (rename_netif).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from offramp.netns import first, namespace
+
+__all__ = ["settled"]
+
+_RUN = Path("/run/udev")
+
+
+def settled(ifindex: int) -> bool:
+    """Whether udev lets an interface of this thread's network namespace keep its name. Errors: OSError (not root)."""
+    if not (_RUN / "control").exists() or not _is_first():
+        return True
+    try:
+        known = (_RUN / "data" / f"n{ifindex}").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    return any(line.startswith("I:") for line in known) and "E:ID_RENAMING=1" not in known
+
+
+def _is_first() -> bool:
+    here = namespace()
+    try:
+        with first() as machines:
+            return os.path.samestat(os.fstat(here), os.fstat(machines))
+    finally:
+        os.close(here)
