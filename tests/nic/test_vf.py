@@ -19,7 +19,7 @@ import pytest
 import offramp
 from offramp import virtual_function
 from offramp.errors import NotSupported
-from offramp.journal import transaction
+from offramp.journal import Transaction, transaction
 from offramp.nic import carrier, link, udev
 from offramp.nic.knobs import Value
 from offramp.nic.live import LiveNic, open_nic
@@ -125,23 +125,29 @@ def test_a_forked_child_holds_nothing(wire: Wire, away: Wire) -> None:
 
 @pytest.mark.usefixtures("untouched")
 def test_its_packets_may_be_as_large_as_those_of_the_pf(wire: Wire, away: Wire, device: LiveNic) -> None:
+    def resized(mtu: int, *ends: Transaction) -> None:
+        for end in ends:
+            end.set("mtu", mtu)
+        carried()
+
+    def carried() -> None:
+        for end in (wire.a, wire.b):
+            end.wait_for_carrier(PATIENCE)
+
     with wire.a.host, transaction(open_nic(wire.a.name)) as peer, wire.b.host, transaction(device) as change:
-        for each in (peer, change):
-            each.set("mtu", 1600)
+        resized(1600, peer, change)
         with opened(wire) as ramp:
             assert open_nic(ramp.plan.interface).get("mtu") == 1600
-            for end in (wire.a, wire.b):
-                end.wait_for_carrier(PATIENCE)
+            carried()
             with datagrams(away, bytes(1572)):
                 batch = ramp.rx(PATIENCE)
             assert batch is not None
             assert len(batch[0]) == 14 + 1600
-        change.set("mtu", 9000)
+        resized(9000, change)
         with opened(wire) as ramp:
             print(ramp.plan.warnings)
             assert any("9000: packets of the flow that are larger are lost" in told for told in ramp.plan.warnings)
-    for end in (wire.a, wire.b):
-        end.wait_for_carrier(PATIENCE)
+    carried()
 
 
 @pytest.mark.usefixtures("untouched")

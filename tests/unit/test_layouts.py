@@ -359,3 +359,12 @@ def test_a_queue_that_can_be_in_the_table_is_hidden() -> None:
     able, link = of("ixgbe"), replace(imagined(of("ixgbe")), rx_queues=32)
     made = make_plan(parse(PAIR), Verdict.CLAIM, link, Options(), None, able, refused={"rules": "were refused"})
     assert made.hidden_queue == 15
+
+
+def test_a_pf_with_jumbo_packets() -> None:
+    """The frames of a VF are its own: none is as large as those of the PF."""
+    able = of("igb")
+    link = replace(imagined(able), mtu=9000)
+    assert make_plan(parse(MATCH), Verdict.CLAIM, link, Options(layout="vf"), None, able).frame_size == 0
+    with pytest.raises(InterfaceError, match="an MTU of 9000"):
+        make_plan(parse(MATCH), Verdict.CLAIM, link, Options(), None, able)

@@ -85,7 +85,7 @@ def make_plan(
         queues=queues,
         all_queues=link.rx_queues,
         frames=options.frames,
-        frame_size=frame_size(link, mode) if claim else 0,
+        frame_size=frame_size(link, mode) if claim and layout.name != "vf" else 0,
         ring=options.ring,
         stall=options.stall if claim else None,
         protect=protect,

@@ -77,7 +77,7 @@ class Plan:
     queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver, and for a VF not open yet
     all_queues: int  # receive queues in use
     frames: int
-    frame_size: int  # bytes
+    frame_size: int  # bytes; 0 without sockets, and for a VF not open yet
     ring: int
     stall: float | None
     protect: str | None  # the match of what is never diverted
