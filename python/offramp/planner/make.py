@@ -10,6 +10,7 @@ cost.py     what a packet costs
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
@@ -75,7 +76,7 @@ def make_plan(
     protect = protection(ssh) if ssh is not None else None
     queues = _queues(link, options, layout, beside) if claim else ()
     copying = _copying(match, nic, options, layout, mode) if claim else None
-    return Plan(
+    decided = Plan(
         interface=link.name,
         ifindex=link.ifindex,
         match=text(match),
@@ -92,21 +93,7 @@ def make_plan(
         protected=protection_in_words(ssh) if ssh is not None else "nothing",
         vlan_metadata=vlan_metadata,
         steps=tuple(steps(link, nic, layout, verdict, mode, queues, copying, options, off)),
-        warnings=tuple(
-            warnings_of(
-                link,
-                nic,
-                layout,
-                mode,
-                copying,
-                queues,
-                options,
-                protect,
-                shared=beside.mode is not None,
-                vlan_metadata=vlan_metadata,
-                off=off,
-            )
-        ),
+        warnings=(),
         layout=layout.name,
         why=layout.why,
         hidden_queue=layout.queue,
@@ -117,6 +104,7 @@ def make_plan(
         cost=_cost(nic, layout, mode, copying),
         assumed=assumed,
     )
+    return replace(decided, warnings=tuple(warnings_of(decided, link, nic, layout, options, beside)))
 
 
 def _mode(

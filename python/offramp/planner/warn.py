@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from offramp.match import parse
 from offramp.planner.capabilities import Capabilities
-from offramp.planner.layout import Layout, is_virtual
+from offramp.planner.layout import Beside, Layout, is_virtual
 from offramp.planner.options import Options
+from offramp.planner.plan import Plan
 from offramp.planner.steps import FEATURES
 from offramp.planner.widen import widened
 
@@ -19,48 +20,37 @@ __all__ = ["warnings_of"]
 
 
 def warnings_of(
-    link: Link,
-    able: Capabilities | None,
-    layout: Layout,
-    mode: str,
-    copying: str | None,
-    queues: tuple[int, ...],
-    options: Options,
-    protect: str | None,
-    *,
-    shared: bool,
-    vlan_metadata: bool,
-    off: tuple[str, ...],
+    plan: Plan, link: Link, able: Capabilities | None, layout: Layout, options: Options, beside: Beside
 ) -> list[str]:
-    """In the order of the steps. `shared`: the program is there already, for other ramps."""
-    found = _of_interface(link, mode, queues, options, layout, shared, vlan_metadata)
+    """In the order of the steps. `plan`: without them; `layout`: what it says about the NIC, whole."""
+    found = _of_interface(plan, link, options, beside)
     found += [
-        f"{FEATURES[feature][0]} is off while this is in force: the kernel does that work itself" for feature in off
+        f"{words} is off while this is in force: the kernel does that work itself"
+        for feature, (words, _) in FEATURES.items()
+        if any(change.knob == f"feature.{feature}" for change in plan.changes)
     ]
     if able is None or is_virtual(able):
         return found
-    if layout.name == "vf":
+    if plan.layout == "vf":
         costs = f" ({'; '.join(able.vfs.costs)})" if able.vfs.costs else ""
         found.append(f"virtual functions cost the rest of {link.name}: what they change is up to the driver{costs}")
-    elif mode == "native":
+    elif plan.mode == "native":
         if able.xdp.resets_link:
             found.append(f"attaching and detaching XDP resets the link of {link.name}: its carrier goes for a moment")
         if able.xdp.needs:
             found.append(f"its driver has conditions for XDP: {'; '.join(able.xdp.needs)}")
-    found += _of_steering(link, layout, copying, protect)
-    if layout.name == "in-driver" and copying in ("zero-copy", "auto") and queues:
+    found += _of_steering(plan, layout)
+    if plan.layout == "in-driver" and plan.copying in ("zero-copy", "auto") and plan.queues:
         found.append("packets that are passed on to the kernel are copied where a queue is in zero-copy mode")
     return found
 
 
-def _of_interface(
-    link: Link, mode: str, queues: tuple[int, ...], options: Options, layout: Layout, shared: bool, vlan_metadata: bool
-) -> list[str]:
+def _of_interface(plan: Plan, link: Link, options: Options, beside: Beside) -> list[str]:
     found = []
-    if mode == "generic" and layout.name != "vf":
+    if plan.mode == "generic" and plan.layout != "vf":
         if options.mode == "generic":
             why = "as asked"
-        elif shared:
+        elif beside.mode is not None:
             why = "as another ramp of this process has it"
         else:
             why = f"as {link.driver or link.kind or link.name} has no native XDP"
@@ -68,21 +58,21 @@ def _of_interface(
             f"generic mode, {why}: packets are looked at after the kernel has allocated a buffer for each; "
             "expect about the speed of iptables in raw PREROUTING"
         )
-    if link.kind == "veth" and not vlan_metadata:
+    if link.kind == "veth" and not plan.vlan_metadata:
         found.append(
             f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken "
             "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
         )
     if not options.protect:
         found.append("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match")
-    if queues and len(queues) < link.rx_queues and layout.name == "in-driver":
+    if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
             f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
         )
     return found
 
 
-def _of_steering(link: Link, layout: Layout, copying: str | None, protect: str | None) -> list[str]:
+def _of_steering(plan: Plan, layout: Layout) -> list[str]:
     """Of a NIC that brings the flow."""
     found = []
     where = "the hidden queue" if layout.name == "hidden-queue" else "the VF"
@@ -100,12 +90,14 @@ def _of_steering(link: Link, layout: Layout, copying: str | None, protect: str |
         found.append(f"{share} of all other flows arrive on {where}, too, and are passed on to the kernel")
     elif layout.left_out and layout.queue is not None:
         found.append(f"the NIC brings more than matches to {where}; the rest is passed on to the kernel")
-    if _brings_protected(layout, protect):
+    if _brings_protected(layout, plan.protect):
         found.append(f"protected packets of the flow come to {where}, too, and are passed on to the kernel")
-    if (layout.buckets or layout.left_out) and copying in ("zero-copy", "auto"):
+    if (layout.buckets or layout.left_out) and plan.copying in ("zero-copy", "auto"):
         found.append("a packet that is passed on from a zero-copy queue costs a copy")
     if layout.queue == 0:
-        found.append(f"most NICs send what they do not hash (ARP, for one) to queue 0 of {link.name}, the hidden one")
+        found.append(
+            f"most NICs send what they do not hash (ARP, for one) to queue 0 of {plan.interface}, the hidden one"
+        )
     if layout.name == "vf" and not layout.rules:
         found.append(f"only packets to the address {layout.mac} get to the VF: senders have to use it")
     return found
