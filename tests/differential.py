@@ -57,7 +57,10 @@ class Outcome:
 
 
 class Differential:
-    """Compares, and counts in `outcome`. A context manager."""
+    """Compares, and counts in `outcome`. A context manager. `native` False: it is the kernel that is in question."""
+
+    def __init__(self, *, native: bool = True) -> None:
+        self.native = native
 
     def __enter__(self) -> Differential:
         self.outcome = Outcome()
@@ -86,15 +89,23 @@ class Differential:
             packets = [_aimed(aim, reference, packet) if i % 3 == 0 else packet for i, packet in enumerate(packets)]
             if reference.looks_up_ip6:  # see unions.py
                 packets = [packet for packet in packets if len(packet.data) >= BEHIND_ADDRESSES]
-            whole = match.verdicts([packet.data for packet in packets]).tolist()
-            cut = match.verdicts(*map(list, zip(*packets, strict=True))).tolist() if packets else []
+            native = self._native(match, packets)
             for index, (data, length) in enumerate(packets):
-                answers = {"libpcap": oracle(data), "native": whole[index]}
+                answers = {"libpcap": oracle(data)}
                 if len(data) >= SHORTEST:
                     answers["eBPF"] = program.test_run(data).retval == DROP
+                if native:
+                    answers["native"], cut = native[index]
+                    if length != len(data):
+                        self._count(text, data, {"libpcap": oracle(data, length), f"native, of {length} bytes": cut})
                 self._count(text, data, answers)
-                if length != len(data):
-                    self._count(text, data, {"libpcap": oracle(data, length), f"native, of {length} bytes": cut[index]})
+
+    def _native(self, match: Match, packets: list[Packet]) -> list[tuple[bool, bool]]:
+        """For each packet, whole and as it was cut off; [] if it is not asked."""
+        if not self.native or not packets:
+            return []
+        whole = match.verdicts([packet.data for packet in packets]).tolist()
+        return list(zip(whole, match.verdicts(*map(list, zip(*packets, strict=True))).tolist(), strict=True))
 
     def _count(self, text: str, data: bytes, answers: dict[str, bool]) -> None:
         self.outcome.triples += 1
