@@ -33,6 +33,8 @@ GUEST_OPTIONS = (
     "300",
     "--tb",
     "short",
+    "-p",
+    "no:hypothesispytest",  # two seconds to import, and not needed
     "--basetemp",
     "/run/pytest",
 )
@@ -47,6 +49,7 @@ def main() -> int:
         )
         return 1
     start = time.monotonic()
+    sys.dont_write_bytecode = False  # what is imported and rewritten here once, each guest reads, for which it is slow
     targets = options.tests or list(TESTS)
     pytest_options = ["-m", options.marks, *(["-k", options.keyword] if options.keyword else []), *rest]
     try:
@@ -60,7 +63,8 @@ def main() -> int:
         print(f"{machine.name} under {built[kernel].release}: {len(tests)} tests", flush=True)
     if options.list:
         return 0
-    compileall.compile_dir("python", quiet=1)  # once here, rather than by each guest
+    for directory in ("python", "lab", "tests"):  # the rest
+        compileall.compile_dir(directory, quiet=1)
     guests = [(*guest, number, part) for guest, tests in choice.items() for number, part in enumerate(parts(tests))]
     guests.sort(key=lambda guest: -len(guest[3]))  # the longest first: then the last ones end together
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -36,6 +36,7 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
 
     def cycle() -> None:
         warnings.simplefilter("ignore")
+        llvm.start = lambda: None  # for what is compiled already
         while True:
             with offramp.open(wire.b.name, match, layout="hidden-queue", observe=0.05) as ramp:
                 ramp.rx(0.5)
