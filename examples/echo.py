@@ -14,6 +14,7 @@ import offramp
 
 def main(interface: str, match: str) -> None:
     with offramp.open(interface, match) as ramp, suppress(KeyboardInterrupt):
+        print(f"listening on {interface}: {match}", file=sys.stderr, flush=True)
         for batch in ramp:
             batch.swap_addresses()
             ramp.tx(batch)

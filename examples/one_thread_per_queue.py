@@ -25,6 +25,7 @@ def main(interface: str, match: str, seconds: float = 10.0) -> None:
     with ThreadPoolExecutor(len(ramp.queues)) as threads:
         with ramp:
             counts = [threads.submit(count, queue) for queue in ramp.queues]
+            print(f"listening on {interface}: {match}", file=sys.stderr, flush=True)
             time.sleep(seconds)
         for queue, counted in zip(ramp.queues, counts, strict=True):
             print(queue, "{:,} packets, {:,} bytes".format(*counted.result()))

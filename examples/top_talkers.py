@@ -15,8 +15,9 @@ import offramp
 
 def main(interface: str, match: str, seconds: float = 10.0) -> None:
     talkers: Counter[int] = Counter()
-    end = time.monotonic() + seconds
     with offramp.open(interface, match) as ramp:
+        print(f"listening on {interface}: {match}", file=sys.stderr, flush=True)
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             batch = ramp.rx(timeout=0.1)
             if batch is None:

@@ -12,7 +12,6 @@ import atexit
 import errno
 import os
 import threading
-import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +31,6 @@ from offramp.errors import (
     InterfaceError,
     InterfaceGone,
     KernelError,
-    OfframpError,
     OfframpWarning,
     PrivilegeError,
 )
@@ -40,6 +38,7 @@ from offramp.interface import Interface, Section, View
 from offramp.ledger import Ledger, QueueLedger
 from offramp.matcher import Match
 from offramp.nic import carrier
+from offramp.nic.flap import CarrierWatch
 from offramp.observe import Seen, watch
 from offramp.planned import continued, planned, program
 from offramp.planner import METHODS, Method, Options, Plan, Step, is_virtual, mtu_refused, shortened, widened
@@ -123,7 +122,7 @@ class Attachment:
                 self._refused[error.method] = error.became
                 what = f"{METHODS[error.method]} {error.became}"
                 warnings.warn(f"{plan.interface}: {what}", OfframpWarning, stacklevel=5)
-            self._await_carrier("what did not work was undone")
+            self._await_carrier("when what did not work was undone", self._watch_carrier())
 
     def _planned(self, match: Match, verdict: Verdict, seen: View, options: Options) -> Plan:
         """In the light of what was tried."""
@@ -162,9 +161,10 @@ class Attachment:
         with ExitStack() as stack:
             self.plan, self._section = plan, Section(program(match, plan), match, {})
             stack.callback(self._interface.give_back, self._section)
+            watch = self._watch_carrier()
             for step in plan.steps:
                 if step.act == "open-vf":  # a new number of them has reset the driver, perhaps
-                    self._await_carrier("a virtual function of it was made")
+                    self._await_carrier("when a virtual function was made", watch)
                 self._change(step)
             plan, physical = self.plan, self._interface
             self._interface = stack.enter_context(virtual_function.opened(physical, plan, self._section))
@@ -207,7 +207,7 @@ class Attachment:
 
     def _attach(self, match: Match, options: Options) -> None:
         """Have the interface's program ask ours, too, which may be its first part."""
-        plan, first = self.plan, self._interface.link is None
+        plan, first, watch = self.plan, self._interface.link is None, self._watch_carrier()
         self._owned.callback(self._interface.leave, self._section)  # also if we are interrupted halfway
         try:
             with self._forbidding():
@@ -219,7 +219,7 @@ class Attachment:
                 raise
             raise _NoNativeXdp from error
         if first:
-            self._await_carrier("XDP was attached")
+            self._await_carrier("when XDP was attached", watch)
             self._look_again(match, options)
 
     def _look_again(self, match: Match, options: Options) -> None:
@@ -233,19 +233,14 @@ class Attachment:
             self._interface.refresh()
         self._section.queues, self._section.entries = self.plan.queues, self.plan.buckets
 
-    def _await_carrier(self, when: str) -> None:
-        """Some drivers reset their link, which the plan has announced. Errors: OfframpError when it stays away."""
-        if not self._had_carrier:
-            return
-        name = self.plan.interface
-        began = now = time.monotonic()
-        while not carrier(self.plan.ifindex):
-            now = time.monotonic()
-            if now - began > _CARRIER_PATIENCE:
-                raise OfframpError(f"{name} lost its carrier when {when}", reason="it did not come back")
-            time.sleep(0.01)
-        if now > began:
-            warning = f"{name} had no carrier for {now - began:.1f} s when {when}"
+    def _watch_carrier(self) -> CarrierWatch:
+        device = self._interface.nic.identity
+        return CarrierWatch(device.name, device.ifindex)
+
+    def _await_carrier(self, when: str, watch: CarrierWatch) -> None:
+        """Some drivers reset their link, which the plan has announced. Errors: InterfaceError when it stays away."""
+        if self._had_carrier and (seconds := watch.gone(when, patience=_CARRIER_PATIENCE)):
+            warning = f"no carrier for {seconds:.1f} s {when}"
             self.plan = replace(self.plan, warnings=(*self.plan.warnings, warning))
 
     @contextmanager

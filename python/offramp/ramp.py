@@ -29,7 +29,6 @@ from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupport
 from offramp.interface import Section
 from offramp.ledger import QueueLedger
 from offramp.matcher import Match
-from offramp.nic import carrier
 from offramp.planner import Options, Plan
 from offramp.port import Port, Queue
 from offramp.verdict import Verdict
@@ -219,7 +218,7 @@ class Ramp(Attachment):
         return replace(section, maps=maps, queues=plan.queues, hidden=plan.hidden_queue, entries=plan.buckets)
 
     def _bind(self) -> None:
-        had_carrier = carrier(self.plan.ifindex)
+        watch = self._watch_carrier()
         with self._forbidding():
             self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
         if self.plan.copying == "zero-copy" and not self.zero_copy:
@@ -228,8 +227,8 @@ class Ramp(Attachment):
             )
         if self.plan.copying == "auto":  # the kernel has chosen
             self.plan = _told_by_the_kernel(self.plan, zero_copy=self.zero_copy)
-        if self.zero_copy and had_carrier:
-            self._await_carrier("zero-copy sockets were bound to it")
+        if self.zero_copy:
+            self._await_carrier("when zero-copy sockets were bound", watch)
 
     def _connect(self) -> None:
         sockets = self.port._native.fds()

@@ -37,21 +37,21 @@ def flood(wire: Wire, **options: float) -> Flood:
     return Flood(wire.a, frame, rate=10_000, cpu=None, **options)  # type: ignore[arg-type]
 
 
-def start(wire: Wire, example: str, *arguments: str) -> subprocess.Popen[str]:
-    process = wire.b.host.popen(
-        [sys.executable, str(ROOT / "examples" / example), "eth0", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 10
-    with wire.b.host:
-        while not _attached() and time.monotonic() < deadline:
-            time.sleep(0.02)
-    return process
+def launch(wire: Wire, example: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "examples" / example), "eth0", *arguments]
+    return wire.b.host.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _attached() -> bool:
-    from offramp.nic import read
-
-    return read("eth0").xdp is not None
+def start(wire: Wire, example: str, match: str, *arguments: str) -> subprocess.Popen[str]:
+    """The example once it receives, as the first line that it writes says (a warning may come before)."""
+    process = launch(wire, example, match, *arguments)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("listening on eth0"):
+            return process
+    raise AssertionError("".join(said))
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
@@ -91,13 +91,13 @@ def test_echo(wire: Wire) -> None:
 def test_blocklist(wire: Wire, tmp_path: Path) -> None:
     listed = tmp_path / "blocked.txt"
     listed.write_text("# nobody yet\n")
-    process = start(wire, "blocklist.py", str(listed))
+    process = launch(wire, "blocklist.py", str(listed))
     assert process.stdout is not None
     assert process.stdout.readline() == "0 networks\n"
-    with flood(wire, seconds=1.0) as source:
+    with flood(wire, seconds=20.0):
         listed.write_text("198.18.0.0/15  # the flood\n10.0.0.1\n")
-        assert process.stdout.readline().startswith("2 networks; 0 packets dropped")
-        source.wait()
+        assert process.stdout.readline().startswith("2 networks; ")
+        time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 0

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 from collections.abc import Callable, Sequence
 
 import pytest
 from typer.testing import CliRunner
 
+import offramp.journal
 from offramp.cli import app, main
 from offramp.cli.nic_view import text, to_dict
 from offramp.cli.nic_words import changes_of
@@ -45,7 +44,6 @@ def changes(line: str, nic: SoftwareNic | None = None) -> list[tuple[str, Value]
         ("steer flow-type udp4 dst-port 53 action 3", [("rule.7", RULE)]),
         ("steer flow-type udp4 dst-port 53 action 3 loc 2", [("rule.2", RULE)]),
         ("steer flow-type udp4 dst-port 53 action -1", [("rule.7", RULE | {"action": -1})]),
-        ("steer delete 3 4", [("rule.3", None), ("rule.4", None)]),
         ("vf count 2", [("vf.count", 2)]),
         ("vf autoprobe off", [("vf.autoprobe", False)]),
         ("bind vfio-pci", [("pci.driver", "vfio-pci")]),
@@ -70,6 +68,15 @@ def test_the_last_free_location() -> None:
     nic.set("rule.0", RULE)
     with pytest.raises(InterfaceError, match="no free location: all 2 have a rule"):
         changes("steer flow-type tcp4 action 1", nic)
+
+
+def test_rules_are_deleted_by_location() -> None:
+    nic = SoftwareNic()
+    nic.set("rule.3", RULE)
+    nic.set("rule.4", RULE)
+    assert changes("steer delete 3 4", nic) == [("rule.3", None), ("rule.4", None)]
+    with pytest.raises(InterfaceError, match="soft0 has no rule at location 5"):
+        changes("steer delete 3 5", nic)
 
 
 def test_a_virtual_functions_settings() -> None:
@@ -198,9 +205,7 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> Journal:
             device.set(knob, value)
         return "taken back" if for_ is not None else None
 
-    module = types.ModuleType("offramp.journal")
-    module.apply = apply  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "offramp.journal", module)
+    monkeypatch.setattr(offramp.journal, "apply", apply)
     monkeypatch.setattr(live, "open_nic", lambda name: nic)
     return noted
 
@@ -209,9 +214,13 @@ def test_a_change_to_stay(journal: Journal, capsys: pytest.CaptureFixture[str]) 
     assert main(["nic", "soft0", "steer", "flow-type", "udp4", "dst-port", "53", "action", "-1"]) == 0
     assert journal == [([("rule.7", RULE | {"action": -1})], None)]
     out, _ = capsys.readouterr()
-    assert out == (
-        'rule.7: none -> {"flow-type": "udp4", "dst-port": 53, "action": -1}\nstays until `offramp restore`\n'
-    )
+    assert out == "rule.7: none -> flow-type udp4 dst-port 53 action -1\nstays until `offramp restore`\n"
+
+
+def test_a_change_that_changes_nothing(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nic", "soft0", "vf", "count", "0"]) == 0
+    assert journal == []
+    assert capsys.readouterr().out == "nothing to change: it is so already\n"
 
 
 @pytest.mark.parametrize(("time", "seconds"), [("60s", 60), ("1.5", 1.5), ("5m", 300), ("2h", 7200)])

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from offramp.errors import JournalError
-from offramp.journal.record import MOST_BYTES, Change, Record, decode, encode, printable
+from offramp.journal.record import MOST_BYTES, Change, Record, decode, encode, printable, short
+from offramp.nic.knobs import Value
 from tests.knobs import identity
 
 CHANGES = (
@@ -162,3 +163,21 @@ def test_too_much_to_be_read_back_is_not_written() -> None:
 def test_names_from_elsewhere_are_made_printable() -> None:
     assert printable("a\x1bb\nc") == "a?b?c"
     assert len(printable("x" * 9999)) == 4096
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "none"),
+        (True, "on"),
+        (False, "off"),
+        (1500, "1500"),
+        ("sdfn", "sdfn"),
+        ([0, 1, 0, 1], "0 1 0 1"),
+        ([0] * 64 + [1] * 63 + [0], "0 (64 times) 1 (63 times) 0"),
+        (list(range(128)), "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 2..."),
+        ({"rx": 0, "tx": 0, "combined": 2}, "rx 0 tx 0 combined 2"),
+    ],
+)
+def test_a_value_in_a_line(value: Value, text: str) -> None:
+    assert short(value) == text

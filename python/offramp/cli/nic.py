@@ -92,27 +92,22 @@ def _show(device: LiveNic, *, forever: bool, as_json: bool) -> None:
 
 def _change(device: LiveNic, words: list[str], seconds: float | None, *, as_json: bool) -> None:
     from offramp.cli.nic_words import changes_of
+    from offramp.journal import apply, short
 
-    changes = changes_of(device, words)
-    before = {knob: device.get(knob) for knob, _ in changes}
+    wanted = changes_of(device, words)
+    before = {knob: device.get(knob) for knob, _ in wanted}
+    changes = [(knob, value) for knob, value in wanted if before[knob] != value]
 
     def made() -> None:
         for knob, value in () if as_json else changes:
-            print(f"{knob}: {_short(before[knob])} -> {_short(value)}", flush=True)
+            print(f"{knob}: {short(before[knob])} -> {short(value)}", flush=True)
 
-    from offramp.journal import apply
-
-    report = apply(device, changes, for_=seconds, made=made)
+    report = apply(device, changes, for_=seconds, made=made) if changes else "nothing to change: it is so already"
     if as_json:
         told = [{"knob": knob, "before": before[knob], "after": value} for knob, value in changes]
         print(json.dumps({"interface": device.identity.name, "changes": told, "for": seconds}))
     else:
         print(report if report is not None else "stays until `offramp restore`")
-
-
-def _short(value: object) -> str:
-    text = "none" if value is None else json.dumps(value) if not isinstance(value, str) else value
-    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _seconds(text: str | None) -> float | None:

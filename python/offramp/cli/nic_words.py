@@ -117,7 +117,12 @@ def _table(nic: Nic) -> list[int]:
 def _steer(nic: Nic, words: _Words) -> Changes:
     if words[:1] == ["delete"]:
         words.pop(0)
-        return [(f"rule.{location}", None) for location in words.numbers("a location")]
+        locations = words.numbers("a location")
+        words.end()
+        for location in locations:
+            if nic.get(f"rule.{location}") is None:
+                raise InterfaceError(f"{nic.identity.name} has no rule at location {location}")
+        return [(f"rule.{location}", None) for location in locations]
     rule = parse_rule(list(words))
     words.clear()
     if rule.location is None:

@@ -146,7 +146,7 @@ def run(
     if outcome.error is not None:
         raise outcome.error
     if not packets and not as_json:
-        print(f"offramp: no packet matched; {ledger.seen:,} arrived on {interface}", file=sys.stderr)
+        print(f"offramp: no packet matched; {ledger.seen:,} arrived on {ramp.plan.interface}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from offramp.journal.change import Transaction, apply, transaction
 from offramp.journal.lock import InterfaceLock
+from offramp.journal.record import short
 from offramp.journal.recover import Listed, Report, left_behind, leftovers, listed, restore
 from offramp.journal.undo import Undone
 
@@ -37,5 +38,6 @@ __all__ = [
     "leftovers",
     "listed",
     "restore",
+    "short",
     "transaction",
 ]

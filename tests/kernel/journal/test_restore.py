@@ -72,9 +72,9 @@ def test_restore(interface: Interface) -> None:
     assert seen.stdout.splitlines() == [
         f"eth0: left behind: by {name_of(os.getpid())} (pid {entry.journal.split('-')[0]}), {entry.journal}",
         "  mtu: 1500 -> 2000",
-        "  feature.rx-gro: False -> True",
+        "  feature.rx-gro: off -> on",
         "  mtu: 2000 -> 3000",
-        "  up: True -> False",
+        "  up: on -> off",
         "  mtu: 3000 -> 4000",
     ]
     assert changed(interface)()
