@@ -151,7 +151,7 @@ def test_json_is_one_object_and_nothing_else(wire: Wire, do: str) -> None:
     assert summary["packets"] == summary["ledger"]["claimed"] == 100
     assert summary["ledger"]["exact"]
     assert summary["pps"] == pytest.approx(100 / summary["seconds"], rel=0.01)
-    assert 1 <= summary["seconds"] < 1.5
+    assert 1 <= summary["seconds"] < 5
     assert summary["plan"]["verdict"] == summary["ledger"]["verdict"]
 
 

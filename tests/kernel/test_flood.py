@@ -104,7 +104,7 @@ def test_it_ends_by_itself_after_its_seconds(wire: Wire, dropping: Interface) ->
         first = flood.sent
         report = flood.wait()
     assert 0 < first < report.sent == flood.sent
-    assert 0.3 <= report.seconds < 1.0
+    assert 0.3 <= report.seconds < 5
 
 
 def test_it_stops_when_told_and_on_exit(wire: Wire, dropping: Interface) -> None:

@@ -75,7 +75,7 @@ def test_set_down_while_a_reader_sleeps(wire: Wire, ramp: Ramp) -> None:
     with pytest.raises(InterfaceDown, match="is down"):
         ramp.rx(5.0)
     down.join()
-    assert time.monotonic() - start < 1.2
+    assert time.monotonic() - start < 3
 
 
 def test_down_when_nobody_looked(wire: Wire, ramp: Ramp) -> None:

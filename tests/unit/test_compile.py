@@ -319,7 +319,7 @@ def test_a_match_with_too_many_sets_is_refused_at_once(
     begin = time.perf_counter()
     with pytest.raises(OptionError, match=f"too large for one program: .*{reason}.* .one set with"):
         Match(text, **sets)
-    assert time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - begin < 2
     few = dict(list(sets.items())[:5])
     assert native(Match(" or ".join(f"{words} in @{name}" for name in few), **few).lowered()).code
 
