@@ -14,10 +14,11 @@ from tests.differential import EXPRESSIONS_PER_SEED, Differential
 from tests.packets import Packets
 from tests.realworld import EXPRESSIONS
 
+ON_EACH = pytest.mark.nic("e1000e", kernels=">=6.1")  # has a guest under each kernel anyway, and little to do
 PROGRAMS = 100  # and those that people write
 
 
-@pytest.mark.nic("bare", kernels=">=6.1")
+@ON_EACH
 @pytest.mark.timeout(600)
 def test_random_matches() -> None:
     with Differential(native=False) as differential:
@@ -30,7 +31,7 @@ def test_random_matches() -> None:
     assert outcome.too_large <= 1
 
 
-@pytest.mark.nic("bare", kernels=">=6.1")
+@ON_EACH
 @pytest.mark.timeout(600)
 def test_what_people_write() -> None:
     with Differential(native=False) as differential:
