@@ -67,7 +67,7 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
         slowest = max(slowest, time.monotonic() - killed)
         assert eventually(lambda: not list(state.glob("*.json"))), told
     print(f"{changed} of {rounds} were killed while something was changed; all was back after {slowest:.2f} s at most")
-    assert changed > rounds / 5
+    assert changed > rounds / 10  # or it would prove nothing
 
 
 @pytest.fixture(autouse=True)

@@ -47,13 +47,15 @@ def killed_at_any_moment(interface: Interface, rounds: int, seed: int) -> None:
 
     touched = 0
     for turn in range(rounds):
-        moment = chance.uniform(0.0, 0.4)
         with forked(interface.host, work) as pid:
-            time.sleep(moment)
+            if late := turn % 2:
+                assert eventually(lambda: not as_before(interface), 5.0)
+            time.sleep(moment := chance.uniform(0.0, 0.1 if late else 0.4))
             guardians = children(pid)
             touched += not as_before(interface)
             killed = kill(pid)
-            assert eventually(lambda: as_before(interface)), f"round {turn}, killed after {moment:.3f} s"
+            told = f"round {turn}, killed {moment:.3f} s after its {'first change' if late else 'start'}"
+            assert eventually(lambda: as_before(interface)), told
             assert time.monotonic() - killed < 1.0
             assert eventually(lambda: all(map(ended, guardians)), 5.0)  # noqa: B023
         assert as_before(interface), f"round {turn}: changed again"
