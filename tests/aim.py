@@ -16,7 +16,7 @@ import random
 from collections.abc import Container, Sequence
 from typing import Final
 
-from offramp.compile.expression import (
+from offramp.lower.expression import (
     ALL_ONES,
     All,
     Any,

@@ -12,7 +12,7 @@ import random
 import struct
 from collections.abc import Iterator
 
-from offramp.testing.packets import Layers, Payload, arp, eth, icmp, icmp6, ip, ip6, layers, tcp, udp
+from offramp.gen.packets import Layers, Payload, arp, eth, icmp, icmp6, ip, ip6, layers, tcp, udp
 
 __all__ = ["corpus"]
 

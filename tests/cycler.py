@@ -14,7 +14,7 @@ import sys
 import warnings
 
 import offramp
-from offramp.compile import llvm
+from offramp.llvm import child as llvm
 
 MATCH = "udp dst port 4321"
 

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from offramp import DROP, Match, OptionError
 from offramp.bpf import Map, MapType, Program
-from offramp.compile import COUNTERS, MapSlot, Spec, xdp
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.llvm.programs import xdp
 from tests.aim import Aim
 from tests.expressions import Expressions
 from tests.libpcap import Filter

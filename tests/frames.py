@@ -19,9 +19,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from offramp.batch import Batch
-from offramp.ledger import QueueLedger
-from offramp.port import Port
+from offramp.ports.batch import Batch
+from offramp.ports.ledger import QueueLedger
+from offramp.ports.port import Port
 
 TAGS = (0x8100, 0x88A8)
 SRC, DST = "02:00:00:00:00:01", "02:00:00:00:00:02"

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from offramp.errors import InterfaceGone, KernelError
+from offramp.facts.capabilities import Capabilities
+from offramp.facts.identity import Identity
+from offramp.facts.knobs import Value
 from offramp.journal.place import boot
 from offramp.journal.record import Change, Record
 from offramp.journal.store import Store
-from offramp.netns import namespace_cookie
-from offramp.nic.knobs import Identity, Value
-from offramp.planner.capabilities import Capabilities
+from offramp.syscalls.netns import namespace_cookie
 
 __all__ = ["RULE", "STEPS", "DictNic", "identity", "left_behind"]
 

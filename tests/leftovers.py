@@ -19,8 +19,8 @@ from typing import NamedTuple, cast
 from lab.nic.inside import IN_GUEST
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.owner import attached
-from offramp.bpf.syscall import Command, bpf, info
 from offramp.errors import KernelError
+from offramp.syscalls.bpf import Command, bpf, info
 from offramp.testing import Interface
 
 __all__ = ["Usage", "eventually", "has_xdp", "kernel_objects", "orphans", "usage"]

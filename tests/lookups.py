@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from offramp.bpf import Map, MapType, Program
 from offramp.bpf.programs import load_code
-from offramp.compile.emit import Address, Emitter
-from offramp.compile.llvm import bpf_code
-from offramp.compile.lookup import member, snapshot
-from offramp.compile.shapes import KEY_WORDS, Shape
-from offramp.compile.target import I8, I32, I64, POINTER, Bpf, Target, const
+from offramp.emit.emitter import Address, Emitter
+from offramp.emit.lookup import member, snapshot
+from offramp.emit.target import I8, I32, I64, POINTER, Bpf, Target, const
+from offramp.llvm.child import bpf_code
+from offramp.lower.shapes import KEY_WORDS, Shape
 from offramp.state import SharedSet
 
 if TYPE_CHECKING:
-    from offramp.compile.program import MapSlot
+    from offramp.emit.program import MapSlot
 
 FIRST_SLOT = 16  # of the placeholders for sets
 REPORT_SLOT = 15  # of that for two numbers: packets, and those whose verdict was none of the two that they allow

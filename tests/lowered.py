@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from offramp.compile.expression import (
+from offramp.lower.expression import (
     TAG_ETHERTYPES,
     All,
     Any,

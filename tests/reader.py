@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 import offramp
-from offramp.ramp import Ramp
+from offramp.ramp.ramp import Ramp
 
 
 def receive(ramp: Ramp) -> None:

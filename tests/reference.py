@@ -11,9 +11,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container, Mapping
 
-from offramp.compile.expression import Fixed, Lowered, evaluate
-from offramp.compile.lower import lower
-from offramp.compile.shapes import Shape
+from offramp.lower.expression import Fixed, Lowered, evaluate
+from offramp.lower.meaning import lower
+from offramp.lower.shapes import Shape
 from offramp.match import parse
 
 __all__ = ["Ranges", "Reference"]

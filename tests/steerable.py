@@ -17,17 +17,17 @@ from typing import Any, Final
 
 import pytest
 
-from offramp.compile.expression import Fixed, Lowered, evaluate
-from offramp.compile.lower import lower
 from offramp.errors import OfframpError
+from offramp.facts.capabilities import Capabilities
+from offramp.facts.imagined import imagined
+from offramp.facts.link import Link
+from offramp.facts.records import record
+from offramp.facts.ssh import Ssh
+from offramp.lower.expression import Fixed, Lowered, evaluate
+from offramp.lower.meaning import lower
 from offramp.match import Node, parse
-from offramp.nic.imagined import imagined
-from offramp.nic.link import Link
-from offramp.nic.ssh import Ssh
 from offramp.planner import Beside, Options, Plan, assume, make_plan
-from offramp.planner.capabilities import Capabilities
 from offramp.planner.flow import Bits, Flow
-from offramp.planner.records import record
 from offramp.steering import Rss, Rule, Steering, parse_rule
 from offramp.steering.headers import headers
 from offramp.verdict import Verdict

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from offramp.ramp import Ramp
-from offramp.testing import Wire, packets
+from offramp.gen import packets
+from offramp.ramp.ramp import Ramp
+from offramp.testing import Wire
 
 __all__ = ["MATCH", "PORT", "claims", "datagrams", "frame", "kernel_receives", "kernel_socket"]
 

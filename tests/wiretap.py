@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
-from offramp.bpf.syscall import Command, bpf, buffer
+from offramp.syscalls.bpf import Command, bpf, buffer
 from offramp.testing import Interface, Wire
 
 TAGS = (0x8100, 0x88A8)

@@ -20,25 +20,14 @@ from pathlib import Path
 
 import pytest
 
-from offramp.bpf import (
-    Map,
-    MapFlag,
-    MapType,
-    Program,
-    UpdateFlag,
-    XdpLink,
-    XdpMode,
-    btf,
-    owner,
-    privileges,
-    xdp_context,
-)
+from offramp.bpf import Map, MapFlag, MapType, Program, UpdateFlag, XdpLink, XdpMode, btf, owner, xdp_context
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import possible_cpus
-from offramp.bpf.syscall import Command, bpf, buffer
-from offramp.compile.program import KFUNC_BASE, KfuncSlot, MapSlot
-from offramp.compile.program import Program as Code
+from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
+from offramp.emit.program import Program as Code
 from offramp.errors import Closed, InterfaceBusy, InterfaceGone, KernelError, OptionError, VerifierError
+from offramp.syscalls import privileges
+from offramp.syscalls.bpf import Command, bpf, buffer
 from offramp.testing import Host, Interface, Lab, Wire
 
 DROP, PASS = 1, 2
@@ -337,7 +326,7 @@ def test_an_interface_that_is_not_here(wire: Wire) -> None:
 HOLDER = """
 import socket, sys
 from offramp.bpf import Program, XdpLink
-from offramp.compile.program import Program as Code
+from offramp.emit.program import Program as Code
 with Program.load(Code(bytes.fromhex(sys.argv[1])), name=sys.argv[2], maps={}) as program:
     with XdpLink.attach(program, socket.if_nametoindex("eth0")):
         print(program.id, flush=True)

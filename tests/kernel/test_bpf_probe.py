@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from offramp.bpf import privileges
 from offramp.bpf.probe import Feature, probe, probe_all
+from offramp.syscalls import privileges
 
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())
 
@@ -27,7 +27,7 @@ def without(capabilities: str, program: str) -> str:
 
 TRY_TO_LOAD = f"""
 from offramp.bpf import Program
-from offramp.compile.program import Program as Code
+from offramp.emit.program import Program as Code
 from offramp.errors import PrivilegeError
 try:
     Program.load(Code({POINTER_DIFFERENCE!r}), name="offramp_test", maps={{}}).close()

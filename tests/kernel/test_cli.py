@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from offramp import nic
+from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Host, Lab, Wire
-from offramp.testing.packets import eth, ip, udp
 
 pytestmark = pytest.mark.speed  # of starting a command
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import offramp
-from offramp.compile import llvm
 from offramp.errors import CompileError
+from offramp.llvm import child as llvm
 from offramp.testing import Flood, Host, Lab, Wire
 from tests import reader
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans

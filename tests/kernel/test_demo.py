@@ -164,7 +164,7 @@ def _wait_for_flood(demo: int) -> dict[int, str]:
     deadline = time.monotonic() + PATIENCE
     while True:
         actors = {pid: _cmdline(pid) for pid in _descendants(demo)}
-        if any("offramp.testing.generator" in cmdline for cmdline in actors.values()):
+        if any("offramp.gen.generator" in cmdline for cmdline in actors.values()):
             return actors
         assert time.monotonic() < deadline, "no flood"
         time.sleep(0.05)

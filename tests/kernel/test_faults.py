@@ -17,7 +17,7 @@ import offramp
 from offramp import _native
 from offramp.bpf import Program, XdpLink
 from offramp.bpf.owner import attached
-from offramp.compile.program import Program as Code
+from offramp.emit.program import Program as Code
 from offramp.errors import (
     InterfaceBusy,
     InterfaceDown,
@@ -28,7 +28,8 @@ from offramp.errors import (
     OfframpWarning,
     OptionError,
 )
-from offramp.testing import Host, Lab, Wire, packets
+from offramp.gen import packets
+from offramp.testing import Host, Lab, Wire
 from tests.leftovers import eventually, has_xdp, kernel_objects
 from tests.traffic import MATCH, claims, datagrams
 
@@ -208,7 +209,7 @@ def _raise(message: str, category: type[Warning], **_: object) -> None:
 HOLDER = """
 import socket, sys
 from offramp.bpf import Program, XdpLink
-from offramp.compile.program import Program as Code
+from offramp.emit.program import Program as Code
 with Program.load(Code(bytes.fromhex(sys.argv[1])), name="firewall", maps={}) as program:
     with XdpLink.attach(program, socket.if_nametoindex("eth0")):
         print(program.id, flush=True)
@@ -291,7 +292,7 @@ def test_a_program_attached_in_the_meantime(wire: Wire, monkeypatch: pytest.Monk
     with wire.b.host, Program.load(PASS, name="firewall", maps={}) as program:
         nobody = offramp.nic.read("eth0")
         with XdpLink.attach(program, wire.b.ifindex):
-            monkeypatch.setattr("offramp.interface.nic.read", lambda interface: nobody)
+            monkeypatch.setattr("offramp.ramp.interface.nic.read", lambda interface: nobody)
             with pytest.raises(InterfaceBusy, match=rf"program {program.id} 'firewall' .* held by this process"):
                 offramp.open("eth0", MATCH)
 

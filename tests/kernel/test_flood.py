@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from offramp.bpf import Map, MapType, Program, XdpLink
-from offramp.compile.llvm import bpf_code
-from offramp.compile.program import MapSlot
-from offramp.compile.program import Program as CompiledProgram
+from offramp.emit.program import MapSlot
+from offramp.emit.program import Program as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
-from offramp.testing import Flood, Interface, Lab, Meter, Wire, packets
-from offramp.testing.packets import eth, icmp6, ip, ip6, tcp, udp
-from offramp.testing.variation import Vary
+from offramp.gen import packets
+from offramp.gen.packets import eth, icmp6, ip, ip6, tcp, udp
+from offramp.gen.variation import Vary
+from offramp.llvm.child import bpf_code
+from offramp.testing import Flood, Interface, Lab, Meter, Wire
 
 pytestmark = pytest.mark.speed
 

@@ -22,7 +22,7 @@ import pytest
 
 import offramp
 from offramp.errors import Closed
-from offramp.ramp import Ramp
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans
 from tests.traffic import MATCH, claims, datagrams

@@ -18,9 +18,9 @@ import pytest
 
 import offramp
 from offramp.bpf import Map, Program
-from offramp.compile.program import Program as Code
+from offramp.emit.program import Program as Code
 from offramp.errors import Closed, InterfaceBusy, KernelError, NotSupported
-from offramp.ramp import Ramp
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans, usage
 from tests.traffic import MATCH, claims, datagrams

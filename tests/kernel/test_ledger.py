@@ -19,14 +19,15 @@ import pytest
 
 import offramp
 from offramp import DROP
-from offramp.attachment import Attachment
-from offramp.batch import Batch
 from offramp.errors import BatchInUse, Closed
-from offramp.ledger import Ledger, QueueLedger
-from offramp.port import Port, Queue
-from offramp.ramp import Ramp
+from offramp.gen.packets import eth, ip, udp
+from offramp.ports.batch import Batch
+from offramp.ports.ledger import QueueLedger
+from offramp.ports.port import Port, Queue
+from offramp.ramp.attachment import Attachment
+from offramp.ramp.ledger import Ledger
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Lab, Report, Wire
-from offramp.testing.packets import eth, ip, udp
 from tests.corpus import corpus
 from tests.wiretap import Sender, Tap, eventually, hush, is_seen_by_taps
 

@@ -13,7 +13,7 @@ import pytest
 
 import offramp
 from offramp.errors import InterfaceDown, InterfaceGone
-from offramp.ramp import Ramp
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Host, Lab, Wire
 from tests.leftovers import eventually, has_xdp, kernel_objects, orphans
 from tests.traffic import MATCH, claims, datagrams, frame

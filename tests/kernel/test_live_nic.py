@@ -18,12 +18,12 @@ import pytest
 
 from offramp import nic
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface, OptionError
+from offramp.facts.knobs import Nic, Value
+from offramp.facts.records import from_dict
 from offramp.nic import ethtool, features, qstats, rss, rules, stats, vf
-from offramp.nic.knobs import Nic, Value
 from offramp.nic.live import LiveNic, find, open_nic
-from offramp.nic.lower import lower_devices
 from offramp.nic.rates import Meter
-from offramp.planner.records import from_dict
+from offramp.nic.stacked import lower_devices
 from offramp.testing import Host, Lab, Wire
 
 # What a veth really has: a knob, two values, and how ip or ethtool show the second.

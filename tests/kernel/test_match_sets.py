@@ -15,9 +15,10 @@ import pytest
 import offramp
 from offramp import DROP, HashSet, Match, OptionError, PrefixSet
 from offramp.bpf import Map, MapType, Program
-from offramp.compile import COUNTERS, MapSlot, Spec, xdp
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.gen.packets import eth, ip, udp
+from offramp.llvm.programs import xdp
 from offramp.testing import Interface, Lab, Wire
-from offramp.testing.packets import eth, ip, udp
 from tests.wiretap import Sender
 
 A, B = "10.0.0.1", "10.0.0.2"

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-import offramp.measure as measuring
+import offramp.ramp.flap as measuring
 from offramp.bpf import XdpLink
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
-from offramp.measure import measure
-from offramp.ramp import attach
+from offramp.ramp.flap import measure
+from offramp.ramp.ramp import attach
 from offramp.testing import Lab, Wire
 from tests.kernel.test_cli import offramp
 from tests.leftovers import has_xdp

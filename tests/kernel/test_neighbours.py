@@ -17,9 +17,9 @@ import pytest
 import offramp
 from offramp import DROP
 from offramp.errors import Closed
-from offramp.ramp import Ramp
+from offramp.gen.packets import eth, ip, udp
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Host, Lab, Wire
-from offramp.testing.packets import eth, ip, udp
 from tests.wiretap import eventually
 
 pytestmark = pytest.mark.speed  # of servers and their clients

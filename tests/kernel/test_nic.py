@@ -18,11 +18,12 @@ import pytest
 
 from offramp import nic
 from offramp.bpf import Program, XdpLink
-from offramp.compile.program import Program as Code
+from offramp.emit.program import Program as Code
 from offramp.errors import InterfaceGone, NoSuchInterface
+from offramp.facts.ssh import Session
 from offramp.nic import ethtool
 from offramp.nic.netdev import xdp_features
-from offramp.nic.ssh import Session, protected_ssh
+from offramp.nic.ssh import protected_ssh
 from offramp.testing import Host, Lab, Wire
 
 PASS = Code(bytes.fromhex("b7000000020000009500000000000000"))  # r0 = 2; exit

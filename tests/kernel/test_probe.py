@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from offramp.errors import NotSupported
-from offramp.probe import Question, ask
+from offramp.ramp.ask import Question, ask
 from offramp.testing import Lab, Wire
 from tests.leftovers import eventually
 

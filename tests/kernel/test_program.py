@@ -20,8 +20,12 @@ from hypothesis import settings
 
 import offramp
 from offramp import bpf
-from offramp.compile import flow, llvm
-from offramp.compile.expression import (
+from offramp.emit import xdp as xdp_ir
+from offramp.emit.program import COUNTERS, SET_BASE, MapSlot, Spec
+from offramp.errors import OptionError, PrivilegeError
+from offramp.llvm import child as llvm
+from offramp.llvm.programs import xdp
+from offramp.lower.expression import (
     All,
     Any,
     Calculation,
@@ -40,9 +44,7 @@ from offramp.compile.expression import (
     Value,
     evaluate,
 )
-from offramp.compile.program import COUNTERS, SET_BASE, MapSlot, Spec, xdp
-from offramp.compile.shapes import Shape
-from offramp.errors import OptionError, PrivilegeError
+from offramp.lower.shapes import Shape
 from offramp.state import HashSet, fixed
 from offramp.testing import Lab
 from offramp.verdict import Verdict
@@ -308,7 +310,7 @@ def test_absurd_and_large_matches_load(maps: Maps, kind: str) -> None:
 
 def test_what_the_verifier_gives_up_on_is_the_users_error(maps: Maps) -> None:
     """A loop of a million rounds, in place of a program that no limit of ours foresaw."""
-    from offramp.compile.program import Program
+    from offramp.emit.program import Program
 
     code = bytes.fromhex("b400000000000000" + "0700000001000000" + "a500feff00001000" + "9500000000000000")
     with pytest.raises(OptionError, match="verifier gives up on a program of this size"):
@@ -443,7 +445,7 @@ def test_the_compilers_child_does_not_stay_in_a_visited_namespace(lab: Lab) -> N
     host = lab.host("a")
     llvm.stop()
     with host:
-        llvm._compile("bpfel", flow.build([spec(port(53))]))
+        llvm._compile("bpfel", xdp_ir.build([spec(port(53))]))
         assert llvm._child is not None
         theirs, ours = f"/proc/{llvm._child.process.pid}/ns/net", os.readlink("/proc/thread-self/ns/net")
         assert eventually(lambda: os.readlink(theirs) != ours)

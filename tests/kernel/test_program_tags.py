@@ -18,10 +18,10 @@ from itertools import islice
 import pytest
 
 from offramp import bpf
-from offramp.compile import flow
-from offramp.compile.expression import Any, Calculation, Const, Expr, Length, Negate, Number, TagBytes, Test, evaluate
-from offramp.compile.program import Spec
+from offramp.emit import xdp as xdp_ir
+from offramp.emit.program import Spec
 from offramp.errors import KernelError, NotSupported
+from offramp.lower.expression import Any, Calculation, Const, Expr, Length, Negate, Number, TagBytes, Test, evaluate
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
 from tests.kernel.test_program import PROTECT, Maps, behind_tags, frame, maps, port, spec
@@ -135,7 +135,7 @@ def test_each_kind_of_value_and_test(count: Count, tag: int | None) -> None:
 def test_random_expressions_on_tagged_frames(count: Count) -> None:
     chance = random.Random(5)
     expressions = Expressions(chance)
-    undecided = (match for match in (expressions() for _ in count_up()) if flow.answer_for_tagged(match) is None)
+    undecided = (match for match in (expressions() for _ in count_up()) if xdp_ir.answer_for_tagged(match) is None)
     for match in islice(undecided, 40):
         frames = untagged(chance, 10)
         tag = chance.choice((None, *TAGS))

@@ -12,9 +12,10 @@ from dataclasses import replace
 import pytest
 
 from offramp import bpf
-from offramp.compile import MapSlot, Spec, slot, xdp
-from offramp.compile.expression import Any, Expr, Lowered, evaluate
+from offramp.emit.program import MapSlot, Spec, slot
 from offramp.errors import OptionError
+from offramp.llvm.programs import xdp
+from offramp.lower.expression import Any, Expr, Lowered, evaluate
 from offramp.testing import Lab
 from offramp.verdict import Verdict
 from tests.kernel.test_program import PROTECT, Maps, frame, port, spec

@@ -17,11 +17,12 @@ from typing import TypeAlias
 import pytest
 
 from offramp import _native
-from offramp.bpf import Map, MapFlag, MapType, privileges
-from offramp.compile.expression import Fixed
-from offramp.compile.shapes import Family, Shape
+from offramp.bpf import Map, MapFlag, MapType
 from offramp.errors import Closed, KernelError, PrivilegeError
+from offramp.lower.expression import Fixed
+from offramp.lower.shapes import Family, Shape
 from offramp.state import HashSet, PrefixSet, SharedSet, fixed
+from offramp.syscalls import privileges
 from tests.lookups import Lookups
 
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())

@@ -17,10 +17,10 @@ import offramp
 from offramp import DROP, TX
 from offramp.bpf import Program, XdpLink
 from offramp.errors import InterfaceBusy, KernelError, OfframpWarning
-from offramp.interface import view
+from offramp.gen.packets import eth, ip, udp
 from offramp.nic.live import open_nic
+from offramp.ramp.interface import view
 from offramp.testing import Flood, Lab, Wire
-from offramp.testing.packets import eth, ip, udp
 from tests.leftovers import eventually, has_xdp, orphans
 from tests.traffic import frame, kernel_receives, kernel_socket
 from tests.wiretap import Sender

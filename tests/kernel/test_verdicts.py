@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import pytest
 
 import offramp
-from offramp.attachment import Attachment
 from offramp.errors import InterfaceError, NotSupported, OfframpWarning
-from offramp.ramp import Ramp
+from offramp.ramp.attachment import Attachment
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Interface, Lab, Wire
 from tests.corpus import corpus
 from tests.libpcap import Filter

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import pytest
 
-from offramp import virtual_function
 from offramp.errors import InterfaceGone, KernelError, OfframpError
-from offramp.interface import Interface, Section
+from offramp.facts.identity import Identity
 from offramp.matcher import Match
 from offramp.nic import live
-from offramp.nic.knobs import Identity
 from offramp.nic.link import silence
 from offramp.nic.live import identify
-from offramp.planned import plan_for, program
 from offramp.planner import Options
+from offramp.ramp import virtual_function
+from offramp.ramp.interface import Interface, Section
+from offramp.ramp.planned import plan_for, program
+from offramp.ramp.virtual_function import opened
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
-from offramp.virtual_function import opened
 from tests.leftovers import eventually
 
 ADDRESS = "0000:02:10.0"

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import offramp
+from offramp.facts.knobs import Value
 from offramp.nic import link, pci
-from offramp.nic.knobs import Value
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
 from tests.traffic import MATCH, claims, datagrams

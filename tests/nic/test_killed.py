@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import offramp
-from offramp.compile import llvm
+from offramp.llvm import child as llvm
 from offramp.nic.live import open_nic
 from offramp.testing import Wire
 from tests.leftovers import eventually, has_xdp

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from offramp.errors import KernelError, NotSupported
+from offramp.facts.knobs import Value
 from offramp.journal import transaction
 from offramp.match import parse
 from offramp.nic import read
-from offramp.nic.knobs import Value
 from offramp.nic.live import LiveNic, open_nic
 from offramp.planner import Options, make_plan
 from offramp.testing import Wire

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from offramp.measure import measure
+from offramp.ramp.flap import measure
 from offramp.testing import Wire
 from tests.leftovers import has_xdp
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from offramp.gen import packets
 from offramp.nic.live import LiveNic, open_nic
 from offramp.nic.stats import queue_packets, statistics
 from offramp.steering import Rss, queue_of
-from offramp.testing import Wire, packets
+from offramp.testing import Wire
 from tests.leftovers import eventually
 
 pytestmark = pytest.mark.nic("igb")

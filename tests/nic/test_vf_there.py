@@ -15,9 +15,9 @@ import pytest
 
 import offramp
 from offramp.errors import InterfaceBusy, NotSupported, OfframpError, OptionError
+from offramp.facts.knobs import Value
 from offramp.journal import transaction
 from offramp.nic import pci
-from offramp.nic.knobs import Value
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
 from tests.leftovers import eventually

@@ -10,7 +10,7 @@ import pytest
 import offramp
 from offramp.errors import NotSupported
 from offramp.nic import read
-from offramp.ramp import Ramp
+from offramp.ramp.ramp import Ramp
 from offramp.testing import Wire
 from tests.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket
 

@@ -15,8 +15,8 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from offramp.errors import BatchInUse, OptionError
-from offramp.ledger import QueueLedger
-from offramp.port import Port
+from offramp.ports.ledger import QueueLedger
+from offramp.ports.port import Port
 from tests.frames import FRAMES, WHOLE, altered, ledger, only, received
 
 DEADLINE = 10.0  # seconds until a test that waits gives up

@@ -8,9 +8,9 @@ import struct
 import pytest
 
 from offramp.bpf import btf, programs
-from offramp.bpf.syscall import check_name
-from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot
+from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot
 from offramp.errors import NotSupported
+from offramp.syscalls.bpf import check_name
 
 RETURN = struct.pack("<BBhi", 0x95, 0, 0, 0)
 

@@ -20,7 +20,8 @@ from offramp.cli.matching import matching
 from offramp.cli.options import Do
 from offramp.cli.view import Lines, counts
 from offramp.errors import MatchError, NoSuchInterface
-from offramp.ledger import Ledger, QueueLedger
+from offramp.ports.ledger import QueueLedger
+from offramp.ramp.ledger import Ledger
 from offramp.state import HashSet, PrefixSet
 from offramp.verdict import Verdict
 
@@ -179,7 +180,7 @@ def test_debug_shows_a_traceback_wherever_it_stands(capsys: pytest.CaptureFixtur
 
 
 def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offramp.planned.plan_for", lambda *_: 1 // 0)
+    monkeypatch.setattr("offramp.ramp.planned.plan_for", lambda *_: 1 // 0)
     err = stderr_of(capsys, "plan", "lo", "udp", status=1)
     assert (
         err
@@ -192,7 +193,7 @@ def test_a_warning_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str], monke
         warnings.warn("lo: generic mode", UserWarning, stacklevel=1)
         return "the plan"
 
-    monkeypatch.setattr("offramp.planned.plan_for", warn)
+    monkeypatch.setattr("offramp.ramp.planned.plan_for", warn)
     monkeypatch.setattr("offramp.planner.explain", lambda made, _: made)
     assert main(["plan", "lo", "udp"]) == 0
     assert capsys.readouterr() == ("the plan\n", "offramp: warning: lo: generic mode\n")
@@ -202,7 +203,7 @@ def test_interrupted_is_not_a_traceback(capsys: pytest.CaptureFixture[str], monk
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("offramp.planned.plan_for", interrupt)
+    monkeypatch.setattr("offramp.ramp.planned.plan_for", interrupt)
     assert stderr_of(capsys, "plan", "lo", "udp", status=130) == ""
 
 

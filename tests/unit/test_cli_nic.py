@@ -14,11 +14,11 @@ from offramp.cli import app, main
 from offramp.cli.nic_view import text, to_dict
 from offramp.cli.nic_words import changes_of
 from offramp.errors import InterfaceError, OptionError
+from offramp.facts.capabilities import Capabilities, Queues
+from offramp.facts.knobs import Value
 from offramp.nic import live
 from offramp.nic.ethtool import Driver
-from offramp.nic.knobs import Value
 from offramp.nic.rates import Rates
-from offramp.planner.capabilities import Capabilities, Queues
 from offramp.steering import equal, weighted
 from offramp.testing.software_nic import SoftwareNic
 

@@ -22,7 +22,7 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
 from offramp import _native
-from offramp.batch import Batch
+from offramp.ports.batch import Batch
 from tests.frames import FRAMES, TAGS, altered, only, received
 
 SCALARS = {

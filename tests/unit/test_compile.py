@@ -16,9 +16,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from offramp.compile import burst, flow, layout, llvm
-from offramp.compile.emit import Address, Facts
-from offramp.compile.expression import (
+from offramp.emit import burst
+from offramp.emit import memory as layout
+from offramp.emit import xdp as xdp_ir
+from offramp.emit.emitter import Address, Facts
+from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Program, Spec
+from offramp.emit.target import I64, const
+from offramp.errors import NotSupported, OptionError
+from offramp.llvm import child as llvm
+from offramp.llvm.programs import native, xdp
+from offramp.lower.expression import (
     All,
     Any,
     Calculation,
@@ -34,10 +41,7 @@ from offramp.compile.expression import (
     Value,
     evaluate,
 )
-from offramp.compile.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Program, Spec, native, xdp
-from offramp.compile.shapes import KEY_WORDS, Shape
-from offramp.compile.target import I64, const
-from offramp.errors import NotSupported, OptionError
+from offramp.lower.shapes import KEY_WORDS, Shape
 from offramp.matcher import Match
 from offramp.state import HashSet, PrefixSet, fixed
 from offramp.verdict import Verdict
@@ -201,7 +205,7 @@ def test_addresses_add_offsets() -> None:
 
 def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
     hosts = Any(tuple(equals(30, 4, number) for number in range(100)))
-    text = flow.build([spec(All((IP, hosts)), None)])
+    text = xdp_ir.build([spec(All((IP, hosts)), None)])
     assert text.count("icmp ugt") == 2  # 14 bytes, then 34
     assert text.count('load i32, ptr %".') - text.count("load i64") <= 4  # the address and three fields of the context
 
@@ -227,10 +231,10 @@ def calls(program: Program) -> list[int]:
 
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
-    first = llvm.bpf_code(flow.build([spec()]))
+    first = llvm.bpf_code(xdp_ir.build([spec()]))
     llvm.forget()
     llvm.stop()
-    assert llvm.bpf_code(flow.build([spec()])) == first == xdp(spec()).code
+    assert llvm.bpf_code(xdp_ir.build([spec()])) == first == xdp(spec()).code
     assert xdp(spec(match=Negate(DNS))).code != first
     first = llvm.native_code(burst.build(Lowered(DNS)))
     llvm.forget()
@@ -353,9 +357,9 @@ def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machi
 
 def test_the_room_is_light_and_pure() -> None:
     script = """
-import sys, offramp.compile
+import sys, offramp.llvm.programs
 loaded = {"llvmlite", "numpy", "pyroute2", "offramp.bpf", "offramp.nic", "subprocess"} & set(sys.modules)
-import offramp.compile.flow, offramp.compile.burst
+import offramp.emit.xdp, offramp.emit.burst
 loaded |= {"llvmlite.binding", "numpy", "pyroute2", "offramp.bpf", "offramp.nic"} & set(sys.modules)
 sys.exit(" ".join(loaded) or 0)
 """

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from offramp.errors import JournalError
+from offramp.facts.knobs import Value
 from offramp.journal.record import MOST_BYTES, Change, Record, decode, encode, printable, short
-from offramp.nic.knobs import Value
 from tests.knobs import identity
 
 CHANGES = (

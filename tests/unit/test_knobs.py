@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from offramp.errors import OptionError
-from offramp.nic.knobs import Identity, check
-from offramp.planner.capabilities import Capabilities, Ntuple, Rss, with_record
-from offramp.planner.records import DRIVERS, from_dict, record
+from offramp.facts.capabilities import Capabilities, Ntuple, Rss, with_record
+from offramp.facts.identity import Identity
+from offramp.facts.knobs import check
+from offramp.facts.records import DRIVERS, from_dict, record
 from offramp.steering.fields import FLOWS
 from offramp.testing.software_nic import SoftwareNic
 

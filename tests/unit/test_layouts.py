@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OptionError
+from offramp.facts.capabilities import Capabilities, Feature, Ntuple, Queues, Rss, Vf, Vfs
+from offramp.facts.imagined import imagined
 from offramp.match import parse
-from offramp.nic.imagined import imagined
 from offramp.planner import Beside, Change, Options, Plan, make_plan
-from offramp.planner.capabilities import Capabilities, Feature, Ntuple, Queues, Rss, Vf, Vfs
 from offramp.steering import Rule
 from offramp.verdict import Verdict
 from tests.steerable import MATCH, PAIR, elsewhere, of, plan, told

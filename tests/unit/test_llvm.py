@@ -17,14 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from offramp.compile import burst, flow, llvm, worker
-from offramp.compile.expression import Lowered
-from offramp.compile.program import Spec
+from offramp.emit import burst, limits
+from offramp.emit import xdp as xdp_ir
+from offramp.emit.program import Spec
 from offramp.errors import CompileError
+from offramp.llvm import child as llvm
+from offramp.llvm import worker
+from offramp.lower.expression import Lowered
 from offramp.verdict import Verdict
 from tests.lowered import DNS, Code, equals
 
-TEXT = flow.build([Spec(Lowered(DNS), None, Verdict.DROP, 1, None, False)])
+TEXT = xdp_ir.build([Spec(Lowered(DNS), None, Verdict.DROP, 1, None, False)])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(llvm.__file__).parents[2]), os.getcwd()])}
 
 
@@ -90,14 +93,14 @@ def test_more_stack_than_there_is() -> None:
 
 def test_branches_are_counted_on_the_way_that_is_followed_first() -> None:
     jump, go, leave = (0x15, 0, 1, 0), (0x05, 0, 1, 0), (0x95, 0, 0, 0)
-    assert worker._open_ways([jump, leave, jump, leave, leave]) == 1
-    assert worker._open_ways([jump, jump, jump, leave, leave]) == 3
-    assert worker._open_ways([jump, go, leave, jump, leave, leave]) == 2
-    assert worker._farthest_jump([(0x15, 0, 1, 0), (0x3C, 0, 0, 0), leave]) == worker._DIVISION + 1
+    assert limits._open_ways([jump, leave, jump, leave, leave]) == 1
+    assert limits._open_ways([jump, jump, jump, leave, leave]) == 3
+    assert limits._open_ways([jump, go, leave, jump, leave, leave]) == 2
+    assert limits._farthest_jump([(0x15, 0, 1, 0), (0x3C, 0, 0, 0), leave]) == limits._DIVISION + 1
 
 
 def test_code_is_remembered_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [flow.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(4)]
+    texts = [xdp_ir.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(4)]
     size = len(llvm.bpf_code(texts[0]))
     monkeypatch.setattr(llvm, "REMEMBERED", 2 * size)
     for text in (*texts[:3], texts[1]):
@@ -178,7 +181,7 @@ def memory_of(pid: int) -> int:
 
 
 def test_threads_wait_for_each_other() -> None:
-    texts = [flow.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(8)]
+    texts = [xdp_ir.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(8)]
     alone = [compile_anew(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(compile_anew, texts * 4)) == alone * 4
@@ -187,7 +190,7 @@ def test_threads_wait_for_each_other() -> None:
 def test_a_forked_process_has_a_child_of_its_own() -> None:
     script = """
 import os, threading
-from offramp.compile import llvm
+from offramp.llvm import child as llvm
 from tests.unit.test_llvm import TEXT, compile_anew, pid
 before = compile_anew()
 held = threading.Event(), threading.Event()
@@ -263,7 +266,7 @@ def test_the_worker_ends_with_its_owner() -> None:
 def test_an_interrupt_leaves_no_child_behind(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
-from offramp.compile import llvm
+from offramp.llvm import child as llvm
 llvm._WORKER = Path({str(write_sleeper(tmp_path))!r})
 llvm.bpf_code("hangs")
 """
@@ -276,7 +279,7 @@ llvm.bpf_code("hangs")
 
 def test_interrupts_do_not_mix_up_answers() -> None:
     """Whenever one comes, the next answer is the next request's."""
-    texts = [flow.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(2)]
+    texts = [xdp_ir.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(2)]
     alone = [compile_anew(text) for text in texts]
 
     class Interrupt(BaseException):

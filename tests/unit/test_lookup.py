@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from offramp import _native
-from offramp.compile.expression import Fixed
-from offramp.compile.layout import size
-from offramp.compile.shapes import Family, Shape
+from offramp.emit.memory import size
+from offramp.lower.expression import Fixed
+from offramp.lower.shapes import Family, Shape
 from offramp.state import HashSet, PrefixSet, SharedSet, fixed
 from tests.lookups import Native
 

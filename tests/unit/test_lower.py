@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from hypothesis import settings
 
-from offramp.compile.expression import (
+from offramp.lower.expression import (
     All,
     Any,
     Calculation,
@@ -32,7 +32,7 @@ from offramp.compile.expression import (
     Value,
     _Reader,
 )
-from offramp.compile.lower import lower
+from offramp.lower.meaning import lower
 from offramp.match import parse, text
 from tests.aim import Aim
 from tests.expressions import Expressions

@@ -8,10 +8,10 @@ import struct
 
 import pytest
 
-from offramp.compile.expression import evaluate
-from offramp.compile.layers import LLC_CONTROLS
-from offramp.compile.lower import lower
 from offramp.errors import MatchError, OptionError
+from offramp.lower.expression import evaluate
+from offramp.lower.layers import LLC_CONTROLS
+from offramp.lower.meaning import lower
 from offramp.match import Network, tree
 from offramp.match.tree import Protocol
 from tests.aim import Aim

@@ -11,11 +11,11 @@ from ipaddress import IPv4Network, collapse_addresses, ip_address
 
 import pytest
 
-from offramp.compile.expression import All, Any, Expr, Fixed, Member, Named, Negate, Test, evaluate
-from offramp.compile.lower import lower
-from offramp.compile.shapes import Family, Shape
-from offramp.compile.unions import AT_LEAST
 from offramp.errors import MatchError, OptionError
+from offramp.lower.expression import All, Any, Expr, Fixed, Member, Named, Negate, Test, evaluate
+from offramp.lower.meaning import lower
+from offramp.lower.shapes import Family, Shape
+from offramp.lower.unions import AT_LEAST
 from offramp.match import parse, set_names, text
 from offramp.match.network import Network
 from offramp.match.tree import Address, Node, Or, Port

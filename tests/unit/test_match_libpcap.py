@@ -13,7 +13,7 @@ import pytest
 
 from offramp.errors import MatchError
 from offramp.match import parse
-from offramp.names import system
+from offramp.matcher.services import system
 from tests.expressions import Expressions
 from tests.libpcap import Filter, Refused
 

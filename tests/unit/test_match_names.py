@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from offramp import names as system_names
 from offramp.errors import MatchError
 from offramp.match import Carries, Direction, Names, Node, Not, Or, Port, Protocol, parse
 from offramp.match.names import ETHER_PROTOCOLS, PROTOCOLS
+from offramp.matcher import services as system_names
 
 TCP, UDP, SCTP = Protocol.TCP, Protocol.UDP, Protocol.SCTP
 SERVICES = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from offramp import HashSet, Match, MatchError, OptionError
-from offramp.compile.lower import lower
+from offramp.lower.meaning import lower
 from offramp.match import And, IsProtocol, Mpls, Not, Protocol
 
 FRAME = bytes(60)

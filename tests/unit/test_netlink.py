@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from offramp import netlink
 from offramp.bpf.owner import Attached, Owner, attached_in
+from offramp.syscalls import netlink
 
 
 @pytest.mark.parametrize("payload", [b"", b"1", b"12", b"123", b"1234", b"12345"])

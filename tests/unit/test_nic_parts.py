@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from offramp import netlink
 from offramp.errors import KernelError, OptionError
 from offramp.nic import pci, stats, vf
-from offramp.nic.lower import Place, resolve
+from offramp.nic.stacked import Place, resolve
+from offramp.syscalls import netlink
 
 ADDRESS = "0000:02:00.0"
 

@@ -11,9 +11,9 @@ import pytest
 
 from offramp.errors import NotSupported, OptionError
 from offramp.match import parse
-from offramp.observe import Seen, watch
 from offramp.planner import Options, widened
-from offramp.probe import Question, question
+from offramp.ramp.ask import Question, question
+from offramp.ramp.observe import Seen, watch
 from tests.steerable import MATCH, of, plan
 
 SECONDS = 0.2

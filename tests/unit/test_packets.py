@@ -12,8 +12,8 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet
 
 from offramp.errors import OptionError
-from offramp.testing.packets import arp, checksum, eth, icmp, icmp6, ip, ip6, layers, tcp, udp, with_checksums
-from offramp.testing.variation import program, vary
+from offramp.gen.packets import arp, checksum, eth, icmp, icmp6, ip, ip6, layers, tcp, udp, with_checksums
+from offramp.gen.variation import program, vary
 
 SRC, DST = "02:00:00:00:00:01", "02:00:00:00:00:02"
 A4, B4, A6, B6 = "198.18.0.1", "10.77.0.2", "fd77::1", "fd77::2"

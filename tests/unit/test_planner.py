@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OfframpError, OptionError
+from offramp.facts.link import Link, Xdp
+from offramp.facts.ssh import Session, Ssh
 from offramp.match import Everything, parse
-from offramp.nic import Link, Session, Ssh, Xdp
 from offramp.planner import Options, Plan, make_plan, mtu_refused
 from offramp.verdict import Verdict
 

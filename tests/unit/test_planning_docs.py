@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from offramp.facts.imagined import imagined
+from offramp.facts.records import DRIVERS, record
+from offramp.facts.ssh import Ssh
 from offramp.match import parse
-from offramp.nic.imagined import imagined
-from offramp.nic.ssh import Ssh
 from offramp.planner import Options, assume, explain, make_plan
 from offramp.planner import cost as model
-from offramp.planner.records import DRIVERS, record
 from offramp.verdict import Verdict
 
 PAGE = (Path(__file__).parents[2] / "docs/planning.md").read_text()

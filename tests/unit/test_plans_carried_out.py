@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from offramp.compile import Spec
+from offramp.emit.program import Spec
 from offramp.errors import InterfaceBusy, KernelError, NotSupported, OptionError
-from offramp.interface import Interface, Section
+from offramp.facts.capabilities import Capabilities
+from offramp.facts.knobs import Value
+from offramp.facts.records import record
+from offramp.gen.packets import eth, ip, tcp, udp
 from offramp.journal import listed, transaction
 from offramp.match import parse
 from offramp.matcher import Match
-from offramp.nic.knobs import Value
 from offramp.planner import Change, Plan, assume, explain, needed
-from offramp.planner.capabilities import Capabilities
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
-from offramp.planner.records import record
+from offramp.ramp.interface import Interface, Section
 from offramp.steering import equal, hiding
-from offramp.testing.packets import eth, ip, tcp, udp
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
 from tests.steerable import MATCH, PAIR, of, plan, plan_for, told

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from offramp.errors import Closed, OptionError
-from offramp.port import Port
+from offramp.ports.port import Port
 from tests.frames import FRAMES, ledger, only
 
 DEADLINE = 10.0  # seconds until a test that waits gives up
@@ -137,7 +137,7 @@ def test_after_closing() -> None:
 
 INTERRUPTED = """
 import sys, time
-from offramp.port import Port
+from offramp.ports import Port
 port = Port.null()
 print("waiting", flush=True)
 try:

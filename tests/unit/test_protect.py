@@ -6,10 +6,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offramp.compile import Spec, xdp
-from offramp.compile.lower import lower
+from offramp.emit.program import Spec
+from offramp.facts.ssh import Session, Ssh
+from offramp.llvm.programs import xdp
+from offramp.lower.meaning import lower
 from offramp.match import parse
-from offramp.nic import Session, Ssh
 from offramp.planner.protect import protection, protection_in_words
 from offramp.verdict import Verdict
 from tests.libpcap import Filter

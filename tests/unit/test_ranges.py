@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from offramp.compile import flow
-from offramp.compile.expression import (
+from offramp.emit import xdp as xdp_ir
+from offramp.emit.ranges import Range, bounds, outcomes
+from offramp.lower.expression import (
     All,
     Any,
     Calculation,
@@ -23,7 +24,6 @@ from offramp.compile.expression import (
     Value,
     evaluate,
 )
-from offramp.compile.ranges import Range, bounds, outcomes
 from tests.lowered import DNS, HEADER, IP, Expressions, equals, load, packet, with_tag
 
 TAGS = (0x8100_0005, 0x88A8_FFFF)
@@ -91,7 +91,7 @@ def test_no_value_is_out_of_its_bounds() -> None:
     ],
 )
 def test_what_is_known_of_frames_with_a_tag_out_of_band(match: Expr, answer: bool | None) -> None:
-    assert flow.answer_for_tagged(match) is answer
+    assert xdp_ir.answer_for_tagged(match) is answer
 
 
 def test_an_outcome_that_is_not_foreseen_does_not_happen() -> None:

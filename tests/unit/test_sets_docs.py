@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from offramp import HashSet, OptionError, PrefixSet
-from offramp.compile.fit import MAX_SETS
-from offramp.testing.packets import eth, ip, udp
+from offramp.emit.size import MAX_SETS
+from offramp.gen.packets import eth, ip, udp
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/sets.md").read_text()

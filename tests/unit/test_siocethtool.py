@@ -9,8 +9,9 @@ import struct
 import pytest
 
 from offramp.errors import KernelError, OptionError
-from offramp.nic import features, rss, rules, siocethtool
+from offramp.nic import features, rss, rules
 from offramp.steering import equal, parse_rule
+from offramp.syscalls import ioctl as siocethtool
 
 SPEC = slice(16, 184)
 NAMES = {4: ["rx-gro", "", "rx-ntuple-filter", *[f"f{n}" for n in range(3, 40)]], 3: ["toeplitz", "xor"]}

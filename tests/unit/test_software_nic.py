@@ -8,9 +8,9 @@ import errno
 import pytest
 
 from offramp.errors import InterfaceGone, KernelError, OptionError
-from offramp.nic.knobs import Nic, Value
+from offramp.facts.knobs import Nic, Value
+from offramp.gen.packets import eth, ip, udp
 from offramp.steering import equal, weighted, without
-from offramp.testing.packets import eth, ip, udp
 from offramp.testing.software_nic import SoftwareNic
 
 RULE = {"flow-type": "udp4", "dst-port": 53, "action": 2}

@@ -17,12 +17,12 @@ from dataclasses import replace
 import pytest
 
 from offramp.errors import NotSupported
+from offramp.facts.capabilities import Capabilities, Ntuple, Rss
+from offramp.facts.knobs import check
+from offramp.facts.records import DRIVERS, record
 from offramp.match import Node, parse
-from offramp.nic.knobs import check
 from offramp.planner import Options, Plan, make_plan
 from offramp.planner.bucket import buckets
-from offramp.planner.capabilities import Capabilities, Ntuple, Rss
-from offramp.planner.records import DRIVERS, record
 from offramp.planner.steer import Steered, steered
 from offramp.planner.typed import CannotSteer
 from offramp.planner.widen import widened
@@ -326,8 +326,8 @@ def test_flows_without_rules_arrive_by_their_hash() -> None:
 _PLANS = """
 import json
 from offramp.match import parse
-from offramp.nic.knobs import check
-from offramp.planner.records import DRIVERS
+from offramp.facts.knobs import check
+from offramp.facts.records import DRIVERS
 from tests.steerable import plan_for
 from tests.unit.test_steer import matches
 for text in matches(15, 12):

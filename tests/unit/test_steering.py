@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offramp.errors import OptionError
+from offramp.gen.packets import eth, icmp, ip, ip6, tcp, udp
 from offramp.nic import rules
 from offramp.steering import (
     DROP,
@@ -31,7 +32,6 @@ from offramp.steering import (
 )
 from offramp.steering.fields import FLOWS
 from offramp.steering.headers import headers
-from offramp.testing.packets import eth, icmp, ip, ip6, tcp, udp
 from offramp.testing.software_nic import KEY
 from tests.frames import FRAMES
 

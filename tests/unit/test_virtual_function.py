@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 import offramp
-from offramp import virtual_function
-from offramp.compile import Spec
+from offramp.emit.program import Spec
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError
-from offramp.interface import Interface, Section
+from offramp.facts.capabilities import Vf
+from offramp.facts.knobs import Value
 from offramp.journal import listed
 from offramp.matcher import Match
 from offramp.nic import pci
-from offramp.nic.knobs import Value
 from offramp.planner import Options, Plan, explain
-from offramp.planner.capabilities import Vf
+from offramp.ramp import virtual_function
+from offramp.ramp.interface import Interface, Section
 from offramp.steering import equal
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A queue's counters, by their names in `offramp.ledger.QueueLedger`.
+//! A queue's counters, by their names in `offramp.ports.QueueLedger`.
 
 use offramp_io::KernelCounters;
 use offramp_ring::Queue;

@@ -17,10 +17,10 @@ Everything lives and dies with this process and stays in the namespaces it makes
 
 from __future__ import annotations
 
+from offramp.gen.flood import Flood, Report
 from offramp.testing.cpu import Meter, Usage
-from offramp.testing.flood import Flood, Report
+from offramp.testing.end import Interface
 from offramp.testing.host import Host
-from offramp.testing.interface import Interface
 from offramp.testing.lab import Lab, Wire
 
 __all__ = ["Flood", "Host", "Interface", "Lab", "Meter", "Report", "Usage", "Wire"]

@@ -29,8 +29,8 @@ from types import TracebackType
 
 from offramp import nic
 from offramp.errors import InterfaceGone, OptionError
+from offramp.testing.end import Interface
 from offramp.testing.host import Host
-from offramp.testing.interface import Interface
 
 __all__ = ["Lab", "Wire"]
 
