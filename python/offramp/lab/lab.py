@@ -29,8 +29,8 @@ from types import TracebackType
 
 from offramp import nic
 from offramp.errors import InterfaceGone, OptionError
-from offramp.testing.end import Interface
-from offramp.testing.host import Host
+from offramp.lab.end import Interface
+from offramp.lab.host import Host
 
 __all__ = ["Lab", "Wire"]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from offramp.errors import InterfaceError, InterfaceGone, KernelError
-from offramp.testing.host import Host
-from offramp.testing.napi import napi_threads
+from offramp.lab.host import Host
+from offramp.lab.napi import napi_threads
 
 __all__ = ["Interface"]
 
