@@ -6,11 +6,8 @@ Offloads are switched with the oldest ethtool calls (one flag, one ioctl: linux/
 
 from __future__ import annotations
 
-import array
 import errno
-import fcntl
 import os
-import socket
 import struct
 import time
 from collections.abc import Iterable
@@ -21,10 +18,10 @@ from typing import Any
 from offramp.errors import InterfaceError, InterfaceGone, KernelError
 from offramp.lab.host import Host
 from offramp.lab.napi import napi_threads
+from offramp.syscalls import ioctl
 
 __all__ = ["Interface"]
 
-SIOCETHTOOL = 0x8946
 ETHTOOL_GFLAGS, ETHTOOL_SFLAGS = 0x25, 0x26
 ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x2C
 ETH_FLAG_TXVLAN, ETH_FLAG_RXVLAN = 1 << 7, 1 << 8
@@ -160,13 +157,8 @@ class Interface:
         self._ethtool(ETHTOOL_SFLAGS, flags | flag if on else flags & ~flag)
 
     def _ethtool(self, command: int, value: int) -> int:
-        """struct ethtool_value {u32 cmd; u32 data} through struct ifreq {char name[16]; void *data}."""
-        argument = array.array("I", [command, value])
-        request = struct.pack("16sQ16x", self.name.encode(), argument.buffer_info()[0])
-        with self.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-            try:
-                fcntl.ioctl(control, SIOCETHTOOL, request)
-            except OSError as error:
-                what = f"ethtool command {command:#x} on {self.name} of host {self.host.name}"
-                raise KernelError(what, error.errno or 0) from error
-        return argument[1]
+        """struct ethtool_value {u32 cmd; u32 data}."""
+        request = bytearray(struct.pack("II", command, value))
+        with self.host:
+            ioctl.call(self.name, request, f"ethtool command {command:#x} in host {self.host.name}")
+        return int(struct.unpack("II", request)[1])

@@ -18,8 +18,6 @@ Sources: namespaces(7), network_namespaces(7), setns(2), unshare(2), sysfs(5), P
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import os
 import shutil
 import signal
@@ -31,18 +29,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from offramp.errors import Closed, KernelError, OptionError, PrivilegeError
+from offramp.errors import Closed, OptionError
+from offramp.syscalls import netns
 
 __all__ = ["Host"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLONE_NEWNS, CLONE_NEWNET = 0x0002_0000, 0x4000_0000
-MS_REC, MS_PRIVATE = 0x4000, 0x4_0000
-PRIVILEGES = "needs CAP_SYS_ADMIN and CAP_NET_ADMIN: run as root"
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _entered = threading.local()  # .stack: the namespaces this thread goes back to, innermost last
 
 
@@ -60,7 +55,7 @@ class Host:
         self._processes: list[subprocess.Popen[Any]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"host-{name}")
         try:
-            self._netns = self.call(_new_namespaces)
+            self._netns = self.call(netns.enter_new)
         except BaseException:
             self._thread.shutdown()
             raise
@@ -78,9 +73,9 @@ class Host:
     # -- in the namespace ------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Host:
-        previous = _open_netns()
+        previous = netns.namespace()
         try:
-            _setns(self.fileno())
+            netns.enter(self.fileno())
         except BaseException:
             os.close(previous)
             raise
@@ -92,7 +87,7 @@ class Host:
     ) -> None:
         previous = _stack().pop()
         try:
-            _setns(previous)
+            netns.enter(previous)
         finally:
             os.close(previous)
 
@@ -172,17 +167,9 @@ class Host:
         os.close(self._netns)
 
 
-def _new_namespaces() -> int:
-    """Moves the calling thread into new network and mount namespaces; returns the network namespace's fd."""
-    _check(_libc.unshare(CLONE_NEWNET | CLONE_NEWNS), "cannot make a network namespace")
-    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "cannot make the mounts private")
-    _check(_libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None), "cannot mount the host's own /sys")
-    return _open_netns()
-
-
-def _kill_inhabitants(netns: int) -> None:
+def _kill_inhabitants(namespace: int) -> None:
     """Ends what other processes there are in the namespace: what ours have left running."""
-    home = os.fstat(netns)
+    home = os.fstat(namespace)
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended just now
             if entry.name == str(os.getpid()) or not os.path.samestat(os.stat(entry / "ns/net"), home):
@@ -195,25 +182,8 @@ def _kill_inhabitants(netns: int) -> None:
                 os.close(pidfd)
 
 
-def _open_netns() -> int:
-    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _setns(netns: int) -> None:
-    _check(_libc.setns(netns, CLONE_NEWNET), "cannot enter a network namespace")
-
-
 def _stack() -> list[int]:
     if not hasattr(_entered, "stack"):
         _entered.stack = []
     stack: list[int] = _entered.stack
     return stack
-
-
-def _check(result: int, what: str) -> None:
-    if result == 0:
-        return
-    number = ctypes.get_errno()
-    if number in (errno.EPERM, errno.EACCES):
-        raise PrivilegeError(what, number, hint=PRIVILEGES)
-    raise KernelError(what, number)

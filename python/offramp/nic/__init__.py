@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from offramp.facts.link import Link, Xdp
 from offramp.facts.ssh import Session, Ssh
-from offramp.nic.link import Counters, carrier, counters, is_up, netmask, read
+from offramp.nic.link import Counters, carrier, counters, is_up, read
 from offramp.nic.ssh import protected_ssh
+from offramp.syscalls.ioctl import netmask
 
 __all__ = [
     "Counters",
