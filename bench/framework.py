@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from offramp import Batch
 from offramp._native import FIELDS
-from offramp.port import Port
-from offramp.testing.packets import eth, ip, udp
+from offramp.gen.packets import eth, ip, udp
+from offramp.ports.port import Port
 
 FRAME = eth(ip(udp(sport=4096, dport=4321, payload=bytes(18)), src="10.77.0.1", dst="10.77.0.2"))
 SECONDS = 0.5

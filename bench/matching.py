@@ -25,13 +25,14 @@ from llvmlite import binding as llvm
 
 from offramp import DROP, Match
 from offramp.bpf import Map, MapType, Program
-from offramp.compile import COUNTERS, MapSlot, Spec, native, xdp
-from offramp.compile.expression import Const, Lowered
-from offramp.compile.lower import lower
-from offramp.compile.program import Program as Compiled
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.emit.program import Program as Compiled
+from offramp.gen.packets import eth, icmp, ip, ip6, tcp, udp
+from offramp.llvm.programs import native, xdp
+from offramp.lower.expression import Const, Lowered
+from offramp.lower.meaning import lower
 from offramp.match import parse
-from offramp.testing.packets import eth, icmp, ip, ip6, tcp, udp
-from tests import libpcap
+from tests.oracles import libpcap
 
 REFERENCE = Path(__file__).with_name("reference")
 REPEAT = 4_000_000
@@ -238,8 +239,10 @@ text = sys.stdin.read()
 start = time.perf_counter()
 from offramp import DROP, Match
 from offramp.bpf import Map, MapType, Program
-from offramp.compile import COUNTERS, MapSlot, Spec, llvm, xdp
-import offramp.compile.lower, offramp.state
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.llvm import child as llvm
+from offramp.llvm.programs import xdp
+import offramp.lower.meaning, offramp.state
 
 def load(text):
     llvm.start()

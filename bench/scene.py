@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Literal
 
 from bench.measure import Window
+from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Meter, Wire
-from offramp.testing.packets import eth, ip, udp
 
 __all__ = ["MATCH", "Placement", "Scene", "scene"]
 

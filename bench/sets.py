@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from bench.matching import cost, ours
 from offramp import HashSet, Match, PrefixSet
-from offramp.compile.expression import Const, Lowered
-from offramp.testing.packets import eth, ip, ip6, udp
+from offramp.gen.packets import eth, ip, ip6, udp
+from offramp.lower.expression import Const, Lowered
 
 MILLION = 1_000_000
 CHANGES = 20_000

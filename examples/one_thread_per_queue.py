@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import offramp
-from offramp.port import Queue
+from offramp.ports.port import Queue
 
 
 def count(queue: Queue) -> tuple[int, int]:

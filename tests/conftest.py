@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import offramp.testing.pytest_plugin
-from offramp.compile import llvm
+from offramp.llvm import child as llvm
 
 TESTS = Path(__file__).parent
 FOLDER_MARKS = ("kernel", "nic")

@@ -39,9 +39,8 @@ from .errors import (
 if TYPE_CHECKING:
     from typing import Final
 
-    from .batch import Batch
     from .matcher import Match
-    from .port import Port
+    from .ports import Batch, Port
     from .ramp import Attachment, Ramp, attach, open
     from .state import HashSet, PrefixSet
     from .verdict import Verdict
@@ -93,11 +92,11 @@ _PLACES = {
     "PASS": (".verdict", "Verdict.PASS"),
     "TX": (".verdict", "Verdict.TX"),
     "Verdict": (".verdict", "Verdict"),
-    "Batch": (".batch", "Batch"),
+    "Batch": (".ports", "Batch"),
     "HashSet": (".state", "HashSet"),
     "Match": (".matcher", "Match"),
     "PrefixSet": (".state", "PrefixSet"),
-    "Port": (".port", "Port"),
+    "Port": (".ports", "Port"),
     "Attachment": (".ramp", "Attachment"),
     "Ramp": (".ramp", "Ramp"),
     "attach": (".ramp", "attach"),

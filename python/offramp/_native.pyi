@@ -1,4 +1,4 @@
-# The data plane, written in Rust. Not public: `offramp.port` and `offramp.batch` are its face.
+# The data plane, written in Rust. Not public: `offramp.ports` is its face.
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self, final

@@ -18,15 +18,15 @@ import pytest
 import offramp
 from offramp.bpf import Program, XdpLink, XdpMode
 from offramp.errors import NotSupported
+from offramp.facts.capabilities import Capabilities, Ntuple
 from offramp.nic import rss
 from offramp.nic.live import LiveNic, open_nic
 from offramp.nic.stats import queue_packets, statistics
-from offramp.planner.capabilities import Capabilities, Ntuple
-from offramp.ramp import Ramp
+from offramp.ramp.ramp import Ramp
 from offramp.steering import hiding, weighted
 from offramp.testing import Wire
-from tests.leftovers import has_xdp
 from tests.nic.bystanders import bystanders
+from tests.rigs.leftovers import has_xdp
 
 SPORT, PORT = 1024, 4321
 COUNT = 400  # packets of the flow

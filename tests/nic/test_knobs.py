@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from offramp.errors import KernelError, NotSupported
+from offramp.facts.knobs import Value
 from offramp.journal import transaction
 from offramp.match import parse
 from offramp.nic import read
-from offramp.nic.knobs import Value
 from offramp.nic.live import LiveNic, open_nic
 from offramp.planner import Options, make_plan
 from offramp.testing import Wire
 from offramp.verdict import Verdict
-from tests.leftovers import eventually
-from tests.processes import forked
+from tests.rigs.leftovers import eventually
+from tests.rigs.processes import forked
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

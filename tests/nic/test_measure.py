@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from offramp.measure import measure
+from offramp.ramp.flap import measure
 from offramp.testing import Wire
-from tests.leftovers import has_xdp
+from tests.rigs.leftovers import has_xdp
 
 
 @pytest.mark.nic

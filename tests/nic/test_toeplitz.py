@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from offramp.gen import packets
 from offramp.nic.live import LiveNic, open_nic
 from offramp.nic.stats import queue_packets, statistics
 from offramp.steering import Rss, queue_of
-from offramp.testing import Wire, packets
-from tests.leftovers import eventually
+from offramp.testing import Wire
+from tests.rigs.leftovers import eventually
 
 pytestmark = pytest.mark.nic("igb")
 

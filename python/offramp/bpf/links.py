@@ -31,8 +31,8 @@ from offramp.bpf import owner
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import wait_for_programs
 from offramp.bpf.programs import Program
-from offramp.bpf.syscall import Command, bpf, info
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
+from offramp.syscalls.bpf import Command, bpf, info
 
 __all__ = ["LinkInfo", "XdpLink", "XdpMode"]
 

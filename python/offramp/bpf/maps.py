@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
-from offramp.bpf.syscall import Command, bpf, buffer, check_name, info
 from offramp.errors import KernelError
+from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
 
 __all__ = ["Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus", "wait_for_programs"]
 

@@ -19,14 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offramp import netlink
-from offramp.bpf.syscall import Command, bpf, info
 from offramp.errors import KernelError
+from offramp.facts.link import THIS_PROCESS, owned
+from offramp.syscalls import netlink
+from offramp.syscalls.bpf import Command, bpf, info
 
 __all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
-
-OURS = "offramp"  # programs of offramp carry names that start with this
-THIS_PROCESS = "this process"
 
 _IFLA_XDP = 43
 _MODES = {5: "native", 6: "generic", 7: "offload"}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID -> our word
@@ -52,14 +50,7 @@ class Owner:
     mode: str = ""  # in which it runs on the interface that is spoken of
 
     def __str__(self) -> str:
-        """The one sentence about it, in errors and in what doctor finds."""
-        name = f" {self.program_name!r}" if self.program_name else ""
-        mode = f" in {self.mode} mode" if self.mode else ""
-        who = self.command or "a process"
-        if self.program_name.startswith(OURS) and who != THIS_PROCESS:
-            who = f"another offramp, {who}"
-        holder = f"{who} (pid {self.pid})" if self.pid is not None else "no process that can be seen here"
-        return f"XDP program {self.program_id}{name}{mode}, held by {holder}"
+        return owned(self.program_id, self.program_name, self.mode, self.pid, self.command)
 
 
 def attached(ifindex: int) -> tuple[Attached, ...]:

@@ -21,8 +21,8 @@ from enum import Enum
 from offramp.bpf import btf
 from offramp.bpf.maps import Map, MapFlag, MapType
 from offramp.bpf.programs import Program, load_code, xdp_context
-from offramp.bpf.syscall import info
 from offramp.errors import KernelError, PrivilegeError
+from offramp.syscalls.bpf import info
 
 __all__ = ["Feature", "jit", "probe", "probe_all"]
 

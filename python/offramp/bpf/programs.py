@@ -26,15 +26,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from offramp.bpf import btf, privileges
+from offramp.bpf import btf
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import Map
-from offramp.bpf.syscall import Command, bpf, buffer, check_name, info
-from offramp.compile.program import KFUNC_BASE, KfuncSlot
+from offramp.emit.program import KFUNC_BASE, KfuncSlot
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError, VerifierError
+from offramp.syscalls import privileges
+from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
 
 if TYPE_CHECKING:
-    from offramp.compile.program import Program as CompiledProgram
+    from offramp.emit.program import Program as CompiledProgram
 
 __all__ = ["Program", "ProgramInfo", "TestRun", "load_code", "patch", "xdp_context"]
 

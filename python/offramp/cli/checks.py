@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from offramp.bpf import btf
-from offramp.bpf.privileges import FOR_BPF, Capability, held, hint, missing
 from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
-from offramp.measure import measure
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
-from offramp.planned import plan_for
 from offramp.planner import Options, can_switch, lacks_for_native, largest_mtu, protection_in_words
+from offramp.ramp.flap import measure
+from offramp.ramp.planned import plan_for
+from offramp.syscalls.privileges import FOR_BPF, Capability, held, hint, missing
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
-    from offramp.nic import Link
+    from offramp.facts.link import Link
 
 __all__ = ["Check", "Status", "flap_checks", "interface_checks", "machine_checks"]
 

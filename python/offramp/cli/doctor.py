@@ -19,7 +19,7 @@ from offramp.errors import InterfaceError, OptionError
 
 if TYPE_CHECKING:
     from offramp.cli.checks import Check
-    from offramp.nic import Link
+    from offramp.facts.link import Link
 
 __all__ = ["doctor"]
 

@@ -13,7 +13,7 @@ from offramp.errors import KernelError, OptionError
 
 if TYPE_CHECKING:
     from offramp import Match
-    from offramp.compile.shapes import Family
+    from offramp.lower.shapes import Family
     from offramp.match import Node
     from offramp.state import HashSet, PrefixSet
 
@@ -24,7 +24,7 @@ def matching(words: list[str] | None, file: str | None, sets: list[str] | None) 
     """The match of the words or of the file, with its sets. Errors: MatchError, OptionError."""
     from offramp import Match
     from offramp.match import parse
-    from offramp.names import system
+    from offramp.matcher.services import system
 
     text = _text(words, file)
     node = parse(text, system()) if sets else None

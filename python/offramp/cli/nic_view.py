@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from offramp.facts.capabilities import Capabilities, Queues, XdpSupport
+    from offramp.facts.identity import Identity
     from offramp.nic.ethtool import Driver
-    from offramp.nic.knobs import Identity
     from offramp.nic.rates import Rates
-    from offramp.planner.capabilities import Capabilities, Queues, XdpSupport
 
 __all__ = ["text", "to_dict"]
 

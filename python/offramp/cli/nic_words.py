@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from offramp.errors import InterfaceError, OptionError
-from offramp.nic.knobs import Nic, Value, check
+from offramp.facts.knobs import Nic, Value, check
 from offramp.steering import equal, parse_rule, weighted, without
 from offramp.steering.rule import integer
 

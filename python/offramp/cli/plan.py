@@ -37,9 +37,9 @@ from offramp.cli.options import (
 from offramp.errors import OptionError
 
 if TYPE_CHECKING:
+    from offramp.facts.capabilities import Capabilities
     from offramp.matcher import Match
     from offramp.planner import Options, Plan
-    from offramp.planner.capabilities import Capabilities
     from offramp.verdict import Verdict
 
 __all__ = ["capabilities_of", "plan"]
@@ -90,8 +90,8 @@ def plan(
 
     Needs no privileges, except to find SSH servers on other ports than 22 (root), which are to be protected.
     """
-    from offramp.planned import plan_for
     from offramp.planner import explain, needed
+    from offramp.ramp.planned import plan_for
 
     options = chosen(
         do,
@@ -125,8 +125,8 @@ def plan(
 
 def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdict, options: Options) -> Plan:
     """The SSH sessions of this machine are not those of that one: port 22 is what is protected."""
-    from offramp.nic import Ssh
-    from offramp.nic.imagined import imagined
+    from offramp.facts.imagined import imagined
+    from offramp.facts.ssh import Ssh
     from offramp.planner import assume, make_plan
 
     able, assumed = assume(known, interface)
@@ -136,7 +136,7 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
 def capabilities_of(text: str) -> Capabilities:
     """Of a driver by name, or of a file as `offramp nic IFACE --json` writes it. Errors: OptionError."""
-    from offramp.planner.records import DRIVERS, from_dict, record
+    from offramp.facts.records import DRIVERS, from_dict, record
 
     found = record(text)
     if found is not None:

@@ -53,9 +53,9 @@ from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionErr
 
 if TYPE_CHECKING:
     from offramp import Match
-    from offramp.ledger import Ledger
     from offramp.planner import Options
-    from offramp.ramp import Attachment, Ramp
+    from offramp.ramp.ledger import Ledger
+    from offramp.ramp.ramp import Attachment, Ramp
 
 __all__ = ["run"]
 
@@ -157,7 +157,7 @@ class _Outcome:
 
 
 def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
-    from offramp.ramp import Attachment, Ramp
+    from offramp.ramp.ramp import Attachment, Ramp
 
     return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
 

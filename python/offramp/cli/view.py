@@ -18,7 +18,7 @@ from offramp.cli.options import Do
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from offramp.ledger import Ledger
+    from offramp.ramp.ledger import Ledger
 
 __all__ = ["Lines", "Screen", "View"]
 

@@ -82,7 +82,7 @@ def _picture(wanted: Path | None, *, needed: bool) -> Path | None:
 
 
 def _check_privileges() -> None:
-    from offramp.bpf.privileges import FOR_BPF, Capability, hint, missing
+    from offramp.syscalls.privileges import FOR_BPF, Capability, hint, missing
 
     needed = (*FOR_BPF, Capability.CAP_NET_RAW, Capability.CAP_SYS_ADMIN)
     if missing(needed):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from offramp.demo.actor import begin, listen, rest, say, told
-from offramp.ledger import Ledger
+from offramp.ramp.ledger import Ledger
 
 __all__ = ["CONTENDERS", "PORT"]
 

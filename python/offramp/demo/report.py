@@ -4,7 +4,7 @@
     {"contenders": [{"name", "sent", "received", "lost", "pps", "cpu_ns_per_packet",
                      "http": {"requests", "errors", "p99_ms", ...}, ...}, ...],
                             a skipped one has "skipped", why, and null for figures
-     "ledger": {...},       of offramp-user, at rest: see offramp.ledger
+     "ledger": {...},       of offramp-user, at rest: see offramp.ramp.ledger
      "baseline": {...},     HTTP without a flood
      "placement": {...}, "machine": {...}, "notes": [...]}
 

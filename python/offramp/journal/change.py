@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Self
 
 from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
+from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import moment
@@ -34,8 +35,7 @@ from offramp.journal.record import Change, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
-from offramp.netns import inside, namespace, namespace_cookie
-from offramp.nic.knobs import Nic, Value, check
+from offramp.syscalls.netns import inside, namespace, namespace_cookie
 
 __all__ = ["Transaction", "apply", "transaction"]
 

@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Self
 
 from offramp.errors import InterfaceBusy
+from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
-from offramp.netns import namespace_cookie
-from offramp.nic.knobs import Identity
+from offramp.syscalls.netns import namespace_cookie
 
 __all__ = ["InterfaceLock"]
 

@@ -25,7 +25,8 @@ from itertools import groupby
 from typing import Any
 
 from offramp.errors import JournalError, OptionError
-from offramp.nic.knobs import Identity, Value, check
+from offramp.facts.identity import Identity
+from offramp.facts.knobs import Value, check
 
 __all__ = ["MOST_BYTES", "Change", "Record", "decode", "encode", "printable", "short"]
 

@@ -21,14 +21,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, PrivilegeError
+from offramp.facts.identity import Identity
+from offramp.facts.knobs import Nic
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import boot
 from offramp.journal.record import Change, Record
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
-from offramp.netns import inside, namespace_cookie, other_namespaces
-from offramp.nic.knobs import Identity, Nic
 from offramp.nic.live import find
+from offramp.syscalls.netns import inside, namespace_cookie, other_namespaces
 
 __all__ = ["Listed", "Report", "give_back", "left_behind", "leftovers", "listed", "restore"]
 

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from offramp.errors import InterfaceGone, OfframpError
+from offramp.facts.knobs import Nic, Value
 from offramp.journal.record import Change, printable, short
-from offramp.nic.knobs import Nic, Value
 
 __all__ = ["Outcome", "Undone", "decide", "undo"]
 

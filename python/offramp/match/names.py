@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from .record import record
+from .frozen import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

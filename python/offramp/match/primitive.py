@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpected
 from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
 from .network import Network
+from .numbers import ipv4, ipv6, mac
 from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, Fix, shorten
 from .suggest import another_kind, another_protocol, joined, without_conflict
 from .tree import (
@@ -27,7 +28,6 @@ from .tree import (
     SetKind,
     Station,
 )
-from .values import ipv4, ipv6, mac
 
 if TYPE_CHECKING:
     from .tree import Primitive

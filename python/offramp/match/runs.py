@@ -13,10 +13,10 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from .frozen import alike
 from .network import Network
-from .record import alike
+from .numbers import ipv6
 from .tree import Address, Not, check_address_protocol
-from .values import ipv6
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

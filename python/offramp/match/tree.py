@@ -18,8 +18,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
+from .frozen import record
 from .network import Network
-from .record import record
 
 ALL_ONES: Final = 0xFFFF_FFFF
 MAX_PORT: Final = 65535

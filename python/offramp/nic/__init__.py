@@ -2,16 +2,14 @@
 """The network interface: what it is, what it can do, what it counts, and how it is changed.
 
     link.py          everything about one interface in one record: `read("eth0")`; its counters: `counters(ifindex)`
-    knobs.py         the settings that may be changed, as names and JSON values; the protocol `Nic`. Pure
     live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set; which device it is, across renames
-    capable.py       what it can do, as the planner's `Capabilities`
-    lower.py         what is below a bond, bridge or VLAN
+    capable.py       what it can do, as facts/capabilities.py has it
+    stacked.py       what is below a bond, bridge or VLAN
 
-    siocethtool.py   the ioctl SIOCETHTOOL, the one seam for what follows:
-    ethtool.py         driver, channels, rings, offloads          features.py   all offloads by the kernel's names
-    rss.py             indirection table, key, hash fields        rules.py      n-tuple rules
-    stats.py           the driver's counters                      rates.py      packets a second, by queue
-    flap.py          how long its carrier is gone when something was done to it
+    ethtool.py       driver, channels, rings, offloads            features.py   all offloads by the kernel's names
+    rss.py           indirection table, key, hash fields          rules.py      n-tuple rules
+    stats.py         the driver's counters                        rates.py      packets a second, by queue
+    carrier.py       how long its carrier is gone when something was done to it
     vf.py            virtual functions, by netlink                qstats.py     the kernel's counters by queue
     pci.py           drivers and number of VFs, in sysfs
     netdev.py        what the driver can do with XDP: the "netdev" family of generic netlink
@@ -23,8 +21,11 @@ and that by the journal, which can take it back.
 
 from __future__ import annotations
 
-from offramp.nic.link import Counters, Link, Xdp, carrier, counters, is_up, netmask, read
-from offramp.nic.ssh import Session, Ssh, protected_ssh
+from offramp.facts.link import Link, Xdp
+from offramp.facts.ssh import Session, Ssh
+from offramp.nic.link import Counters, carrier, counters, is_up, read
+from offramp.nic.ssh import protected_ssh
+from offramp.syscalls.ioctl import netmask
 
 __all__ = [
     "Counters",

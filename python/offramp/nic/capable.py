@@ -12,9 +12,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceGone
-from offramp.nic import ethtool, features, link, lower, pci, rss, rules
-from offramp.nic.live import of_pci
-from offramp.planner.capabilities import (
+from offramp.facts.capabilities import (
     Capabilities,
     Feature,
     Ntuple,
@@ -26,7 +24,10 @@ from offramp.planner.capabilities import (
     XdpSupport,
     with_record,
 )
-from offramp.planner.records import record
+from offramp.facts.link import Link
+from offramp.facts.records import record
+from offramp.nic import ethtool, features, link, pci, rss, rules, stacked
+from offramp.nic.live import of_pci
 
 if TYPE_CHECKING:
     from offramp.nic.live import LiveNic
@@ -46,7 +47,7 @@ def capabilities(nic: LiveNic) -> Capabilities:
         driver=now.driver,
         bus=nic.identity.bus,
         kind=now.kind,
-        lower=lower.lower_devices(name),
+        lower=stacked.lower_devices(name),
         up=now.up,
         mtu=now.mtu,
         max_mtu=now.max_mtu,
@@ -67,7 +68,7 @@ def _with_key(able: Capabilities) -> Capabilities:
     return replace(able, rss=replace(able.rss, key=rss.kernel_key().hex(":") or None))
 
 
-def _queues(now: link.Link) -> Queues:
+def _queues(now: Link) -> Queues:
     found = ethtool.channels(now.name)
     if found is None:
         return Queues(now.rx_queues, now.tx_queues, now.rx_queues, now.tx_queues, None)
@@ -75,7 +76,7 @@ def _queues(now: link.Link) -> Queues:
     return Queues(now.rx_queues, now.tx_queues, found.rx_max + most, found.tx_max + most, found.combined > 0)
 
 
-def _rings(now: link.Link) -> Rings:
+def _rings(now: Link) -> Rings:
     return Rings(**asdict(now.rings)) if now.rings else Rings()
 
 
@@ -111,7 +112,7 @@ def _ntuple(name: str, switches: dict[str, features.Feature]) -> Ntuple:
     )
 
 
-def _xdp(now: link.Link) -> XdpSupport:
+def _xdp(now: Link) -> XdpSupport:
     program = now.xdp
     text = f"{program.program_id} {program.name} ({program.mode})" if program else ""
     declared = now.xdp_features

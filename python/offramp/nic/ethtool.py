@@ -10,12 +10,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from offramp.nic.siocethtool import ask, tell
+from offramp.facts.link import Rings
+from offramp.syscalls.ioctl import ask, tell
 
 __all__ = [
     "Channels",
     "Driver",
-    "Rings",
     "channels",
     "channels_request",
     "driver",
@@ -57,16 +57,6 @@ class Channels:
     rx_max: int
     tx_max: int
     combined_max: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rings:
-    """Descriptors per hardware ring: in use and at most."""
-
-    rx: int
-    tx: int
-    rx_max: int
-    tx_max: int
 
 
 def drvinfo(name: str) -> Driver | None:

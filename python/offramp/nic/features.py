@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 
 from offramp.errors import KernelError, OptionError
-from offramp.nic.siocethtool import ask, call
+from offramp.syscalls.ioctl import ask, call
 
 __all__ = ["Feature", "features", "set_feature", "string_set"]
 

@@ -13,30 +13,26 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
 import struct
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 
-from offramp import netlink
-from offramp.bpf.owner import Owner, attached_in, owner
+from offramp.bpf.owner import attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
+from offramp.facts.link import Link, Xdp
 from offramp.nic import ethtool
-from offramp.nic.ethtool import Rings
 from offramp.nic.netdev import xdp_features
+from offramp.syscalls import netlink
 
 __all__ = [
     "Counters",
-    "Link",
-    "Xdp",
     "carrier",
     "carrier_losses",
     "counters",
     "is_up",
     "move",
-    "netmask",
     "read",
     "silence",
 ]
@@ -48,52 +44,10 @@ _INFO_KIND = 1
 _IFF_UP, _IFF_NOARP = 1 << 0, 1 << 7
 _NET_NS_FD = 28
 _NAMES_TRIED = 256
-_SIOCGIFNETMASK = 0x891B
 _NAMES_SHOWN = 10
 
 # RFC 2863, section 6: ifOperStatus, in the kernel's order
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
-
-
-@dataclass(frozen=True, slots=True)
-class Xdp:
-    """The XDP program that an interface runs, and whose it is as far as that can be seen."""
-
-    mode: str  # "native", "generic" or "offload"
-    program_id: int
-    name: str  # of the program; "" where it may not be asked
-    pid: int | None  # of the process that holds the link or the program
-    command: str | None  # that process's name; "this process" if it is
-
-    def __str__(self) -> str:
-        return str(Owner(self.program_id, self.name, None, self.pid, self.command, self.mode))
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An interface. None stands for "the driver or kernel does not say"."""
-
-    name: str
-    ifindex: int
-    kind: str | None  # of a virtual interface: "veth", "bond", "vlan", ...
-    driver: str | None
-    mac: str  # "02:00:00:00:00:01"; "" for interfaces without one
-    up: bool  # administratively, IFF_UP
-    carrier: bool
-    operstate: str  # "up", "down", "unknown", ...: RFC 2863
-    mtu: int  # bytes, without the Ethernet header
-    min_mtu: int
-    max_mtu: int | None
-    rx_queues: int  # in use
-    tx_queues: int
-    rings: Rings | None
-    gro: bool | None
-    lro: bool | None
-    rx_vlan_offload: bool | None
-    xdp: Xdp | None
-    xdp_features: frozenset[str] | None  # see netdev.py
-    zero_copy_segments: int | None  # buffers of a packet on a zero-copy socket
-    rx_metadata: frozenset[str] | None  # "timestamp", "hash", "vlan-tag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +127,6 @@ def carrier(ifindex: int) -> bool:
 def carrier_losses(ifindex: int) -> int:
     """How often the interface has lost its carrier. Errors: InterfaceGone."""
     return netlink.unsigned(_attributes(ifindex).get(_CARRIER_DOWN_COUNT))
-
-
-def netmask(name: str) -> int | None:
-    """The netmask of the interface's first IPv4 address, as a number; None if it has no address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        try:
-            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", name.encode()))
-        except OSError as error:
-            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
-                return None
-            raise KernelError(f"the netmask of {name}", error.errno or 0) from error
-    return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
 
 
 def is_up(ifindex: int) -> bool:

@@ -21,14 +21,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offramp import netlink
 from offramp.errors import InterfaceError, InterfaceGone, KernelError, OptionError
-from offramp.nic import ethtool, features, link, lower, pci, rss, rules, vf
-from offramp.nic.knobs import Identity, Value, check, removable
+from offramp.facts.identity import Identity
+from offramp.facts.knobs import Value, check, removable
+from offramp.nic import ethtool, features, link, pci, rss, rules, stacked, vf
 from offramp.steering import Rule
+from offramp.syscalls import netlink
 
 if TYPE_CHECKING:
-    from offramp.planner.capabilities import Capabilities
+    from offramp.facts.capabilities import Capabilities
 
 __all__ = ["LiveNic", "find", "identify", "of_pci", "open_nic"]
 
@@ -232,7 +233,7 @@ class LiveNic:
 
     def _below(self) -> tuple[str, ...]:
         try:
-            return lower.lower_devices(self.name)
+            return stacked.lower_devices(self.name)
         except (KernelError, InterfaceGone):
             return ()
 

@@ -21,8 +21,8 @@ import errno
 import struct
 from dataclasses import dataclass
 
-from offramp import netlink
 from offramp.errors import KernelError
+from offramp.syscalls import netlink
 
 __all__ = ["XdpFeatures", "xdp_features"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import struct
 
-from offramp import netlink
 from offramp.errors import KernelError
+from offramp.syscalls import netlink
 
 __all__ = ["queue_packets"]
 

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from offramp import netns
 from offramp.errors import KernelError, OfframpError, OptionError
 from offramp.nic.features import string_set
-from offramp.nic.siocethtool import ask, tell
 from offramp.steering import equal
+from offramp.syscalls import netns
+from offramp.syscalls.ioctl import ask, tell
 
 __all__ = [
     "FIELD_FLOWS",

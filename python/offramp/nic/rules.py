@@ -16,9 +16,9 @@ import struct
 from dataclasses import dataclass, replace
 
 from offramp.errors import KernelError
-from offramp.nic.siocethtool import ask, tell
 from offramp.steering import Rule, Term
 from offramp.steering.fields import FLOWS, OVERLAYS, Field
+from offramp.syscalls.ioctl import ask, tell
 
 __all__ = ["RuleTable", "delete", "delete_request", "flow_spec", "insert", "insert_request", "read", "rule_of", "table"]
 

@@ -24,29 +24,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-__all__ = ["Session", "Ssh", "protected_ssh"]
+from offramp.facts.ssh import Session, Ssh
+
+__all__ = ["protected_ssh"]
 
 _SERVERS = ("sshd", "dropbear")  # how their processes' names start
 _CLIENTS = frozenset({"ssh", "dbclient"})
 _ESTABLISHED, _LISTEN = 0x01, 0x0A  # include/net/tcp_states.h
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Session:
-    """A TCP connection, seen from this machine. Addresses as text; IPv4 in IPv6 form is given as IPv4."""
-
-    local: str
-    lport: int
-    remote: str
-    rport: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ssh:
-    """What to protect, sorted and without duplicates."""
-
-    ports: tuple[int, ...]
-    sessions: tuple[Session, ...]
 
 
 @dataclass(frozen=True, slots=True)

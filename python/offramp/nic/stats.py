@@ -13,7 +13,7 @@ import re
 import struct
 
 from offramp.nic.features import string_set
-from offramp.nic.siocethtool import ask
+from offramp.syscalls.ioctl import ask
 
 __all__ = ["queue_packets", "statistics"]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from offramp.netns import first, namespace
+from offramp.syscalls.netns import first, namespace
 
 __all__ = ["settled"]
 

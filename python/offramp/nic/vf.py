@@ -13,8 +13,8 @@ import errno
 import struct
 from dataclasses import dataclass
 
-from offramp import netlink
 from offramp.errors import KernelError
+from offramp.syscalls import netlink
 
 __all__ = ["Vf", "read", "set_mac", "set_spoof_check", "set_trust", "set_vlan"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from offramp.planner.capabilities import Rss
+from offramp.facts.capabilities import Rss
 from offramp.planner.flow import Flow
 from offramp.planner.steer import PROTOCOLS
 from offramp.planner.typed import CannotSteer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from offramp.planner.capabilities import Masks
+from offramp.facts.capabilities import Masks
 from offramp.planner.flow import Bits, Flow
 from offramp.planner.typed import NAMES, CannotSteer, Typed, fields_of, least_typed
 from offramp.steering import Rule

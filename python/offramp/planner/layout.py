@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from offramp.errors import InterfaceBusy, InterfaceDown, NotSupported, OptionError
+from offramp.facts.capabilities import Capabilities, Vf
 from offramp.match import Everything, Node
 from offramp.planner.bucket import buckets
-from offramp.planner.capabilities import Capabilities, Vf
 from offramp.planner.flow import Flow
 from offramp.planner.options import Options
 from offramp.planner.plan import LayoutName, Method
@@ -28,7 +28,7 @@ from offramp.planner.widen import Widened, widened
 from offramp.steering import Rule, cookie, hiding, parse_rule
 
 if TYPE_CHECKING:
-    from offramp.nic import Link
+    from offramp.facts.link import Link
 
 __all__ = ["ALONE", "METHODS", "NTUPLE", "Beside", "Layout", "choose", "is_virtual"]
 

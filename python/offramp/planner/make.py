@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
+from offramp.facts.capabilities import Capabilities
 from offramp.match import Everything, Node, text
-from offramp.planner.capabilities import Capabilities
 from offramp.planner.cost import Cost, break_even, cost
 from offramp.planner.layout import ALONE, Beside, Layout, choose, is_virtual
 from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, hiding
@@ -27,8 +27,8 @@ from offramp.planner.warn import warnings_of
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
-    from offramp.nic import Link
-    from offramp.nic.ssh import Ssh
+    from offramp.facts.link import Link
+    from offramp.facts.ssh import Ssh
 
 __all__ = ["can_switch", "lacks_for_native", "make_plan"]
 

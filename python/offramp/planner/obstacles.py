@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
 
 if TYPE_CHECKING:
-    from offramp.nic import Link
+    from offramp.facts.link import Link
 
 __all__ = ["check_mtu", "check_state", "check_wire_view", "frame_size", "hiding", "largest_mtu", "mtu_refused"]
 

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from offramp.facts.strict import read
 from offramp.planner.cost import Cost
-from offramp.planner.strict import read
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
-    from offramp.nic.knobs import Value
+    from offramp.facts.knobs import Value
 
 __all__ = ["Act", "Change", "Layer", "LayoutName", "Method", "Plan", "Step", "shortened"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from offramp.nic.ssh import Session, Ssh
+    from offramp.facts.ssh import Session, Ssh
 
 __all__ = ["protection", "protection_in_words"]
 

@@ -16,7 +16,7 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from offramp.planner.capabilities import Masks, Ntuple
+from offramp.facts.capabilities import Masks, Ntuple
 from offramp.planner.fit import fewer, one_mask
 from offramp.planner.flow import Bits, Flow
 from offramp.planner.typed import NAMES, CannotSteer, Typed, fields_of, least_typed

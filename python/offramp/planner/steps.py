@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offramp.planner.capabilities import Capabilities
+from offramp.facts.capabilities import Capabilities
 from offramp.planner.layout import NTUPLE, Layout
 from offramp.planner.options import Options
 from offramp.planner.plan import Change, Step
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
-    from offramp.nic import Link
+    from offramp.facts.link import Link
 
 __all__ = ["FEATURES", "steps"]
 

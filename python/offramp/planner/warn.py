@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from offramp.facts.capabilities import Capabilities
 from offramp.match import parse
-from offramp.planner.capabilities import Capabilities
 from offramp.planner.layout import Beside, Layout, is_virtual
 from offramp.planner.options import Options
 from offramp.planner.plan import Plan
@@ -14,7 +14,7 @@ from offramp.planner.steps import FEATURES
 from offramp.planner.widen import widened
 
 if TYPE_CHECKING:
-    from offramp.nic import Link
+    from offramp.facts.link import Link
 
 __all__ = ["warnings_of"]
 

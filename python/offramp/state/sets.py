@@ -22,8 +22,8 @@ from typing import Final, Self, SupportsIndex, TypeAlias, get_args
 
 from offramp import _native, arguments
 from offramp.arguments import short
-from offramp.compile.shapes import Family, Shape, Structure
 from offramp.errors import OptionError
+from offramp.lower.shapes import Family, Shape, Structure
 from offramp.state import files
 from offramp.state.shared import SharedSet
 

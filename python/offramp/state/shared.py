@@ -17,8 +17,8 @@ from offramp import _native
 
 if TYPE_CHECKING:
     from offramp.bpf import Map
-    from offramp.compile.expression import Fixed
-    from offramp.compile.shapes import Shape
+    from offramp.lower.expression import Fixed
+    from offramp.lower.shapes import Shape
 
 __all__ = ["FixedSet", "SharedSet", "fixed"]
 

@@ -20,12 +20,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceGone, KernelError, OptionError
-from offramp.nic.knobs import Identity, Value, check, removable
+from offramp.facts.identity import Identity
+from offramp.facts.knobs import Value, check, removable
 from offramp.steering import Rss, Rule, Steering, equal
 from offramp.steering.toeplitz import MICROSOFT_KEY
 
 if TYPE_CHECKING:
-    from offramp.planner.capabilities import Capabilities
+    from offramp.facts.capabilities import Capabilities
 
 __all__ = ["KEY", "SoftwareNic"]
 
@@ -141,9 +142,9 @@ class SoftwareNic:
 
     def capabilities(self) -> Capabilities:
         """The record of ixgbe with this NIC's sizes and settings."""
-        from offramp.planner.capabilities import Capabilities, Feature, Ntuple, Queues, Rings, Vf, Vfs, with_record
-        from offramp.planner.capabilities import Rss as RssSupport
-        from offramp.planner.records import record
+        from offramp.facts.capabilities import Capabilities, Feature, Ntuple, Queues, Rings, Vf, Vfs, with_record
+        from offramp.facts.capabilities import Rss as RssSupport
+        from offramp.facts.records import record
 
         queues, count = self.knobs["channels"]["combined"], self.knobs["vf.count"]
         drivers = [self.knobs.get(f"vf.{number}.driver", "") for number in range(count)]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control flow, and what is known where: the pen with which values.py and decide.py write LLVM IR.
+
+Each packet pointer is compared with the end once per path, and each value loaded once per path: `Facts` are what holds
+on every path to a place. They are carried along the branches and intersected where branches meet:
+
+    reach    address -> how many bytes from there on are inside the packet     at a join: the smaller number
+    loads    (address, size) -> the register that holds the number             at a join: only what is the same register
+    places   what -> the register that it has been computed in                 as loads
+
+The check asks for exactly the bytes that the load needs, because a load beyond the end decides what the whole match
+means (see expression.py): no check may come earlier or ask for more.
+
+Facts keep registers alive, BPF has ten of them and 512 bytes of stack, and the verifier compares all that are alive
+wherever ways meet. So the oldest facts are forgotten; where ways meet, so are places that reach less far on one of
+them; and where a crowd of ways meets, so are all loads: what is known of a number on one way (it is 80) would keep that
+way apart from the others (it is 443) for all that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
+
+from llvmlite import ir
+
+from offramp.emit.target import I32, POINTER, Target, const
+
+__all__ = ["Address", "Emitter", "Facts", "Label"]
+
+_MOST_LOADS, _MOST_PLACES = 16, 6  # remembered at a time
+_CROWD = 8  # ways
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`offset` bytes behind an i64 register."""
+
+    register: ir.Value
+    offset: int = 0
+
+    def __add__(self, offset: int) -> Address:
+        return Address(self.register, self.offset + offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What holds on every path to this place."""
+
+    reach: dict[ir.Value, int] = field(default_factory=dict)
+    loads: dict[tuple[Address, int], ir.Value] = field(default_factory=dict)
+    places: dict[Hashable, ir.Value] = field(default_factory=dict)
+
+    def reaching(self, address: ir.Value, length: int) -> Facts:
+        return replace(self, reach={**self.reach, address: length})
+
+    def loaded(self, what: tuple[Address, int], value: ir.Value) -> Facts:
+        return replace(self, loads=_remember(self.loads, what, value, _MOST_LOADS))
+
+    def placed(self, what: Hashable, register: ir.Value) -> Facts:
+        places = _remember(self.places, what, register, _MOST_PLACES)
+        gone = set(self.places.values()) - set(places.values())
+        if not gone:
+            return replace(self, places=places)
+        reach = {address: length for address, length in self.reach.items() if address not in gone}
+        loads = {what: value for what, value in self.loads.items() if what[0].register not in gone}
+        return Facts(reach, loads, places)
+
+    @staticmethod
+    def join(arrivals: Sequence[Facts]) -> Facts:
+        if not arrivals:
+            return Facts()
+        first, *others = arrivals
+        if not others:
+            return first
+        reach = {
+            address: min([length, *(other.reach[address] for other in others)])
+            for address, length in first.reach.items()
+            if all(address in other.reach for other in others)
+        }
+        crowd = len(arrivals) > _CROWD
+        loads = {} if crowd else _common(first.loads, [other.loads for other in others])
+        places = _common(first.places, [other.places for other in others])
+        uneven = {
+            what
+            for what, place in places.items()
+            if any(other.reach.get(place) != first.reach.get(place) for other in others)
+        }
+        return Facts(reach, loads, {what: place for what, place in places.items() if what not in uneven})
+
+
+def _remember(known: dict[_Key, ir.Value], what: _Key, value: ir.Value, most: int) -> dict[_Key, ir.Value]:
+    """`known` with one more, the latest; without the oldest if they are too many."""
+    kept = {key: register for key, register in known.items() if key != what}
+    return {**dict(islice(kept.items(), max(len(kept) - most + 1, 0), None)), what: value}
+
+
+def _common(first: dict[_Key, ir.Value], others: list[dict[_Key, ir.Value]]) -> dict[_Key, ir.Value]:
+    return {what: value for what, value in first.items() if all(other.get(what) is value for other in others)}
+
+
+class Label:
+    """A place to branch to: its block, and the facts of all who branch there before it is entered."""
+
+    def __init__(self, block: ir.Block) -> None:
+        self.block = block
+        self.arrivals: list[Facts] = []
+
+
+class Emitter:
+    """Writes at one place at a time; `facts` hold there. A label is entered after all branches to it are written."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.builder = target.builder
+        self.facts = Facts()
+        self._unreachable = False
+
+    def label(self) -> Label:
+        return Label(self.target.function.append_basic_block())
+
+    def goto(self, label: Label) -> None:
+        self._arrive(label, self.facts)
+        self.builder.branch(label.block)
+
+    def branch(self, condition: ir.Value, yes: Label, no: Label) -> None:
+        self._arrive(yes, self.facts)
+        self._arrive(no, self.facts)
+        self.builder.cbranch(condition, yes.block, no.block)
+
+    def enter(self, label: Label) -> None:
+        self.merge(label)
+
+    def merge(self, label: Label, *values: Sequence[tuple[ir.Value, ir.Block]]) -> list[ir.Value]:
+        """Enter `label`. Of each of `values`, the one that the block brings from which the packet came."""
+        self._unreachable = not label.arrivals
+        self.facts = Facts.join(label.arrivals)
+        self.builder.position_at_end(label.block)
+        merged = []
+        for choices in values:
+            merged.append(self.builder.phi(choices[0][0].type))
+            for value, block in choices:
+                merged[-1].add_incoming(value, block)
+        if len(label.arrivals) > _CROWD:
+            self.target.fence()
+        return merged
+
+    def leave(self, label: Label) -> None:
+        """Go there, whatever is written next."""
+        self.goto(label)
+        self.enter(self.label())
+
+    def _arrive(self, label: Label, facts: Facts) -> None:
+        if not self._unreachable:
+            label.arrivals.append(facts)
+
+    def bounded(self, value: ir.Value, maximum: int, otherwise: Label) -> ir.Value:
+        """`value`, i64, and proof for the verifier that it is at most `maximum`."""
+        inside = self.label()
+        value = self.target.barrier(value)
+        self.branch(self.builder.icmp_unsigned("<=", value, const(maximum)), inside, otherwise)
+        self.enter(inside)
+        return value
+
+    def require(self, address: Address, size: int, otherwise: Label) -> None:
+        """Go on if `size` bytes from `address` on are inside the packet."""
+        length = address.offset + size
+        if length <= self.facts.reach.get(address.register, 0):
+            return
+        if self.target.farthest is not None and length > self.target.farthest:
+            self.leave(otherwise)
+            return
+        inside = self.label()
+        self.builder.cbranch(self.target.beyond(address.register, length), otherwise.block, inside.block)
+        self._arrive(otherwise, self.facts)
+        self._arrive(inside, self.facts.reaching(address.register, length))
+        self.enter(inside)
+
+    def load(self, address: Address, size: int, reject: Label, *, apart: bool = False) -> ir.Value:
+        """The big-endian number of `size` bytes at `address`, as i32. `apart`: in a register that nothing shares."""
+        self.require(address, size, reject)
+        what = (address, size)
+        value = None if apart else self.facts.loads.get(what)
+        if apart:
+            self.target.fence()
+        if value is None:
+            value = self._load(address, size)
+        if not apart:
+            self.facts = self.facts.loaded(what, value)
+        return value
+
+    def _load(self, address: Address, size: int) -> ir.Value:
+        pointer = self.builder.inttoptr(self.locate(address), POINTER)
+        value = self.builder.load(pointer, typ=ir.IntType(8 * size), align=1)
+        if size > 1:
+            value = self.builder.bswap(value)
+        return self.builder.zext(value, I32) if size < 4 else value
+
+    def remember(self, what: Hashable, register: ir.Value) -> None:
+        self.facts = self.facts.placed(what, register)
+
+    def remembered(self, what: Hashable) -> ir.Value | None:
+        return self.facts.places.get(what)
+
+    def locate(self, address: Address) -> ir.Value:
+        """`address` as one i64."""
+        return self.builder.add(address.register, const(address.offset)) if address.offset else address.register

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are in the memory of a set, in bytes.
+
+    bitmap   header, 2 halves: u64[1024]
+    hash     header, 2 halves: u64 seeds[2], u64 _[6], u64 slots[S + 32], entries
+    ranges   header, nodes: first[32], then last[32] or child[32]
+
+The same sums as in crates/offramp-state/src/shape.rs; a test compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from offramp.lower.shapes import Shape
+
+__all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "Hash", "Tree", "instructions", "size"]
+
+HEADER: Final = 64
+BITMAP: Final = 8192  # one half
+WINDOW: Final = 32  # slots that an element may be found in
+FANOUT: Final = 32  # elements of a node
+_FILL, _SLACK = 16, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """One half of a hash."""
+
+    bits: int  # of a slot's number
+    entries: int
+    half: int  # bytes
+
+    @classmethod
+    def of(cls, shape: Shape) -> Hash:
+        capacity = shape.capacity
+        bits = (max(64, 4 * capacity) - 1).bit_length()
+        entries = capacity + capacity // 4 + 64 if shape.family == "ip6" else 0
+        return cls(bits, entries, HEADER + 8 * ((1 << bits) + WINDOW) + 16 * entries)
+
+    @property
+    def first_entry(self) -> int:
+        """From the half's start on."""
+        return HEADER + 8 * ((1 << self.bits) + WINDOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The nodes of ranges."""
+
+    nodes: int
+    height: int  # levels above the leaves, at most
+    node: int  # bytes
+
+    @classmethod
+    def of(cls, shape: Shape) -> Tree:
+        level = max(1, -(-shape.capacity // _FILL))
+        least, height = level, 0
+        while level > 1:
+            level = -(-level // _FILL)
+            least += level
+            height += 1
+        nodes = 2 * least + min(4 * least + 64, _SLACK)
+        return cls(nodes, height, FANOUT * (32 if shape.family == "ip6" else 8))
+
+
+def size(shape: Shape) -> int:
+    """Bytes of the memory of such a set."""
+    match shape.structure:
+        case "bitmap":
+            return HEADER + 2 * BITMAP
+        case "hash":
+            return HEADER + 2 * Hash.of(shape).half
+        case "ranges":
+            tree = Tree.of(shape)
+            return HEADER + tree.nodes * tree.node
+
+
+def instructions(shape: Shape) -> int:
+    """How many of eBPF a look-up needs, about."""
+    is_wide = shape.family == "ip6"
+    match shape.structure:
+        case "bitmap":
+            return 12
+        case "hash":
+            return 750 if is_wide else 120
+        case "ranges":
+            return (235 if is_wide else 50) * (Tree.of(shape).height + 1)

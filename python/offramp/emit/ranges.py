@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of values and expressions before a packet is seen: intervals, and answers of three kinds.
+
+    bounds(Calculation("<<", Calculation("&", Load(Place(14), 1), Number(15)), Number(2)))  ->  (0, 60)
+    outcomes("vlan 5", of a frame whose tag is out of band)                                 ->  {True, False}
+    outcomes("udp", of the same)                                                            ->  {False}
+
+`tags` are the ethertypes that the frame's first VLAN tag can have, if it is known to have one: bytes 12 and 13 on the
+wire. Such a frame has at least the 14 bytes of an Ethernet header besides the tag.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from offramp.lower.expression import (
+    ALL_ONES,
+    TAG_BYTES,
+    All,
+    Any,
+    Calculation,
+    Const,
+    Expr,
+    Length,
+    Load,
+    Member,
+    Negate,
+    Number,
+    Place,
+    TagBytes,
+    Test,
+    Value,
+)
+
+__all__ = ["FIRST_TAG", "Range", "bounds", "lowest_start", "outcomes"]
+
+FIRST_TAG = 12  # where the first tag's ethertype is, which is also where it is inserted
+_SHORTEST_TAGGED = 14 + TAG_BYTES
+
+
+class Range(NamedTuple):
+    """From `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+
+_FULL = Range(0, ALL_ONES)
+
+
+def bounds(value: Value, tags: tuple[int, ...] = ()) -> Range:
+    """Between which numbers `value` is, if it does not reject."""
+    match value:
+        case Number(number):
+            return Range(number, number)
+        case Length():
+            return _FULL
+        case Load(Place(offset, ()), 2) if tags and offset == FIRST_TAG:
+            return Range(min(tags), max(tags))
+        case Load(_, size):
+            return Range(0, (1 << 8 * size) - 1)
+        case TagBytes(offset):
+            return Range(TAG_BYTES if tags and offset == FIRST_TAG else 0, 2 * TAG_BYTES)
+        case Calculation(op, left, right):
+            return _calculated(op, bounds(left, tags), bounds(right, tags))
+
+
+def lowest_start(place: Place, tags: tuple[int, ...]) -> int:
+    """The least offset that `place` can be at."""
+    return place.offset + sum(bounds(part, tags).low for part in place.behind)
+
+
+def _calculated(op: str, left: Range, right: Range) -> Range:
+    match op:
+        case "+":
+            return _unless_it_wraps(left.low + right.low, left.high + right.high)
+        case "-":
+            return _unless_it_wraps(left.low - right.high, left.high - right.low)
+        case "*":
+            return _unless_it_wraps(left.low * right.low, left.high * right.high)
+        case "/":
+            return Range(left.low // max(right.high, 1), left.high // max(right.low, 1))
+        case "%":
+            return left if left.high < right.low else Range(0, min(left.high, max(right.high, 1) - 1))
+        case "&" if left.low == left.high and right.low == right.high:
+            return Range(left.low & right.low, left.low & right.low)
+        case "&":
+            return Range(0, min(left.high, right.high))
+        case "|":
+            return Range(max(left.low, right.low), _ones(left.high | right.high))
+        case "^":
+            return Range(0, _ones(left.high | right.high))
+        case "<<" if right.high < 32:
+            return _unless_it_wraps(left.low << right.low, left.high << right.high)
+        case ">>":
+            return Range(left.low >> min(right.high, 32), left.high >> min(right.low, 32))
+    return _FULL
+
+
+def _unless_it_wraps(low: int, high: int) -> Range:
+    return Range(low, high) if low >= 0 and high <= ALL_ONES else _FULL
+
+
+def _ones(number: int) -> int:
+    return (1 << number.bit_length()) - 1
+
+
+def outcomes(expr: Expr, tags: tuple[int, ...]) -> frozenset[bool | None]:
+    """All that `expr` may come to, for any frame of which no more than `tags` is known. None: the frame is rejected."""
+    match expr:
+        case Const(value):
+            return frozenset({value})
+        case Negate(part):
+            return frozenset(None if outcome is None else not outcome for outcome in outcomes(part, tags))
+        case All(parts):
+            return _in_turn(parts, True, tags)
+        case Any(parts):
+            return _in_turn(parts, False, tags)
+        case Member(words, _):
+            rejected = any(_may_reject(word, tags) for word in words)
+            return frozenset({True, False, None} if rejected else {True, False})
+        case Test(left, op, right):
+            rejected = _may_reject(left, tags) or _may_reject(right, tags)
+            return _compared(op, bounds(left, tags), bounds(right, tags)) | frozenset({None} if rejected else ())
+
+
+def _in_turn(parts: tuple[Expr, ...], going_on: bool, tags: tuple[int, ...]) -> frozenset[bool | None]:
+    """The parts from left to right, as long as they come to `going_on`."""
+    ended: frozenset[bool | None] = frozenset()
+    for part in parts:
+        found = outcomes(part, tags)
+        ended |= found - {going_on}
+        if going_on not in found:
+            return ended
+    return ended | {going_on}
+
+
+def _compared(op: str, left: Range, right: Range) -> frozenset[bool | None]:
+    match op:
+        case "==":
+            always = left == right and left.low == left.high
+            possible = left.low <= right.high and right.low <= left.high
+        case ">=":
+            always, possible = left.low >= right.high, left.high >= right.low
+        case _:
+            always, possible = left.high <= right.low, left.low <= right.high
+    return frozenset({possible, always})
+
+
+def _may_reject(value: Value, tags: tuple[int, ...]) -> bool:
+    match value:
+        case Load(place, size):
+            return bool(place.behind) or place.offset + size > _SHORTEST_TAGGED or not tags
+        case TagBytes(offset):
+            return offset + TAG_BYTES + 2 > _SHORTEST_TAGGED or not tags
+        case Calculation(op, left, right):
+            by_zero = op in ("/", "%") and bounds(right, tags).low == 0
+            return by_zero or _may_reject(left, tags) or _may_reject(right, tags)
+    return False

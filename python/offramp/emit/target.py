@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between targets. The emitter asks for no more than `Target`; the code around a match also for more.
+
+    Target: where the packet begins and ends, as i64 addresses, its length, the sets, and what a verifier wants
+      Bpf:     XDP's context, helpers, maps, kernel functions
+      Native:  a loop over many packets (burst.py), nobody who has to be convinced
+
+`barrier` hides from LLVM how a value was made. The verifier needs that: it accepts a load only through the very
+register that was compared with data_end before, and with an offset whose range it saw checked, while LLVM knows ways to
+compute the same address anew, or to leave out a comparison that always holds. An empty asm statement with its result in
+the place of its argument costs no instruction. `fence` hides in the same way that memory has not changed, so that what
+is loaded again is a number of its own.
+
+`launder` hides from the verifier what a value is, where it came by several ways and is another constant on each: it
+would walk through all that follows once for each of them.
+
+All addresses are i64, because the verifier prohibits 32-bit arithmetic on pointers.
+
+Sources: https://docs.kernel.org/bpf/verifier.html (direct packet access), struct xdp_md in include/uapi/linux/bpf.h.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Protocol
+
+from llvmlite import ir
+
+from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot
+
+__all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Helper", "Native", "Target", "const"]
+
+I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+POINTER = ir.PointerType()
+
+
+def const(value: int, type: ir.Type = I64) -> ir.Constant:
+    return ir.Constant(type, value)
+
+
+class Target(Protocol):
+    """Little-endian machines of 64 bits."""
+
+    function: ir.Function
+    builder: ir.IRBuilder
+    data: ir.Value  # address of the packet's first byte
+    end: ir.Value  # address behind its last
+    farthest: int | None  # no packet has a byte this far from its first; None: there is no such limit
+
+    def length(self) -> ir.Value:
+        """The packet's length on the wire, i32."""
+
+    def beyond(self, address: ir.Value, size: int) -> ir.Value:
+        """Whether `size` bytes from `address` on are not all inside the packet, i1."""
+
+    def set_memory(self, number: int) -> ir.Value:
+        """The address of the memory of a set, i64."""
+
+    def barrier(self, value: ir.Value) -> ir.Value:
+        """`value`, of whose origin LLVM knows nothing."""
+
+    def fence(self) -> None:
+        """From here on LLVM knows nothing of what is in memory."""
+
+    def launder(self, value: ir.Value, mask: int) -> ir.Value:
+        """`value`, i64, of which the verifier knows no more than that it has no bits outside of `mask`."""
+
+
+class Context(IntEnum):
+    """Offsets in struct xdp_md."""
+
+    DATA = 0
+    DATA_END = 4
+    RX_QUEUE_INDEX = 16
+
+
+class Helper(IntEnum):
+    """Numbers of the kernel's helper functions."""
+
+    MAP_LOOKUP_ELEM = 1
+    XDP_ADJUST_HEAD = 44
+    REDIRECT_MAP = 51
+    KTIME_GET_COARSE_NS = 160  # Linux 5.11; CLOCK_MONOTONIC at the last tick, 18 ns cheaper than the exact one
+
+
+_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
+
+
+def _function(name: str, signature: ir.FunctionType) -> ir.Function:
+    module = ir.Module(name="offramp")
+    function = ir.Function(module, signature, name)
+    function.attributes.add("nounwind")
+    # A jump table would be a section of its own, and need a relocation. llvmlite lists no attributes with values.
+    set.add(function.attributes, '"no-jump-tables"="true"')
+    return function
+
+
+class Bpf:
+    """A function `int xdp(struct xdp_md *)` in a module of its own."""
+
+    farthest: int | None = 0xFF00  # the verifier follows packet pointers up to 0xffff, variable offsets included
+
+    def __init__(self) -> None:
+        self.function = _function("xdp", ir.FunctionType(I32, [POINTER]))
+        self.module = self.function.module
+        self.module.triple = "bpfel"
+        self._pseudo = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "llvm.bpf.pseudo")
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.find_packet()
+
+    def find_packet(self) -> None:
+        """Where the packet is now. To be called again after a helper that moves it."""
+        self.data = self.barrier(self.builder.zext(self.context(Context.DATA), I64))
+        self.end = self.barrier(self.builder.zext(self.context(Context.DATA_END), I64))
+
+    def length(self) -> ir.Value:
+        return self.builder.trunc(self._length(), I32)
+
+    def beyond(self, address: ir.Value, size: int) -> ir.Value:
+        return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
+
+    def set_memory(self, number: int) -> ir.Value:
+        return self.map_value(SET_BASE + number)
+
+    def barrier(self, value: ir.Value) -> ir.Value:
+        signature = ir.FunctionType(value.type, [value.type])
+        return self.builder.asm(signature, "", "=r,0", [value], side_effect=True)
+
+    def fence(self) -> None:
+        self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
+
+    def launder(self, value: ir.Value, mask: int) -> ir.Value:
+        noise = self._length()  # any number that the verifier does not know
+        value = self.barrier(self.builder.add(value, noise))
+        value = self.barrier(self.builder.sub(value, noise))
+        return self.builder.and_(value, const(mask))
+
+    def _length(self) -> ir.Value:
+        return self.barrier(self.builder.sub(self.end, self.data))
+
+    def context(self, field: Context) -> ir.Value:
+        """A field of the program's argument."""
+        address = self.builder.gep(self.function.args[0], [const(field)], source_etype=I8)
+        return self.builder.load(address, typ=I32, align=4)
+
+    def local(self, type: ir.Type) -> ir.Value:
+        """The address of a place on the stack. Made in the entry block: elsewhere its size would be dynamic to LLVM."""
+        with self.builder.goto_entry_block():
+            return self.builder.alloca(type)
+
+    def map(self, slot: int) -> ir.Value:
+        """A placeholder for the map."""
+        return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_FD), const(slot)])
+
+    def map_value(self, slot: int) -> ir.Value:
+        """A placeholder for the address of the value of an array map's only element."""
+        return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_VALUE), const(slot)])
+
+    def helper(self, number: Helper, *arguments: ir.Value) -> ir.Value:
+        return self._call(number, I64, *arguments)
+
+    def kfunc(self, slot: KfuncSlot, *arguments: ir.Value) -> ir.Value:
+        """A placeholder for a call of the kernel's function."""
+        return self._call(KFUNC_BASE + slot, I32, *arguments)
+
+    def _call(self, number: int, result: ir.Type, *arguments: ir.Value) -> ir.Value:
+        signature = ir.FunctionType(result, [argument.type for argument in arguments])
+        return self.builder.call(_Numbered(number, signature), arguments)
+
+
+class Native:
+    """A function of the form of `program.native`, in a module of its own. burst.py says which packet it is at."""
+
+    farthest: int | None = None
+
+    data: ir.Value
+    end: ir.Value
+    captured: ir.Value  # end - data
+    on_wire: ir.Value
+
+    def __init__(self) -> None:
+        pointers = [POINTER] * 3
+        self.function = _function("match", ir.FunctionType(ir.VoidType(), [*pointers, I64, POINTER, POINTER]))
+        self.module = self.function.module
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self._sets: dict[int, ir.Value] = {}
+
+    def length(self) -> ir.Value:
+        return self.on_wire
+
+    def beyond(self, address: ir.Value, size: int) -> ir.Value:
+        if address is self.data:
+            return self.builder.icmp_unsigned("<", self.captured, const(size))
+        return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
+
+    def set_memory(self, number: int) -> ir.Value:
+        """Loaded once, before the first packet."""
+        if number not in self._sets:
+            with self.builder.goto_entry_block():
+                place = self.builder.gep(self.function.args[5], [const(number)], source_etype=POINTER)
+                self._sets[number] = self.builder.load(place, typ=I64)
+        return self._sets[number]
+
+    def barrier(self, value: ir.Value) -> ir.Value:
+        return value
+
+    def fence(self) -> None:
+        pass
+
+    def launder(self, value: ir.Value, mask: int) -> ir.Value:
+        return value
+
+
+class _Numbered(ir.FormattedConstant):  # type: ignore[misc]  # llvmlite is not typed
+    """A function that is called by number: BPF's call instruction has nothing else."""
+
+    def __init__(self, number: int, signature: ir.FunctionType) -> None:
+        super().__init__(POINTER, f"inttoptr (i64 {number} to ptr)")
+        self.function_type = signature

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values of the lowered form -> registers, i32: arithmetic, and where on the wire is where in memory.
+
+    Values        the frame in memory is the frame on the wire
+    TaggedValues  a VLAN tag of it is out of band:
+
+        wire     0     12    16    20
+                 +-----+-----+------------
+                 |MACs | tag |type ...
+                 +-----+-----+------------
+        memory   0     beside 12    16
+
+A variable place is a sum in 64 bits of numbers of 32, so that it cannot wrap. What it is computed from is loaded apart
+from what tests compare, although they may be the same bytes: the verifier has to know the range of an offset exactly,
+and would keep each number that a test has found apart from all others until the offset is made.
+
+The reading order inside of a value means nothing, since there is one kind of rejection. So of two sides the one that
+needs more registers comes first (Sethi & Ullman 1970), and a deep expression needs few of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llvmlite import ir
+
+from offramp.emit.emitter import Address, Emitter, Label
+from offramp.emit.ranges import FIRST_TAG, bounds, lowest_start
+from offramp.emit.target import I32, I64, const
+from offramp.lower.expression import (
+    TAG_BYTES,
+    TAG_ETHERTYPES,
+    Calculation,
+    Length,
+    Load,
+    Number,
+    Place,
+    TagBytes,
+    Value,
+)
+
+__all__ = ["TaggedValues", "Values"]
+
+_BEHIND_TAG = FIRST_TAG + TAG_BYTES
+_TAG_MASK = 2 * TAG_BYTES | TAG_BYTES  # 0, 4 or 8
+_CHUNK = 256
+_REACH_OF_VERIFIER = 0xFFFF
+
+
+class Values:
+    """Writes values where the emitter is. Packets on which one cannot be read leave for `reject`."""
+
+    tags: tuple[int, ...] = ()  # what the first tag's ethertype can be, if there is one for sure
+
+    def __init__(self, emit: Emitter, reject: Label) -> None:
+        self.emit = emit
+        self.builder = emit.builder
+        self.reject = reject
+        self._needs: dict[int, int] = {}
+
+    def read(self, value: Value, *, apart: bool = False) -> ir.Value:
+        """`apart`: not in registers that something else may share, which places need."""
+        match value:
+            case Number(number):
+                return const(number, I32)
+            case Length():
+                return self._length()
+            case Load(place, size):
+                place = _without_numbers(place)
+                return self._variable(place, size, apart) if place.behind else self._fixed(place.offset, size, apart)
+            case TagBytes(offset):
+                return self.builder.trunc(self._tag_bytes(offset), I32)
+            case Calculation():
+                return self._calculation(value, apart)
+
+    def read_all(self, values: tuple[Value, ...]) -> list[ir.Value]:
+        """Those that need most registers first; the result is in the order of `values`."""
+        order = sorted(range(len(values)), key=lambda index: -self._need(values[index]))
+        found: dict[int, ir.Value] = {}
+        for index, following in zip(order, [*order[1:], None], strict=True):
+            found[index] = self.read(values[index])
+            if following is not None and isinstance(values[index], Calculation):
+                found[index] = self._settled(found[index], values[following])
+        return [found[index] for index in range(len(values))]
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------------
+
+    def _calculation(self, top: Calculation, apart: bool) -> ir.Value:
+        way: list[tuple[Calculation, bool]] = []
+        value: Value = top
+        while isinstance(value, Calculation):
+            left_first = self._need(value.left) >= self._need(value.right)
+            way.append((value, left_first))
+            value = value.left if left_first else value.right
+        result = self.read(value, apart=apart)
+        for node, left_first in reversed(way):
+            second = node.right if left_first else node.left
+            if node is not way[-1][0]:
+                result = self._settled(result, second)
+            other = self.read(second, apart=apart)
+            result = self._calculate(node, *((result, other) if left_first else (other, result)))
+        return result
+
+    def _settled(self, result: ir.Value, following: Value) -> ir.Value:
+        """`result`, computed before `following` is. LLVM likes to put it off, and to keep all that it is made of."""
+        return result if isinstance(following, Number) else self.emit.target.barrier(result)
+
+    def _need(self, value: Value) -> int:
+        """About how many registers it takes to compute `value`."""
+        if not isinstance(value, Calculation):
+            return 0 if isinstance(value, Number) else 1
+        if id(value) not in self._needs:
+            left, right = self._need(value.left), self._need(value.right)
+            self._needs[id(value)] = left + 1 if left == right else max(left, right)
+        return self._needs[id(value)]
+
+    def _calculate(self, node: Calculation, left: ir.Value, right: ir.Value) -> ir.Value:
+        builder = self.builder
+        match node.operator:
+            case "+":
+                return builder.add(left, right)
+            case "-":
+                return builder.sub(left, right)
+            case "*":
+                return builder.mul(left, right)
+            case "/" | "%" as op:
+                if bounds(node.right, self.tags).low == 0:
+                    self._unless(builder.icmp_unsigned("==", right, const(0, I32)))
+                return builder.udiv(left, right) if op == "/" else builder.urem(left, right)
+            case "&":
+                return builder.and_(left, right)
+            case "|":
+                return builder.or_(left, right)
+            case "^":
+                return builder.xor(left, right)
+            case "<<" | ">>" as op:
+                shift = builder.shl if op == "<<" else builder.lshr
+                high = bounds(node.right, self.tags).high
+                if high < 32:
+                    return shift(left, right)
+                return self._if_below_32(right, shift(left, builder.and_(right, const(31, I32))))
+
+    def _if_below_32(self, count: ir.Value, shifted: ir.Value) -> ir.Value:
+        """`shifted`, or 0 for larger counts. Without a branch: the verifier would follow both ways."""
+        below = self.emit.target.barrier(self.builder.sub(self.builder.zext(count, I64), const(32)))
+        mask = self.builder.trunc(self.builder.ashr(below, const(63)), I32)
+        return self.builder.and_(shifted, mask)
+
+    def _unless(self, condition: ir.Value) -> None:
+        """Reject if it holds."""
+        inside = self.emit.label()
+        self.emit.branch(condition, self.reject, inside)
+        self.emit.enter(inside)
+
+    # -- the frame -----------------------------------------------------------------------------------------------------
+
+    def _length(self) -> ir.Value:
+        return self.emit.target.length()
+
+    def _fixed(self, offset: int, size: int, apart: bool) -> ir.Value:
+        """The number at a place that is known now."""
+        return self.emit.load(Address(self.emit.target.data, offset), size, self.reject, apart=apart)
+
+    def _variable(self, place: Place, size: int, apart: bool) -> ir.Value:
+        """The number at a place that depends on the packet."""
+        register = self._behind(place.behind, place.offset + size)
+        return self.emit.load(Address(register, place.offset), size, self.reject, apart=apart)
+
+    def _behind(self, parts: tuple[Value, ...], length: int) -> ir.Value:
+        """The address that is the sum of `parts` behind the frame's first byte, to reach `length` bytes from there."""
+        most = sum(bounds(part, self.tags).high for part in parts)
+        limit = self._limit(most, length)
+        what = (type(self), parts, limit)
+        register = self.emit.remembered(what)
+        if register is None:
+            register = self._locate(self._sum(parts), limit)
+        self.emit.remember(what, register)
+        return register
+
+    def _limit(self, most: int, length: int) -> int | None:
+        """How much may be added to the frame's first byte, if `length` bytes behind that are to be in a packet.
+
+        `most`, as far as the verifier follows; none where there is no verifier. Rounded down to few different ones,
+        so that loads share an address, and never so far that a byte of the longest packet would be out of reach.
+        """
+        if self.emit.target.farthest is None:
+            return None
+        return min(most, _REACH_OF_VERIFIER - -(-length // _CHUNK) * _CHUNK)
+
+    def _locate(self, start: ir.Value, limit: int | None) -> ir.Value:
+        """The address of the frame's byte `start`, an i64."""
+        if limit is not None and limit < 0:
+            self.emit.leave(self.reject)
+            limit = 0
+        if limit is not None:
+            start = self.emit.bounded(start, limit, self.reject)
+        return self.emit.target.barrier(self.builder.add(self.emit.target.data, start))
+
+    def _sum(self, parts: tuple[Value, ...]) -> ir.Value:
+        first, *others = parts
+        total = self._wide(first)
+        for part in others:
+            total = self._settled(total, part)
+            total = self.builder.add(total, self._wide(part))
+        return total
+
+    def _wide(self, part: Value) -> ir.Value:
+        if isinstance(part, TagBytes):
+            return self._tag_bytes(part.offset)
+        return self.builder.zext(self.read(part, apart=True), I64)
+
+    # -- tags ----------------------------------------------------------------------------------------------------------
+
+    def _tag_bytes(self, offset: int) -> ir.Value:
+        what = (type(self), TagBytes(offset))
+        length = self.emit.remembered(what)
+        if length is None:
+            length = self._measure_tags(offset)
+        self.emit.remember(what, length)
+        return length
+
+    def _measure_tags(self, offset: int) -> ir.Value:
+        done = self.emit.label()
+        ways: list[tuple[ir.Value, ir.Block]] = []
+        if not (self.tags and offset == FIRST_TAG):
+            is_tag = self._is_tag(self._fixed(offset, 2, True))
+            ways.append((const(0), self.builder.block))
+            tagged = self.emit.label()
+            self.emit.branch(is_tag, tagged, done)
+            self.emit.enter(tagged)
+        is_tag = self._is_tag(self._fixed(offset + TAG_BYTES, 2, True))
+        ways.append((self.builder.select(is_tag, const(2 * TAG_BYTES), const(TAG_BYTES)), self.builder.block))
+        self.emit.goto(done)
+        (length,) = self.emit.merge(done, ways)
+        return self.emit.target.launder(length, _TAG_MASK)
+
+    def _is_tag(self, ethertype: ir.Value) -> ir.Value:
+        first, *others = (self.builder.icmp_unsigned("==", ethertype, const(tag, I32)) for tag in TAG_ETHERTYPES)
+        for other in others:
+            first = self.builder.or_(first, other)
+        return first
+
+
+class TaggedValues(Values):
+    """Of a frame with a VLAN tag out of band. In memory are at least the 14 bytes of an Ethernet header.
+
+    `tag` is an i32: the tag's ethertype, one of `tags`, and behind it its control information, as on the wire.
+    """
+
+    def __init__(self, emit: Emitter, reject: Label, tag: ir.Value, tags: tuple[int, ...]) -> None:
+        super().__init__(emit, reject)
+        self.tag = tag
+        self.tags = tags
+
+    def _length(self) -> ir.Value:
+        return self.builder.add(super()._length(), const(TAG_BYTES, I32))
+
+    def _fixed(self, offset: int, size: int, apart: bool) -> ir.Value:
+        end = offset + size
+        if end <= FIRST_TAG:
+            return super()._fixed(offset, size, apart)
+        if offset >= _BEHIND_TAG:
+            return super()._fixed(offset - TAG_BYTES, size, apart)
+        if offset >= FIRST_TAG and end <= _BEHIND_TAG:
+            shifted = self.builder.lshr(self.tag, const(8 * (_BEHIND_TAG - end), I32))
+            return self.builder.and_(shifted, const((1 << 8 * size) - 1, I32))
+        value: ir.Value = const(0, I32)
+        for at in range(offset, end):
+            value = self.builder.or_(self.builder.shl(value, const(8, I32)), self._fixed(at, 1, apart))
+        return value
+
+    def _variable(self, place: Place, size: int, apart: bool) -> ir.Value:
+        if place.offset >= TAG_BYTES and lowest_start(place, self.tags) >= _BEHIND_TAG:
+            return super()._variable(Place(place.offset - TAG_BYTES, place.behind), size, apart)
+        return self._anywhere(place, size)
+
+    def _anywhere(self, place: Place, size: int) -> ir.Value:
+        """A load that may be of bytes before, in or behind the tag."""
+        start = self.emit.target.barrier(self.builder.add(self._sum(place.behind), const(place.offset)))
+        done = self.emit.label()
+        ways: list[tuple[ir.Value, ir.Block]] = []
+
+        def arrive(value: ir.Value) -> None:
+            ways.append((value, self.builder.block))
+            self.emit.goto(done)
+
+        for shift, here in self._whole(start, size):
+            most = place.offset + sum(bounds(part, self.tags).high for part in place.behind)
+            register = self._locate(self.builder.sub(start, const(shift)), self._limit(max(most - shift, 0), size))
+            arrive(self.emit.load(Address(register), size, self.reject, apart=True))
+            self.emit.enter(here)
+        last = range(FIRST_TAG - size + 1, _BEHIND_TAG)[-1]
+        for known in range(FIRST_TAG - size + 1, last):
+            here, elsewhere = self.emit.label(), self.emit.label()
+            self.emit.branch(self.builder.icmp_unsigned("==", start, const(known)), here, elsewhere)
+            self.emit.enter(here)
+            arrive(self._fixed(known, size, True))
+            self.emit.enter(elsewhere)
+        arrive(self._fixed(last, size, True))
+        (value,) = self.emit.merge(done, ways)
+        return value
+
+    def _whole(self, start: ir.Value, size: int) -> Iterator[tuple[int, Label]]:
+        """For all bytes behind the tag, then for all before it: by how much memory is behind the wire, and the label
+        of other packets."""
+        for relation, limit, shift in ((">=", _BEHIND_TAG, TAG_BYTES), ("<=", FIRST_TAG - size, 0)):
+            whole, others = self.emit.label(), self.emit.label()
+            self.emit.branch(self.builder.icmp_unsigned(relation, start, const(limit)), whole, others)
+            self.emit.enter(whole)
+            yield shift, others
+
+
+def _without_numbers(place: Place) -> Place:
+    """The same place, with what is known of it in the offset."""
+    if not any(isinstance(part, Number) for part in place.behind):
+        return place
+    known = sum(part.value for part in place.behind if isinstance(part, Number))
+    return Place(place.offset + known, tuple(part for part in place.behind if not isinstance(part, Number)))

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of an interface, a driver, a machine: values alone, as values that all rooms share. Pure.
+
+    link.py          an interface in one record: `Link`, and the XDP program that it runs
+    capabilities.py  what an interface or a driver can do: `Capabilities`
+    records.py       the records of real drivers, drivers/*.toml, each fact with its source
+    knobs.py         the settings that may be changed, as names and JSON values; the protocol `Nic`
+    identity.py      which device it is, across renames and reboots
+    ssh.py           the ports and sessions of SSH that are here
+    imagined.py      a `Link` for an interface that is not here
+    strict.py        JSON as the dataclass that it was made of: strangers' files, read strictly
+
+A new driver record is a file in drivers/, and its name in records.py. A new knob is a line in knobs.py; nic/live.py
+reads and sets it.
+"""

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device an interface is: what stays the same across renames and reboots. Pure values: no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which device this is, across renames and reboots."""
+
+    name: str  # now; "" for a PCI device without an interface
+    ifindex: int  # 0 for a PCI device without an interface
+    mac: str  # the permanent one if there is one
+    bus: str  # "0000:02:00.0"; "" for a virtual interface
+    driver: str
+    netns: int  # inode of the network namespace
+    boot: str  # the kernel's boot id
+
+    def same_device(self, other: Identity) -> bool:
+        """A device on a bus by its place and address. A virtual one by its number, which a boot uses once: one that is
+        made anew, be it by the same name, is another one, with settings of its own.
+        """
+        if self.bus or other.bus:
+            known = [mac for mac in (self.mac, other.mac) if mac]
+            return self.bus == other.bus and len(set(known)) <= 1
+        moved = self.netns != other.netns and self.mac != other.mac
+        same = (self.boot, self.ifindex, self.driver) == (other.boot, other.ifindex, other.driver)
+        return same and not moved

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An interface in one record, as nic/link.py reads it at one moment. Pure values: no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Link", "Rings", "Xdp", "owned"]
+
+OURS = "offramp"  # programs of offramp carry names that start with this
+THIS_PROCESS = "this process"
+
+
+def owned(program_id: int, name: str, mode: str, pid: int | None, command: str | None) -> str:
+    """Whose an XDP program is: the one sentence about it, in errors, plans and what doctor finds."""
+    named = f" {name!r}" if name else ""
+    runs = f" in {mode} mode" if mode else ""
+    who = command or "a process"
+    if name.startswith(OURS) and who != THIS_PROCESS:
+        who = f"another offramp, {who}"
+    holder = f"{who} (pid {pid})" if pid is not None else "no process that can be seen here"
+    return f"XDP program {program_id}{named}{runs}, held by {holder}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """Descriptors per hardware ring: in use and at most."""
+
+    rx: int
+    tx: int
+    rx_max: int
+    tx_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Xdp:
+    """The XDP program that an interface runs, and whose it is as far as that can be seen."""
+
+    mode: str  # "native", "generic" or "offload"
+    program_id: int
+    name: str  # of the program; "" where it may not be asked
+    pid: int | None  # of the process that holds the link or the program
+    command: str | None  # that process's name; "this process" if it is
+
+    def __str__(self) -> str:
+        return owned(self.program_id, self.name, self.mode, self.pid, self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface. None stands for "the driver or kernel does not say"."""
+
+    name: str
+    ifindex: int
+    kind: str | None  # of a virtual interface: "veth", "bond", "vlan", ...
+    driver: str | None
+    mac: str  # "02:00:00:00:00:01"; "" for interfaces without one
+    up: bool  # administratively, IFF_UP
+    carrier: bool
+    operstate: str  # "up", "down", "unknown", ...: RFC 2863
+    mtu: int  # bytes, without the Ethernet header
+    min_mtu: int
+    max_mtu: int | None
+    rx_queues: int  # in use
+    tx_queues: int
+    rings: Rings | None
+    gro: bool | None
+    lro: bool | None
+    rx_vlan_offload: bool | None
+    xdp: Xdp | None
+    xdp_features: frozenset[str] | None  # see netdev.py
+    zero_copy_segments: int | None  # buffers of a packet on a zero-copy socket
+    rx_metadata: frozenset[str] | None  # "timestamp", "hash", "vlan-tag"

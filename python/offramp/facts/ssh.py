@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of SSH on this machine, as nic/ssh.py finds it. Pure values: no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Session", "Ssh"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Session:
+    """A TCP connection, seen from this machine. Addresses as text; IPv4 in IPv6 form is given as IPv4."""
+
+    local: str
+    lport: int
+    remote: str
+    rport: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """What to protect, sorted and without duplicates."""
+
+    ports: tuple[int, ...]
+    sessions: tuple[Session, ...]

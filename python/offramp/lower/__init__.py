@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tcpdump's meaning: a match's tree becomes one expression over numbers that are read from a packet. Pure.
+
+match tree --lower()--> Lowered(expr, sets)
+
+meaning.py     `lower`: what each primitive asks of a packet
+expression.py  the expression, and its reference meaning
+layers.py      where a layer begins; fields.py the fields in it; protocols.py the numbers that name what comes next
+addresses.py   tests of hosts, networks and ports; unions.py many of them as one look-up
+shapes.py      what compiled code has to know of a set
+"""

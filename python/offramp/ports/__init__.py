@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports: frames in and out of user space in batches, whatever the technique.
+
+port.py    Port, Queue
+batch.py   Batch: columns and views
+ledger.py  the account of one queue
+"""
+
+from __future__ import annotations
+
+from offramp.ports.batch import Batch
+from offramp.ports.ledger import QueueLedger
+from offramp.ports.port import Port, Queue
+
+__all__ = ["Batch", "Port", "Queue", "QueueLedger"]

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The account of one queue of a port."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["QueueLedger"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLedger:
+    """One queue of a port: packets, except where it says frames."""
+
+    received: int = 0
+    waiting: int = 0
+    sent: int = 0  # put into the tx ring
+    completed: int = 0  # of those, reported as done by the kernel
+    rx_dropped: int = 0
+    rx_ring_full: int = 0
+    fill_ring_empty: int = 0  # how often; in copy mode each is in rx_dropped, too
+    rx_invalid: int = 0  # descriptors that the kernel refused
+    tx_invalid: int = 0
+    strays: int = 0  # addresses that the kernel returned without having been lent them
+    free: int = 0  # frames in the free list
+    filling: int = 0  # frames lent to the kernel for receiving
+    sending: int = 0  # frames lent to the kernel for sending
+    application: int = 0  # frames in live batches and views

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long an interface is without carrier when XDP is attached and detached: tried, because only the driver knows.
+
+A program that passes every packet is attached for a moment.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from offramp.bpf import Map, MapType, Program, XdpLink, XdpMode
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.errors import InterfaceDown, KernelError
+from offramp.llvm.programs import xdp
+from offramp.matcher import Match
+from offramp.nic import carrier
+from offramp.nic.carrier import CarrierWatch
+from offramp.ramp.interface import Interface
+from offramp.verdict import Verdict
+
+__all__ = ["Flap", "measure"]
+
+_SETTLE = 0.5  # seconds: a driver that resets its link later than that is not caught
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flap:
+    """Seconds without carrier, at most; 0.0: it was never lost."""
+
+    mode: XdpMode  # that the driver took
+    attach: float
+    detach: float
+
+
+def measure(interface: str) -> Flap:
+    """Attach XDP and detach it. Takes a second, and as long as the carrier is gone: traffic is interrupted meanwhile.
+
+    Needs the privileges of `attach`. Errors: NoSuchInterface, InterfaceDown (no carrier), InterfaceBusy (another
+    process, or another program), PrivilegeError, KernelError, InterfaceError: the carrier did not come back.
+    """
+    with Interface.of(interface) as shared:
+        ifindex = shared.nic.identity.ifindex
+        if not carrier(ifindex):
+            hint = f"ip link set {interface} up, and its peer"
+            raise InterfaceDown(f"measuring {interface}", reason="it has no carrier", hint=hint)
+        spec = Spec(Match("").lowered(), None, Verdict.PASS, 1, None, vlan_metadata=False)
+        with (
+            Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts") as counters,
+            Program.load(xdp(spec), name="offramp_measure", maps={MapSlot.COUNTERS: counters}) as program,
+        ):
+            watch = CarrierWatch(interface, ifindex)
+            with _attached(program, ifindex) as link:
+                attach = watch.gone("when XDP was attached", settle=_SETTLE, patience=_PATIENCE)
+                watch = CarrierWatch(interface, ifindex)
+            detach = watch.gone("when XDP was detached", settle=_SETTLE, patience=_PATIENCE)
+            return Flap(link.mode, attach, detach)
+
+
+def _attached(program: Program, ifindex: int) -> XdpLink:
+    try:
+        return XdpLink.attach(program, ifindex, "native")
+    except KernelError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    return XdpLink.attach(program, ifindex, "generic")

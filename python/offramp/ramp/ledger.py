@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One account of every packet, from XDP to the application. At rest it adds up exactly.
+
+    seen ─┬─ protected         to the kernel: ARP, ND, DHCP, SSH
+          ├─ passed            to the kernel: did not match
+          ├─ early             to the kernel: matched, but the sockets were not yet in place
+          ├─ stalled           to the kernel: matched, but the reader was asleep
+          ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
+          ├─ missed_by_nic     to the kernel: matched, but the NIC did not bring it to the hidden queue
+          └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
+                      └─ (open) ───┬─ received        by the application
+                                   ├─ waiting         in the rx ring, not yet read
+                                   ├─ rx_dropped      lost: no frame to write to, as the application was too slow
+                                   ├─ rx_ring_full    lost: no room in the rx ring; rarer: the fill ring empties first
+                                   └─ redirect_lost   lost without a counter of the kernel's: the socket was unbound
+
+`redirect_lost` is what is left when everything else is subtracted; while packets are in flight between the program's
+counter and the ring, they are in it too. A ledger that could not be read (in a forked child, or when the last reading
+failed) is `known` to nobody: it is all zero, and not exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+from offramp.ports.ledger import QueueLedger
+from offramp.verdict import Verdict
+
+__all__ = ["Ledger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """See the picture above. Counted since the ramp was opened."""
+
+    verdict: Verdict
+    seen: int = 0
+    protected: int = 0
+    claimed: int = 0
+    passed: int = 0
+    early: int = 0
+    stalled: int = 0
+    redirect_failed: int = 0
+    missed_by_nic: int = 0
+    queues: tuple[QueueLedger, ...] = ()
+    known: bool = True  # False: it could not be read
+
+    def total(self, name: str) -> int:
+        """The sum of a `QueueLedger` field over all queues."""
+        return sum(getattr(queue, name) for queue in self.queues)
+
+    @property
+    def received(self) -> int:
+        return self.total("received")
+
+    @property
+    def lost(self) -> int:
+        """Claimed packets that the application will never see."""
+        return self.total("rx_dropped") + self.total("rx_ring_full") + self.redirect_lost
+
+    @property
+    def redirect_lost(self) -> int:
+        if self.verdict is not Verdict.CLAIM:
+            return 0
+        accounted = sum(self.total(name) for name in ("received", "waiting", "rx_dropped", "rx_ring_full"))
+        return self.claimed - accounted
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known and adds up: always when no packet is in flight."""
+        kernel = self.protected + self.passed + self.early + self.stalled + self.redirect_failed + self.missed_by_nic
+        return self.known and self.seen == kernel + self.claimed and self.redirect_lost == 0
+
+    def to_dict(self) -> dict[str, object]:
+        totals = {name.name: self.total(name.name) for name in fields(QueueLedger)} if self.queues else {}
+        derived = {"redirect_lost": self.redirect_lost, "lost": self.lost, "exact": self.exact}
+        return asdict(self) | {"verdict": self.verdict.name} | totals | derived
+
+    def __str__(self) -> str:
+        if not self.known:
+            return "unknown: the counters could not be read"
+        names = ("seen", "protected", "passed", "early", "stalled", "redirect_failed", "claimed")
+        rows = [(name, getattr(self, name)) for name in names]
+        if self.missed_by_nic:
+            rows.insert(-1, ("missed_by_nic", self.missed_by_nic))
+        if self.verdict is Verdict.CLAIM:
+            rows += [(f"  {name}", self.total(name)) for name in ("received", "waiting", "rx_dropped", "rx_ring_full")]
+            rows.append(("  redirect_lost", self.redirect_lost))
+        return "\n".join(f"{name:<18}{count:>16,}" for name, count in rows)

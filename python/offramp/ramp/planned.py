@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans for interfaces that are here, and the programs for them: what the pure planner gets to see of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from offramp.emit.program import Spec
+from offramp.llvm.programs import xdp
+from offramp.lower.meaning import lower
+from offramp.match import parse
+from offramp.matcher import Match
+from offramp.nic import netmask, protected_ssh
+from offramp.planner import Method, Options, Plan, make_plan
+from offramp.ramp.interface import View, view
+from offramp.verdict import Verdict
+
+__all__ = ["continued", "plan_for", "planned", "program"]
+
+
+def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
+    """What would be done, without doing it."""
+    match = Match.of(match)
+    seen = view(interface)
+    plan = planned(match, verdict, seen, options)
+    if seen.left:
+        left = "; ".join(" ".join(text.split()) for text in seen.left)
+        warning = f"what an earlier process has left is given back first, and may change this plan: {left}"
+        plan = replace(plan, warnings=(*plan.warnings, warning))
+    xdp(program(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
+    return plan
+
+
+def planned(
+    match: Match,
+    verdict: Verdict,
+    seen: View,
+    options: Options,
+    *,
+    native_refused: bool = False,
+    refused: Mapping[Method, str] = {},
+) -> Plan:
+    """The plan for what was seen of the interface. Errors: as `make_plan`."""
+    ssh = protected_ssh() if options.protect else None
+    return make_plan(
+        match.node,
+        verdict,
+        seen.link,
+        options,
+        ssh,
+        seen.able,
+        native_refused=native_refused,
+        refused=refused,
+        beside=seen.beside,
+    )
+
+
+def program(match: Match, plan: Plan) -> Spec:
+    """The program of a plan."""
+    return Spec(
+        match=match.lowered(netmask(plan.interface)),
+        protect=lower(parse(plan.protect)) if plan.protect is not None else None,
+        verdict=plan.verdict,
+        queues=plan.all_queues,
+        stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
+        vlan_metadata=plan.vlan_metadata,
+        hidden_queue=plan.hidden_queue,
+    )
+
+
+def continued(plan: Plan, again: Plan) -> Plan:
+    """The same plan up to where the program is attached; another one from there on."""
+    done, new = ([step.act for step in each.steps].index("attach") + 1 for each in (plan, again))
+    warned = tuple(dict.fromkeys((*plan.warnings, *again.warnings)))
+    return replace(again, steps=(*plan.steps[:done], *again.steps[new:]), warnings=warned)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bpf(2) by ctypes: the single place where offramp enters the kernel's eBPF subsystem.
+
+    bpf(command, attributes, size) -> a descriptor, or 0
+
+`attributes` is one C union whose layout depends on the command. Callers spell it with `struct.pack`, in the order of
+include/uapi/linux/bpf.h; what is left out at the end reads as zero, in every kernel. Memory that the attributes point
+to is the caller's, and has to live until the call returns.
+
+The GIL is released during the call. Needs: see privileges.py. Source: bpf(2), include/uapi/linux/bpf.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import re
+import struct
+from enum import IntEnum
+
+from offramp.errors import KernelError, NotSupported, PrivilegeError
+from offramp.syscalls import privileges
+
+__all__ = ["Buffer", "Command", "bpf", "buffer", "check_name", "info"]
+
+Buffer = ctypes.Array[ctypes.c_char]
+
+_NUMBERS = {"x86_64": 321, "aarch64": 280}
+_NAME = re.compile(r"[A-Za-z0-9_.]{0,15}")  # BPF_OBJ_NAME_LEN is 16, with the final NUL
+
+
+class Command(IntEnum):
+    """enum bpf_cmd."""
+
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
+    PROG_LOAD = 5
+    PROG_TEST_RUN = 10
+    PROG_GET_FD_BY_ID = 13
+    OBJ_GET_INFO_BY_FD = 15
+    LINK_CREATE = 28
+    LINK_UPDATE = 29
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long)
+_libc.syscall.restype = ctypes.c_long
+
+
+def bpf(command: Command, attributes: bytes | Buffer, what: str = "") -> int:
+    """Make the system call. A ctypes buffer as `attributes` lets the caller read what the kernel wrote into it.
+
+    Errors: `PrivilegeError` for EPERM, `KernelError` for the rest, saying that `what` failed.
+    """
+    number = _NUMBERS.get(platform.machine())
+    if number is None:
+        raise NotSupported("bpf(2)", reason=f"unknown system call number on {platform.machine()}")
+    block = buffer(attributes) if isinstance(attributes, bytes) else attributes
+    result: int = _libc.syscall(number, command, ctypes.addressof(block), len(block))
+    if result < 0:
+        code = ctypes.get_errno()
+        subject = what or f"bpf({command.name})"
+        if code == errno.EPERM:
+            raise PrivilegeError(subject, code, hint=privileges.hint())
+        raise KernelError(subject, code)
+    return result
+
+
+def buffer(content: bytes) -> Buffer:
+    """Memory with a fixed address that holds `content` (and no final NUL)."""
+    return ctypes.create_string_buffer(content, len(content))
+
+
+def info(fd: int, size: int, what: str = "") -> bytes:
+    """The first `size` bytes of the kernel's struct bpf_{map,prog,link}_info; zero where this kernel knows less."""
+    answer = ctypes.create_string_buffer(size)
+    bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("IIQ", fd, size, ctypes.addressof(answer)), what)
+    return answer.raw
+
+
+def check_name(name: str) -> bytes:
+    """An object's name as the kernel wants it: up to 15 letters, digits, '_' and '.'."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a name for a bpf object (at most 15 of A-Z a-z 0-9 _ .): {name!r}")
+    return name.encode()

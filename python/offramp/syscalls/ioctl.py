@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ioctl(2) on interfaces. SIOCETHTOOL asks an interface's driver or tells it, and every kernel and driver has it.
+
+    ioctl(any socket, SIOCETHTOOL, struct ifreq {name[16], pointer}) ──> struct ethtool_* {command u32, answers ...}
+
+`call` writes the answer into the request. The interface is looked up in the network namespace that the socket was made
+in: the calling thread's.
+Asking needs no privileges (statistics of some drivers and GRSSH's key apart); telling needs CAP_NET_ADMIN.
+Source: include/uapi/linux/ethtool.h, net/ethtool/ioctl.c.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import socket
+import struct
+
+from offramp.errors import InterfaceGone, KernelError, PrivilegeError
+
+__all__ = ["UNKNOWN", "ask", "call", "netmask", "tell"]
+
+SIOCETHTOOL = 0x8946
+_SIOCGIFNETMASK = 0x891B
+
+# What drivers and the kernel say of a command that they do not have, or not for this argument.
+UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+
+_HINTS = {
+    errno.EOPNOTSUPP: "the driver has no such setting",
+    errno.EINVAL: "the driver does not take this value",
+    errno.EBUSY: "the device is in use or resetting: try again, or set it down first",
+    errno.ENOSPC: "its table is full: remove what is not needed",
+    errno.EEXIST: "there is one already",
+    errno.ENOENT: "there is none there",
+}
+
+
+def call(interface: str, request: bytearray, what: str) -> int:
+    """Carry out a command; the answer is in `request`. Returns what ioctl returns, 0 for most commands.
+
+    Errors: InterfaceGone (ENODEV), PrivilegeError (EPERM), KernelError naming `what` and the interface.
+    """
+    argument = (ctypes.c_char * len(request)).from_buffer(request)
+    wanted = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(argument))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        try:
+            return int(fcntl.ioctl(any_socket, SIOCETHTOOL, bytearray(wanted)))
+        except OSError as error:
+            raise _error(interface, what, error.errno or 0) from error
+        finally:
+            del argument  # a bytearray cannot be resized while it is exported
+
+
+def ask(interface: str, request: bytearray, what: str) -> bytes | None:
+    """The answer to a question; None where the driver does not know it (EOPNOTSUPP, EINVAL)."""
+    try:
+        call(interface, request, what)
+    except KernelError as error:
+        if error.errno in UNKNOWN:
+            return None
+        raise
+    return bytes(request)
+
+
+def tell(interface: str, request: bytes, what: str) -> bytes:
+    """Change a setting; what the kernel made of the request. Errors: as `call`."""
+    changed = bytearray(request)
+    call(interface, changed, what)
+    return bytes(changed)
+
+
+def netmask(name: str) -> int | None:
+    """The netmask of the interface's first IPv4 address, as a number; None if it has no address (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", name.encode()))
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                return None
+            raise KernelError(f"the netmask of {name}", error.errno or 0) from error
+    return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
+
+
+def _error(interface: str, what: str, number: int) -> KernelError | InterfaceGone:
+    if number == errno.ENODEV:
+        return InterfaceGone(interface, reason=f"not there any more ({what})")
+    if number in (errno.EPERM, errno.EACCES):
+        return PrivilegeError(f"{what} on {interface}", number, hint="CAP_NET_ADMIN is needed")
+    return KernelError(f"{what} on {interface}", number, hint=_HINTS.get(number, ""))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces: which one this thread is in, and how to be in another one for a while.
+
+A namespace is entered by the calling thread alone, and left again. That needs CAP_SYS_ADMIN; staying does not.
+Source: namespaces(7), setns(2); SO_NETNS_COOKIE: include/uapi/asm-generic/socket.h, Linux 5.14.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from offramp.errors import KernelError, PrivilegeError
+
+__all__ = ["enter", "enter_new", "first", "inside", "namespace", "namespace_cookie", "other_namespaces"]
+
+_CLONE_NEWNS, _CLONE_NEWNET = 0x0002_0000, 0x4000_0000
+_MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
+_SO_NETNS_COOKIE = 71
+_HERE = "/proc/thread-self/ns/net"
+_FIRST = "/proc/1/ns/net"
+_NAMED = "/run/netns"  # ip-netns(8)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def namespace() -> int:
+    """A descriptor of this thread's network namespace, which keeps it alive. Errors: KernelError (EMFILE)."""
+    try:
+        return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
+
+
+@contextmanager
+def first() -> Iterator[int]:
+    """A descriptor of process 1's: the machine's own one, if this is no container. Errors: OSError (needs root)."""
+    descriptor = os.open(_FIRST, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def namespace_cookie() -> int:
+    """The number of this thread's network namespace: unlike its inode's, not used again in this boot."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
+
+
+@contextmanager
+def inside(namespace: int) -> Iterator[None]:
+    """Be in a network namespace, by its descriptor. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError."""
+    if os.path.samestat(os.fstat(namespace), os.stat(_HERE)):
+        yield
+        return
+    home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(namespace)
+        try:
+            yield
+        finally:
+            enter(home)
+    finally:
+        os.close(home)
+
+
+def other_namespaces() -> Iterator[int]:
+    """Descriptors, each to be used before the next one, of all other network namespaces: of threads, and named ones.
+
+    Not found are those that only a descriptor keeps alive. Errors: PrivilegeError if some may not be looked at.
+    """
+    seen = {os.stat(_HERE).st_ino}
+    refused = ""
+    for path in (*_named(), *_of_threads()):
+        try:
+            if os.stat(path).st_ino in seen:
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError:
+            refused = path
+            continue
+        except OSError:  # ended just now
+            continue
+        try:
+            seen.add(os.fstat(descriptor).st_ino)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    if refused:
+        raise PrivilegeError(f"looking at {refused}", errno.EACCES, hint="needs CAP_SYS_PTRACE: run as root")
+
+
+def _named() -> Iterator[str]:
+    with suppress(OSError):
+        yield from (f"{_NAMED}/{name}" for name in os.listdir(_NAMED))
+
+
+def _of_threads() -> Iterator[str]:
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):
+            yield from (f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task"))
+
+
+def enter(namespace: int) -> None:
+    """Move this thread into a network namespace, for good. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError."""
+    _check(_libc.setns(namespace, _CLONE_NEWNET), "entering another network namespace")
+
+
+def enter_new() -> int:
+    """Move this thread into a new network namespace, with mounts of its own and a /sys that shows it. For good: only a
+    thread that does nothing else should. Returns a descriptor of the namespace. Errors: PrivilegeError, KernelError.
+    """
+    _check(_libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS), "making a network namespace")
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "making the mounts private")
+    _check(_libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None), "mounting the namespace's own /sys")
+    return namespace()
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        code = ctypes.get_errno()
+        if code in (errno.EPERM, errno.EACCES):
+            raise PrivilegeError(what, code, hint="needs CAP_SYS_ADMIN: run as root")
+        raise KernelError(what, code)
