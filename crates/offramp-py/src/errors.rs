@@ -63,10 +63,10 @@ pub fn make(py: Python<'_>, class: &str, what: &str, hint: &str) -> PyErr {
 }
 
 fn kernel_error(py: Python<'_>, what: &str, errno: i32) -> PyErr {
-    let exception = || {
-        py.import("offramp.errors")?
-            .getattr("KernelError")?
-            .call1((what, errno))
+    let class = match std::io::Error::from_raw_os_error(errno).kind() {
+        std::io::ErrorKind::PermissionDenied => "PrivilegeError",
+        _ => "KernelError",
     };
+    let exception = || py.import("offramp.errors")?.getattr(class)?.call1((what, errno));
     exception().map_or_else(|error: PyErr| error, PyErr::from_value)
 }

@@ -10,7 +10,7 @@ use offramp_io::{self as io, Endpoint, Error, Look};
 use offramp_ring::BURST;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict};
+use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 
 use crate::burst::Burst;
 use crate::errors;
@@ -123,7 +123,7 @@ impl Port {
         let dict = PyDict::new(py);
         dict.set_item("kind", facts.kind)?;
         dict.set_item("target", &facts.target)?;
-        dict.set_item("modes", &facts.modes)?;
+        dict.set_item("modes", PyTuple::new(py, &facts.modes)?)?;
         dict.set_item("timestamps", facts.timestamps.name())?;
         dict.set_item("largest_frame", facts.largest)?;
         dict.set_item("sends", facts.sends)?;
@@ -150,17 +150,13 @@ impl Port {
         self.wait(py, |stop| self.0.discard(until, stop))
     }
 
-    fn tx(&self, py: Python<'_>, queue: i64, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
+    /// Out of that queue; without one, out of the queue that the burst came in on, or 0 if it came in on another port.
+    fn tx(&self, py: Python<'_>, queue: Option<i64>, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
         let deadline = timeout.later(py)?;
-        self.with(py, queue, |endpoint, queue| {
-            let mut packets = burst.packets();
-            endpoint.transmit(queue, &mut packets, burst.rows(), deadline)
+        let own = || self.0.origin(&burst.packets()).unwrap_or(0) as i64;
+        self.with(py, queue.unwrap_or_else(own), |endpoint, queue| {
+            endpoint.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
         })
-    }
-
-    /// The queue that the burst came in on, if it was one of this port.
-    fn origin(&self, burst: &Burst) -> Option<usize> {
-        self.0.origin(&burst.packets())
     }
 
     fn send(&self, py: Python<'_>, queue: i64, frames: Vec<Bound<'_, PyAny>>, timeout: Seconds) -> PyResult<usize> {
