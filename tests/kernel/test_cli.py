@@ -101,7 +101,7 @@ def test_count_prints_a_line_a_second_and_the_ledger_at_ctrl_c(wire: Wire) -> No
     assert figure(out, "passed") >= 10
     assert err == (
         f"offramp: eth0: udp dst port {PORT}: count, native, copy; Ctrl-C ends it\n"
-        "offramp: stays with the kernel, whatever matches: ARP, ND, DHCP, TCP port 22 (SSH)\n"
+        "offramp: always left to the kernel: ARP, ND, DHCP, TCP port 22 (SSH)\n"
     )
 
 

@@ -220,10 +220,10 @@ def test_a_change_to_stay(journal: Journal, capsys: pytest.CaptureFixture[str]) 
 def test_a_change_that_changes_nothing(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nic", "soft0", "vf", "count", "0"]) == 0
     assert journal == []
-    assert capsys.readouterr().out == "nothing to change: it is so already\n"
+    assert capsys.readouterr().out == "nothing to change: already set\n"
 
 
-@pytest.mark.parametrize(("time", "seconds"), [("60s", 60), ("1.5", 1.5), ("5m", 300), ("2h", 7200)])
+@pytest.mark.parametrize(("time", "seconds"), [("60s", 60), ("1.5", 1.5), ("5m", 300), ("2h", 7200), ("1h30m", 5400)])
 def test_a_change_for_a_time(journal: Journal, capsys: pytest.CaptureFixture[str], time: str, seconds: float) -> None:
     assert main(["nic", "soft0", "rss", "equal", "2", "--for", time]) == 0
     assert journal[0][1] == seconds
@@ -241,7 +241,7 @@ def test_a_change_as_json(journal: Journal, capsys: pytest.CaptureFixture[str]) 
     [
         ("nic", "Missing argument 'INTERFACE'"),
         ("nic soft0 --for 5s", "--for without a change"),
-        ("nic soft0 rss equal 2 --for soon", "--for soon: not a time like 60s"),
+        ("nic soft0 rss equal 2 --for soon", "--for soon: not a time (a time is 5, 5s, 500ms, 1m or 1h30m)"),
         ("nic soft0 rss equal 2 --for -5s", "--for -5s: not a time"),
         ("nic soft0 rss equal 2 --watch", "--watch with a change"),
         ("nic soft0 --jsn", "--jsn: no such change"),

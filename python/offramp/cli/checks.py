@@ -23,7 +23,8 @@ from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
-from offramp.planner import Options, can_switch, lacks_for_native, largest_mtu, protection_in_words
+from offramp.options import Options
+from offramp.planner import Protection, can_switch, lacks_for_native, largest_mtu
 from offramp.ramp.flap import measure
 from offramp.ramp.planned import plan_for
 from offramp.syscalls.privileges import FOR_BPF, Capability, held, hint, missing
@@ -229,7 +230,7 @@ def _program(link: Link) -> Check:
 
 
 def _protected() -> Check:
-    text = protection_in_words(protected_ssh())
+    text = Protection.of(protected_ssh()).words
     if os.geteuid() != 0:
         return Check("protected", "warn", text, "only root sees all SSH on other ports than 22")
     return Check("protected", "ok", text)
