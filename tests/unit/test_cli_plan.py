@@ -51,9 +51,7 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
     made = Plan.from_dict(json.loads(line))
     assert (made.hidden_queue, made.queues) == (1, (1,))
     assert json.dumps(made.to_dict()) == line.rstrip()
-    assert (
-        said(capsys, *FLOW, "--caps", str(saved), "--json", "--hidden-queue", "1") == line
-    )
+    assert said(capsys, *FLOW, "--caps", str(saved), "--json", "--hidden-queue", "1") == line
     with_rate = json.loads(said(capsys, *FLOW, "--caps", "ixgbe", "--json", "--rate", "1e6"))
     assert (with_rate["rate"], with_rate["cores"], with_rate["kernel_alone"]) == (1e6, 0.05, 0.21)
 

@@ -34,9 +34,9 @@ def nic(
     \b
     offramp nic eth0
     offramp nic eth0 --watch
-    offramp nic eth0 rss equal 4             over queues 0 to 3
-    offramp nic eth0 rss without 3           over all but it
-    offramp nic eth0 rss fields udp4 sdfn    UDP by ports, too
+    offramp nic eth0 rss equal 4           over queues 0 to 3
+    offramp nic eth0 rss without 3         over all but 3
+    offramp nic eth0 rss fields udp4 sdfn  UDP by ports, too
     offramp nic eth0 steer flow-type udp4 dst-port 53 action 3
     offramp nic eth0 steer delete 1023 --for 60s
     offramp nic eth0 vf count 2
