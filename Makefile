@@ -123,7 +123,7 @@ soak: build test-packages ## the tests that take minutes: millions of packets, t
 .PHONY: fuzz
 fuzz: build test-packages ## random matches and packets against libpcap, without end: Ctrl-C, and the next one goes on there (root)
 	$(BIN)/python -m pytest -m fuzz --timeout 3600 --hypothesis-profile fuzz tests $(PROMISED) $(ARGS)
-	$(BIN)/python -m tests.differential
+	$(BIN)/python -m tests.oracles.differential
 
 .PHONY: lock
 lock: ## renew requirements.lock and Cargo.lock: the newest versions that pyproject.toml and Cargo.toml allow

@@ -32,7 +32,7 @@ from offramp.llvm.programs import native, xdp
 from offramp.lower.expression import Const, Lowered
 from offramp.lower.meaning import lower
 from offramp.match import parse
-from tests import libpcap
+from tests.oracles import libpcap
 
 REFERENCE = Path(__file__).with_name("reference")
 REPEAT = 4_000_000

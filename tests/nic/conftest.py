@@ -23,8 +23,8 @@ from offramp.journal import guardian
 from offramp.nic.live import LiveNic, open_nic
 from offramp.ramp import attachment, virtual_function
 from offramp.testing import Lab, Wire
-from tests.leftovers import eventually, orphans
 from tests.nic.functions import AWAY, MAC, everything
+from tests.rigs.leftovers import eventually, orphans
 
 CARRIER = 30.0  # seconds: attaching XDP resets a link
 

@@ -20,7 +20,7 @@ from offramp.facts.knobs import Value
 from offramp.nic import link, pci
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
-from tests.traffic import MATCH, claims, datagrams
+from tests.rigs.traffic import MATCH, claims, datagrams
 
 __all__ = [
     "AWAY",

@@ -25,8 +25,8 @@ from offramp.nic.stats import queue_packets, statistics
 from offramp.ramp.ramp import Ramp
 from offramp.steering import hiding, weighted
 from offramp.testing import Wire
-from tests.leftovers import has_xdp
 from tests.nic.bystanders import bystanders
+from tests.rigs.leftovers import has_xdp
 
 SPORT, PORT = 1024, 4321
 COUNT = 400  # packets of the flow

@@ -16,8 +16,8 @@ import offramp
 from offramp.llvm import child as llvm
 from offramp.nic.live import open_nic
 from offramp.testing import Wire
-from tests.leftovers import eventually, has_xdp
-from tests.processes import forked
+from tests.rigs.leftovers import eventually, has_xdp
+from tests.rigs.processes import forked
 
 pytestmark = [pytest.mark.nic("igb"), pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 

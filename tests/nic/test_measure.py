@@ -7,7 +7,7 @@ import pytest
 
 from offramp.ramp.flap import measure
 from offramp.testing import Wire
-from tests.leftovers import has_xdp
+from tests.rigs.leftovers import has_xdp
 
 
 @pytest.mark.nic

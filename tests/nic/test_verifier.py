@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each kernel's verifier takes the programs of matches, and they give libpcap's answers: see tests/differential.py.
+"""Each kernel's verifier takes the programs of matches, and they give libpcap's answers (oracles/differential.py).
 
 tests/kernel asks the kernel that it runs on about 5,000 expressions; here other kernels are asked about some of them.
 Native code, which is the same under each of them, is left out.
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.aim import Aim
-from tests.differential import EXPRESSIONS_PER_SEED, Differential
-from tests.packets import Packets
-from tests.realworld import EXPRESSIONS
+from tests.generators.aim import Aim
+from tests.generators.packets import Packets
+from tests.generators.realworld import EXPRESSIONS
+from tests.oracles.differential import EXPRESSIONS_PER_SEED, Differential
 
 ON_EACH = pytest.mark.nic("e1000e", kernels=">=6.1")  # has a guest under each kernel anyway, and little to do
 PROGRAMS = 100  # and those that people write

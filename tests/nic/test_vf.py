@@ -24,11 +24,11 @@ from offramp.nic import carrier, link, udev
 from offramp.nic.live import LiveNic, open_nic
 from offramp.ramp import virtual_function
 from offramp.testing import Wire
-from tests.leftovers import eventually
 from tests.nic.functions import MAC, PATIENCE, assert_bypass, everything, opened, pings
 from tests.nic.udevd import renaming
-from tests.processes import forked
-from tests.traffic import MATCH, claims, datagrams
+from tests.rigs.leftovers import eventually
+from tests.rigs.processes import forked
+from tests.rigs.traffic import MATCH, claims, datagrams
 
 pytestmark = [
     pytest.mark.usefixtures("state"),

@@ -20,10 +20,10 @@ from offramp.journal import transaction
 from offramp.nic import pci
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
-from tests.leftovers import eventually
 from tests.nic.functions import KNOBS, OF_VF, a_vf, address_of, assert_bypass, everything, opened
-from tests.processes import forked
-from tests.traffic import MATCH
+from tests.rigs.leftovers import eventually
+from tests.rigs.processes import forked
+from tests.rigs.traffic import MATCH
 
 pytestmark = [
     pytest.mark.usefixtures("state"),

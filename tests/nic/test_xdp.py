@@ -12,7 +12,7 @@ from offramp.errors import NotSupported
 from offramp.nic import read
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Wire
-from tests.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket
+from tests.rigs.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket
 
 PATIENCE = 20.0  # seconds, for something that takes milliseconds where nothing is emulated
 

@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 from offramp.errors import OfframpError
-from offramp.testing import Host
+from offramp.lab import Host
 
 __all__ = ["Actor", "begin", "listen", "rest", "say", "told"]
 

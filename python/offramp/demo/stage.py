@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 from offramp.demo.actor import Actor
 from offramp.demo.contenders import CONTENDERS, PORT
+from offramp.gen.flood import Flood
 from offramp.gen.packets import eth, ip, udp
-from offramp.testing import Flood, Lab, Meter, Wire
+from offramp.lab import Lab, Meter, Wire
 
 if TYPE_CHECKING:
     from offramp.demo.web import Fetched

@@ -19,7 +19,7 @@ _LD_IMM64, _JA, _CALL, _EXIT, _FRAME_POINTER = 0x18, 0x05, 0x85, 0x95, 10
 
 
 def too_much(code: bytes) -> str | None:
-    """Which limit of the verifier eBPF instructions exceed; None: none. It would name it without telling it from a bug."""
+    """Which limit of the verifier these instructions exceed; None: none. It would not tell that from a bug."""
     instructions = list(struct.iter_unpack("=BBhi", code))
     if _stack_depth(instructions) > _STACK:
         return f"it needs more than {_STACK} bytes of stack"

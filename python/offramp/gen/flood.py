@@ -37,9 +37,9 @@ from offramp.emit.program import Program as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
 from offramp.gen.generator import Orders
 from offramp.gen.variation import Vary, program, vary
+from offramp.lab.end import Interface
+from offramp.lab.host import Host
 from offramp.llvm.child import bpf_code
-from offramp.testing.end import Interface
-from offramp.testing.host import Host
 
 __all__ = ["Flood", "Report"]
 

@@ -13,7 +13,6 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
 import struct
 from dataclasses import dataclass, fields
@@ -34,7 +33,6 @@ __all__ = [
     "counters",
     "is_up",
     "move",
-    "netmask",
     "read",
     "silence",
 ]
@@ -46,7 +44,6 @@ _INFO_KIND = 1
 _IFF_UP, _IFF_NOARP = 1 << 0, 1 << 7
 _NET_NS_FD = 28
 _NAMES_TRIED = 256
-_SIOCGIFNETMASK = 0x891B
 _NAMES_SHOWN = 10
 
 # RFC 2863, section 6: ifOperStatus, in the kernel's order
@@ -130,18 +127,6 @@ def carrier(ifindex: int) -> bool:
 def carrier_losses(ifindex: int) -> int:
     """How often the interface has lost its carrier. Errors: InterfaceGone."""
     return netlink.unsigned(_attributes(ifindex).get(_CARRIER_DOWN_COUNT))
-
-
-def netmask(name: str) -> int | None:
-    """The netmask of the interface's first IPv4 address, as a number; None if it has no address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        try:
-            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", name.encode()))
-        except OSError as error:
-            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
-                return None
-            raise KernelError(f"the netmask of {name}", error.errno or 0) from error
-    return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
 
 
 def is_up(ifindex: int) -> bool:

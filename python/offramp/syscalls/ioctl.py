@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIOCETHTOOL: ask an interface's driver or tell it, by the ioctl that every kernel and driver has.
+"""ioctl(2) on interfaces. SIOCETHTOOL asks an interface's driver or tells it, and every kernel and driver has it.
 
     ioctl(any socket, SIOCETHTOOL, struct ifreq {name[16], pointer}) ──> struct ethtool_* {command u32, answers ...}
 
-The one seam for it: everything in this room that is an `ETHTOOL_*` command goes through `call`, which writes the answer
-into the request. The interface is looked up in the network namespace that the socket was made in: the calling thread's.
+`call` writes the answer into the request. The interface is looked up in the network namespace that the socket was made
+in: the calling thread's.
 Asking needs no privileges (statistics of some drivers and GRSSH's key apart); telling needs CAP_NET_ADMIN.
 Source: include/uapi/linux/ethtool.h, net/ethtool/ioctl.c.
 """
@@ -19,9 +19,10 @@ import struct
 
 from offramp.errors import InterfaceGone, KernelError, PrivilegeError
 
-__all__ = ["UNKNOWN", "ask", "call", "tell"]
+__all__ = ["UNKNOWN", "ask", "call", "netmask", "tell"]
 
 SIOCETHTOOL = 0x8946
+_SIOCGIFNETMASK = 0x891B
 
 # What drivers and the kernel say of a command that they do not have, or not for this argument.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
@@ -68,6 +69,18 @@ def tell(interface: str, request: bytes, what: str) -> bytes:
     changed = bytearray(request)
     call(interface, changed, what)
     return bytes(changed)
+
+
+def netmask(name: str) -> int | None:
+    """The netmask of the interface's first IPv4 address, as a number; None if it has no address (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", name.encode()))
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                return None
+            raise KernelError(f"the netmask of {name}", error.errno or 0) from error
+    return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
 
 
 def _error(interface: str, what: str, number: int) -> KernelError | InterfaceGone:

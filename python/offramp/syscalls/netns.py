@@ -16,13 +16,15 @@ from contextlib import contextmanager, suppress
 
 from offramp.errors import KernelError, PrivilegeError
 
-__all__ = ["first", "inside", "namespace", "namespace_cookie", "other_namespaces"]
+__all__ = ["enter", "enter_new", "first", "inside", "namespace", "namespace_cookie", "other_namespaces"]
 
-_CLONE_NEWNET = 0x4000_0000
+_CLONE_NEWNS, _CLONE_NEWNET = 0x0002_0000, 0x4000_0000
+_MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
 _SO_NETNS_COOKIE = 71
 _HERE = "/proc/thread-self/ns/net"
 _FIRST = "/proc/1/ns/net"
 _NAMED = "/run/netns"  # ip-netns(8)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def namespace() -> int:
@@ -57,11 +59,11 @@ def inside(namespace: int) -> Iterator[None]:
         return
     home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _enter(namespace)
+        enter(namespace)
         try:
             yield
         finally:
-            _enter(home)
+            enter(home)
     finally:
         os.close(home)
 
@@ -103,10 +105,24 @@ def _of_threads() -> Iterator[str]:
             yield from (f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task"))
 
 
-def _enter(namespace: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, _CLONE_NEWNET):
+def enter(namespace: int) -> None:
+    """Move this thread into a network namespace, for good. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError."""
+    _check(_libc.setns(namespace, _CLONE_NEWNET), "entering another network namespace")
+
+
+def enter_new() -> int:
+    """Move this thread into a new network namespace, with mounts of its own and a /sys that shows it. For good: only a
+    thread that does nothing else should. Returns a descriptor of the namespace. Errors: PrivilegeError, KernelError.
+    """
+    _check(_libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS), "making a network namespace")
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "making the mounts private")
+    _check(_libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None), "mounting the namespace's own /sys")
+    return namespace()
+
+
+def _check(result: int, what: str) -> None:
+    if result:
         code = ctypes.get_errno()
-        if code == errno.EPERM:
-            raise PrivilegeError("entering another network namespace", code, hint="needs CAP_SYS_ADMIN: run as root")
-        raise KernelError("entering another network namespace", code)
+        if code in (errno.EPERM, errno.EACCES):
+            raise PrivilegeError(what, code, hint="needs CAP_SYS_ADMIN: run as root")
+        raise KernelError(what, code)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual hosts, wires and floods: test handlers and ramps on real packets, without a NIC.
+"""Virtual hosts, wires and floods: test handlers and ramps on real packets, without a NIC. For tests of your own.
 
-    host           Host: an anonymous network namespace, and its processes
-    interface      Interface: one end of a wire; offloads, NAPI placement, counters
-    napi           which kernel threads receive for an interface
-    lab            Lab, Wire: hosts joined by veth
+    Host           an anonymous network namespace, and its processes           (offramp/lab)
+    Lab, Wire      hosts joined by veth
+    Interface      one end of a wire; offloads, NAPI placement, counters
+    Meter          CPU time of processes and NAPI threads; how much of the machine others used
+    Flood          millions of frames a second out of an interface, for a bounded time          (offramp/gen)
     packets        valid frames as bytes
-    flood          Flood: millions of frames a second out of an interface, for a bounded time
-    variation      the eBPF program of a flood
-    generator      the process of a flood
-    cpu            Meter: CPU time of processes and NAPI threads; how much of the machine others used
+    software_nic   a NIC in memory: what its settings do to packets is a model
     pytest_plugin  the fixture `lab`
 
 Everything lives and dies with this process and stays in the namespaces it makes.  Needs root, and Linux 6.1.
@@ -18,9 +16,6 @@ Everything lives and dies with this process and stays in the namespaces it makes
 from __future__ import annotations
 
 from offramp.gen.flood import Flood, Report
-from offramp.testing.cpu import Meter, Usage
-from offramp.testing.end import Interface
-from offramp.testing.host import Host
-from offramp.testing.lab import Lab, Wire
+from offramp.lab import Host, Interface, Lab, Meter, Usage, Wire
 
 __all__ = ["Flood", "Host", "Interface", "Lab", "Meter", "Report", "Usage", "Wire"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from offramp.testing.lab import Lab
+    from offramp.lab.lab import Lab
 
 __all__ = ["lab"]
 
@@ -25,7 +25,7 @@ __all__ = ["lab"]
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     """A Lab, closed after the test.  Skips without CAP_SYS_ADMIN and CAP_NET_ADMIN."""
-    from offramp.testing.lab import Lab
+    from offramp.lab.lab import Lab
 
     if refused := _refused():
         pytest.skip(refused)
@@ -37,7 +37,7 @@ def lab() -> Iterator[Lab]:
 def _refused() -> str:
     """Why this process cannot make a host; empty if it can."""
     from offramp.errors import PrivilegeError
-    from offramp.testing.host import Host
+    from offramp.lab.host import Host
 
     try:
         Host("probe").close()

@@ -10,7 +10,7 @@ import pytest
 
 from offramp.journal import guardian
 from offramp.journal.store import Store
-from tests.knobs import DictNic
+from tests.rigs.fake_nics import DictNic
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from offramp.journal import apply, guardian, listed, restore, transaction
 from offramp.journal import change as journal_change
 from offramp.journal.record import Change
 from offramp.journal.store import Store
-from tests.knobs import FRESH, STEPS, DictNic
+from tests.rigs.fake_nics import FRESH, STEPS, DictNic
 
 
 def test_changed_and_given_back(nic: DictNic, store: Store) -> None:

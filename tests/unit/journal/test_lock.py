@@ -17,7 +17,7 @@ from offramp.errors import (
 )
 from offramp.journal import InterfaceLock, listed, transaction
 from offramp.journal.store import Store
-from tests.knobs import FRESH, DictNic, identity
+from tests.rigs.fake_nics import FRESH, DictNic, identity
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
 
@@ -59,7 +59,7 @@ def test_the_second_process_is_refused(nic: DictNic) -> None:
     code = (
         "import sys\n"
         "from offramp.journal import InterfaceLock\n"
-        "from tests.knobs import identity\n"
+        "from tests.rigs.fake_nics import identity\n"
         "lock = InterfaceLock(identity())\n"
         "print('locked', flush=True)\n"
         "sys.stdin.read()\n"

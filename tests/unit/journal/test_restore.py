@@ -14,7 +14,7 @@ from offramp.journal import leftovers, listed, restore, transaction
 from offramp.journal.record import Change
 from offramp.journal.recover import give_back
 from offramp.journal.store import Store
-from tests.knobs import FRESH, RULE, STEPS, DictNic, identity, left_behind
+from tests.rigs.fake_nics import FRESH, RULE, STEPS, DictNic, identity, left_behind
 
 
 def test_the_next_one_gives_back_what_is_left(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from offramp.journal import listed, restore, transaction
 from offramp.journal.record import Change
 from offramp.journal.store import Store
 from offramp.journal.undo import decide, undo
-from tests.knobs import FRESH, STEPS, DictNic, identity, left_behind
+from tests.rigs.fake_nics import FRESH, STEPS, DictNic, identity, left_behind
 
 
 def test_what_somebody_else_changed_is_left_alone(nic: DictNic, store: Store) -> None:

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libpcap, the program in the driver, and native code give the same answer: see tests/oracles/differential.py.
+
+5,000 random expressions here, each on 20 packets: more than 100,000 triples, and 5,000 programs for the verifier.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.generators.aim import Aim
+from tests.generators.packets import Packets
+from tests.generators.realworld import EXPRESSIONS
+from tests.oracles.differential import EXPRESSIONS_PER_SEED, Differential
+
+pytestmark = pytest.mark.speed  # tests/nic/test_verifier.py asks other kernels
+
+
+@pytest.mark.timeout(600)
+def test_libpcap_ebpf_and_native_code_agree() -> None:
+    with Differential() as differential:
+        for seed in range(5000 // EXPRESSIONS_PER_SEED):
+            differential.run(seed, packets=20)
+        outcome = differential.outcome
+    print(outcome)
+    assert outcome.differences == []
+    assert outcome.triples >= 100_000
+    assert outcome.matching >= 10_000
+    assert outcome.too_large <= 5
+
+
+def test_what_people_write() -> None:
+    with Differential() as differential:
+        packets, aim = Packets(1).pool(200), Aim(1)
+        for expression in EXPRESSIONS:
+            differential.compare(expression, packets, aim)
+        outcome = differential.outcome
+    assert outcome.differences == []
+    assert outcome.too_large == 0

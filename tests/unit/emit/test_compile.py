@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler up to the bytes: what goes in, what comes out, and that native code says what the reference says."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from offramp.emit import burst
+from offramp.emit import memory as layout
+from offramp.emit import xdp as xdp_ir
+from offramp.emit.emitter import Address, Facts
+from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Program, Spec
+from offramp.emit.target import I64, const
+from offramp.errors import NotSupported, OptionError
+from offramp.llvm import child as llvm
+from offramp.llvm.programs import native, xdp
+from offramp.lower.expression import (
+    All,
+    Any,
+    Calculation,
+    Const,
+    Expr,
+    Fixed,
+    Lowered,
+    Member,
+    Named,
+    Negate,
+    Number,
+    Test,
+    Value,
+    evaluate,
+)
+from offramp.lower.shapes import KEY_WORDS, Shape
+from offramp.matcher import Match
+from offramp.state import HashSet, PrefixSet, fixed
+from offramp.verdict import Verdict
+from tests.generators.lowered import (
+    DNS,
+    IP,
+    KINDS,
+    UDP,
+    Code,
+    Expressions,
+    behind_header,
+    equals,
+    load,
+    packet,
+    with_tag,
+)
+
+EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
+PACKETS = 30
+TAGS = (0x8100_0005, 0x88A8_FFFF)
+ARP = equals(12, 2, 0x0806)
+
+
+def spec(
+    match: Expr = DNS,
+    protect: Expr | None = ARP,
+    verdict: Verdict = Verdict.CLAIM,
+    queues: int = 4,
+    stall_ns: int | None = 10**9,
+    vlan_metadata: bool = False,
+) -> Spec:
+    return Spec(Lowered(match), Lowered(protect) if protect else None, verdict, queues, stall_ns, vlan_metadata)
+
+
+# -- native code against the reference ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_value_and_test(kind: str) -> None:
+    expr = KINDS[kind]
+    chance = random.Random(kind)
+    whole = [packet(chance) for _ in range(100)] + [frame + bytes(range(200)) for frame in map(bytes, FRAMES)]
+    check_native(expr, whole + [whole[0][:length] for length in range(len(whole[0]))], chance)
+
+
+FRAMES = [
+    bytes(12) + b"\x08\x00" + bytes.fromhex("46000000000000000011") + bytes(14) + b"\x04\x00\x00\x35" + bytes(20),
+    bytes(12) + b"\x81\x00\x00\x05\x08\x00" + bytes.fromhex("45000000000000000011") + bytes(12) + b"\x00\x35" * 9,
+    bytes(12) + b"\x88\xa8\x00\x05\x81\x00\x00\x06\x08\x00\x45" + bytes(19) + b"\x00\x35" * 9,
+]
+
+
+@pytest.mark.fuzz
+def test_random_expressions_agree_with_the_reference() -> None:
+    chance = random.Random(os.environ.get("OFFRAMP_SEED", "1"))
+    expressions = Expressions(chance)
+    said: Counter[bool] = Counter()
+    for _ in range(EXPRESSIONS):
+        said += check_native(expressions(), [packet(chance) for _ in range(PACKETS)], chance)
+    assert min(said[True], said[False]) > EXPRESSIONS, said
+
+
+def check_native(expr: Expr, packets: list[bytes], chance: random.Random) -> Counter[bool]:
+    """Of whole packets, of packets cut off anywhere, and of packets with a tag out of band."""
+    expected = [evaluate(expr, frame) for frame in packets]
+    with Code(native(Lowered(expr)).code) as code:
+        assert code(packets) == expected, expr
+        cut = [frame[: chance.randrange(len(frame) + 1)] for frame in packets]
+        lengths = [len(frame) for frame in packets]
+        assert code(cut, lengths) == [evaluate(expr, frame, length) for frame, length in zip(cut, lengths, strict=True)]
+    for tag in TAGS:
+        long_enough = [frame for frame in packets if len(frame) >= 14]
+        with Code(llvm.native_code(burst.build(Lowered(expr), tag))) as code:
+            assert code(long_enough) == [evaluate(expr, with_tag(frame, tag)) for frame in long_enough], (expr, tag)
+    return Counter(expected)
+
+
+def test_a_burst_of_none_and_of_many() -> None:
+    with Code(native(Lowered(DNS)).code) as code:
+        assert code([]) == []
+        assert code([FRAMES[0], b""] * 1000) == [True, False] * 1000
+
+
+def test_what_is_far_away_in_a_long_packet() -> None:
+    """Longer than XDP can have them."""
+    long = bytes(200_000) + b"\x01\x02"
+    far = Test(
+        load(100_000, 2, Calculation("+", Calculation("*", load(0, 1), Number(5)), Number(100_000))),
+        "==",
+        Number(0x0102),
+    )
+    with Code(native(Lowered(Any((far, equals(200_001, 1, 9))))).code) as code:
+        assert code([long, long[:-1], long + bytes(1)]) == [True, False, True]
+
+
+# -- sets --------------------------------------------------------------------------------------------------------------
+
+KEY = int.from_bytes(FRAMES[0][:12]) << 32 | 7
+PORTS, HOSTS = Named("ports", Shape("bitmap", "port", 65536)), Fixed(Shape("hash", "ip6", 8), ((KEY, KEY),))
+IN_SECOND = Member((load(0, 4), load(4, 4), load(8, 4), load(26, 4)), 1)
+IN_BOTH = All((Member((load(36, 2),), 0), IN_SECOND))
+
+
+def test_each_member_is_looked_up_in_its_set() -> None:
+    program = native(Lowered(IN_BOTH, (PORTS, HOSTS)))
+    assert program.sets == (PORTS, HOSTS)
+    frame = bytearray(FRAMES[0])
+    frame[26:30], frame[36:38] = struct.pack("!I", 7), struct.pack("!H", 53)
+    others = [bytes(frame), bytes(frame[:36]), bytes(frame).replace(b"\x00\x35", b"\x00\x36")]
+    ports, hosts = HashSet([53]), fixed(HOSTS)
+    with Code(program.code) as code, ports.core.read() as first, hosts.core.read() as second:
+        assert code(others, sets=[first, second]) == [True, False, False]
+
+
+def test_a_program_names_its_sets() -> None:
+    program = xdp(
+        Spec(Lowered(IN_SECOND, (PORTS, HOSTS)), Lowered(IN_SECOND, (HOSTS, PORTS)), Verdict.DROP, 1, None, False)
+    )
+    assert program.sets == (PORTS, HOSTS, HOSTS, PORTS)
+    assert placeholders(program) == {(1, MapSlot.COUNTERS), (2, SET_BASE + 1), (2, SET_BASE + 3)}
+
+
+# -- IR --------------------------------------------------------------------------------------------------------------
+
+
+def test_facts_meet_at_the_smaller_length_and_the_same_register() -> None:
+    here, there, one, other = (const(number, I64) for number in range(4))
+    what, else_ = (Address(here), 1), (Address(here), 2)
+    left = Facts({here: 20, there: 4}, {what: one, else_: one}, {"a": one})
+    right = Facts({here: 14}, {what: one, else_: other}, {"a": one})
+    assert Facts.join([left, right]) == Facts({here: 14}, {what: one}, {"a": one})
+    assert Facts.join([left]) is left
+    assert Facts.join([]) == Facts()
+
+
+def test_where_a_crowd_meets_loads_are_forgotten() -> None:
+    here, one = const(1, I64), const(2, I64)
+    facts = Facts({here: 20}, {(Address(here), 1): one}, {"a": one})
+    assert Facts.join([facts] * 100) == Facts({here: 20}, {}, {"a": one})
+
+
+def test_a_place_that_reaches_less_far_on_one_way_is_forgotten() -> None:
+    place = const(1, I64)
+    near, far = Facts({place: 4}, {}, {"a": place}), Facts({place: 8}, {}, {"a": place})
+    assert Facts.join([near, far]).places == {}
+
+
+def test_the_oldest_facts_are_forgotten() -> None:
+    facts = Facts()
+    for number in range(100):
+        place = const(number, I64)
+        facts = facts.placed(number, place).reaching(place, 4).loaded((Address(place), 4), place)
+    assert len(facts.reach) == len(facts.places) <= len(facts.loads) < 20
+    assert 99 in facts.places
+
+
+def test_addresses_add_offsets() -> None:
+    register = const(1)
+    assert Address(register, 4) + 10 == Address(register, 14)
+
+
+def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
+    hosts = Any(tuple(equals(30, 4, number) for number in range(100)))
+    text = xdp_ir.build([spec(All((IP, hosts)), None)])
+    assert text.count("icmp ugt") == 2  # 14 bytes, then 34
+    assert text.count('load i32, ptr %".') - text.count("load i64") <= 4  # the address and three fields of the context
+
+
+# -- code ------------------------------------------------------------------------------------------------------------
+
+
+def instructions(program: Program) -> Iterator[tuple[int, int, int]]:
+    """Opcode, source register, immediate."""
+    skip = False
+    for opcode, registers, _, immediate in struct.iter_unpack("BBhi", program.code):
+        if not skip:
+            yield opcode, registers >> 4, immediate
+        skip = opcode == 0x18 and not skip
+
+
+def placeholders(program: Program) -> set[tuple[int, int]]:
+    return {(source, value) for opcode, source, value in instructions(program) if opcode == 0x18 and source}
+
+
+def calls(program: Program) -> list[int]:
+    return [value for opcode, _, value in instructions(program) if opcode == 0x85]
+
+
+def test_the_same_spec_gives_the_same_bytes() -> None:
+    first = llvm.bpf_code(xdp_ir.build([spec()]))
+    llvm.forget()
+    llvm.stop()
+    assert llvm.bpf_code(xdp_ir.build([spec()])) == first == xdp(spec()).code
+    assert xdp(spec(match=Negate(DNS))).code != first
+    first = llvm.native_code(burst.build(Lowered(DNS)))
+    llvm.forget()
+    assert llvm.native_code(burst.build(Lowered(DNS))) == first == native(Lowered(DNS)).code
+
+
+def test_a_claiming_program_refers_to_all_maps() -> None:
+    program = xdp(spec())
+    assert placeholders(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS), (2, MapSlot.HEARTBEATS)}
+    assert set(calls(program)) == {1, 51, 160}
+    assert program.sets == ()
+
+
+def test_no_heartbeat_without_a_limit() -> None:
+    program = xdp(spec(stall_ns=None))
+    assert placeholders(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS)}
+    assert set(calls(program)) == {1, 51}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DROP, Verdict.PASS, Verdict.TX])
+def test_other_verdicts_only_count(verdict: Verdict) -> None:
+    program = xdp(spec(verdict=verdict))
+    assert placeholders(program) == {(1, MapSlot.COUNTERS)}
+    assert calls(program) == [1]
+
+
+@pytest.mark.parametrize(
+    ("match", "claimed", "dropped"),
+    [(DNS, 1, 1), (Negate(DNS), 2, 1), (equals(12, 4, 0x8100_0005), 2, 1), (Const(True), 1, 0)],
+)
+def test_the_tag_is_asked_for_only_where_it_matters(match: Expr, claimed: int, dropped: int) -> None:
+    """To decide, and to put it back."""
+    kfunc = KFUNC_BASE + KfuncSlot.RX_VLAN_TAG
+    assert kfunc not in calls(xdp(spec(match)))
+    assert calls(xdp(spec(match, vlan_metadata=True))).count(kfunc) == claimed
+    assert calls(xdp(spec(match, verdict=Verdict.DROP, vlan_metadata=True))).count(kfunc) == dropped
+
+
+@pytest.mark.parametrize("wrong", [{"queues": 0}, {"stall_ns": 0}, {"stall_ns": 1 << 63}, {"verdict": Verdict.ABORTED}])
+def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(OptionError):
+        spec(**wrong)  # type: ignore[arg-type]
+
+
+def quotient(index: int) -> Value:
+    return Calculation("/", load(index % 40, 4), load(index * 7 % 43, 4))
+
+
+def nested(depth: int) -> Expr:
+    value: Value = load(0, 1)
+    for _ in range(depth):
+        value = Calculation("-", load(1, 1), value)
+    return Test(value, "==", Number(0))
+
+
+@pytest.mark.parametrize(
+    ("match", "reason"),
+    [
+        (Any((UDP,) * 4500), "18000 tests"),
+        (All(tuple(Negate(equals(26 + 4 * (i & 1), 4, 7 * i)) for i in range(8192))), "8192 branches in a row"),
+        (All(tuple(Negate(Test(quotient(i), "==", Number(i))) for i in range(4000))), "over more than 32767"),
+        (Any(tuple(Test(load(i % 50, 2, load(i % 47, 1)), "==", Number(i)) for i in range(5000))), "5000 tests"),
+        (nested(5000), "nested too deeply"),
+    ],
+    ids=["tests", "branches", "divisions", "places", "depth"],
+)
+def test_a_match_that_is_too_large_is_the_users_error(match: Expr, reason: str) -> None:
+    with pytest.raises(OptionError, match=f"too large for one program.*{reason}"):
+        xdp(spec(match, None))
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "count", "reason"),
+    [
+        (PrefixSet, "host", 40, "look-ups in 40 sets need about 48,000 instructions, and 32,767 is the most"),
+        (HashSet, "ip6 host", 60, "look-ups in 60 sets need about 90,000 instructions"),
+        (HashSet, "udp port", 61, "it looks into 61 sets, and 60 is the most"),
+    ],
+)
+def test_a_match_with_too_many_sets_is_refused_at_once(
+    make: type[HashSet | PrefixSet], words: str, count: int, reason: str
+) -> None:
+    family = "port" if "port" in words else "ip6" if "ip6" in words else "ip"
+    sets = {f"s{number}": make(family=family) for number in range(count)}  # type: ignore[arg-type]  # one of Family
+    text = " or ".join(f"{words} in @{name}" for name in sets)
+    begin = time.perf_counter()
+    with pytest.raises(OptionError, match=f"too large for one program: .*{reason}.* .one set with"):
+        Match(text, **sets)
+    assert time.perf_counter() - begin < 2
+    few = dict(list(sets.items())[:5])
+    assert native(Match(" or ".join(f"{words} in @{name}" for name in few), **few).lowered()).code
+
+
+def test_how_many_instructions_a_look_up_needs_is_known_about() -> None:
+    shapes = [Shape("bitmap", "port", 65536), Shape("hash", "ip", 65536), Shape("hash", "ip6", 65536)]
+    shapes += [Shape("ranges", "ip", 100), Shape("ranges", "ip", 1_000_000), Shape("ranges", "ip6", 65536)]
+    for shape in shapes:
+        sets = [Named(f"s{number}", shape) for number in range(9)]
+        key = tuple(load(26 + 4 * word, 2 if shape.family == "port" else 4) for word in range(KEY_WORDS[shape.family]))
+        sizes = []
+        for count in (3, 9):
+            match = Lowered(Any(tuple(Member(key, number) for number in range(count))), tuple(sets[:count]))
+            sizes.append(len(xdp(Spec(match, None, Verdict.DROP, 1, None, False)).code) // 8)
+        assert (sizes[1] - sizes[0]) / 6 == pytest.approx(layout.instructions(shape), rel=0.35), shape
+
+
+def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(NotSupported, match="code for riscv64"):
+        native(Lowered(equals(3, 1, 3)))
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    llvm.forget()
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    for expr in (DNS, *KINDS.values(), Any(tuple(Test(behind_header(2, 2), "==", Number(7 * i)) for i in range(300)))):
+        assert llvm.native_code(burst.build(Lowered(expr)))
+
+
+def test_the_room_is_light_and_pure() -> None:
+    script = """
+import sys, offramp.llvm.programs
+loaded = {"llvmlite", "numpy", "pyroute2", "offramp.bpf", "offramp.nic", "subprocess"} & set(sys.modules)
+import offramp.emit.xdp, offramp.emit.burst
+loaded |= {"llvmlite.binding", "numpy", "pyroute2", "offramp.bpf", "offramp.nic"} & set(sys.modules)
+sys.exit(" ".join(loaded) or 0)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(llvm.__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

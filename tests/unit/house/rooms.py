@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of the house, as data: which rooms there are, what each is for, which others it may import.
+
+ARCHITECTURE.md shows it; `python -m tests.unit.house.rooms` writes it there anew. test_laws.py holds the sources to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["GROUND", "PAGE", "ROOMS", "Room", "drawn", "picture"]
+
+PAGE = Path(__file__).parents[3] / "ARCHITECTURE.md"
+_BEGIN, _END = "<!-- rooms: written by tests/unit/house/rooms.py -->\n", "<!-- end of rooms -->\n"
+
+
+@dataclass(frozen=True)
+class Room:
+    """A folder of python/offramp, or a file of its ground floor."""
+
+    job: str
+    imports: tuple[str, ...] = ()  # beside the ground; what it may import, type imports and late imports included
+    pure: bool = False  # no I/O: it can be printed, compared and tested without a kernel, a NIC or root
+
+
+GROUND = {
+    "errors": Room("the exception tree"),
+    "verdict": Room("the verdicts", pure=True),
+    "arguments": Room("the arguments of public calls, checked", pure=True),
+}
+"""Imported by all. A ground file imports other ground files at most."""
+
+ROOMS = {
+    "cli": Room(
+        "one file per verb",
+        (
+            "bpf",
+            "demo",
+            "facts",
+            "journal",
+            "lower",
+            "match",
+            "matcher",
+            "nic",
+            "options",
+            "planner",
+            "ramp",
+            "state",
+            "steering",
+            "syscalls",
+        ),
+    ),
+    "demo": Room("two hosts, a flood, a bypass, shown", ("_native", "gen", "lab", "ramp", "syscalls")),
+    "testing": Room("the public face of lab and gen, and a NIC in memory", ("facts", "gen", "lab", "steering")),
+    "gen": Room("traffic: packets, and floods of them", ("bpf", "emit", "lab", "llvm")),
+    "lab": Room("virtual hosts and wires", ("nic", "syscalls")),
+    "ramp": Room(
+        "open, attach: a plan carried out, and taken back",
+        (
+            "_native",
+            "bpf",
+            "emit",
+            "facts",
+            "journal",
+            "llvm",
+            "lower",
+            "matcher",
+            "nic",
+            "options",
+            "planner",
+            "ports",
+            "steering",
+            "syscalls",
+        ),
+    ),
+    "matcher": Room(
+        "Match: a match with its sets, asked about packets",
+        ("_native", "bpf", "emit", "llvm", "lower", "match", "ports", "state"),
+    ),
+    "ports": Room("Port, Queue, Batch: frames in and out, whatever the technique", ("_native",)),
+    "journal": Room(
+        "every change of an interface, written down before it is made, undone whatever happens",
+        ("facts", "nic", "syscalls"),
+    ),
+    "state": Room("sets: memory that packets look into", ("_native", "bpf", "lower")),
+    "nic": Room("what an interface is and can do; reads and turns its knobs", ("bpf", "facts", "steering", "syscalls")),
+    "bpf": Room("maps, programs, links in the kernel", ("emit", "facts", "syscalls")),
+    "syscalls": Room("one file for each kind of system call"),
+    "llvm": Room("IR -> code, in a child process", ("emit", "lower")),
+    "planner": Room("match + what the interface can do -> plan", ("facts", "match", "options", "steering"), pure=True),
+    "options": Room("what a user may ask for: one table, each option written once", pure=True),
+    "emit": Room("expression -> LLVM IR, for the driver and for this CPU", ("lower",), pure=True),
+    "lower": Room("tcpdump's meaning: tree -> expression over numbers read from a packet", ("match",), pure=True),
+    "match": Room("text <-> tree", pure=True),
+    "facts": Room("what is known of an interface, a driver, a machine: values", ("steering",), pure=True),
+    "steering": Room("n-tuple rules, RSS tables, Toeplitz: which queue gets a packet", pure=True),
+}
+"""From the top down: an arrow leads from a room to one that stands below it."""
+
+
+def picture() -> str:
+    """The rooms as ARCHITECTURE.md has them."""
+    return "".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield "| room | pure | what it is for | imports |\n|---|---|---|---|\n"
+    for name, room in ROOMS.items():
+        yield f"| `{name}/` | {'pure' * room.pure} | {room.job} | {', '.join(room.imports)} |\n"
+    for name, room in GROUND.items():
+        yield f"| `{name}.py` | {'pure' * room.pure} | {room.job} | |\n"
+
+
+def drawn() -> str:
+    """What ARCHITECTURE.md says now."""
+    return PAGE.read_text().partition(_BEGIN)[2].partition(_END)[0]
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text().partition(_BEGIN)
+    PAGE.write_text(before + _BEGIN + picture() + _END + rest.partition(_END)[2])

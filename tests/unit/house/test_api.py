@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The public face: its names, and how little `import offramp` loads."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import pytest
+
+import offramp
+import offramp.errors
+
+HEAVY = {"llvmlite", "numpy", "pyroute2", "rich", "typer"}
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    own = {"Attachment", "Batch", "CLAIM", "DROP", "OfframpWarning", "PASS", "Port", "Ramp", "TX", "Verdict"}
+    own |= {"HashSet", "Match", "PrefixSet", "__version__", "attach", "open"}
+    assert set(offramp.__all__) == own | set(offramp.errors.__all__)
+    assert len(offramp.__all__) == len(set(offramp.__all__))
+
+
+@pytest.mark.parametrize("name", offramp.__all__)
+def test_each_public_name_exists(name: str) -> None:
+    assert getattr(offramp, name) is not None
+    assert name in dir(offramp)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'offramp' has no attribute 'opne'"):
+        offramp.opne  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_verdicts_are_those_of_xdp() -> None:
+    assert [offramp.DROP, offramp.PASS, offramp.TX, offramp.CLAIM] == [1, 2, 3, 4]
+    assert offramp.DROP is offramp.Verdict.DROP
+
+
+def test_a_warning_has_a_name_to_filter_it_by() -> None:
+    assert issubclass(offramp.OfframpWarning, UserWarning)
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert offramp.__version__ == importlib.metadata.version("offramp")
+
+
+def test_every_error_is_an_offramp_error() -> None:
+    for name in offramp.errors.__all__:
+        assert issubclass(getattr(offramp, name), (offramp.OfframpError, offramp.OfframpWarning))
+
+
+def test_import_offramp_loads_nothing_heavy() -> None:
+    code = "import json, sys, offramp; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    assert "offramp" in loaded
+    assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
+    assert not [name for name in loaded if name.startswith("offramp.") and name != "offramp.errors"]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The laws of the house, over all sources: arrows, circles, purity, seams, sizes. rooms.py has the plan as data."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.unit.house import imports
+from tests.unit.house.rooms import GROUND, ROOMS, drawn, picture
+
+ROOT = Path(__file__).parents[3]
+IMPURE = {"asyncio", "ctypes", "fcntl", "mmap", "multiprocessing", "os", "pathlib", "pyroute2", "select", "signal"}
+IMPURE |= {"socket", "subprocess", "sys", "tempfile", "threading", "time", "warnings", "llvmlite.binding"}
+MOST_LINES, LONGEST_LINE = 400, 120
+
+SEAMS = {  # what may be said in these files alone
+    r"\bCDLL\(": ("syscalls/bpf.py", "syscalls/netns.py", "gen/generator.py", "llvm/worker.py"),
+    r"libc\.syscall\(": ("syscalls/bpf.py",),
+    r"\bfcntl\.ioctl\(": ("syscalls/ioctl.py",),
+    r"\bAF_NETLINK\b": ("syscalls/netlink.py",),
+    r"\.(setns|unshare)\(": ("syscalls/netns.py", "llvm/worker.py"),  # the worker imports nothing of offramp
+}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files of the project, by git; those that are there without it."""
+    listed = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        return [path for pattern in patterns for folder in FOLDERS for path in sorted((ROOT / folder).rglob(pattern))]
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).exists()]
+
+
+FOLDERS = ("python", "crates", "tests", "bench", "lab", "docs", "examples", "packaging")
+
+
+def test_every_file_is_in_a_room() -> None:
+    faces = {"", "__main__", "_native"}
+    assert {imports.room_of(module) for module in imports.graph()} - faces == {*ROOMS, *GROUND}
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *GROUND])
+def test_imports_follow_the_arrows(room: str) -> None:
+    """The package's own face, `from offramp import open`, is for those who use it as anybody does."""
+    allowed = {room, *GROUND, *(ROOMS[room].imports if room in ROOMS else ())}
+    allowed |= {""} if room in ("cli", "demo") else set()
+    for module, found in imports.graph().items():
+        if imports.room_of(module) == room:
+            rooms = {imports.room_of(other) for other in found if other.partition(".")[0] == "offramp"}
+            assert rooms <= allowed, f"{module} imports from {', '.join(sorted(rooms - allowed))}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_arrow_stands_for_nothing(room: str) -> None:
+    used = {
+        imports.room_of(other)
+        for module, found in imports.graph().items()
+        if imports.room_of(module) == room
+        for other in found
+        if other.startswith("offramp.")
+    }
+    assert set(ROOMS[room].imports) <= used, f"{room} does not import all that rooms.py says"
+
+
+def test_arrows_lead_down() -> None:
+    order = [*ROOMS, "_native"]
+    for name, room in ROOMS.items():
+        assert all(order.index(other) > order.index(name) for other in room.imports), f"{name} imports upwards"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert list(imports.circles()) == []
+
+
+@pytest.mark.parametrize("room", [name for name, room in (ROOMS | GROUND).items() if room.pure])
+def test_pure_rooms_do_no_io(room: str) -> None:
+    for module, found in imports.graph().items():
+        if imports.room_of(module) == room:
+            assert not found & IMPURE, f"{module} imports {found & IMPURE}"
+            impure = [other for other in ROOMS.get(room, GROUND["errors"]).imports if not ROOMS[other].pure]
+            assert not impure, f"{room} is called pure, and imports {impure}"
+
+
+@pytest.mark.parametrize("pattern", SEAMS)
+def test_each_kind_of_system_call_has_one_seam(pattern: str) -> None:
+    said = {
+        str(source.relative_to(imports.PACKAGE))
+        for source in imports.sources()
+        if re.search(pattern, "\n".join(line.partition("  #")[0] for line in source.read_text().splitlines()))
+    }
+    assert said <= set(SEAMS[pattern]), f"{pattern} in {sorted(said - set(SEAMS[pattern]))}"
+
+
+def test_crates_depend_one_way() -> None:
+    allowed = {
+        "offramp-wire": set(),
+        "offramp-ring": set(),
+        "offramp-state": set(),
+        "offramp-io": {"offramp-ring", "offramp-state"},
+        "offramp-py": {"offramp-io", "offramp-ring", "offramp-state", "offramp-wire"},
+    }
+    for manifest in (ROOT / "crates").glob("*/Cargo.toml"):
+        crate = tomllib.loads(manifest.read_text())
+        needs = set(crate.get("dependencies", {}))
+        own = {name for name in needs if name.startswith("offramp-")}
+        assert own <= allowed[crate["package"]["name"]], f"{crate['package']['name']} depends on {own}"
+        assert ("libc" in needs) <= (crate["package"]["name"] == "offramp-io"), (
+            f"system calls in {manifest.parent.name}"
+        )
+
+
+def test_the_picture_in_architecture_is_this_plan() -> None:
+    assert drawn() == picture(), "python -m tests.unit.house.rooms writes it anew"
+
+
+def test_no_file_is_two_rooms() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked("*.py", "*.rs", "*.pyi")
+        if (lines := len(path.read_text().splitlines())) > MOST_LINES
+    }
+    assert not long
+
+
+def test_every_source_begins_with_its_licence() -> None:
+    for path in tracked("*.py", "*.rs", "*.md"):
+        head = path.read_text()[:120]
+        assert "SPDX-License-Identifier: Apache-2.0" in head, path
+
+
+def test_documents_have_lines_that_one_can_read() -> None:
+    wide = {
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in tracked("*.md")
+        if path.name != "RESULTS.md"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > LONGEST_LINE and not line.startswith(("|", "<!--", "[!["))
+    }
+    assert not wide

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/sets.md tells the truth: its examples are what stands behind them, its figures those that were measured."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offramp import HashSet, OptionError, PrefixSet
+from offramp.emit.size import MAX_SETS
+from offramp.gen.packets import eth, ip, udp
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/sets.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+FRAME = eth(ip(udp(sport=4096, dport=53), src="203.0.113.7", dst="10.0.0.2"))
+
+
+def said(line: str) -> str:
+    """What a line says of its value, or prints: `len(nets)  # 2`."""
+    return line.partition("  # ")[2]
+
+
+def test_the_examples_say_what_stands_behind_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, as somebody would type them."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"from_203_0_113_7": FRAME}
+    checked = 0
+    for example in EXAMPLES:
+        lines = example.splitlines()
+        for node in ast.parse(example).body:
+            shown = lines[node.lineno - 1 : node.end_lineno]
+            if isinstance(node, ast.Expr):
+                value, remark = eval(ast.unparse(node), names), said(shown[-1])
+                if remark and (value is not None or remark == "None"):
+                    assert repr(value) == remark, shown
+                    checked += 1
+            else:
+                out = StringIO()
+                with redirect_stdout(out):
+                    exec(ast.unparse(node), names)
+                printed = [said(line) for line in shown if "print(" in line]
+                assert out.getvalue().splitlines() == printed
+                checked += len(printed)
+    assert checked > 20
+
+
+def test_a_saved_set_looks_like_that(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```file\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    PrefixSet(["203.0.113.0/24", "198.51.100.7"]).save(tmp_path / "set")
+    assert (tmp_path / "set").read_text() == example
+
+
+def test_the_figures_are_those_that_were_measured() -> None:
+    costs = PAGE.partition("## What it costs")[2].partition("## Limits")[0]
+    rows = re.findall(r"^\|.*\|$", costs, re.MULTILINE)
+    measured = (ROOT / "bench/RESULTS.md").read_text().splitlines()
+    assert len(rows) > 12
+    assert not [row for row in rows if row not in measured]
+
+
+@pytest.mark.parametrize(
+    ("row", "make", "family"),
+    [
+        ("HashSet of IPv4 or Ethernet addresses", HashSet, "ip"),
+        ("HashSet of IPv4 or Ethernet addresses", HashSet, "ether"),
+        ("HashSet of IPv6 addresses", HashSet, "ip6"),
+        ("PrefixSet of IPv4 networks", PrefixSet, "ip"),
+        ("PrefixSet of IPv6 networks", PrefixSet, "ip6"),
+    ],
+)
+def test_the_largest_sets(row: str, make: Callable[..., HashSet | PrefixSet], family: str) -> None:
+    found = re.search(rf"^\| {row} \| ([\d,]+) \| (\d+) MiB \| (\d+) MiB \|$", PAGE, re.MULTILINE)
+    assert found is not None
+    most = int(found[1].replace(",", ""))
+    sizes = [make(family=family, capacity=capacity).nbytes / (1 << 20) for capacity in (65_536, most)]
+    assert [round(size) for size in sizes] == [int(found[2]), int(found[3])]
+    with pytest.raises(OptionError, match="does not fit"):
+        make(family=family, capacity=most + 1)
+
+
+def test_the_most_sets() -> None:
+    assert f"One match looks into {MAX_SETS} sets at most" in PAGE
+    assert f"| sets, named or spelled out | {MAX_SETS} |" in (ROOT / "docs/match.md").read_text()
