@@ -7,8 +7,9 @@
     nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes
     restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
-    parameters.py the arguments that verbs share, and the flags of the table of options; verb.py: how help looks
-    matching.py the match, the file it is in, the files of its sets
+    parameters.py  the arguments that verbs share, and the flags of the table of options
+    matching.py    the match, the file it is in, the files of its sets
+    verb.py        how a verb's help looks
 
 Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, a file or an interface that does not exist), 130
 Ctrl-C before it began. An error is one line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a

@@ -63,17 +63,8 @@ def machine_checks() -> list[Check]:
 
 def interface_checks(link: Link) -> list[Check]:
     """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
-    checks = [
-        _state(link),
-        _xdp(link),
-        _zero_copy(link),
-        _queues(link),
-        _mtu(link),
-        _gro(link),
-        _lro(link),
-        _vlan(link),
-    ]
-    return [*checks, _program(link), _protected(), *_plan(link)]
+    facts = (_state, _xdp, _zero_copy, _queues, _mtu, _gro, _lro, _vlan, _program)
+    return [*(fact(link) for fact in facts), _protected(), *_plan(link)]
 
 
 def _privileges() -> Check:

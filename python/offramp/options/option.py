@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from offramp.arguments import in_words
+from offramp.arguments import in_words, short
 from offramp.errors import OptionError
 from offramp.options.kinds import Choices, Duration, Kind, Numbers
 
@@ -67,4 +68,5 @@ class Option:
         try:
             return self.kind.check(self.name, self.kind.parse(self.name, word))
         except OptionError as error:
-            raise OptionError(f"{self.spelled} {word}", reason=error.reason, hint=error.hint) from None
+            shown = word if re.fullmatch(r"[\w.,:+-]{1,40}", word) else short(word)
+            raise OptionError(f"{self.spelled} {shown}", reason=error.reason, hint=error.hint) from None

@@ -11,7 +11,7 @@ out walks over data, and back:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -123,6 +123,15 @@ class Plan:
         """The same in words."""
         return self.protection.words if self.protection is not None else "nothing"
 
+    def steps_in_words(self) -> Iterator[str]:
+        """Lines."""
+        for number, step in enumerate(self.steps, 1):
+            yield f"  {number}. [{step.layer}] {step.what}"
+            yield f"       why:  {step.why}"
+            yield f"       undo: {step.undo}"
+            if step.flap:
+                yield f"       flap: {step.flap}"
+
     def to_dict(self) -> dict[str, object]:
         found = asdict(replace(self, protection=None))
         del found["protection"]
@@ -143,12 +152,7 @@ class Plan:
         return replace(found, protection=protection)
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}"]
-        for number, step in enumerate(self.steps, 1):
-            lines.append(f"  {number}. [{step.layer}] {step.what}")
-            lines.append(f"       why:  {step.why}")
-            lines.append(f"       undo: {step.undo}")
-            lines += [f"       flap: {step.flap}"] if step.flap else []
+        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}", *self.steps_in_words()]
         lines.append(f"  protected: {self.protected}")
         lines += [f"       {self.protect}"] if self.protect is not None else []
         lines += [f"  observed: {self.observed}"] if self.observed else []

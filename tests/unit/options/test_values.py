@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from offramp.errors import OptionError
-from offramp.options import Options
+from offramp.options import TABLE, Options
 
 FRAMES_HINT = " (the fill ring takes as many as it has entries, and sending needs some, too)"
 
@@ -53,3 +53,15 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError) as caught:
         Options(**options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("word", ["", "two words", "4 096", "9" * 400, "\x1b[2J", "a\nb", "0x10", "1e3"])
+def test_what_was_typed_is_quoted_in_one_short_line(word: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        TABLE["frames"].typed(word)
+    said = str(caught.value)
+    assert said.startswith("--frames ")
+    assert said.endswith(": not a whole number")
+    assert len(said) < 80
+    assert said.isprintable()
+    assert word in said or repr(word) in said or "..." in said
