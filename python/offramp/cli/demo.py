@@ -14,7 +14,7 @@ from offramp.options.kinds import Duration
 
 __all__ = ["demo"]
 
-_SECONDS = Option("seconds", Duration(0.1, 3600), "of flood, for each of the four", default=5.0)
+_SECONDS = Option("seconds", Duration(0.5, 60), "of flood, for each of the four", default=5.0)
 
 
 def demo(
