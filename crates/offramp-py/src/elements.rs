@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Python objects as elements of sets, and what is said of those that are none.
 
-use offramp_state::item::{family_of, from_number, from_text, network_text};
-use offramp_state::{Family, Item, Shape, Structure, Wrong};
+use offramp_state::item::from_number;
+use offramp_state::text::{family_of, from_text, network_text};
+use offramp_state::{Family, Item, Shape, Wrong};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -15,11 +16,6 @@ pub const FAMILIES: [(&str, Family); 4] = [
     ("ip6", Family::Ip6),
     ("port", Family::Port),
     ("ether", Family::Ether),
-];
-pub const STRUCTURES: [(&str, Structure); 3] = [
-    ("bitmap", Structure::Bitmap),
-    ("hash", Structure::Hash),
-    ("ranges", Structure::Ranges),
 ];
 
 pub fn named<T: Copy>(names: &[(&str, T)], name: &str) -> PyResult<T> {
@@ -78,18 +74,18 @@ fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Res
         from_text(shape, text.to_str()?)
     } else if let Ok(bytes) = element.cast::<PyBytes>() {
         match bytes.as_bytes() {
-            bytes if bytes.len() * 8 == usize::from(shape.family.bits()) && shape.family != Family::Port => {
+            bytes if bytes.len() * 8 == usize::from(shape.family().bits()) && shape.family() != Family::Port => {
                 let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
                 from_number(shape, value, None)
             }
-            bytes => Err(match (shape.family, bytes.len()) {
+            bytes => Err(match (shape.family(), bytes.len()) {
                 (Family::Ip, 16) => Wrong::Family(Family::Ip6),
                 (Family::Ip6, 4) => Wrong::Family(Family::Ip),
                 _ => Wrong::Text,
             }),
         }
     } else if let Some(address) = Address::of(element)? {
-        if address.family == shape.family {
+        if address.family == shape.family() {
             from_number(shape, address.value, address.length)
         } else {
             Err(Wrong::Family(address.family))
@@ -131,15 +127,6 @@ pub fn is_network(element: &Bound<'_, PyAny>) -> PyResult<bool> {
         return Ok(text.to_str()?.contains('/'));
     }
     Ok(Address::of(element)?.is_some_and(|address| address.length.is_some()))
-}
-
-pub fn first(item: Item) -> u128 {
-    match item {
-        Item::Number(value) => value.into(),
-        Item::Wide(value) => value,
-        Item::Prefix(prefix) => prefix.first.into(),
-        Item::Prefix6(prefix) => prefix.first,
-    }
 }
 
 pub fn text_of(family: Family, item: Item) -> String {
@@ -189,7 +176,7 @@ impl Address {
 
 /// What is wrong with the element, and what to do about it.
 pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
-    let networks = shape.structure == Structure::Ranges;
+    let networks = shape.has_networks();
     let kind = |family| match family {
         Family::Ip if networks => "an IPv4 network or address",
         Family::Ip6 if networks => "an IPv6 network or address",
@@ -198,7 +185,7 @@ pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
         Family::Port => "a port",
         Family::Ether => "an Ethernet address",
     };
-    let example = match shape.family {
+    let example = match shape.family() {
         Family::Ip if networks => "as in \"203.0.113.0/24\"",
         Family::Ip6 if networks => "as in \"2001:db8::/32\"",
         Family::Ip => "as in \"203.0.113.7\"",
@@ -206,8 +193,8 @@ pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
         Family::Port => "a number from 0 to 65535",
         Family::Ether => "as in \"02:00:5e:10:00:00\"",
     };
-    let wanted = kind(shape.family);
-    let name = name_of(&FAMILIES, &shape.family);
+    let wanted = kind(shape.family());
+    let name = name_of(&FAMILIES, &shape.family());
     match wrong {
         Wrong::Text => (format!("{element} is not {wanted}"), example.into()),
         Wrong::Number => (format!("{element} is not {wanted}: out of range"), example.into()),
@@ -221,13 +208,13 @@ pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
         ),
         Wrong::Length => (
             format!("{element} is not {wanted}: the prefix is too long"),
-            format!("it has 0 to {} bits", shape.family.bits()),
+            format!("it has 0 to {} bits", shape.family().bits()),
         ),
         Wrong::HostBits(network, length) => (
             format!("{element} has bits set behind its prefix"),
             format!(
                 "the network is {}; for one address leave out '/{length}'",
-                network_text(shape.family, network, length)
+                network_text(shape.family(), network, length)
             ),
         ),
     }

@@ -2,16 +2,16 @@
 //! Sets that change while eBPF programs and native code read them: one writer, readers that never wait. No system calls.
 //!
 //! ```text
-//! Python ──> Set ──lock──> Bitmap | Hash | Prefixes ──atomics──> memory <── eBPF, native code, Set::contains
+//! Python ──> Set ──lock──> Writer ──> Container ──atomics──> memory <── eBPF, native code, Set::matches
 //! ```
 //!
 //! - [`shape`]: what a set is, and how many bytes it takes
 //! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
-//! - [`bitmap`], [`hash`], [`tree`]: the three layouts; `compile/lookup.py` reads them
-//! - [`address`]: IP addresses as numbers
-//! - [`prefixes`]: IP networks, as a tree of those that are inside no other
-//! - [`item`]: elements and their text
-//! - [`set`]: one face for all of them
+//! - [`structure`]: all kinds of sets, a line each
+//! - [`container`]: what each kind does in its own way. [`bitmap`], [`hash`], [`prefixes`]: the kinds; `emit/lookup.py` reads them
+//! - [`tree`]: ranges of addresses; of [`prefixes`] those that are inside no other
+//! - [`address`]: IP addresses and networks as numbers.  [`item`]: elements of all families.  [`text`]: how they are written
+//! - [`set`]: one face for all of them.  [`writer`]: who may change it
 //!
 //! How a reader is never wrong, whatever the writer does meanwhile:
 //!
@@ -25,6 +25,7 @@
 
 pub mod address;
 pub mod bitmap;
+pub mod container;
 pub mod hash;
 pub mod item;
 pub mod prefixes;
@@ -32,14 +33,20 @@ pub mod readers;
 pub mod region;
 pub mod set;
 pub mod shape;
+pub mod structure;
+pub mod text;
 pub mod tree;
+pub mod writer;
 
 use std::fmt;
 
+pub use address::Prefix;
 pub use item::{Item, Items, Wrong};
 pub use region::{Heap, Memory};
 pub use set::{Reader, Set};
-pub use shape::{Family, Shape, Structure};
+pub use shape::{Family, Shape};
+pub use structure::Structure;
+pub use writer::Writer;
 
 /// Why a set did not change. It is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
