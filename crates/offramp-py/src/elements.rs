@@ -153,7 +153,8 @@ impl Address {
             let [v4, v6] = addresses;
             Ok([v4, v6, kind("IPv4Network")?, kind("IPv6Network")?])
         })?;
-        let Some(place) = kinds.iter().position(|kind| element.get_type().is(kind)) else {
+        let of = element.get_type();
+        let Some(place) = kinds.iter().position(|kind| of.is(kind)) else {
             return Ok(None);
         };
         let family = [Family::Ip, Family::Ip6][place % 2];
