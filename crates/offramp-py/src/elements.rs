@@ -57,56 +57,83 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
 
 /// The element that a Python object stands for. `numbers`: whether Python's numbers may be one.
 pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Item> {
-    read(shape, numbers, element)?.map_err(|wrong| refusal(shape, element, wrong))
+    read(shape, numbers, element).map_err(|refused| refused.told(shape, element))
 }
 
 /// As `item`; none for an element of the other version of IP, which is not in the set, and no mistake.
 pub fn sought(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Option<Item>> {
-    match read(shape, numbers, element)? {
+    match read(shape, numbers, element) {
         Ok(item) => Ok(Some(item)),
-        Err(Wrong::Family(_)) => Ok(None),
-        Err(wrong) => Err(refusal(shape, element, wrong)),
+        Err(Refused::Wrong(Wrong::Family(_))) => Ok(None),
+        Err(refused) => Err(refused.told(shape, element)),
     }
 }
 
-fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Result<Item, Wrong>> {
-    Ok(if let Ok(text) = element.cast::<PyString>() {
-        from_text(shape, text.to_str()?)
-    } else if let Ok(bytes) = element.cast::<PyBytes>() {
-        match bytes.as_bytes() {
-            bytes if bytes.len() * 8 == usize::from(shape.family().bits()) && shape.family() != Family::Port => {
-                let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
-                from_number(shape, value, None)
-            }
-            bytes => Err(match (shape.family(), bytes.len()) {
-                (Family::Ip, 16) => Wrong::Family(Family::Ip6),
-                (Family::Ip6, 4) => Wrong::Family(Family::Ip),
-                _ => Wrong::Text,
-            }),
-        }
-    } else if let Some(address) = Address::of(element)? {
-        if address.family == shape.family() {
-            from_number(shape, address.value, address.length)
-        } else {
-            Err(Wrong::Family(address.family))
-        }
-    } else {
-        match number(element) {
-            // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers are those of a batch's columns
-            Some(_) if !numbers && element.is_instance_of::<PyInt>() => Err(Wrong::Text),
-            Some(value) => from_number(shape, value, None),
-            None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number),
-            None => Err(Wrong::Text),
-        }
-    })
+/// Why a Python object is not an element: what is wrong with it, or what Python raised.
+enum Refused {
+    Wrong(Wrong),
+    Raised(PyErr),
 }
 
-fn refusal(shape: Shape, element: &Bound<'_, PyAny>, wrong: Wrong) -> PyErr {
-    let text = element
-        .repr()
-        .map_or_else(|_| "an element".into(), |text| text.to_string());
-    let (what, hint) = describe(shape, &text, wrong);
-    errors::make(element.py(), "OptionError", &what, &hint)
+impl From<Wrong> for Refused {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+impl From<PyErr> for Refused {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl Refused {
+    #[cold]
+    fn told(self, shape: Shape, element: &Bound<'_, PyAny>) -> PyErr {
+        let wrong = match self {
+            Self::Raised(error) => return error,
+            Self::Wrong(wrong) => wrong,
+        };
+        let text = element
+            .repr()
+            .map_or_else(|_| "an element".into(), |text| text.to_string());
+        let (what, hint) = describe(shape, &text, wrong);
+        errors::make(element.py(), "OptionError", &what, &hint)
+    }
+}
+
+fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> Result<Item, Refused> {
+    let family = shape.family();
+    if let Ok(text) = element.cast::<PyString>() {
+        return Ok(from_text(shape, text.to_str()?)?);
+    }
+    if let Ok(bytes) = element.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        return match (family, bytes.len()) {
+            (Family::Ip, 16) => Err(Wrong::Family(Family::Ip6).into()),
+            (Family::Ip6, 4) => Err(Wrong::Family(Family::Ip).into()),
+            (family, length) if family == Family::Port || length * 8 != usize::from(family.bits()) => {
+                Err(Wrong::Text.into())
+            }
+            _ => {
+                let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
+                Ok(from_number(shape, value, None)?)
+            }
+        };
+    }
+    if let Some(address) = Address::of(element)? {
+        if address.family != family {
+            return Err(Wrong::Family(address.family).into());
+        }
+        return Ok(from_number(shape, address.value, address.length)?);
+    }
+    match number(element) {
+        // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers are those of a batch's columns
+        Some(_) if !numbers && element.is_instance_of::<PyInt>() => Err(Wrong::Text.into()),
+        Some(value) => Ok(from_number(shape, value, None)?),
+        None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number.into()),
+        None => Err(Wrong::Text.into()),
+    }
 }
 
 /// Numbers of all kinds, NumPy's included, but no truth values.
