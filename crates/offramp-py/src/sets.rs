@@ -193,7 +193,7 @@ impl SetCore {
 }
 
 impl SetCore {
-    /// A place among the readers, for native code: hold it while the code runs, and without the GIL, or with it all the time.
+    /// A place among the readers, for native code: hold it while the code runs, without the GIL or with it all along.
     pub fn reader(&self) -> Reader {
         self.set.read()
     }

@@ -64,7 +64,7 @@ pub trait Container: Sized + Send + 'static {
     /// Readers see what was there, or `keys`, and nothing between. They may come in any order, and twice.
     fn replace(&mut self, home: &Home, keys: Vec<Self::Key>) -> Result<(), Error>;
 
-    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. Nothing is to be added to it.
+    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed again.
     fn fix(&mut self, home: &Home, ranges: &[(u128, u128)]) -> Result<(), Error> {
         let keys = ranges.iter().flat_map(|&(first, last)| first..=last);
         self.replace(home, keys.map(|key| Item::from(key).into()).collect())

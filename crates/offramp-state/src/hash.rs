@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Addresses, in a table with open addressing: an element is in one of the 32 slots from where its key, mixed, points to.
+//! Addresses, in a table with open addressing: an element is in one of the 32 slots from where its key, mixed, points.
 //!
 //! ```text
 //! half     seeds[2], slots, entries
@@ -8,10 +8,11 @@
 //!          keys of 128 bits     1 << 63 | fingerprint << 32 | entry; the entry has the key
 //! ```
 //!
-//! A reader never misses a member that stays: no slot between a member's first and its own is ever free, and members do not move
-//! within a half. A new one takes a slot that is free, or was removed, by one store; an entry is written before (release). A removed
-//! one leaves 1. If the slot behind is free, no search goes on from here to a member, so that it becomes free as well, and those of 1
-//! before it. If there is no slot for a new one, all move to the other half, with other seeds, which then becomes current.
+//! A reader never misses a member that stays: no slot between a member's first and its own is ever free, and members do
+//! not move within a half. A new one takes a slot that is free, or was removed, by one store; an entry is written
+//! before (release). A removed one leaves 1. If the slot behind is free, no search goes on from here to a member, so
+//! that it becomes free as well, and those of 1 before it. If there is no slot for a new one, all move to the other
+//! half, with other seeds, which then becomes current.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -110,7 +111,8 @@ impl<K: Hashed> Hash<K> {
         all
     }
 
-    /// An entry that nobody reads. There is one, because at least a quarter of the capacity is neither in use nor retired, or retired.
+    /// An entry that nobody reads. There is one, because at least a quarter of the capacity is unused, free or
+    /// retired.
     fn take_entry(&mut self, home: &Home) -> Result<u32, Error> {
         if !K::WIDE {
             return Ok(0);

@@ -74,14 +74,14 @@ macro_rules! keys {
             fn unpack(items: Items) -> Vec<Self> {
                 match items {
                     Items::$variant(all) => all,
-                    other => panic!("{} of another kind than the set's", other.len()),
+                    other => panic!("{} items of another kind than the set's", other.len()),
                 }
             }
 
             fn slice(items: &Items) -> &[Self] {
                 match items {
                     Items::$variant(all) => all,
-                    other => panic!("{} of another kind than the set's", other.len()),
+                    other => panic!("{} items of another kind than the set's", other.len()),
                 }
             }
         })+

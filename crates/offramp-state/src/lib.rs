@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets that change while eBPF programs and native code read them: one writer, readers that never wait. No system calls.
+//! Sets that change while eBPF programs and native code read them: one writer, readers that never wait.
+//! No system calls.
 //!
 //! ```text
 //! Python ──> Set ──lock──> Writer ──> Container ──atomics──> memory <── eBPF, native code, Set::matches
@@ -8,20 +9,23 @@
 //! - [`shape`]: what a set is, and how many bytes it takes
 //! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
 //! - [`structure`]: all kinds of sets, a line each
-//! - [`container`]: what each kind does in its own way. [`bitmap`], [`hash`], [`prefixes`]: the kinds; `emit/lookup.py` reads them
+//! - [`container`]: what each kind does in its own way
+//! - [`bitmap`], [`hash`], [`prefixes`]: the kinds; `offramp/emit/lookup.py` reads them
 //! - [`tree`]: ranges of addresses; of [`prefixes`] those that are inside no other
-//! - [`address`]: IP addresses and networks as numbers.  [`item`]: elements of all families.  [`text`]: how they are written
+//! - [`address`]: IP addresses and networks as numbers
+//! - [`item`]: elements of all families.  [`text`]: how they are written
 //! - [`set`]: one face for all of them.  [`writer`]: who may change it
 //!
 //! How a reader is never wrong, whatever the writer does meanwhile:
 //!
 //! 1. The first word of the memory says which part is current: a half, or a tree's root. It is loaded once per look-up.
-//! 2. In the current part nothing that leads to a member that stays is ever changed, except by one store of one word, with
-//!    which the other member appears or disappears.
-//! 3. What can't be done so is made in memory that nobody reads, and becomes current by a store (release) of the first word. A
-//!    reader follows it by address, so that what it finds there is at least as new.
-//! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before have
-//!    ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by [`readers`].
+//! 2. In the current part nothing that leads to a member that stays is ever changed, except by one store of one word,
+//!    with which the other member appears or disappears.
+//! 3. What can't be done so is made in memory that nobody reads, and becomes current by a store (release) of the first
+//!    word. A reader follows it by address, so that what it finds there is at least as new.
+//! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before
+//!    have ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by
+//!    [`readers`].
 
 pub mod address;
 pub mod bitmap;

@@ -115,8 +115,9 @@ where
     }
 
     fn longest(&self, address: u128) -> Option<Prefix<A>> {
-        // The last network up to `bound` either contains the address, and is then the longest that does; or all that do begin
-        // before it, so that they contain both, and are no longer than what the two have in common: fewer bits than `length`.
+        // The last network up to `bound` either contains the address, and is then the longest that does; or all that do
+        // begin before it, so that they contain both, and are no longer than what the two have in common: fewer bits
+        // than `length`.
         let address = A::from_number(address);
         let mut length = A::BITS;
         loop {
@@ -234,7 +235,7 @@ mod tests {
     use crate::region::Heap;
     use crate::{Family, Shape, Structure};
 
-    /// Networks of 19 to 32 bits at both ends and inside of the address space: most of them contain others, or are contained.
+    /// Networks of 19 to 32 bits at both ends and inside of the address space: most contain others, or are contained.
     #[test]
     fn the_tree_has_what_is_inside_no_other() {
         for capacity in [20, 500, 9000] {

@@ -93,7 +93,7 @@ impl Set {
         }
     }
 
-    /// What only the writer knows. In a forked child: `Forked`, if a thread was changing the set when the process forked.
+    /// What only the writer knows. In a forked child: `Forked`, if a thread was changing the set at the fork.
     pub fn look<T>(&self, look: impl FnOnce(&dyn Writer) -> T) -> Result<T, Error> {
         if process::id() == self.process {
             return Ok(look(&**self.locked()));

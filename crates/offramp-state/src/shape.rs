@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a set is, and where in its memory things are. `offramp/emit/memory.py` has the same sums; a test compares them.
 //!
-//! The memory is words of 64 bits, little-endian. The first 8 are the header: word 0 says what is current, word 1 counts grace
-//! periods.
+//! The memory is words of 64 bits, little-endian. The first 8 are the header: word 0 says what is current, word 1
+//! counts grace periods.
 //!
 //! ```text
-//! bitmap   header, 2 halves: u64[1024]                                               word 0 = the current half
-//! hash     header, 2 halves: u64 seeds[2], u64 _[6], u64 slots[S + 32], entries      word 0 = the current half
-//! ranges   header, nodes                                                             word 0 = height << 32 | node of the root
+//! bitmap   header, 2 halves: u64[1024]                                            word 0 = the current half
+//! hash     header, 2 halves: u64 seeds[2], u64 _[6], u64 slots[S + 32], entries   word 0 = the current half
+//! ranges   header, nodes                                                          word 0 = height << 32 | root's node
 //! ```
 
 use crate::structure::{Kind, Structure};

@@ -111,7 +111,8 @@ pub fn network_text(family: Family, network: u128, length: u8) -> String {
     text
 }
 
-/// The elements of a text with one in each line. '#' begins a comment. `Err` is the number of a line, from 1 on, and what is in it.
+/// The elements of a text with one in each line. '#' begins a comment. `Err` is the number of a line, from 1 on, and
+/// what is in it.
 pub fn from_lines(shape: Shape, text: &str) -> Result<Items, (usize, &str, Wrong)> {
     let mut items = Items::new(shape, text.len() / 16);
     for (number, line) in (1..).zip(text.lines()) {

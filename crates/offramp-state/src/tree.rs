@@ -8,12 +8,13 @@
 //!
 //! IP: u32 each. IP6: u64, first all high words, then all low ones; a child is one word.
 //!
-//! Unused places repeat the last used one, so that a search needs no count: i = 0; for step in 16 8 4 2 1: if first[i + step] <= key:
-//! i += step. An empty leaf has first = all ones, last = 0.
+//! Unused places repeat the last used one, so that a search needs no count: i = 0; for step in 16 8 4 2 1:
+//! if first[i + step] <= key: i += step. An empty leaf has first = all ones, last = 0.
 //!
-//! An update of one leaf writes a new one, and then its number into the parent. An update that changes more writes new nodes up to
-//! the root, and publishes that. Either way readers see all of it, or nothing. The nodes that were replaced are written again after a
-//! grace period, for which it waits only when no others are left. A tree that has become sparse is built anew.
+//! An update of one leaf writes a new one, and then its number into the parent. An update that changes more writes new
+//! nodes up to the root, and publishes that. Either way readers see all of it, or nothing. The nodes that were replaced
+//! are written again after a grace period, for which it waits only when no others are left. A tree that has become
+//! sparse is built anew.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -245,7 +246,7 @@ impl<A: Packed> Tree<A> {
         Ok(())
     }
 
-    /// The most frequent case of `splice`: all is in one leaf, before and after. False if it is not, and nothing was changed.
+    /// The most frequent case of `splice`: all is in one leaf, before and after. Else false, and nothing is changed.
     fn replace_leaf(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> bool {
         let mut parent = None;
         let mut number = self.root;
@@ -290,8 +291,9 @@ impl<A: Packed> Tree<A> {
 
     /// Pushes what takes the place of the node to `out`.
     ///
-    /// Of the branches that are changed, the second begins where its first range does, never earlier. Otherwise, where ranges on both sides of a border between
-    /// branches were replaced by one, and this one later by others, some of these would be put before the border, and sought behind it.
+    /// Of the branches that are changed, the second begins where its first range does, never earlier. Otherwise, where
+    /// ranges on both sides of a border between branches were replaced by one, and this one later by others, some of
+    /// these would be put before the border, and sought behind it.
     fn splice_below(
         &mut self,
         home: &Home,

@@ -38,7 +38,7 @@ pub trait Writer: Send {
     /// Readers see what was there, or `items`, and nothing between.
     fn replace(&mut self, items: Items) -> Result<(), Error>;
 
-    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. Nothing is to be added to it.
+    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed again.
     fn fix(&mut self, ranges: &[(u128, u128)]) -> Result<(), Error>;
 
     /// All elements, ascending.

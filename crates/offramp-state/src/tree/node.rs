@@ -160,8 +160,8 @@ impl Packed for u128 {
     }
 }
 
-/// The number of nodes fits in 32 bits: a node has 256 bytes at least, the memory 2**29 at most. A number that is none, which a
-/// reader in a forked child may find where memory was reused, leads to another node.
+/// The number of nodes fits in 32 bits: a node has 256 bytes at least, the memory 2**29 at most. A number that is none,
+/// which a reader in a forked child may find where memory was reused, leads to another node.
 pub fn node<A: Packed>(words: &[AtomicU64], number: u32) -> &[AtomicU64] {
     let nodes = &words[HEADER..];
     let last = nodes.len() / A::NODE - 1;
