@@ -191,9 +191,9 @@ class Ramp(Attachment):
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         yield from batches  # in a method, as the loop has to keep this ramp alive, too
 
-    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
+    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""
-        return self.port.tx(batch, mask, timeout)
+        return self.port.tx(batch, mask, timeout, queue)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """Send frames of bytes: see `Port.send`."""
@@ -231,8 +231,7 @@ class Ramp(Attachment):
             self._await_carrier("when zero-copy sockets were bound", watch)
 
     def _connect(self) -> None:
-        sockets = self.port._native.fds()
-        for queue, socket in zip(self.plan.queues, sockets, strict=False):
+        for queue, socket in zip(self.plan.queues, self.port._native.sockets(), strict=True):
             self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))
 
     def _queue_ledgers(self) -> Sequence[QueueLedger]:
