@@ -128,7 +128,7 @@ def test_the_data_path_calls_libc_in_one_place() -> None:
 def test_the_border_has_no_loop_over_packets_no_clock_and_no_sleep() -> None:
     """Types, errors and the gate that releases the GIL. A deadline is made of seconds in seconds.rs."""
     for name, source in rust("offramp-py").items():
-        assert not re.search(r"\bloop \{|\bwhile\b|\bsleep\(", source), name
+        assert not re.search(r"\bloop \{|\bwhile [^\"\n]*\{|\bsleep\(", source), name
         assert name == "seconds.rs" or "Instant::now" not in source, name
 
 
