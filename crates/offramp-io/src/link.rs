@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::events::{Events, Happening};
 use crate::rtnetlink::{News, news};
-use crate::sys::{Flags, bind, flags_of, name_of, receive, socket};
+use crate::sys::{Flags, bind, name_and_flags, receive, socket};
 
 /// Watches one interface of the network namespace that it was created in. Needs no privilege.
 pub struct Link {
@@ -108,8 +108,7 @@ impl Link {
     }
 
     fn look(&self) -> Result<Seen, Error> {
-        let flags = flags_of(self.socket.as_fd(), self.index)?;
-        let name = name_of(self.socket.as_fd(), self.index)?;
+        let (name, flags) = name_and_flags(self.socket.as_fd(), self.index)?;
         Ok(Seen { flags, name })
     }
 

@@ -7,7 +7,7 @@ mod mapping;
 mod socket;
 
 pub use descriptor::{eventfd, lead_nowhere, lower, raise};
-pub use interface::{Flags, flags_of, index_of, name_of};
+pub use interface::{Flags, index_of, name_and_flags};
 pub use mapping::Mapping;
 pub use socket::{Datagrams, bind, get_option, kick_rx, kick_tx, poll_readable, receive, set_option, socket};
 
