@@ -209,10 +209,10 @@ def end_of_stream(rig: Rig) -> None:
 
 
 def truncated_frames(rig: Rig) -> None:
-    """A packet that is larger than the room for it is cut, and says how long it was; or it is refused from the start."""
+    """A packet that is larger than the room for it is cut, and says how long it was, or is refused."""
     frames = [frame(0), frame(1, 1400), frame(2)]
     if rig.oversized == "refused":
-        with pytest.raises(OptionError, match="packet 1 .* larger than a frame"), rig.open(frames, frame_size=1024):
+        with pytest.raises(OptionError, match=r"packet 1 .* larger than a frame"), rig.open(frames, frame_size=1024):
             pass
         return
     with rig.open(frames, frame_size=1024) as port:

@@ -104,6 +104,18 @@ def test_what_happens_to_the_interface_is_told(lab: Lab) -> None:
         assert "gone" in _kinds(port, lambda kinds: "gone" in kinds)
 
 
+def test_a_reader_that_stalled_is_told_so(lab: Lab) -> None:
+    wire = lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
+    with wire.b.host, offramp.open("eth0", MATCH, stall=0.2) as ramp:
+        assert ramp.rx(timeout=0.3) is None  # it looks all the time
+        assert ramp.port._native.events() == []
+        time.sleep(0.3)
+        ramp.rx(timeout=0)
+        (event,) = ramp.port._native.events()
+        assert (event["kind"], event["queue"]) == ("stalled", 0)
+        assert event["nanoseconds"] > 0.2e9
+
+
 def test_a_watch_for_those_who_have_no_reader(lab: Lab) -> None:
     wire, elsewhere = lab.wire(lab.host("a"), lab.host("b"), neighbours=True), lab.host("c")
     with wire.b.host:
