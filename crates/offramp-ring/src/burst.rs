@@ -108,8 +108,8 @@ impl Burst {
         Some(metadata.map_or(packet.len() as u32, |metadata| metadata.wire_length))
     }
 
-    /// When packet `row` arrived, in nanoseconds since 1970. `None` if its port does not know, so that the burst's `time` counts, or
-    /// if the packet was sent.
+    /// When packet `row` arrived, in nanoseconds since 1970. `None` if its port does not know, so that the burst's
+    /// `time` counts, or if the packet was sent.
     ///
     /// # Panics
     /// If there is no such row.
@@ -152,7 +152,8 @@ impl Burst {
         }
     }
 
-    /// Takes sole possession of packet `row` again if no view of it is left; says whether the packet may be changed or sent.
+    /// Takes sole possession of packet `row` again if no view of it is left; says whether the packet may be changed or
+    /// sent.
     fn own(&mut self, row: usize) -> bool {
         let slot = &mut self.slots[row];
         *slot = match std::mem::replace(slot, Slot::Gone) {

@@ -8,11 +8,11 @@
 //!           <── completion ──
 //! ```
 //!
-//! [`joined`] makes both sides of one set of rings at once, so that the addresses that arrive here are those of frames that this
-//! very queue has lent, and of no others. A lent frame has no token: the near side cannot reach it until its address comes back.
-//! The far side reads an address once, looks at the frame only while a closure runs, and then returns the address. So at each moment
-//! one side alone has access, and the rings' release and acquire order what one side writes before what the other reads. The
-//! two halves, and the queue, may be in different threads.
+//! [`joined`] makes both sides of one set of rings at once, so that the addresses that arrive here are those of frames
+//! that this very queue has lent, and of no others. A lent frame has no token: the near side cannot reach it until its
+//! address comes back. The far side reads an address once, looks at the frame only while a closure runs, and then
+//! returns the address. So at each moment one side alone has access, and the rings' release and acquire order what one
+//! side writes before what the other reads. The two halves, and the queue, may be in different threads.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -145,8 +145,8 @@ impl Arrivals {
         self.pool.frame_size().saturating_sub(HEADROOM)
     }
 
-    /// Has `write` fill lent frames, until it says that there is nothing more, or no frame is lent, or the rx ring is full. A frame
-    /// for which it says so stays lent. Returns how many packets have arrived.
+    /// Has `write` fill lent frames, until it says that there is nothing more, or no frame is lent, or the rx ring is
+    /// full. A frame for which it says so stays lent. Returns how many packets have arrived.
     ///
     /// # Panics
     /// If `write` says that it wrote more than the frame holds. Then, as after a panic of its own, none has arrived.
@@ -206,8 +206,8 @@ impl Arrivals {
 }
 
 impl Departures {
-    /// Shows `take` the frames that are to be sent, in order, until it refuses one, which stays in the ring with those behind it, or
-    /// the completion ring is full. Those that it takes are sent. Returns how many.
+    /// Shows `take` the frames that are to be sent, in order, until it refuses one, which stays in the ring with those
+    /// behind it, or the completion ring is full. Those that it takes are sent. Returns how many.
     #[inline]
     pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> bool) -> usize {
         let memory = Memory::of(&self.pool);
