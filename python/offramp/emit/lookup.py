@@ -6,8 +6,8 @@
     hash       up to 32 slots from where the mixed key points to; mostly the first one decides
     ranges     a search without branches in each node from the root to a leaf
 
-Whatever changes meanwhile, what a look-up loads is consistent: it follows addresses from the snapshot on, and each
-word is loaded once.
+The words that a look-up loads are consistent, whatever changes meanwhile: it follows addresses from the snapshot on,
+and loads each word once.
 
 For the verifier every address is the region's plus offsets whose bounds it can see: they are masked, shifted, or
 compared with their limit, behind a barrier, so that LLVM does not find that superfluous. The search in a node adds sign

@@ -25,8 +25,9 @@ _ALWAYS_FITS: Final = (
 
 
 def xdp(*specs: Spec) -> Program:
-    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict;
-    who has not (it is protected there, does not match, its reader sleeps) has counted it. After the last one it passes.
+    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict.
+    A section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A
+    packet that all sections decline passes.
 
     The same specs give the same bytes; the second time in a process it costs a few milliseconds. Takes some ten
     milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError
@@ -57,7 +58,7 @@ def native(match: Lowered) -> NativeProgram:
 def _compile(
     build: Callable[[], str], compile_text: Callable[[str], bytes], parts: list[Lowered], *, together: bool = False
 ) -> bytes:
-    """Tells from a bug what is only too much."""
+    """Tells a program that is only too large from a bug."""
     try:
         found = size(*parts, together=together)
         found.check()

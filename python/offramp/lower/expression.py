@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lowered form of a match: a boolean expression over numbers read from a packet.
 
-    tree (match/) --lower--> expression (here) --emit.py--> LLVM IR --> eBPF | native
+    tree (match/) --lower--> expression (here) --emit/--> LLVM IR --> eBPF | native
 
     udp dst port 53, the IPv4 half:
         header = Calculation("<<", Calculation("&", Load(Place(14), 1), Number(15)), Number(2))

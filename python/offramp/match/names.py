@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names that stand for numbers: those of the language itself, and the shape of those that the system knows.
 
-Services and protocols (`port http`, `ip proto \\gre`) come in as `Names`; offramp/names.py makes one from the system's
-files. The others are part of pcap-filter(7), and tcpdump has them built in as well.
+Services and protocols (`port http`, `ip proto \\gre`) come in as `Names`; matcher/services.py makes one from the
+system's files. The others are part of pcap-filter(7), and tcpdump has them built in as well.
 """
 
 from __future__ import annotations

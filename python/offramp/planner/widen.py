@@ -296,7 +296,7 @@ def _fields(value: Value) -> Iterable[Field]:
             yield value
             yield from _fields(offset)
         case Calculation(_, left, _):
-            yield from _fields(left)  # the right side does not decide, as in tcpdump (compile/fields.py)
+            yield from _fields(left)  # the right side does not decide, as in tcpdump (lower/fields.py)
         case Negative(inner):
             yield from _fields(inner)
 
