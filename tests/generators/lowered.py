@@ -31,6 +31,7 @@ from offramp.lower.expression import (
     Test,
     Value,
 )
+from offramp.verdict import Verdict
 
 __all__ = [
     "DNS",
@@ -254,7 +255,7 @@ class Code:
     def __call__(
         self, packets: Sequence[bytes], lengths: Sequence[int] | None = None, sets: Sequence[int] = ()
     ) -> list[bool]:
-        """Which of `packets` match. `sets`: the addresses of their memory."""
+        """Which of `packets` are dropped; others pass. `sets`: the addresses of their memory."""
         count = len(packets)
         starts = (ctypes.c_char_p * count)(*packets)
         captured = (ctypes.c_uint32 * count)(*map(len, packets))
@@ -262,8 +263,8 @@ class Code:
         verdicts = (ctypes.c_uint8 * count)(*[9] * count)
         memories = (ctypes.c_void_p * len(sets))(*sets)
         self.function(starts, captured, on_wire, count, verdicts, memories)
-        assert set(verdicts) <= {0, 1}
-        return [verdict == 1 for verdict in verdicts]
+        assert set(verdicts) <= {Verdict.DROP, Verdict.PASS}
+        return [verdict == Verdict.DROP for verdict in verdicts]
 
     def close(self) -> None:
         self._pin = None

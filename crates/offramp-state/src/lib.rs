@@ -7,7 +7,7 @@
 //!
 //! - [`shape`]: what a set is, and how many bytes it takes
 //! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
-//! - [`bitmap`], [`hash`], [`tree`]: the three layouts; `compile/lookup.py` reads them
+//! - [`bitmap`], [`hash`], [`tree`]: the three layouts; `emit/sets/` reads them
 //! - [`address`]: IP addresses as numbers
 //! - [`prefixes`]: IP networks, as a tree of those that are inside no other
 //! - [`item`]: elements and their text

@@ -173,7 +173,7 @@ impl TreeLayout {
     }
 }
 
-// The layout is known outside of this crate (compile/lookup.py): these sums are part of it.
+// The layout is known outside of this crate (emit/sets/): these sums are part of it.
 const _: () = {
     const fn bytes(structure: Structure, family: Family, capacity: usize) -> usize {
         let shape = Shape {

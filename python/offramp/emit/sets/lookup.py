@@ -22,9 +22,9 @@ from typing import Final
 
 from llvmlite import ir
 
-from offramp.emit import memory as layout
 from offramp.emit.emitter import Emitter, Label
-from offramp.emit.memory import HEADER
+from offramp.emit.sets import layout
+from offramp.emit.sets.layout import HEADER
 from offramp.emit.target import I32, I64, POINTER, Bpf, const
 from offramp.lower.shapes import Shape
 
