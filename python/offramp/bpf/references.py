@@ -16,7 +16,7 @@ from offramp.emit.placeholders import MapSlot
 from offramp.emit.program import Program
 from offramp.emit.state import State
 
-__all__ = ["Owner", "bind"]
+__all__ = ["Mapped", "Owner", "bind"]
 
 
 class Mapped(Protocol):

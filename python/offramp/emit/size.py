@@ -57,7 +57,7 @@ class Size:
     @property
     def _state(self) -> str:
         """In words: "3 sets"."""
-        return " and ".join(f"{count} {name}s" for name, count in Counter(self.state).items())
+        return " and ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in Counter(self.state).items())
 
 
 def total(*sizes: Size, together: bool = False) -> Size:

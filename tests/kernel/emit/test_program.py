@@ -20,6 +20,7 @@ from hypothesis import settings
 
 import offramp
 from offramp import bpf
+from offramp.bpf.references import Mapped
 from offramp.emit import xdp as xdp_ir
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
@@ -47,7 +48,7 @@ from offramp.lower.expression import (
     evaluate,
 )
 from offramp.lower.shapes import Shape
-from offramp.state import HashSet, SharedSet, fixed
+from offramp.state import HashSet, fixed
 from offramp.testing import Lab
 from offramp.verdict import Verdict
 from tests.generators.lowered import (
@@ -68,6 +69,7 @@ from tests.rigs.leftovers import eventually
 EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 PACKETS = 30
 QUEUES = 2
+MOST_COUNTERS = 16
 
 ARP = equals(12, 2, 0x0806)
 
@@ -122,8 +124,8 @@ def frame(destination: int = 53, *, protocol: int = 17, tags: tuple[int, ...] = 
 
 class Maps:
     def __init__(self, queues: int = QUEUES) -> None:
-        words = len(COUNTERS)
-        self.counters = bpf.Map.create(bpf.MapType.PERCPU_ARRAY, 4, 8 * words, 1, name="counters")
+        self.names: tuple[str, ...] = COUNTERS
+        self.counters = bpf.Map.create(bpf.MapType.PERCPU_ARRAY, 4, 8 * MOST_COUNTERS, 1, name="counters")
         self.sockets = bpf.Map.create(bpf.MapType.XSKMAP, 4, 4, queues, name="sockets")
         beats = bpf.Map.create(bpf.MapType.ARRAY, 4, 8 * queues, 1, bpf.MapFlag.MMAPABLE, name="heartbeats")
         self.heartbeats = beats
@@ -138,10 +140,11 @@ class Maps:
             struct.pack_into("Q", memory, 8 * queue, when_ns)
 
     def read(self) -> Counter[str]:
-        return Counter(dict(zip(COUNTERS, self.counters.sum(), strict=True)))
+        """What was counted, by the names of the program that was loaded last."""
+        return Counter(dict(zip(self.names, self.counters.sum(), strict=False)))
 
-    def load(self, spec: Spec, ifindex: int | None = None, state: Mapping[State, SharedSet] = {}) -> bpf.Program:
-        compiled = xdp(spec)
+    def load(self, spec: Spec, ifindex: int | None = None, state: Mapping[State, Mapped] = {}) -> bpf.Program:
+        compiled, self.names = xdp(spec), spec.counters
         with bpf.bind(compiled, bpf.Owner(self.slots, state.__getitem__)) as maps:
             return bpf.Program.load(compiled, name="test", maps=maps, ifindex=ifindex)
 
