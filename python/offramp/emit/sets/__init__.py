@@ -3,5 +3,5 @@
 
 layout.py   where things are in the memory of a set
 lookup.py   `member`: the words of a key -> a branch
-search.py   ranges, which are searched for
+hashes.py   bitmaps and hashes; ranges.py trees of ranges; shared.py what all look-ups do
 """
