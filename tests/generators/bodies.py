@@ -21,7 +21,8 @@ from offramp.emit.size import Size, size, total
 from offramp.emit.state import KINDS, Kind, kind
 from offramp.emit.target import I64, POINTER
 from offramp.emit.values import Values
-from offramp.lower.expression import Length, Lowered, Negate, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import Length, Lowered, Negate
 from offramp.verdict import Verdict
 
 __all__ = ["DROPPED", "EXITS", "OTHERS", "RETURNED", "Sorting", "Tally", "tallies"]

@@ -28,6 +28,7 @@ from offramp.emit.state import State
 from offramp.errors import OptionError, PrivilegeError
 from offramp.llvm import child as llvm
 from offramp.llvm.programs import xdp
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -45,7 +46,6 @@ from offramp.lower.expression import (
     TagBytes,
     Test,
     Value,
-    evaluate,
 )
 from offramp.lower.shapes import Shape
 from offramp.state import HashSet, fixed

@@ -16,7 +16,8 @@ from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import OptionError
 from offramp.llvm.programs import xdp
-from offramp.lower.expression import Any, Expr, Lowered, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import Any, Expr, Lowered
 from offramp.testing import Lab
 from offramp.verdict import Verdict
 from tests.generators.lowered import Expressions, equals, packet

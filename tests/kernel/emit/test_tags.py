@@ -21,7 +21,8 @@ from offramp import bpf
 from offramp.emit.program import Spec
 from offramp.emit.vlan_tag import OUT_OF_BAND
 from offramp.errors import KernelError, NotSupported
-from offramp.lower.expression import Any, Calculation, Const, Expr, Length, Negate, Number, TagBytes, Test, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import Any, Calculation, Const, Expr, Length, Negate, Number, TagBytes, Test
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
 from tests.generators.lowered import IP, KINDS, UDP, Expressions, equals, load, packet, with_tag

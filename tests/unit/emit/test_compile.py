@@ -26,6 +26,7 @@ from offramp.emit.target import I64, const
 from offramp.errors import NotSupported, OptionError
 from offramp.llvm import child as llvm
 from offramp.llvm.programs import native, xdp
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -40,7 +41,6 @@ from offramp.lower.expression import (
     Number,
     Test,
     Value,
-    evaluate,
 )
 from offramp.lower.shapes import KEY_WORDS, Shape
 from offramp.matcher import Match

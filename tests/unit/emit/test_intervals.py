@@ -10,6 +10,7 @@ import pytest
 from offramp.emit.intervals import Range, bounds, outcomes
 from offramp.emit.match import OTHERS, MatchBody
 from offramp.emit.vlan_tag import OUT_OF_BAND
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -24,7 +25,6 @@ from offramp.lower.expression import (
     TagBytes,
     Test,
     Value,
-    evaluate,
 )
 from offramp.verdict import Verdict
 from tests.generators.lowered import DNS, HEADER, IP, Expressions, equals, load, packet, with_tag
