@@ -163,8 +163,9 @@ def test_each_member_is_looked_up_in_its_set() -> None:
 
 
 def test_a_program_says_what_it_refers_to() -> None:
+    port = Member((load(36, 2),), 1)
     program = xdp(
-        Spec(MatchBody(Lowered(IN_SECOND, (PORTS, HOSTS)), Verdict.DROP), Lowered(IN_SECOND, (HOSTS, PORTS))),
+        Spec(MatchBody(Lowered(IN_SECOND, (PORTS, HOSTS)), Verdict.DROP), Lowered(port, (HOSTS, PORTS))),
         Spec(MatchBody(Lowered(IN_SECOND, (PORTS, HOSTS)), Verdict.DROP)),
     )
     assert referred(program) == {
