@@ -380,7 +380,7 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
     failed = offramp(wire.b.host, "eth0", "paint", "red", check=False)
     assert (failed.returncode, failed.stderr) == (
         2,
-        "offramp: paint: no such change: one of rss, steer, vf, bind\n",
+        "offramp: paint: no such change: not one of rss, steer, vf, bind\n",
     )
     for words, what in (("vf count 2", "vf.count"), ("bind vfio-pci", "pci.driver")):
         failed = offramp(wire.b.host, "eth0", *words.split(), check=False)
