@@ -19,7 +19,7 @@ __all__ = ["Descriptor"]
 
 
 class Descriptor:
-    """Owns `fd` from now on: closes it once, and never a number that somebody else has reused."""
+    """Owns `fd` from now on. It closes that once, and never closes a number that somebody else has reused."""
 
     _fd: int = -1  # of an object whose __init__ did not get far
 
@@ -47,7 +47,7 @@ class Descriptor:
             os.close(fd)
 
     def leave(self) -> None:
-        """Let the kernel close it when the process ends, without a warning: somebody else has given one."""
+        """Let the kernel close it when the process ends. No warning: somebody else has given one."""
         self._fd = -1
 
     def __enter__(self) -> Self:

@@ -3,14 +3,14 @@
 
     XdpLink.attach(...)  ──close(), exit, kill -9──>  the interface is as before
 
-That is the guaranteed return: nothing has to be undone by anybody. Nor can `ip link set dev X xdp off` replace it.
+That is the guaranteed return: nobody has to undo anything. And `ip link set dev X xdp off` cannot remove it.
 Native mode ("native", XDP_FLAGS_DRV_MODE) runs in the driver; generic mode ("generic", XDP_FLAGS_SKB_MODE) runs later,
 on socket buffers, with every driver. What the kernel answers, and what it means (net/core/dev.c, dev_xdp_attach):
 
 | errno            | meaning                                                               | raised              |
 |------------------|-----------------------------------------------------------------------|---------------------|
 | EBUSY, EEXIST    | another program is attached, in this mode or the other                | InterfaceBusy       |
-| EOPNOTSUPP       | the driver has no native XDP: generic mode would do                   | KernelError, errno  |
+| EOPNOTSUPP       | the driver has no native XDP: generic mode would work                 | KernelError, errno  |
 | ERANGE           | the MTU (or the peer's, on veth) is too large for one buffer          | KernelError, errno  |
 | EINVAL           | the same from other drivers; or a device-bound program in generic mode | KernelError, errno  |
 | ENOSPC, ENOMEM   | the channels (queues) do not fit, veth and virtio_net                 | KernelError, errno  |
@@ -93,7 +93,7 @@ class XdpLink(Descriptor):
         return cls(fd, mode, ifindex)
 
     def update(self, program: Program) -> None:
-        """Run another program from now on, with no packet in between; returns when none is in the old one any more.
+        """Run another program from now on, without a gap; returns when no packet is in the old one any more.
 
         Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
         Errors: PrivilegeError; KernelError (ENOLINK: the interface was removed; EINVAL).

@@ -172,7 +172,7 @@ class Map(Descriptor):
 
 
 def wait_for_programs() -> None:
-    """Return when every program that runs now has ended: one that was replaced before is at no packet any more.
+    """Return when every program that runs now has ended: a program that was replaced before handles no packet any more.
 
     Takes some 10 ms. Needs CAP_BPF. Source: kernel/bpf/syscall.c, maybe_wait_bpf_programs: what an update of a map of
     maps does. Unlike membarrier(2) it works with nohz_full=, too.

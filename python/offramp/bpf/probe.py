@@ -3,10 +3,10 @@
 
     True    it worked
     False   the kernel answered that it does not know it
-    None    it cannot be told: no privileges, no memory, no BTF
+    None    it could not be found out: no privileges, no memory, no BTF
 
 Only True and False are remembered; a None is tried again the next time. Every probe tries the smallest thing that only
-works with the feature, on no interface, and takes it back. So a probe changes nothing that others can see.
+works with the feature, touches no interface, and takes it back. So a probe changes nothing that others can see.
 
 Needs what the feature needs: CAP_BPF and CAP_NET_ADMIN. Takes some milliseconds each.
 """
@@ -68,7 +68,7 @@ def probe_all() -> dict[Feature, bool | None]:
 
 
 def jit() -> bool | None:
-    """Whether programs are compiled to machine code here: asked of one, as the sysctl is the first namespace's only.
+    """Whether programs are compiled to machine code here. A program is asked: only the first namespace has the sysctl.
 
     Not remembered: it can be switched.
     """

@@ -3,7 +3,7 @@
 
     emit.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
-What the compiler left open, and what is put there:
+The compiler leaves placeholders. This is what replaces them:
 
 | instruction   | opcode | src_reg            | imm before              | imm after                                  |
 |---------------|--------|--------------------|-------------------------|--------------------------------------------|
@@ -251,7 +251,7 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
 
 
 def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
-    """The error that tells a refusal by the verifier from a missing capability and from a system call gone wrong."""
+    """The error: a refusal by the verifier, a missing capability, or another failure of the system call."""
     code = refusal.errno or 0
     if code == errno.EACCES and privileges.Capability.CAP_PERFMON in privileges.missing():
         return PrivilegeError(what, code, hint=privileges.hint())

@@ -12,9 +12,9 @@ The check asks for exactly the bytes that the load needs, because a load beyond 
 means (see expression.py): no check may come earlier or ask for more.
 
 Facts keep registers alive, BPF has ten of them and 512 bytes of stack, and the verifier compares all that are alive
-wherever ways meet. So the oldest facts are forgotten; where ways meet, so are places that reach less far on one of
-them; and where a crowd of ways meets, so are all loads: what is known of a number on one way (it is 80) would keep that
-way apart from the others (it is 443) for all that follows.
+wherever ways meet. So the oldest facts are forgotten. Where ways meet, places that reach less far on one of them are
+forgotten too. Where a crowd of ways meets, all loads are forgotten: a number that is known on one way (it is 80) would
+keep that way apart from the others (it is 443) for all that follows.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def apply(
 class Transaction:
     """Changes to one interface, to be undone. A context manager.
 
-    What an owner before us left on this interface when it died is given back first (`found`: how that went). One that
-    nobody closes is undone when the process ends.
+    If an owner before us died and left changes on this interface, these are given back first (`found`: how that went).
+    A transaction that nobody closes is undone when the process ends.
     Needs CAP_NET_ADMIN, and to write to the directory of journals.
     Errors: InterfaceBusy if another process uses the interface; PrivilegeError, KernelError, JournalError.
     """
@@ -108,8 +108,9 @@ class Transaction:
 
         `moves`: other knobs that the driver may turn by itself when it does this (the number of channels moves the
         RSS table); they are given back, too.
-        Errors: OptionError for what is no knob or no value of it; InterfaceError if the driver accepts it without
-        effect; what the driver or the journal says (KernelError, InterfaceGone); Closed. The knob is as before then.
+        Errors: OptionError for a name that is not a knob, or a value that the knob cannot have; InterfaceError if the
+        driver accepts the value without effect; KernelError, InterfaceGone from the driver or the journal; Closed.
+        After an error the knob is as before.
         """
         self.set_all([(knob, value)], moves=moves)
 
@@ -168,7 +169,7 @@ class Transaction:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Nothing else happens to this process's changes, and this thread is where the interface was."""
+        """Inside: no other thread touches this process's changes, and this thread is in the interface's namespace."""
         with _undivided:
             if self._report is not None:
                 raise Closed(f"the journal of {self.device.name} was closed")
@@ -248,7 +249,7 @@ class Transaction:
 
 
 def _merged(changes: Sequence[Change]) -> list[Change]:
-    """Turning a knob again is one change with turning it before, if nothing but rules has come in between."""
+    """A knob that is turned again makes one change with the time before, if only rules were changed in between."""
     merged: list[Change] = []
     for change in changes:
         place = len(merged) - 1

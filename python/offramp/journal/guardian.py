@@ -5,9 +5,9 @@
                  ──"done JOURNAL"───────────────────────────>
     the kernel   ──pidfd: this process has ended────────────> undoes what it still watches, and ends
 
-There is one for the process, started before its first change and told to end (the socket is closed) after its last
-journal is done, when we wait for it. If it was killed, the next change starts another one; until then the journals are
-what is left. It is a child of ours, which a program that waits for any child (`os.wait()`) will meet.
+Each process has one. It is started before the process's first change. After the last journal is done it is told to end
+(the socket is closed), and we wait for it. If it was killed, the next change starts another one; until then only the
+journals are left. It is a child of ours: a program that waits for any child (`os.wait()`) will meet it.
 
 Starting it costs some 50 ms, so it starts lean: -I and -S leave out environment, site-packages and its .pth files.
 Everything here is called with the lock of change.py held.
@@ -34,7 +34,7 @@ _watched: dict[str, int] = {}  # path of a journal: descriptor of the network na
 
 
 def watch(journal: str, namespace: int) -> None:
-    """From now on `journal` is undone when this process ends. Can be repeated: it sees to it that the guardian lives.
+    """From now on `journal` is undone when this process ends. Calling it again makes sure that the guardian lives.
 
     Errors: OfframpError, KernelError: there is no guardian, so nothing may be changed.
     """

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process per interface: a lock that the second one is refused, with the pid of the first.
+"""One process per interface: a lock. A second process is refused, and told the pid of the first.
 
     /run/offramp/<network namespace>-<ifindex>.lock       a virtual interface
     /run/offramp/<PCI address>.lock                       a device, which may lose its interface and get another one
 
-It is a record lock of POSIX: the kernel lets go of it with the process, however that ends, and tells who holds it. A
-forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last one
-lets go. (It is also lost when the process closes another descriptor of the same file: nobody but this module opens it.)
+It is a record lock of POSIX: the kernel releases it when the process ends, however that happens, and tells who has it.
+A forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last
+releases it. (It is also lost when the process closes another descriptor of the same file: only this module opens it.)
 
 Needs to write to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
 """
@@ -91,7 +91,7 @@ def _lock(path: str, name: str) -> int:
 
 
 def _try(descriptor: int) -> int | None:
-    """Take the lock. None: it is ours; else the pid of who has it, 0 if it is in a pid namespace that we cannot see."""
+    """Take the lock. None: it is ours. Else the holder's pid, or 0 if that is in a pid namespace that we cannot see."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     while True:
         try:
@@ -104,7 +104,7 @@ def _try(descriptor: int) -> int | None:
 
 
 def _is_current(descriptor: int, path: str) -> bool:
-    """Whether the path still means this file: who lets go removes it."""
+    """Whether the path still means this file: a holder that releases the lock removes it."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     return False

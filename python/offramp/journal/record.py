@@ -4,7 +4,7 @@
     {"offramp journal": 1,                           the schema's version; another one is not read
      "device": {"name": "eth0", "ifindex": 2, ...},  Identity: which interface
      "namespace": 4,                                 the cookie of its network namespace: not used twice in a boot
-     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: to be told, nothing is decided by it
+     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: for people, nothing is decided by it
      "moment": 81234567890,                          when: nanoseconds after the boot that the device names
      "kept": false,                                  true: to stay after the owner's end, until `offramp restore`
      "changes": [{"knob": "mtu",                     in the order in which they were made
@@ -73,8 +73,8 @@ class Record:
     def is_about(self, device: Identity, namespace: int) -> bool:
         """Whether that device, in the network namespace of that cookie, is the one that was changed.
 
-        A virtual one only where it was: elsewhere another may have the same number and address, in a container of the
-        same making for example.
+        A virtual one only where it was: elsewhere another may have the same number and address, for example in a
+        container that was made in the same way.
         """
         return self.device.same_device(device) and (bool(device.bus) or namespace == self.namespace)
 

@@ -7,13 +7,13 @@
 A file is replaced, never changed: a new one is written beside it, synced, renamed over it, and the directory is synced.
 So after kill -9 and after a power failure there is the old journal or the new one.
 
-Whoever may change a journal holds its lock (flock), from before its name exists: the owner for as long as it lives, or
-the one who gives back what a dead owner has changed. The kernel lets go of the lock with the process, in whichever pid
-namespace it was. (A child forked in C has a copy of the descriptor, and the lock with it; in one that Python forks the
-copy is closed.)
+A process that may change a journal holds its lock (flock), from before the file's name exists: the owner as long as
+it lives, or the process that gives back what a dead owner has changed. The kernel releases the lock when the process
+ends, in whichever pid namespace it was. (A child forked in C has a copy of the descriptor, and the lock with it; in a
+child that Python forks the copy is closed.)
 
-What is read could have been put there by somebody else: no symbolic link is followed, and the file has to be a regular
-one with one name, of a bounded size, and nobody else's to write or to own.
+Somebody else could have put a file there. So no symbolic link is followed, and the file has to be a regular one with
+one name, of a bounded size, that nobody else owns or may write.
 Source: open(2), flock(2), rename(2), fsync(2).
 """
 
@@ -59,11 +59,11 @@ class Store:
             raise
 
     def new(self) -> Journal:
-        """A journal with a name that no other one has or had. There is no file before it is written to."""
+        """A journal with a name that no other one has or had. The file appears when it is first written to."""
         return Journal(self, f"{os.getpid()}-{os.urandom(8).hex()}.json")
 
     def read(self, name: str) -> tuple[Record, bool] | None:
-        """What a journal says, and whether its owner lives (or it is just being restored); None: there is none."""
+        """What a journal says, and whether its owner lives (or somebody is restoring it now); None: there is none."""
         with self._open(name) as descriptor:
             if descriptor is None:
                 return None
@@ -80,7 +80,7 @@ class Store:
         return claimed
 
     def seize(self, name: str) -> tuple[Journal, Record] | None:
-        """Take over a journal, whoever holds it: for those who know better than the lock. None: it is gone."""
+        """Take over a journal, whoever holds it: for a caller that knows better than the lock. None: it is gone."""
         if (claimed := self.claim(name, 0.0)) is not None:
             return claimed
         found = self.read(name)

@@ -9,8 +9,8 @@
 
 "What we set" is followed through several changes of one knob: 1500 -> 2000 -> 3000 goes back to 1500, but if somebody
 has put 9000 between our two changes, it goes back to 9000. All knobs are read before the first one is turned, because
-turning one may move another (the number of channels moves the RSS table). What is as before then, and stands there only
-because a driver may move it (before == after), is read again at its turn, and restored if undoing another has moved it.
+turning one may move another (the number of channels moves the RSS table). A knob that is listed only because a driver
+may move it (before == after) is read again at its turn, and restored if undoing another one has moved it.
 
 A knob that fails stays listed, with the reason, and does not stop the others.
 """
@@ -56,7 +56,7 @@ class Undone:
 
 
 def decide(changes: Sequence[Change], now: Mapping[str, Value], *, same_boot: bool) -> list[tuple[Outcome, Value]]:
-    """For each change, last first: what is to become of it, and what its knob says when its turn comes. Pure.
+    """For each change, last first: what to do about it, and what its knob says when its turn comes. Pure.
 
     `now` is what the knobs say at the beginning.
     """

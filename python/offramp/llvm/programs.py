@@ -29,8 +29,9 @@ _Reference = TypeVar("_Reference")
 
 
 def xdp(*specs: Spec) -> Program:
-    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict;
-    who has not (it is protected there, does not match, its reader sleeps) has counted it. After the last one it passes.
+    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict.
+    A section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A
+    packet that all sections decline passes.
 
     The same specs give the same bytes; the second time in a process it costs a few milliseconds. Takes some ten
     milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError
@@ -64,7 +65,7 @@ def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
 def _compile(
     measure: Callable[[], Size], build: Callable[[], Module[_Reference]], compile_text: Callable[[str], bytes]
 ) -> tuple[bytes, tuple[_Reference, ...]]:
-    """The code, and what its placeholders stand for. Tells from a bug what is only too much."""
+    """The code, and what its placeholders stand for. Tells a program that is only too large from a bug."""
     try:
         size = measure()
         size.check()

@@ -4,7 +4,7 @@
     bpf(command, attributes, size) -> a descriptor, or 0
 
 `attributes` is one C union whose layout depends on the command. Callers spell it with `struct.pack`, in the order of
-include/uapi/linux/bpf.h; what is left out at the end reads as zero, in every kernel. Memory that the attributes point
+include/uapi/linux/bpf.h; attributes left out at the end read as zero, in every kernel. Memory that the attributes point
 to is the caller's, and has to live until the call returns.
 
 The GIL is released during the call. Needs: see privileges.py. Source: bpf(2), include/uapi/linux/bpf.h.

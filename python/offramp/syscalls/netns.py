@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network namespaces: which one this thread is in, and how to be in another one for a while.
 
-A namespace is entered by the calling thread alone, and left again. That needs CAP_SYS_ADMIN; staying does not.
+The calling thread alone enters a namespace, and leaves it again. That needs CAP_SYS_ADMIN; staying does not.
 Source: namespaces(7), setns(2); SO_NETNS_COOKIE: include/uapi/asm-generic/socket.h, Linux 5.14.
 """
 

@@ -380,13 +380,13 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
     failed = offramp(wire.b.host, "eth0", "paint", "red", check=False)
     assert (failed.returncode, failed.stderr) == (
         2,
-        "offramp: paint: no such change: one of rss, steer, vf, bind\n",
+        "offramp: paint: no such change: not one of rss, steer, vf, bind\n",
     )
     for words, what in (("vf count 2", "vf.count"), ("bind vfio-pci", "pci.driver")):
         failed = offramp(wire.b.host, "eth0", *words.split(), check=False)
         assert (failed.returncode, failed.stdout) == (1, ""), "what was not done is not told as done"
         assert f"{what} of eth0: Operation not supported" in failed.stderr
-        assert "it is no PCI device" in failed.stderr
+        assert "it is not a PCI device" in failed.stderr
     failed = offramp(wire.b.host, "eth0", "steer", "flow-type", "udp4", "dst-port", "53", "action", "0", check=False)
     assert (failed.returncode, failed.stderr) == (
         1,
