@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .matcher import Match
     from .ports import Batch, Port
-    from .ramp import Attachment, Ramp, attach, open
+    from .ramp import Attachment, Ramp, attach, open, ramps
     from .state import HashSet, PrefixSet
     from .verdict import Verdict
 
@@ -84,6 +84,7 @@ __all__ = [
     "__version__",
     "attach",
     "open",
+    "ramps",
 ]
 
 _PLACES = {
@@ -101,6 +102,7 @@ _PLACES = {
     "Ramp": (".ramp", "Ramp"),
     "attach": (".ramp", "attach"),
     "open": (".ramp", "open"),
+    "ramps": (".ramp", "ramps"),
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and still refuses a misspelt name

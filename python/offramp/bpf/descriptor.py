@@ -46,6 +46,10 @@ class Descriptor:
         if fd >= 0:
             os.close(fd)
 
+    def abandon(self) -> None:
+        """In a forked child: close the copy of what is the parent's."""
+        self.close()
+
     def leave(self) -> None:
         """Let the kernel close it when the process ends, without a warning: somebody else has given one."""
         self._fd = -1

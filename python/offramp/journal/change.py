@@ -15,9 +15,7 @@ thread's network namespace when the transaction is opened; it may be used from a
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +24,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from offramp import process
 from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
 from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
@@ -39,7 +38,6 @@ from offramp.syscalls.netns import inside, namespace, namespace_cookie
 
 __all__ = ["Transaction", "apply", "transaction"]
 
-_undivided = threading.RLock()  # held while changing and forking: a child has to know what there is to let go of
 _open_here: dict[Transaction, None] = {}  # the oldest first
 
 
@@ -83,7 +81,7 @@ class Transaction:
         self.nic = nic
         self.device = nic.identity
         store = store or Store()
-        with _undivided, ExitStack() as stack:
+        with process.alone(), ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
             self._namespace = namespace()
@@ -169,7 +167,7 @@ class Transaction:
     @contextmanager
     def _at_work(self) -> Iterator[None]:
         """Nothing else happens to this process's changes, and this thread is where the interface was."""
-        with _undivided:
+        with process.alone():
             if self._report is not None:
                 raise Closed(f"the journal of {self.device.name} was closed")
             with inside(self._namespace):
@@ -270,7 +268,7 @@ def _command() -> str:
 
 
 def _warn(report: Report) -> None:
-    if report.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in report.knobs):
+    if report.is_trouble:
         warnings.warn(str(report), OfframpWarning, stacklevel=3)
 
 
@@ -283,12 +281,9 @@ def _close_all() -> None:
 
 def _in_child() -> None:
     with ExitStack() as stack:  # each one, whatever happens to another
-        stack.callback(_undivided.release)
-        stack.callback(guardian.forget)
         for change in tuple(_open_here):
             stack.callback(change._abandon)
         _open_here.clear()
 
 
-atexit.register(_close_all)
-os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)
+process.holds("changes", in_child=_in_child, at_exit=_close_all)

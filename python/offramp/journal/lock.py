@@ -16,11 +16,11 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import threading
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from offramp import process
 from offramp.errors import InterfaceBusy
 from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
@@ -31,7 +31,6 @@ __all__ = ["InterfaceLock"]
 _DIRECTORY = "/run/offramp"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
-_mutex = threading.RLock()  # the collector may close a forgotten one while we hold it
 _held: dict[str, tuple[int, int]] = {}  # path: descriptor, holders in this process
 
 
@@ -46,7 +45,7 @@ class InterfaceLock:
         key = device.bus.replace("/", "_") or f"{namespace_cookie():x}-{device.ifindex}"
         self._path = f"{directory}/{key}.lock"
         self._pid = os.getpid()
-        with _mutex:
+        with process.alone():
             descriptor, holders = _held.get(self._path) or (_lock(self._path, device.name or device.bus), 0)
             _held[self._path] = descriptor, holders + 1
 
@@ -55,7 +54,7 @@ class InterfaceLock:
         path, self._path = self._path, ""
         if not path or self._pid != os.getpid():  # a forked child has nothing to let go of
             return
-        with _mutex:
+        with process.alone():
             descriptor, holders = _held[path]
             if holders > 1:
                 _held[path] = descriptor, holders - 1
@@ -123,7 +122,6 @@ def _in_child() -> None:
     for descriptor, _ in _held.values():
         os.close(descriptor)
     _held.clear()
-    _mutex.release()
 
 
-os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_in_child)
+process.holds("locks", in_child=_in_child)
