@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from offramp import process
-from offramp.arguments import text
-from offramp.errors import Closed, OfframpWarning
+from offramp.arguments import short, text
+from offramp.errors import Closed, OfframpWarning, OptionError
 from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.planner import Options, Plan, shortened
@@ -22,7 +23,8 @@ from offramp.ramp import lifetime
 from offramp.ramp.execution import Execution, carried_out
 from offramp.ramp.interface import Interface
 from offramp.ramp.ledger import Ledger
-from offramp.ramp.wanted import Wanted
+from offramp.ramp.replacing import put_in_place
+from offramp.ramp.wanted import Wanted, acting
 from offramp.verdict import Verdict
 
 __all__ = ["Attachment"]
@@ -101,6 +103,26 @@ class Attachment:
         early = sum(self._early.values())
         return Ledger(self.plan.verdict, counts.pop("seen"), **counts, early=early, queues=queues, known=True)
 
+    def replace(self, match: str | Match, verdict: Verdict | None = None) -> None:
+        """Another match, and another verdict if one is given, from one packet to the next: each meets the old match or
+        the new one, none neither. Sockets, counters and ledger go on; other ramps on the interface notice nothing.
+
+        The layout stays: on a hidden queue new rules are added before and old ones removed after, and a match that
+        rules cannot bring there is refused. A ramp claims, always. Takes as long as compiling, some ten milliseconds.
+
+        Needs the privileges of `open` and `attach`. Errors: MatchError, OptionError (too large), NotSupported (it does
+        not fit the layout that is there), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any
+        of them the old match is in force; after an interrupt one of the two is, and `plan` says which.
+        """
+        before = self._execution.wanted
+        if verdict is not None and before.verdict is Verdict.CLAIM and verdict is not Verdict.CLAIM:
+            raise OptionError(f"verdict={short(verdict)}", reason="a ramp claims", hint="attach() has other verdicts")
+        acts = before.verdict if verdict is None or before.verdict is Verdict.CLAIM else acting(verdict)
+        wanted = replace(before, match=Match.of(match), verdict=acts)
+        with process.alone():
+            self._check_open()
+            put_in_place(self._execution, wanted)
+
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed.
 
@@ -120,11 +142,15 @@ class Attachment:
         _warn(self._execution.trouble, stacklevel=3)  # when all is done: the user may have made it an error
 
     def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def _check_open(self) -> None:
+        """Errors: Closed."""
         if self.closed:
             forked = self._execution.state == "forked"
             reason = "this is a forked child, which holds none" if forked else "it was closed"
             raise Closed(f"the {type(self).__name__.lower()} on {self.plan.interface}", reason=reason)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -110,6 +110,12 @@ class Interface:
         for interface in tuple(_in_use):
             interface.done(None)
 
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """This thread is where the interface was, for a while: it may be elsewhere now."""
+        with inside(self._namespace):
+            yield
+
     def view(self, but: Section | None = None) -> View:
         """For one more ramp, or another one in the place of `but`."""
         link = self._as_found(nic.read(self.nic.identity.ifindex))
@@ -149,7 +155,7 @@ class Interface:
         If that fails nothing is changed; if it is interrupted, `sections` has the one that is asked.
         """
         wanted = [new if each is old else each for each in self.sections]
-        with inside(self._namespace), self._program(wanted) as program:  # this thread may be elsewhere now
+        with self.here(), self._program(wanted) as program:
             self._put(program, wanted)
 
     def _put(self, program: Program, sections: list[Section]) -> None:
@@ -176,7 +182,7 @@ class Interface:
             return
         try:
             if self.sections and not self._is_gone():
-                with inside(self._namespace), self._program(self.sections) as program:
+                with self.here(), self._program(self.sections) as program:
                     self._put(program, self.sections)
                 return
         except BaseException:
@@ -192,7 +198,7 @@ class Interface:
     def _is_gone(self) -> bool:
         """Removed, or moved to another namespace, where sockets are unbound and no program can be made anew."""
         try:
-            with inside(self._namespace):
+            with self.here():
                 nic.carrier(self.nic.identity.ifindex)
         except InterfaceGone:
             return True
@@ -233,7 +239,7 @@ class Interface:
         """What is changed for this section alone. What of it could not be given back, in words. Again: nothing."""
         if self._transaction is None or self._transaction.closed:
             return []
-        with inside(self._namespace):
+        with self.here():
             try:
                 return self._give_back(section, self._transaction)
             except InterfaceGone:  # closing the journal says what that means
@@ -242,7 +248,7 @@ class Interface:
     def remove(self, knobs: Sequence[str], section: Section) -> list[str]:
         """Some of what is changed for this section: rules that it no longer needs. What could not be, in words."""
         assert self._transaction is not None
-        with inside(self._namespace):
+        with self.here():
             undone = self._transaction.undo(*knobs) if knobs else []
         section.knobs[:] = [knob for knob in section.knobs if knob not in knobs]
         return self._in_words(undone)

@@ -21,6 +21,7 @@ from offramp.ports.batch import Batch
 from offramp.ports.port import Port, Queue
 from offramp.ramp import lifetime
 from offramp.ramp.attachment import Attachment
+from offramp.ramp.wanted import acting
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -120,16 +121,11 @@ def attach(
     Options and errors as for `open`. It has no reader whom anything could be told: while the interface is down nothing
     arrives, and the verdict acts again when it is up.
     """
-    if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
-        raise OptionError(
-            f"verdict={short(verdict)}",
-            reason="not offramp.DROP, offramp.TX or offramp.PASS",
-            hint="open() brings packets to user space",
-        )
+    acts = acting(verdict)
     options = Options(mode=mode, require=_requirements(require), protect=protect)
     if options.wants_zero_copy:
         raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
-    return Attachment(interface, match, Verdict(verdict), options)
+    return Attachment(interface, match, acts, options)
 
 
 def ramps() -> list[Attachment]:

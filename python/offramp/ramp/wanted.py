@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from offramp.errors import PrivilegeError
+from offramp.arguments import short
+from offramp.errors import OptionError, PrivilegeError
 from offramp.planner import METHODS
 from offramp.syscalls.privileges import FOR_BPF, Capability, hint
 from offramp.verdict import Verdict
@@ -18,7 +19,18 @@ if TYPE_CHECKING:
     from offramp.matcher import Match
     from offramp.planner import Method, Options
 
-__all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted"]
+__all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted", "acting"]
+
+
+def acting(verdict: Verdict) -> Verdict:
+    """One that acts in the driver. Errors: OptionError."""
+    if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
+        raise OptionError(
+            f"verdict={short(verdict)}",
+            reason="not offramp.DROP, offramp.TX or offramp.PASS",
+            hint="open() brings packets to user space",
+        )
+    return Verdict(verdict)
 
 
 @dataclass(frozen=True)
