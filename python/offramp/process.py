@@ -3,6 +3,7 @@
 
     ORDER      in a forked child                           when the process ends
     ramps      descriptors closed: they are the parent's    left to the kernel, which detaches; a warning for each
+    ports      closed, the ramps' and others                closed by Python
     changes    forgotten: the parent gives them back        given back
     guardian   its line closed: it is the parent's          it ends after the last change
     locks      descriptors closed: a child holds none       left to the kernel
@@ -30,7 +31,7 @@ from typing import Final
 
 __all__ = ["ORDER", "alone", "holds", "when_alone"]
 
-ORDER: Final = ("ramps", "changes", "guardian", "locks", "compiler")
+ORDER: Final = ("ramps", "ports", "changes", "guardian", "locks", "compiler")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ execution.py has how it came to be, lifetime.py what becomes of those that nobod
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,10 +19,13 @@ from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.planner import Options, Plan, shortened
 from offramp.ramp import lifetime
+from offramp.ramp.events import Events, Kind, News
 from offramp.ramp.execution import Execution, carried_out
 from offramp.ramp.interface import Interface
 from offramp.ramp.ledger import Ledger
+from offramp.ramp.observe import Seen
 from offramp.ramp.replacing import put_in_place
+from offramp.ramp.sources import EndpointSource, LinkSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
 from offramp.verdict import Verdict
 
@@ -32,6 +34,7 @@ __all__ = ["Attachment"]
 # The program's counters of matching packets that found no socket. Those counted while the sockets were put in place are
 # `early` in the ledger: nobody was asleep, and no socket is missing.
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
+_TOLD = (Kind.LEFT_BEHIND, Kind.PLAN_CHANGED)  # warnings, too, of the call that opens
 
 
 class Attachment:
@@ -42,26 +45,34 @@ class Attachment:
         llvm.start()  # beside all that comes before it is needed
         wanted = Wanted(Match.of(match), verdict, options)
         self._final: Ledger | None = None
-        self._reading = threading.RLock()  # the ledger: not while another thread closes what is read
-        told: list[str] = []
+        self.events = Events(interface)
         try:
             with process.alone():
-                self._execution = self._opened(interface, wanted, told)
+                self._execution = self._opened(interface, wanted)
         except BaseException:
-            _warn(told, stacklevel=4)
+            _warn(self.events.waiting(), stacklevel=4)
             raise
+        told = [event for event in self.events.waiting() if event.kind in _TOLD]
         try:
             _warn([*told, *(f"{interface}: {warning}" for warning in self.plan.warnings)], stacklevel=4)
         except OfframpWarning:  # the user has made it an error
             self.close()
             raise
 
-    def _opened(self, name: str, wanted: Wanted, told: list[str]) -> Execution:
+    def _opened(self, name: str, wanted: Wanted) -> Execution:
         execution = None
         try:
-            execution = carried_out(Interface.of(name), wanted, told)
-            counts = execution.live.counts()
+            execution = carried_out(Interface.of(name), wanted, self.events)
+            live = execution.live
+            counts = live.counts()
             self._early = {counter: counts[counter] for counter in _EARLY}
+            self.events.interface = live.plan.interface
+            execution.adopt(self.events)
+            if live.sockets is None:
+                self.events.watch(LinkSource(live.plan.ifindex))
+            else:
+                self.events.watch(EndpointSource(live.sockets.port._native))
+                self.events.watch(StallSource(live.counts))
             self._execution = execution
             lifetime.belongs(execution, self)
         except BaseException:
@@ -89,7 +100,7 @@ class Attachment:
     def ledger(self) -> Ledger:
         """Every packet since the start, accounted for. After `close`, as it was then."""
         if not self.closed:  # in a forked child nobody would let go of the lock
-            with self._reading:
+            with self._execution.reading:
                 if self._execution.state == "open":
                     return self._read()
         return self._final or Ledger(self.plan.verdict, known=False)
@@ -122,6 +133,8 @@ class Attachment:
         with process.alone():
             self._check_open()
             put_in_place(self._execution, wanted)
+            text = f"{acts.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
+            self.events.put(News(Kind.REPLACED, text, {"match": self.plan.match, "verdict": acts.name}))
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed.
@@ -131,15 +144,32 @@ class Attachment:
         """
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
-        with self._reading, process.alone():
+        with self._execution.reading, process.alone():
             if self.closed:
                 return
             try:
-                self._execution.detach()  # first, whatever else fails
+                losses = self._carrier_losses()
+                self._execution.detach()
                 self._final = self._read()
+                self._say_at_the_end(self._final, was_reset=self._carrier_losses() > losses)
             finally:
-                self._execution.close()
+                self._execution.close()  # which detaches first, whatever has failed
+        self.events.join()
         _warn(self._execution.trouble, stacklevel=3)  # when all is done: the user may have made it an error
+
+    def _carrier_losses(self) -> int:
+        self.events.look()
+        return self.events.counts[Kind.CARRIER_LOST]
+
+    def _say_at_the_end(self, last: Ledger, *, was_reset: bool) -> None:
+        """What the driver did when the program was detached, and a flow that was silent while it was observed."""
+        if was_reset:
+            text = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
+            self.events.put(News(Kind.LINK_RESET, text))
+        seen = Seen(last.claimed + last.stalled, last.missed_by_nic)
+        if self.plan.hidden_queue is not None and seen.without_effect:
+            text = f"{seen} (open while the flow is arriving, and offramp notices at once)"
+            self.events.put(News(Kind.WENT_ELSEWHERE, text, {"missed_by_nic": last.missed_by_nic}))
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -163,7 +193,7 @@ class Attachment:
         return f"<{type(self).__name__} {what}>"
 
 
-def _warn(texts: Iterable[str], stacklevel: int) -> None:
+def _warn(told: Iterable[object], stacklevel: int) -> None:
     """Of what the user should hear, at the line that has opened or closed."""
-    for each in texts:
-        warnings.warn(each, OfframpWarning, stacklevel=stacklevel)
+    for each in told:
+        warnings.warn(str(each), OfframpWarning, stacklevel=stacklevel)

@@ -13,6 +13,7 @@ anew. Everything acquired is a descriptor of this process, or written down in a 
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -26,13 +27,14 @@ from offramp.nic.carrier_watch import CarrierWatch
 from offramp.planner import is_virtual, mtu_refused, widened
 from offramp.ramp import lifetime, virtual_function
 from offramp.ramp.ask import ask, question
+from offramp.ramp.events import Events, Kind, News
 from offramp.ramp.holdings import Holdings, Undoing
 from offramp.ramp.interface import Interface
 from offramp.ramp.observe import watch
 from offramp.ramp.planned import continued, planned, program
 from offramp.ramp.section import Section
 from offramp.ramp.sockets import Sockets, check_memory, socket_maps, told_by_the_kernel
-from offramp.ramp.wanted import NativeRefused, NotSteered, Refusal, Tried, Wanted
+from offramp.ramp.wanted import UNTRIED, NativeRefused, NotSteered, Refusal, Tried, Wanted
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,48 +45,46 @@ __all__ = ["Execution", "carried_out"]
 _CARRIER_PATIENCE = 10.0  # seconds
 
 
-def carried_out(interface: Interface, wanted: Wanted, told: list[str]) -> Execution:
-    """Make a plan and carry it out, in as many attempts as its driver needs. `told`: what the user should hear of it,
-    also if it fails. Errors: as `open`; nothing is left of any attempt then.
+def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Execution:
+    """Make a plan and carry it out, in as many attempts as its driver needs. Errors: as `open`; nothing is left of any
+    attempt then.
     """
     tried = Tried()
     had_carrier = carrier(interface.nic.identity.ifindex)
     while True:
         plan = planned(wanted, interface.view(), tried)
-        execution = Execution(interface, wanted, plan, tried, had_carrier=had_carrier)
+        execution = Execution(interface, wanted, plan, events, had_carrier=had_carrier)
         try:
-            refusal = execution.run()
+            refusal = execution.run(tried)
         except BaseException:
-            told += execution.told
             execution.close()
             raise
         if refusal is None:
-            told += execution.told
             return execution
         if isinstance(refusal, NotSteered):
-            told.append(f"{plan.interface}: {refusal}")
+            events.put(News(Kind.PLAN_CHANGED, str(refusal), {"method": refusal.method}))
         watch = CarrierWatch(plan.interface, plan.ifindex)
         execution.close()
         if had_carrier:
             watch.gone("when what did not work was undone", patience=_CARRIER_PATIENCE)
-        told += execution.told
         tried = tried.after(refusal)
 
 
 class Execution:
     """One attempt. Its plan is what was really done, once it is done."""
 
-    def __init__(self, interface: Interface, wanted: Wanted, plan: Plan, tried: Tried, *, had_carrier: bool) -> None:
+    def __init__(self, interface: Interface, wanted: Wanted, plan: Plan, events: Events, *, had_carrier: bool) -> None:
         self.interface = interface
         self.wanted = wanted
         self.plan = plan
         self.state: Literal["open", "closed", "forked", "left"] = "open"
-        self.told: list[str] = []  # what the user should hear of
+        self.events = events
+        self.reading = threading.RLock()  # the counters: not while another thread closes them
         self.trouble: list[str] = []  # what could not be given back
         self.section = Section(program(wanted.match, plan), wanted.match, {})
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # on the interface of a VF of this one
-        self._tried = tried
+        self._tried = UNTRIED
         self._had_carrier = had_carrier
         self._joined = False  # a program that was there
         self._holdings = Holdings()
@@ -105,9 +105,9 @@ class Execution:
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> Refusal | None:
+    def run(self, tried: Tried) -> Refusal | None:
         """Take the steps of the plan, in order. What is left if one fails, `close` undoes."""
-        plan = self.plan
+        plan, self._tried = self.plan, tried
         lifetime.begins(self)
         self._hold(self.interface)
         if plan.layout == "vf":
@@ -133,8 +133,10 @@ class Execution:
         seen = None if self._joined or self.plan.layout == "vf" else self.interface.view(but=self.section)
         if seen is None or is_virtual(seen.able):
             return self.plan.steps[done:]
-        again = planned(replace(self.wanted, verdict=self.plan.verdict), seen, self._tried)
-        self.plan = continued(self.plan, again)
+        before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, self._tried))
+        if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
+            text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
+            self.events.put(News(Kind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
         spec = program(self.wanted.match, self.plan)
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
@@ -209,7 +211,7 @@ class Execution:
         physical, plan = self.interface, self.plan
         interface = virtual_function.opened(physical, plan, self.section, self._hold)
         wanted = replace(self.wanted, options=virtual_function.options(self.wanted.options))
-        self.inner = carried_out(interface, wanted, self.told)
+        self.inner = carried_out(interface, wanted, self.events)
         self._holdings.add(self.inner)
         self.plan = virtual_function.whole(plan, self.inner.plan, *virtual_function.too_small(physical, interface))
         return None
@@ -217,7 +219,7 @@ class Execution:
     def _hold(self, interface: Interface) -> None:
         """Another interface is used as long as this is open."""
         self._holdings.add(Undoing(lambda: self._end_use(interface), interface.abandon, interface.leave_open))
-        self.told += interface.use(self)
+        self.events.put(*(News(Kind.LEFT_BEHIND, report) for report in interface.use(self)))
 
     # -- what they need ------------------------------------------------------------------------------------------------
 
@@ -245,7 +247,8 @@ class Execution:
 
     def counts(self) -> dict[str, int]:
         """The program's counters."""
-        return dict(zip(COUNTERS, self.section.maps[MapSlot.COUNTERS].sum(), strict=True))
+        with self.reading:
+            return dict(zip(COUNTERS, self.section.maps[MapSlot.COUNTERS].sum(), strict=True))
 
     # -- its end -------------------------------------------------------------------------------------------------------
 
@@ -269,6 +272,7 @@ class Execution:
     def abandon(self) -> None:
         """In a forked child."""
         self._end("forked")
+        self.reading = threading.RLock()  # a thread that is not here may have held the old one
         self._holdings.abandon()
 
     def leave(self) -> None:
@@ -280,8 +284,18 @@ class Execution:
         self.state = state
         lifetime.ends(self)
 
+    def adopt(self, events: Events) -> None:
+        """Ends last."""
+        self._holdings.held.insert(0, events)
+
+    def worry(self, trouble: Iterable[str]) -> None:
+        """What could not be given back."""
+        for text in trouble:
+            self.trouble.append(text)
+            self.events.put(News(Kind.NOT_GIVEN_BACK, text))
+
     def _give_back(self) -> None:
-        self.trouble += self.interface.give_back(self.section)
+        self.worry(self.interface.give_back(self.section))
 
     def _end_use(self, interface: Interface) -> None:
-        self.trouble += interface.done(self)
+        self.worry(interface.done(self))

@@ -188,9 +188,9 @@ class Ramp(Attachment):
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         yield from batches  # in a method, as the loop has to keep this ramp alive, too
 
-    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
+    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""
-        return self.port.tx(batch, mask, timeout)
+        return self.port.tx(batch, mask, timeout, queue)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """Send frames of bytes: see `Port.send`."""

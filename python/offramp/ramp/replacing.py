@@ -58,8 +58,8 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
                 live.plan, live.wanted = inner, replace(wanted, options=live.wanted.options)
                 execution.plan, execution.wanted = there.plan, wanted
             else:
-                execution.trouble += execution.interface.remove([each.knob for each in there.add], execution.section)
-        execution.trouble += execution.interface.remove(there.drop, execution.section)
+                execution.worry(execution.interface.remove([each.knob for each in there.add], execution.section))
+        execution.worry(execution.interface.remove(there.drop, execution.section))
 
 
 def succession(old: Plan, new: Plan) -> Succession:
@@ -69,15 +69,14 @@ def succession(old: Plan, new: Plan) -> Succession:
     added = [change for change in needs if not any(change.value == other.value for other in had)]
     _check(old, new)
     rules = tuple(kept + added)
-    base = old if old.layout == "vf" else new
+    warnings = (*old.warnings, *new.warnings) if old.layout == "vf" else new.warnings
     plan = replace(
         _shown(old, new),
         left_out=new.left_out,
         observed="",
         rules=tuple(str(_rule(change)) for change in rules),
-        steps=tuple(_with_rules(step, rules) for step in base.steps),
-        warnings=tuple(dict.fromkeys((*old.warnings, *new.warnings))) if old.layout == "vf" else new.warnings,
-        why=new.why if old.layout != "vf" else old.why,
+        steps=tuple(_renewed(step, rules, new) for step in old.steps),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
     return Succession(plan, tuple(added), tuple(change.knob for change in had if change not in kept))
 
@@ -137,9 +136,11 @@ def _rules(plan: Plan) -> list[Change]:
     return [change for change in plan.changes if change.knob.startswith(_RULE)]
 
 
-def _with_rules(step: Step, rules: tuple[Change, ...]) -> Step:
-    """The step that adds rules, with those."""
-    return replace(step, changes=rules) if any(each.knob.startswith(_RULE) for each in step.changes) else step
+def _renewed(step: Step, rules: tuple[Change, ...], new: Plan) -> Step:
+    """A step that was taken, with the rules of now; attaching, in the words of the new plan."""
+    if any(change.knob.startswith(_RULE) for change in step.changes):
+        return replace(step, changes=rules)
+    return next((each for each in new.steps if each.act == step.act == "attach"), step)
 
 
 def _rule(change: Change) -> Rule:

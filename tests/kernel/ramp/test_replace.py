@@ -15,7 +15,7 @@ import pytest
 import offramp
 from offramp import DROP, PASS, TX, Match
 from offramp.bpf import Program, XdpLink
-from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, NotSupported, OptionError
+from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, OptionError
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.leftovers import eventually, kernel_objects, orphans
@@ -245,16 +245,3 @@ def test_a_queue_that_is_not_there_any_more_is_no_matter(wire: Wire) -> None:
         ramp.replace(MATCH)
         assert ramp.plan.queues == queues
         assert [step.act for step in ramp.plan.steps] == ["attach", "bind", "connect"]
-
-
-def test_a_match_that_needs_another_interface(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from offramp.ramp import replacing
-
-    planned = replacing.planned
-    monkeypatch.setattr(replacing, "planned", lambda *given: replace(planned(*given), vlan_metadata=None))
-    with wire.b.host, offramp.attach("eth0", MATCH) as guard:
-        with pytest.raises(NotSupported, match="another match on eth0, in place: VLAN tags"):
-            guard.replace("udp dst port 53")
-        assert guard.plan.match == str(Match(MATCH))

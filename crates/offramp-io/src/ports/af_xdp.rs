@@ -7,7 +7,7 @@
 //! The order matters: rings, then a filled fill ring, then bind (a zero-copy driver that finds the fill ring empty at bind may never
 //! look again). `bind` is not to be believed as to the mode: `XDP_OPTIONS` is asked.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,27 @@ use libc::{
 };
 use offramp_ring::{Consumer, Descriptor, Pool, Producer, Queue, Region, RingMemory, Rings};
 
+use super::Kind;
+use super::options::{Memory, Options, whole_number};
+use crate::counters::Counters;
+use crate::endpoint::{NAP, Parts};
 use crate::error::Error;
+use crate::events::Events;
 use crate::heartbeat::Heartbeat;
-use crate::port::{KernelCounters, Port};
-use crate::sys::{Mapping, check, errno, get_option, set_option, socket};
+use crate::link::Link;
+use crate::port::{Facts, Timestamps};
+use crate::ringed::{OtherSide, Ringed};
+use crate::sys::{self, Mapping, get_option, set_option};
+
+pub const KIND: Kind = Kind {
+    name: "af_xdp",
+    syntax: "af_xdp:IFACE[,queue=N]...[,copying=auto|copy|zero-copy]",
+    about: "bare AF_XDP sockets: they send at once, and receive what an XDP program redirects to them",
+    needs: "CAP_NET_RAW; Linux 5.4",
+    options: &["queue", "copying", "frames", "frame_size", "ring"],
+    usable,
+    open,
+};
 
 /// Bind returns EBUSY while the kernel is still tearing down a socket that was closed on this queue a moment ago.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
@@ -37,25 +54,91 @@ pub enum Copying {
     Zero,
 }
 
-/// What to bind to, and with how much memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Binding {
+impl Copying {
+    pub const NAMES: [(&str, Self); 3] = [("auto", Self::Auto), ("copy", Self::Copy), ("zero-copy", Self::Zero)];
+}
+
+/// What to bind to, and with how much memory for each socket.
+#[derive(Clone, Copy)]
+pub struct Binding<'a> {
+    pub interface: &'a str,
     pub ifindex: u32,
-    pub queue: u32,
-    pub frames: u32,
-    /// A power of two from 2048 to the page size.
-    pub frame_size: u32,
-    /// Entries of each of the four rings, a power of two.
-    pub ring: u32,
+    pub queues: &'a [u32],
+    /// `frame_size` is a power of two from 2048 to the page size.
+    pub memory: Memory,
     pub copying: Copying,
 }
 
-/// An AF_XDP socket with its umem and rings.
+/// An AF_XDP socket, with its heartbeat if a program waits for one.
 pub struct AfXdp {
-    queue: Queue,
+    interface: String,
     heartbeat: Option<Heartbeat>,
     zero_copy: bool,
     socket: OwnedFd,
+}
+
+/// A socket on each queue of an interface, and a watch on the interface.
+///
+/// `heartbeats`: the map in which a program looks whether the queues' readers live, and after what time it gives up on one.
+pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Option<Duration>)>) -> Result<Parts, Error> {
+    let events = Arc::<Events>::default();
+    // Watched from before the sockets are bound, so that no change is missed.
+    let link = Link::watch(binding.ifindex as i32, Arc::clone(&events))?;
+    let mut parts = Parts::new(binding.interface, Vec::new());
+    let mut hearts = match heartbeats {
+        Some((map, stall)) => {
+            // Four beats in the time after which the program gives up on us.
+            parts.nap = stall.map_or(NAP, |stall| NAP.min(stall / 4));
+            Heartbeat::map(map, binding.queues, stall, &events)?
+        }
+        None => Vec::new(),
+    };
+    parts.pulses = hearts.iter().map(Heartbeat::pulse).collect();
+    let mut hearts = hearts.drain(..);
+    for &queue in binding.queues {
+        parts.queues.push(Box::new(AfXdp::open(binding, queue, hearts.next())?));
+    }
+    (parts.link, parts.events) = (Some(link), events);
+    Ok(parts)
+}
+
+fn usable() -> Result<(), String> {
+    match sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP") {
+        Ok(_) => Ok(()),
+        Err(Error::System { errno, .. }) => Err(match errno {
+            libc::EPERM | libc::EACCES => "CAP_NET_RAW is missing: run as root".into(),
+            libc::EAFNOSUPPORT => "this kernel has no AF_XDP: it needs CONFIG_XDP_SOCKETS".into(),
+            errno => std::io::Error::from_raw_os_error(errno).to_string(),
+        }),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn open(target: &str, options: &Options) -> Result<Parts, Error> {
+    let numbers = options
+        .all("queue")?
+        .into_iter()
+        .map(|text| whole_number("queue", text, 0..=1 << 16));
+    let mut queues = numbers.collect::<Result<Vec<u32>, Error>>()?;
+    if queues.is_empty() {
+        queues.push(0);
+    }
+    if let Some(twice) = queues
+        .iter()
+        .enumerate()
+        .find(|(place, queue)| queues[..*place].contains(queue))
+    {
+        return Err(Error::option(format!("queue={}: given twice", twice.1), ""));
+    }
+    let copying = options.choice("copying", &Copying::NAMES)?.unwrap_or(Copying::Auto);
+    let binding = Binding {
+        interface: target,
+        ifindex: sys::index_of(target)?,
+        queues: &queues,
+        memory: Memory::of(options)?,
+        copying,
+    };
+    assemble(&binding, None)
 }
 
 struct UmemRegion(Mapping);
@@ -73,42 +156,41 @@ unsafe impl Region for UmemRegion {
 
 impl AfXdp {
     /// Opens a socket on a queue. It receives what an XDP program redirects to it from that queue, as soon as it is in an XSKMAP.
-    pub fn open(binding: &Binding, heartbeat: Option<Heartbeat>) -> Result<Self, Error> {
-        let socket = socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP")?;
-        let size = binding.frames as usize * binding.frame_size as usize;
-        let umem = Mapping::anonymous(size, "the umem")?;
-        register(&socket, &umem, binding)?;
-        let rings = make_rings(&socket, binding.ring)?;
-        let (pool, frames) = Pool::new(Box::new(UmemRegion(umem)), binding.frame_size);
-        let mut queue = Queue::new(pool, frames, rings);
-        queue.refill();
-        bind(&socket, binding)?;
+    fn open(binding: &Binding<'_>, queue: u32, heartbeat: Option<Heartbeat>) -> Result<Ringed<Self>, Error> {
+        let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP")?;
+        let Memory {
+            frames,
+            frame_size,
+            ring,
+        } = binding.memory;
+        let umem = Mapping::anonymous(frames as usize * frame_size as usize, "the umem")?;
+        register(&socket, &umem, binding.memory)?;
+        let rings = make_rings(&socket, ring)?;
+        let (pool, free) = Pool::new(Box::new(UmemRegion(umem)), frame_size);
+        let mut filled = Queue::new(pool, free, rings);
+        filled.refill();
+        bind(&socket, binding, queue)?;
         // SAFETY: a structure of integers.
         let options: libc::xdp_options = unsafe { get_option(socket.as_fd(), SOL_XDP, XDP_OPTIONS, "XDP_OPTIONS")? };
-        Ok(Self {
-            queue,
+        let side = Self {
+            interface: binding.interface.to_owned(),
             heartbeat,
             zero_copy: options.flags & XDP_OPTIONS_ZEROCOPY != 0,
             socket,
-        })
-    }
-
-    /// The socket, to be put into an XSKMAP.
-    #[must_use]
-    pub fn fd(&self) -> i32 {
-        self.socket.as_raw_fd()
+        };
+        Ok(Ringed::new(filled, side))
     }
 }
 
-fn register(socket: &OwnedFd, umem: &Mapping, binding: &Binding) -> Result<(), Error> {
+fn register(socket: &OwnedFd, umem: &Mapping, memory: Memory) -> Result<(), Error> {
     // SAFETY: a structure of integers.
     let mut registration: libc::xdp_umem_reg = unsafe { std::mem::zeroed() };
     registration.addr = umem.start().as_ptr() as u64;
     registration.len = umem.size() as u64;
-    registration.chunk_size = binding.frame_size;
+    registration.chunk_size = memory.frame_size;
     let what = format!(
         "registering a umem of {} frames of {} bytes",
-        binding.frames, binding.frame_size
+        memory.frames, memory.frame_size
     );
     set_option(socket.as_fd(), SOL_XDP, XDP_UMEM_REG, &registration, &what)
 }
@@ -163,7 +245,7 @@ fn map_ring<T: Copy + Default + Send + 'static>(
     Ok(unsafe { RingMemory::new(producer, consumer, flags, entries, size, memory) })
 }
 
-fn bind(socket: &OwnedFd, binding: &Binding) -> Result<(), Error> {
+fn bind(socket: &OwnedFd, binding: &Binding<'_>, queue: u32) -> Result<(), Error> {
     let copying = match binding.copying {
         Copying::Auto => 0,
         Copying::Copy => XDP_COPY,
@@ -173,54 +255,39 @@ fn bind(socket: &OwnedFd, binding: &Binding) -> Result<(), Error> {
         sxdp_family: libc::AF_XDP as u16,
         sxdp_flags: copying | XDP_USE_NEED_WAKEUP,
         sxdp_ifindex: binding.ifindex,
-        sxdp_queue_id: binding.queue,
+        sxdp_queue_id: queue,
         sxdp_shared_umem_fd: 0,
     };
     let deadline = Instant::now() + BIND_PATIENCE;
     loop {
-        let size = size_of_val(&address) as libc::socklen_t;
-        // SAFETY: the pointer and the size describe `address`.
-        let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
-        let outcome = check(result, || {
-            format!("binding an AF_XDP socket to queue {}", binding.queue)
-        });
-        match outcome {
+        match sys::bind(socket.as_fd(), &address, || {
+            format!("binding an AF_XDP socket to queue {queue}")
+        }) {
             Err(Error::System { errno: libc::EBUSY, .. }) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            _ => return outcome.map(drop),
+            outcome => return outcome,
         }
     }
 }
 
-impl Port for AfXdp {
-    fn queue(&self) -> &Queue {
-        &self.queue
+impl OtherSide for AfXdp {
+    fn kick_rx(&mut self, rings: &Rings) -> Result<(), Error> {
+        if rings.fill.memory().needs_wakeup() {
+            sys::kick_rx(self.socket.as_fd());
+        }
+        Ok(())
     }
 
-    fn queue_mut(&mut self) -> &mut Queue {
-        &mut self.queue
-    }
-
-    fn kick_tx(&mut self) -> Result<(), Error> {
+    fn kick_tx(&mut self, rings: &Rings) -> Result<(), Error> {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.beat(); // who waits for room to send cannot look for packets, but lives
         }
         // Copy mode sends at most 32 frames a call: go on as long as the ring gets shorter.
-        let ring = self.queue.rings().tx.memory();
+        let ring = rings.tx.memory();
         let mut left = ring.len();
         while left > 0 && ring.needs_wakeup() {
-            // SAFETY: no data and no address.
-            let result =
-                unsafe { libc::sendto(self.fd(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
-            // The driver's queue is full, or another CPU is at it: to be tried again.
-            let transient = result >= 0 || matches!(errno(), libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR);
-            if !transient {
-                return Err(Error::System {
-                    what: "sending".into(),
-                    errno: errno(),
-                });
-            }
+            sys::kick_tx(self.socket.as_fd())?;
             let before = std::mem::replace(&mut left, ring.len());
             if left == before {
                 break;
@@ -229,33 +296,33 @@ impl Port for AfXdp {
         Ok(())
     }
 
-    fn kick_rx(&mut self) -> Result<(), Error> {
-        if self.queue.rings().fill.memory().needs_wakeup() {
-            // SAFETY: no data and no address. Its result says nothing that poll does not say better.
-            unsafe { libc::recv(self.fd(), std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
-        }
-        Ok(())
-    }
-
     fn pollable(&self) -> Option<i32> {
-        Some(self.fd())
+        Some(self.socket.as_raw_fd())
     }
 
-    fn kernel_counters(&self) -> Result<KernelCounters, Error> {
+    fn counters(&self) -> Result<Counters, Error> {
         // SAFETY: a structure of integers.
         let counters: libc::xdp_statistics =
             unsafe { get_option(self.socket.as_fd(), SOL_XDP, XDP_STATISTICS, "XDP_STATISTICS")? };
-        Ok(KernelCounters {
+        Ok(Counters {
             rx_dropped: counters.rx_dropped,
             rx_ring_full: counters.rx_ring_full,
             fill_ring_empty: counters.rx_fill_ring_empty_descs,
             rx_invalid: counters.rx_invalid_descs,
             tx_invalid: counters.tx_invalid_descs,
+            ..Counters::default()
         })
     }
 
-    fn zero_copy(&self) -> bool {
-        self.zero_copy
+    fn facts(&self) -> Facts {
+        Facts {
+            kind: KIND.name,
+            target: self.interface.clone(),
+            modes: vec![if self.zero_copy { "zero-copy" } else { "copy" }],
+            timestamps: Timestamps::Poll,
+            largest: 0,
+            sends: true,
+        }
     }
 }
 
