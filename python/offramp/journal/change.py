@@ -34,7 +34,7 @@ from offramp.journal.record import Change, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
-from offramp.syscalls.netns import inside, namespace, namespace_cookie
+from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
 
 __all__ = ["Transaction", "apply", "transaction"]
 
@@ -84,8 +84,7 @@ class Transaction:
         with process.alone(), ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
-            self._namespace = namespace()
-            stack.callback(os.close, self._namespace)
+            self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
             self._changes: list[Change] = []
             self._report: Report | None = None  # of the end
@@ -117,7 +116,7 @@ class Transaction:
             pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
             if all(change.before == change.after for change in pending):
                 return
-            guardian.watch(self._path, self._namespace)
+            guardian.watch(self._path, self._namespace.fileno())
             self._write([*self._changes, *pending])
             try:
                 for change in pending:
@@ -156,7 +155,7 @@ class Transaction:
         with self._at_work():
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
-                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace)
+                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
             self._let_go(report)
         return report
 
@@ -170,7 +169,7 @@ class Transaction:
         with process.alone():
             if self._report is not None:
                 raise Closed(f"the journal of {self.device.name} was closed")
-            with inside(self._namespace):
+            with inside(self._namespace.fileno()):
                 yield
 
     def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Change]:
@@ -218,18 +217,19 @@ class Transaction:
         return Record(self.device, here, os.getpid(), _command(), moment(), kept, tuple(changes))
 
     def _let_go(self, report: Report) -> None:
-        self._report = report
-        _open_here.pop(self, None)
+        """Each part may be let go of again, should a signal's handler raise in between."""
         guardian.done(self._path)
         self._journal.release()
         self._lock.close()
-        os.close(self._namespace)
+        self._report = report
+        self._namespace.close()
+        _open_here.pop(self, None)
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         self._report = Report(self._journal.name, self.device.name, "in use", "by the parent process")
         self._journal.release()
-        os.close(self._namespace)
+        self._namespace.close()
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ from offramp import process
 from offramp.errors import InterfaceBusy
 from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
+from offramp.syscalls.kept import Kept
 from offramp.syscalls.netns import namespace_cookie
 
 __all__ = ["InterfaceLock"]
@@ -31,7 +32,7 @@ __all__ = ["InterfaceLock"]
 _DIRECTORY = "/run/offramp"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
-_held: dict[str, tuple[int, int]] = {}  # path: descriptor, holders in this process
+_held: dict[str, tuple[Kept, int]] = {}  # path: descriptor, holders in this process
 
 
 class InterfaceLock:
@@ -51,18 +52,19 @@ class InterfaceLock:
 
     def close(self) -> None:
         """Let go. Closing twice is allowed."""
-        path, self._path = self._path, ""
-        if not path or self._pid != os.getpid():  # a forked child has nothing to let go of
+        if not self._path or self._pid != os.getpid():  # a forked child has nothing to let go of
             return
         with process.alone():
+            path = self._path
             descriptor, holders = _held[path]
             if holders > 1:
-                _held[path] = descriptor, holders - 1
+                _held[path], self._path = (descriptor, holders - 1), ""
                 return
-            del _held[path]
             with suppress(OSError):
                 os.unlink(path)  # while we hold it: see _lock
-            os.close(descriptor)
+            descriptor.close()
+            del _held[path]
+            self._path = ""
 
     def __enter__(self) -> Self:
         return self
@@ -73,18 +75,19 @@ class InterfaceLock:
         self.close()
 
 
-def _lock(path: str, name: str) -> int:
+def _lock(path: str, name: str) -> Kept:
     """The descriptor that holds the lock."""
     while True:
         try:
             os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = (kept := Kept()).keep(os.open, path, flags, 0o600)
         except OSError as error:
             raise failure(f"locking {name} by {path}", error) from error
         holder = _try(descriptor)
         if holder is None and _is_current(descriptor, path):
-            return descriptor
-        os.close(descriptor)
+            return kept
+        kept.close()
         if holder is not None:
             raise InterfaceBusy(name, reason=f"in use by {_who(holder)}", hint="one offramp process per interface")
 
@@ -120,7 +123,7 @@ def _who(pid: int) -> str:
 def _in_child() -> None:
     """Other processes' locks are not ours to hold; our parent keeps its own, whatever we close."""
     for descriptor, _ in _held.values():
-        os.close(descriptor)
+        descriptor.close()
     _held.clear()
 
 

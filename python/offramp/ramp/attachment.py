@@ -101,7 +101,7 @@ class Attachment:
         """Every packet since the start, accounted for. After `close`, as it was then."""
         if not self.closed:  # in a forked child nobody would let go of the lock
             with self._execution.reading:
-                if self._execution.state == "open":
+                if self._execution.state == "open" and self._final is None:
                     return self._read()
         return self._final or Ledger(self.plan.verdict, known=False)
 
@@ -150,7 +150,7 @@ class Attachment:
             try:
                 losses = self._carrier_losses()
                 self._execution.detach()
-                self._final = self._read()
+                self._final = self._final or self._read()  # closed again, perhaps, after an interrupt
                 self._say_at_the_end(self._final, was_reset=self._carrier_losses() > losses)
             finally:
                 self._execution.close()  # which detaches first, whatever has failed

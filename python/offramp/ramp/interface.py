@@ -13,7 +13,6 @@ given back with it; what others may need as well (offloads) when the last one go
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,7 +29,7 @@ from offramp.nic.live import open_nic
 from offramp.planner import Beside
 from offramp.ramp.section import Section
 from offramp.steering import hiding
-from offramp.syscalls.netns import inside, namespace
+from offramp.syscalls.netns import inside, namespace_file
 
 if TYPE_CHECKING:
     from offramp.bpf import XdpMode
@@ -86,7 +85,7 @@ class Interface:
         self.tagless = False  # no tagged frame gets here, so that it does not matter who strips tags
         self._transaction: journal.Transaction | None = None
         self._no_journal: OfframpError | None = None
-        self._namespace = namespace()
+        self._namespace = namespace_file()
         self._left: tuple[str, ...] = ()  # by earlier processes, and given back now: to be told once
         _in_use.append(self)
         try:
@@ -113,7 +112,7 @@ class Interface:
     @contextmanager
     def here(self) -> Iterator[None]:
         """This thread is where the interface was, for a while: it may be elsewhere now."""
-        with inside(self._namespace):
+        with inside(self._namespace.fileno()):
             yield
 
     def view(self, but: Section | None = None) -> View:
@@ -291,8 +290,8 @@ class Interface:
         if self._users or self not in _in_use:
             return []
         report = self._transaction.close() if self._transaction is not None else None
+        self._namespace.close()
         _in_use.remove(self)
-        os.close(self._namespace)
         return [str(report)] if report is not None and report.is_trouble else []
 
     def __enter__(self) -> Self:
@@ -310,7 +309,7 @@ class Interface:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         if self in _in_use:
             _in_use.remove(self)
-            os.close(self._namespace)
+            self._namespace.close()
         if self.link is not None:
             self.link.close()
 
@@ -318,6 +317,7 @@ class Interface:
         """At the end of the process: the kernel closes the link."""
         if self.link is not None:
             self.link.leave()
+        self._namespace.close()
 
 
 @dataclass(eq=False)
