@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Several queues of one port, each of which a thread of its own may use: whose turn it is, sleeping, closing, and what happens to the link.
+//! Several queues of one port, each of which a thread of its own may use: whose turn it is, sleeping, closing, and what
+//! happens to the link.
 //!
-//! A look that finds nothing is followed by a nap, on the descriptors of its queues and of the link watch. A nap is short enough
-//! that the heartbeat goes on, and after each one the caller is asked whether to stop: Python looks at its signals then.
+//! A look that finds nothing is followed by a nap, on the descriptors of its queues and of the link watch. A nap is
+//! short enough that the heartbeat goes on, and after each one the caller is asked whether to stop: Python looks at its
+//! signals then.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -190,7 +192,8 @@ impl Endpoint {
         }
     }
 
-    /// Receives and drops the packets of all queues until then, or until they end or somebody closes. Returns how many there were.
+    /// Receives and drops the packets of all queues until then, or until they end or somebody closes. Returns how many
+    /// there were.
     pub fn discard(&self, until: Instant, mut stop: impl FnMut() -> bool) -> Result<u64, Error> {
         let (mut packets, mut ask) = (0, Instant::now() + self.nap);
         loop {
@@ -325,15 +328,16 @@ impl Endpoint {
         self.events.take()
     }
 
-    /// Refuses every further call, and closes the queues, of which none may be in use when it returns. Any thread may call it.
+    /// Refuses every further call, and closes the queues, of which none may be in use when it returns. Any thread may
+    /// call it.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.queues.iter().for_each(|queue| drop(lock(&queue.port).take()));
         self.link.iter().for_each(|(_, link)| drop(lock(link).take()));
     }
 
-    /// In a forked child: refuses every further call, and lets go of what belongs to the parent, without a lock that a thread of the parent
-    /// may hold. The numbers of the descriptors lead nowhere from then on.
+    /// In a forked child: refuses every further call, and lets go of what belongs to the parent, without a lock that a
+    /// thread of the parent may hold. The numbers of the descriptors lead nowhere from then on.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
         if self.closed.swap(true, Ordering::Relaxed) {

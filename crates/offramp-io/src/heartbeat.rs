@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The reader tells the XDP program that it is alive, so that a stopped reader does not black-hole its flow.
 //!
-//! The map is a `BPF_F_MMAPABLE` array of one element: a u64 per queue, the time of the last look at that queue in nanoseconds of
-//! `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
+//! The map is a `BPF_F_MMAPABLE` array of one element: a u64 per queue, the time of the last look at that queue in
+//! nanoseconds of `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,8 +45,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Maps the heartbeats of an interface, and makes all of them beat now. Returns those of `queues`. A silence of more than `stall`
-    /// becomes an event when it ends.
+    /// Maps the heartbeats of an interface, and makes all of them beat now. Returns those of `queues`. A silence of
+    /// more than `stall` becomes an event when it ends.
     pub fn map(
         fd: BorrowedFd<'_>,
         queues: &[u32],

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Is the interface still there, and up?
 //!
-//! An AF_XDP socket does not say: when its interface is removed or moved to another network namespace, it is unbound silently. So a
-//! netlink socket listens for link changes (rtnetlink(7)); each one makes us look again, by the same socket, at the index that we know.
-//! What changed becomes events.
+//! An AF_XDP socket does not say: when its interface is removed or moved to another network namespace, it is unbound
+//! silently. So a netlink socket listens for link changes (rtnetlink(7)); each one makes us look again, by the same
+//! socket, at the index that we know. What changed becomes events.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::events::{Events, Happening};
 use crate::rtnetlink::{News, news};
-use crate::sys::{Flags, bind, flags_of, name_of, receive, socket};
+use crate::sys::{Flags, bind, name_and_flags, receive, socket};
 
 /// Watches one interface of the network namespace that it was created in. Needs no privilege.
 pub struct Link {
@@ -80,8 +80,9 @@ impl Link {
         if up { Ok(()) } else { Err(Error::LinkDown) }
     }
 
-    /// Whether a socket's `error` is about the interface: what [`Self::check`] says then. A driver also answers ENETDOWN or ENXIO
-    /// while it resets, and ENXIO tells of an unbound socket; only the interface knows whether it is down or gone.
+    /// Whether a socket's `error` is about the interface: what [`Self::check`] says then. A driver also answers
+    /// ENETDOWN or ENXIO while it resets, and ENXIO tells of an unbound socket; only the interface knows whether it is
+    /// down or gone.
     pub fn blame(&mut self, error: &Error) -> Option<Error> {
         match error {
             Error::System {
@@ -108,8 +109,7 @@ impl Link {
     }
 
     fn look(&self) -> Result<Seen, Error> {
-        let flags = flags_of(self.socket.as_fd(), self.index)?;
-        let name = name_of(self.socket.as_fd(), self.index)?;
+        let (name, flags) = name_and_flags(self.socket.as_fd(), self.index)?;
         Ok(Seen { flags, name })
     }
 

@@ -84,7 +84,7 @@ mod tests {
     fn a_set_lives_in_sparse_memory() {
         let shape = Shape::new(Structure::Hash, Family::Ip, 1 << 20).expect("a shape");
         let set = Set::new(shape, Box::new(OwnMemory::new(shape.bytes()).expect("memory")));
-        assert_eq!(set.change(|writer| writer.insert(Item::Number(7))), Ok(true));
+        assert_eq!(set.change(|writer| writer.insert(Item::from(7_u64))), Ok(true));
         assert!(set.matches(7) && !set.matches(8));
     }
 

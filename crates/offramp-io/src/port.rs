@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The contract: what every port can do, whatever is behind it.
 //!
-//! A port is one queue of packets in and packets out, used by one thread at a time. It receives bursts, sends, sleeps, counts, says what
-//! it is, and ends. A port over rings gets all of this from [`crate::Ringed`]; a port that wraps another one implements it anew.
+//! A port is one queue of packets in and packets out, used by one thread at a time. It receives bursts, sends, sleeps,
+//! counts, says what it is, and ends. A port over rings gets all of this from [`crate::Ringed`]; a port that wraps
+//! another one implements it anew.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ pub trait Port: Send {
     /// [`Error::Starved`] if nothing can arrive because the application holds the frames.
     fn receive(&mut self, most: usize) -> Result<Burst, Error>;
 
-    /// Sends the packets at `rows` of `burst`, waiting for room until `deadline`: the frames themselves if they are this port's own, else
-    /// copies. Returns how many were accepted, in order.
+    /// Sends the packets at `rows` of `burst`, waiting for room until `deadline`: the frames themselves if they are
+    /// this port's own, else copies. Returns how many were accepted, in order.
     ///
     /// # Errors
     /// [`Error::Unsendable`] if one of them cannot be sent; then none is.
@@ -40,7 +41,8 @@ pub trait Port: Send {
 
     fn facts(&self) -> Facts;
 
-    /// Why nothing will ever arrive any more. `None` while something may, or while something that came before was not received.
+    /// Why nothing will ever arrive any more. `None` while something may, or while something that came before was not
+    /// received.
     fn ended(&self) -> Option<End>;
 
     /// The frames that its packets arrive in.

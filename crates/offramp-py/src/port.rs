@@ -38,8 +38,8 @@ impl Port {
         py.detach(run).map_err(|error| self.fail(py, error))
     }
 
-    /// Runs `work`, which waits, without the GIL. It is given what to ask whether to stop: Python's signals, of which the first that raises
-    /// ends the wait.
+    /// Runs `work`, which waits, without the GIL. It is given what to ask whether to stop: Python's signals, of which
+    /// the first that raises ends the wait.
     fn wait<T: Send>(
         &self,
         py: Python<'_>,

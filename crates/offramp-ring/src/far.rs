@@ -8,12 +8,13 @@
 //!           <── completion ──
 //! ```
 //!
-//! [`joined`] makes both sides of one set of rings at once, so that the addresses that arrive here are those of frames that this
-//! very queue has lent, and of no others. A lent frame has no token: the near side cannot reach it until its address comes back.
-//! The far side reads an address once, looks at the frame only while a closure runs, and then returns the address. So at each moment
-//! one side alone has access, and the rings' release and acquire order what one side writes before what the other reads. The
-//! two halves, and the queue, may be in different threads.
+//! [`joined`] makes both sides of one set of rings at once, so that the addresses that arrive here are those of frames
+//! that this very queue has lent, and of no others. A lent frame has no token: the near side cannot reach it until its
+//! address comes back. The far side reads an address once, looks at the frame only while a closure runs, and then
+//! returns the address. So at each moment one side alone has access, and the rings' release and acquire order what one
+//! side writes before what the other reads. The two halves, and the queue, may be in different threads.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -110,15 +111,31 @@ pub(crate) fn joined_at(region: Box<dyn Region>, frame_size: u32, ring: u32, sta
     (queue, FarSide { arrivals, departures })
 }
 
-/// Where `length` bytes at `address` of the pool's memory are.
-fn place(pool: &Pool, address: u64, length: u32) -> NonNull<u8> {
-    let region = pool.region();
-    let fits = address
-        .checked_add(length.into())
-        .is_some_and(|end| end <= region.size() as u64);
-    assert!(fits, "{length} bytes at {address} are outside the frames");
-    // SAFETY: inside the region, as just checked.
-    unsafe { region.start().add(address as usize) }
+/// The pool's memory, for the time of one call.
+struct Memory<'a> {
+    start: NonNull<u8>,
+    size: u64,
+    _pool: PhantomData<&'a Pool>,
+}
+
+impl<'a> Memory<'a> {
+    fn of(pool: &'a Pool) -> Self {
+        let region = pool.region();
+        Self {
+            start: region.start(),
+            size: region.size() as u64,
+            _pool: PhantomData,
+        }
+    }
+
+    /// Where `length` bytes at `address` are.
+    #[inline]
+    fn at(&self, address: u64, length: u32) -> NonNull<u8> {
+        let fits = address.checked_add(length.into()).is_some_and(|end| end <= self.size);
+        assert!(fits, "{length} bytes at {address} are outside the frames");
+        // SAFETY: inside the region, as just checked.
+        unsafe { self.start.add(address as usize) }
+    }
 }
 
 impl Arrivals {
@@ -128,8 +145,8 @@ impl Arrivals {
         self.pool.frame_size().saturating_sub(HEADROOM)
     }
 
-    /// Has `write` fill lent frames, until it says that there is nothing more, or no frame is lent, or the rx ring is full. A frame
-    /// for which it says so stays lent. Returns how many packets have arrived.
+    /// Has `write` fill lent frames, until it says that there is nothing more, or no frame is lent, or the rx ring is
+    /// full. A frame for which it says so stays lent. Returns how many packets have arrived.
     ///
     /// # Panics
     /// If `write` says that it wrote more than the frame holds. Then, as after a panic of its own, none has arrived.
@@ -139,11 +156,12 @@ impl Arrivals {
         if largest == 0 {
             return 0;
         }
+        let memory = Memory::of(&self.pool);
         let mut slots = self.rx.reserve(usize::MAX);
         let mut lent = self.fill.peek(slots.remaining());
         let mut arrived = 0;
         while let Some(frame) = lent.next() {
-            let packet = place(&self.pool, frame + u64::from(HEADROOM), largest);
+            let packet = memory.at(frame + u64::from(HEADROOM), largest);
             // SAFETY: inside one frame that was lent and not yet returned, so that nobody else has access (see above); no
             // other borrow of it is alive.
             let bytes = unsafe { std::slice::from_raw_parts_mut(packet.as_ptr(), largest as usize) };
@@ -188,17 +206,17 @@ impl Arrivals {
 }
 
 impl Departures {
-    /// Shows `take` the frames that are to be sent, in order, until it refuses one, which stays in the ring with those behind it, or
-    /// the completion ring is full. Those that it takes are sent. Returns how many.
+    /// Shows `take` the frames that are to be sent, in order, until it refuses one, which stays in the ring with those
+    /// behind it, or the completion ring is full. Those that it takes are sent. Returns how many.
     #[inline]
     pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> bool) -> usize {
+        let memory = Memory::of(&self.pool);
         let mut done = self.completion.reserve(usize::MAX);
         let mut sent = self.tx.peek(done.remaining());
         let mut taken = 0;
         while let Some(Descriptor { address, length, .. }) = sent.next() {
             // SAFETY: inside the region. The frame was lent for sending and not yet returned, so that nobody writes to it.
-            let bytes =
-                unsafe { std::slice::from_raw_parts(place(&self.pool, address, length).as_ptr(), length as usize) };
+            let bytes = unsafe { std::slice::from_raw_parts(memory.at(address, length).as_ptr(), length as usize) };
             if !take(bytes) {
                 sent.unread();
                 break;
@@ -219,172 +237,4 @@ impl Departures {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::BURST;
-    use crate::umem::Heap;
-
-    const FRAME: u32 = 2048;
-
-    /// A queue whose indices wrap soon.
-    pub(crate) fn near_and_far(frames: u32, ring: u32) -> (Queue, FarSide) {
-        joined_at(
-            Box::new(Heap::new((frames * FRAME) as usize)),
-            FRAME,
-            ring,
-            u32::MAX - 3,
-        )
-    }
-
-    impl Arrivals {
-        /// A descriptor that a confused kernel puts into the rx ring.
-        pub(crate) fn forge(&mut self, address: u64, length: u32) {
-            let mut slots = self.rx.reserve(1);
-            slots.put(Descriptor {
-                address,
-                length,
-                options: 0,
-            });
-            slots.submit();
-        }
-    }
-
-    #[test]
-    fn packets_arrive_whole_in_order_and_across_the_wrap() {
-        let (mut queue, mut far) = near_and_far(16, 8);
-        for turn in 0..40_u8 {
-            queue.refill();
-            let mut number = 0;
-            let arrived = far.arrivals.deliver(|frame| {
-                number += 1;
-                frame[..3].fill(turn + number);
-                (number <= 3).then_some(Arrival::whole(3))
-            });
-            assert_eq!(arrived, 3);
-            let burst = queue.receive(BURST).unwrap();
-            let bytes: Vec<_> = (0..3).map(|row| burst.bytes(row).unwrap()[0]).collect();
-            assert_eq!(bytes, [turn + 1, turn + 2, turn + 3]);
-            assert_eq!((burst.wire_length(0), burst.timestamp(0)), (Some(3), None));
-        }
-        assert_eq!((queue.received(), queue.strays()), (120, 0));
-    }
-
-    #[test]
-    fn a_full_ring_and_a_lack_of_frames_end_the_delivery_and_lose_nothing() {
-        let (mut queue, mut far) = near_and_far(4, 8);
-        assert!(!far.arrivals.copy(b"nothing is lent yet", None));
-        queue.refill();
-        assert_eq!(far.arrivals.deliver(|_| Some(Arrival::whole(1))), 4);
-        assert!(!far.arrivals.copy(b"all frames wait in the rx ring", None));
-        assert_eq!(queue.receive(BURST).unwrap().len(), 4);
-
-        let (mut queue, mut far) = near_and_far(16, 4);
-        queue.refill();
-        assert_eq!(far.arrivals.deliver(|_| Some(Arrival::whole(1))), 4);
-        queue.refill();
-        assert_eq!(
-            far.arrivals.deliver(|_| Some(Arrival::whole(1))),
-            0,
-            "the rx ring is full"
-        );
-        assert_eq!(queue.receive(BURST).unwrap().len(), 4);
-        assert_eq!(far.arrivals.deliver(|_| Some(Arrival::whole(1))), 4);
-    }
-
-    #[test]
-    fn a_frame_that_was_not_filled_stays_lent() {
-        let (mut queue, mut far) = near_and_far(4, 4);
-        queue.refill();
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            let none = far.arrivals.deliver(|frame| {
-                seen.push(frame.index());
-                None
-            });
-            assert_eq!(none, 0);
-        }
-        assert_eq!(seen, [seen[0]; 3]);
-        assert_eq!(far.arrivals.deliver(|_| Some(Arrival::whole(1))), 4);
-        assert_eq!(queue.receive(BURST).unwrap().len(), 4);
-    }
-
-    #[test]
-    fn a_packet_that_was_cut_says_so_and_has_its_time() {
-        let (mut queue, mut far) = near_and_far(4, 4);
-        queue.refill();
-        assert!(far.arrivals.copy(&[7; 4000], Some(99)));
-        assert!(far.arrivals.copy(&[8; 60], None));
-        let burst = queue.receive(BURST).unwrap();
-        assert_eq!(burst.bytes(0).unwrap(), [7; (FRAME - HEADROOM) as usize]);
-        assert_eq!((burst.wire_length(0), burst.timestamp(0)), (Some(4000), Some(99)));
-        assert_eq!((burst.wire_length(1), burst.timestamp(1)), (Some(60), None));
-    }
-
-    #[test]
-    fn a_closure_that_panics_has_delivered_nothing() {
-        let (mut queue, mut far) = near_and_far(4, 4);
-        queue.refill();
-        let too_many = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            far.arrivals.deliver(|_| Some(Arrival::whole(FRAME)))
-        }));
-        assert!(too_many.is_err());
-        assert_eq!(queue.receive(BURST).unwrap().len(), 0);
-        assert_eq!(far.arrivals.deliver(|_| Some(Arrival::whole(1))), 4);
-    }
-
-    #[test]
-    fn a_frame_that_is_refused_stays_first_in_line() {
-        let (mut queue, mut far) = near_and_far(8, 4);
-        for text in [b"one", b"two", b"six"] {
-            assert!(queue.copy(text));
-        }
-        let mut seen: Vec<Vec<u8>> = Vec::new();
-        let mut take = |frame: &[u8]| {
-            seen.push(frame.to_vec());
-            seen.len() != 2
-        };
-        assert_eq!(far.departures.drain(&mut take), 1);
-        assert_eq!(queue.reap(), 2);
-        assert_eq!(far.departures.drain(&mut take), 2);
-        assert_eq!(seen, [b"one", b"two", b"two", b"six"]);
-        assert_eq!(queue.reap(), 0);
-        assert!(far.departures.is_empty());
-        assert_eq!(queue.sent(), (3, 3));
-    }
-
-    #[test]
-    fn frames_too_small_for_any_packet_receive_none() {
-        let (mut queue, mut far) = joined(Box::new(Heap::new(2048)), 256, 4);
-        queue.refill();
-        assert_eq!(far.arrivals.deliver(|_| Some(Arrival::whole(0))), 0);
-        assert!(queue.copy(&[1; 256]));
-    }
-
-    #[test]
-    fn the_two_sides_may_be_in_two_threads() {
-        let count = if cfg!(miri) { 100 } else { 50_000_u32 };
-        let (mut queue, mut far) = near_and_far(64, 16);
-        let echo = std::thread::spawn(move || {
-            let mut echoed = 0;
-            while echoed < count {
-                let FarSide { arrivals, departures } = &mut far;
-                echoed += departures.drain(|frame| arrivals.copy(frame, None)) as u32;
-            }
-        });
-        let (mut sent, mut expected) = (0, 0);
-        while expected < count {
-            queue.refill();
-            while sent < count && queue.copy(&sent.to_ne_bytes()) {
-                sent += 1;
-            }
-            queue.reap();
-            let burst = queue.receive(BURST).unwrap();
-            for row in 0..burst.len() {
-                assert_eq!(burst.bytes(row).unwrap(), expected.to_ne_bytes());
-                expected += 1;
-            }
-        }
-        echo.join().unwrap();
-        assert_eq!(queue.strays(), 0);
-    }
-}
+pub(crate) mod tests;

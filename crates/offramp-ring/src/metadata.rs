@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known of a packet besides its bytes: in the headroom in front of it, as AF_XDP has it. Read when it is asked for.
+//! What is known of a packet besides its bytes: in the headroom in front of it, as AF_XDP has it. Read when it is asked
+//! for.
 
 use std::ptr::NonNull;
 
@@ -26,7 +27,8 @@ impl Arrival {
     }
 }
 
-/// In `Descriptor::options`, and of our own: the packet has metadata. The kernel uses the low bits (`XDP_PKT_CONTD`, `XDP_TX_METADATA`).
+/// In `Descriptor::options`, and of our own: the packet has metadata. The kernel uses the low bits (`XDP_PKT_CONTD`,
+/// `XDP_TX_METADATA`).
 pub const METADATA: u32 = 1 << 31;
 
 /// As it lies there.

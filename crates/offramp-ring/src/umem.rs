@@ -258,7 +258,8 @@ pub enum Place {
 /// Which frames the kernel has. The only place where a token is made from an address.
 pub struct Custody {
     places: Box<[Place]>,
-    frame_size: u64,
+    /// The frame size is 2 to this power: it is divided by for each packet.
+    shift: u32,
     pool: u32,
     fill: u32,
     tx: u32,
@@ -269,7 +270,7 @@ impl Custody {
     pub fn new(pool: &Pool) -> Self {
         Self {
             places: vec![Place::User; pool.frames as usize].into(),
-            frame_size: pool.frame_size.into(),
+            shift: pool.frame_size.trailing_zeros(),
             pool: pool.id,
             fill: 0,
             tx: 0,
@@ -285,14 +286,14 @@ impl Custody {
         assert_eq!(frame.pool, self.pool, "a frame of another pool");
         self.places[frame.index as usize] = to;
         *self.count(to) += 1;
-        u64::from(frame.index) * self.frame_size
+        u64::from(frame.index) << self.shift
     }
 
     /// The frame at `address`, and the offset in it, if it was lent to `from`. `None` means that the kernel returned what it did
     /// not have.
     #[inline]
     pub fn reclaim(&mut self, address: u64, from: Place) -> Option<(Frame, u32)> {
-        let index = address / self.frame_size;
+        let index = address >> self.shift;
         let place = self.places.get_mut(usize::try_from(index).ok()?)?;
         if *place != from {
             return None;
@@ -304,7 +305,7 @@ impl Custody {
                 index: index as u32,
                 pool: self.pool,
             },
-            (address % self.frame_size) as u32,
+            (address & ((1 << self.shift) - 1)) as u32,
         ))
     }
 

@@ -17,7 +17,8 @@ from offramp.arguments import short, text
 from offramp.errors import Closed, OfframpWarning, OptionError
 from offramp.llvm import child as llvm
 from offramp.matcher import Match
-from offramp.planner import Options, Plan, shortened
+from offramp.options import Options
+from offramp.planner import Plan, shortened
 from offramp.ramp import lifetime
 from offramp.ramp.events import Events, Kind, News
 from offramp.ramp.execution import Execution, carried_out

@@ -8,10 +8,10 @@ from dataclasses import replace
 from offramp.emit.program import Spec
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
-from offramp.match import parse
 from offramp.matcher import Match
 from offramp.nic import netmask, protected_ssh
-from offramp.planner import Options, Plan, make_plan
+from offramp.options import Options
+from offramp.planner import Plan, Situation, make_plan
 from offramp.ramp.interface import View, view
 from offramp.ramp.wanted import UNTRIED, Tried, Wanted
 from offramp.verdict import Verdict
@@ -36,15 +36,17 @@ def planned(wanted: Wanted, seen: View, tried: Tried = UNTRIED) -> Plan:
     """The plan for what was seen of the interface, in the light of what was tried. Errors: as `make_plan`."""
     ssh = protected_ssh() if wanted.options.protect else None
     return make_plan(
-        wanted.match.node,
-        wanted.verdict,
-        seen.link,
-        wanted.options,
-        ssh,
-        seen.able,
-        native_refused=tried.native_refused,
-        refused=tried.refused,
-        beside=seen.beside,
+        Situation(
+            wanted.match.node,
+            wanted.verdict,
+            seen.link,
+            wanted.options,
+            ssh,
+            seen.able,
+            seen.beside,
+            native_refused=tried.native_refused,
+            refused=tried.refused,
+        )
     )
 
 
@@ -52,7 +54,7 @@ def program(match: Match, plan: Plan) -> Spec:
     """The program of a plan."""
     return Spec(
         match=match.lowered(netmask(plan.interface)),
-        protect=lower(parse(plan.protect)) if plan.protect is not None else None,
+        protect=lower(plan.protection.node) if plan.protection is not None else None,
         verdict=plan.verdict,
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,

@@ -11,12 +11,10 @@ Linux 6.1 or later. Everything applies to the network namespace of the calling t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Never
 
-from offramp.arguments import several, short, text, whole_number
-from offramp.errors import OptionError
 from offramp.matcher import Match
-from offramp.planner import Options
+from offramp.options import asked
 from offramp.ports.batch import Batch
 from offramp.ports.port import Port, Queue
 from offramp.ramp import lifetime
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from typing_extensions import Buffer
 
-    from offramp.planner.options import Copying, LayoutChoice, Mode, Requirement
+    from offramp.options import Copying, LayoutChoice, Mode, Requirement
 
 __all__ = ["Attachment", "Ramp", "attach", "open", "ramps"]
 
@@ -41,43 +39,45 @@ def open(
     copying: Copying | None = None,
     require: Requirement | Iterable[Requirement] = (),
     layout: LayoutChoice = "auto",
-    via: Literal["vf"] | None = None,
-    queue: int | None = None,
+    hidden_queue: int | None = None,
+    queues: Iterable[int] | None = None,
     vf: int | None = None,
-    observe: float = 0.5,
+    observe: float | str = 0.5,
     probe: bool = False,
     share: float | None = None,
-    queues: Iterable[int] | None = None,
     frames: int = 4096,
     ring: int = 2048,
-    stall: float | None = 1.0,
+    stall: float | str | None = 1.0,
     protect: bool = True,
+    **unknown: Never,
 ) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
     Everything else goes on to the kernel, and so do, in any case, ARP, ND, DHCP, TCP port 22 at either end, and the SSH
-    ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options:
+    ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options, of which docs/options.md has the
+    values; a time is a number of seconds or text ("500ms", "1m30s"):
 
-    - `mode`: "native" (in the driver), "generic" (in the stack, slow), "auto": native if the driver can
-    - `copying`: "copy" (the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto": zero-copy
-      if the driver can; None: auto on a hidden queue, else copy
-    - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
-    - `layout`: "hidden-queue" (RSS leaves a receive queue out, and the NIC brings the flow there), "in-driver" (the
-      program and a socket on every queue), "vf" (on a virtual function, made for it), "auto": a hidden queue if the
-      NIC is known to bring this flow
-    - `via`: "vf" is layout "vf"
-    - `queue`: which queue is hidden, None: the last free one
-    - `vf`: a virtual function that is there, and that nobody uses; None: a new one. What VFs cost: docs/vf.md
-    - `observe`: seconds, at most, in which it is looked whether the NIC brings the flow to its hidden queue, as
-      `ramp.plan.observed` says; if it arrives elsewhere, another way is taken; no packet is lost meanwhile; 0: never
+    - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
+    - `copying`: who writes packets to our memory: the kernel (copy: packets that are passed on cost nothing extra) or
+      the NIC (zero-copy); auto: the NIC if its driver can; None: auto on a hidden queue, else as the plan says
+    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
+    - `layout`: how the flow gets to user space: on a queue of its own, to which the NIC brings it (hidden-queue); from
+      every queue, by the program (in-driver); on a virtual function (vf); auto: a hidden queue if the NIC is known to
+      bring the flow
+    - `hidden_queue`: which receive queue is hidden; None: the last free one
+    - `queues`: the receive queues to listen on, in the driver; None: all
+    - `vf`: which virtual function, of those that are there and that nobody uses; None: a new one
+    - `observe`: how long to watch whether the NIC delivers the flow to its hidden queue, 0: not at all; if it does not,
+      another layout is tried, and nothing is lost
     - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is
       silent, and names both addresses and, of TCP or UDP, both ports
-    - `share`: of all packets, those that match, from 0 to 1, as far as you know: decides about zero-copy
-    - `queues`: receive queues to listen on, in the driver; None: all
-    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770), at most 1,048,576
+    - `share`: the part of all packets that matches, from 0 to 1, as far as you know: decides between copy and
+      zero-copy; None: not known
+    - `frames`: packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)
     - `ring`: entries of each ring of a queue, a power of two
-    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back, None: never
-    - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
+    - `stall`: how long the reader may not look for packets before the kernel gets the flow, until it looks again; None:
+      never
+    - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
     What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is written down
     before, and given back on close, by a guardian if this process is killed. Several ramps of a process may share an
@@ -88,23 +88,7 @@ def open(
     PrivilegeError, KernelError; after any of them the interface is as it was.
     Source: Documentation/networking/af_xdp.rst.
     """
-    options = Options(
-        mode=mode,
-        copying=copying,
-        require=_requirements(require),
-        layout=_layout(layout, via),
-        queue=queue,
-        vf=vf,
-        observe=observe,
-        probe=probe,
-        share=share,
-        queues=_queues(queues),
-        frames=whole_number("frames", frames),
-        ring=whole_number("ring", ring),
-        stall=stall,
-        protect=protect,
-    )
-    return Ramp(interface, match, Verdict.CLAIM, options)
+    return Ramp(interface, match, Verdict.CLAIM, asked("open", locals()))
 
 
 def attach(
@@ -115,17 +99,20 @@ def attach(
     mode: Mode = "auto",
     require: Requirement | Iterable[Requirement] = (),
     protect: bool = True,
+    **unknown: Never,
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
 
-    Options and errors as for `open`. It has no reader whom anything could be told: while the interface is down nothing
-    arrives, and the verdict acts again when it is up.
+    Options and errors as for `open`:
+
+    - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
+    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
+    - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
+
+    Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
     """
-    acts = acting(verdict)
-    options = Options(mode=mode, require=_requirements(require), protect=protect)
-    if options.wants_zero_copy:
-        raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
-    return Attachment(interface, match, acts, options)
+    options = asked("attach", locals())
+    return Attachment(interface, match, acting(verdict), options)
 
 
 def ramps() -> list[Attachment]:
@@ -134,27 +121,6 @@ def ramps() -> list[Attachment]:
     Needs no privileges.
     """
     return lifetime.living()
-
-
-def _layout(layout: LayoutChoice, via: Literal["vf"] | None) -> LayoutChoice:
-    if via is None:
-        return layout
-    if via != "vf":
-        raise OptionError(f"via={short(via)}", reason='not "vf"')
-    if layout not in ("auto", "vf"):
-        raise OptionError(f"via='vf' in layout {layout}", reason="they exclude each other")
-    return "vf"
-
-
-def _queues(given: Iterable[int] | None) -> tuple[int, ...] | None:
-    return None if given is None else tuple(whole_number("queue", queue) for queue in several("queues", given))
-
-
-def _requirements(given: Requirement | Iterable[Requirement]) -> frozenset[Requirement]:
-    wanted = (given,) if isinstance(given, str) else several("require", given)
-    for requirement in wanted:
-        text("require", requirement)
-    return frozenset(wanted)
 
 
 class Ramp(Attachment):

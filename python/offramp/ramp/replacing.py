@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from offramp import process
 from offramp.errors import NotSupported
 from offramp.nic import carrier
-from offramp.planner import Change, Options, Plan, Step
+from offramp.options import Options
+from offramp.planner import Change, Plan, Step
 from offramp.ramp.planned import planned, program
 from offramp.steering import Rule
 from offramp.verdict import Verdict
@@ -92,7 +93,7 @@ def _planned(execution: Execution, wanted: Wanted) -> Plan:
 
 
 def _options(plan: Plan, asked: Options, *, claims: bool) -> Options:
-    there = replace(asked, layout=plan.layout, queue=plan.hidden_queue, vf=plan.vf, queues=None, mode=plan.mode)
+    there = replace(asked, layout=plan.layout, hidden_queue=plan.hidden_queue, vf=plan.vf, queues=None, mode=plan.mode)
     if plan.layout == "in-driver" and claims:
         there = replace(there, queues=plan.queues)
     return replace(there, copying=plan.copying) if claims and plan.layout != "vf" else there
@@ -107,7 +108,7 @@ def _as_if_free(seen: View, number: int) -> View:
 
 def _shown(old: Plan, new: Plan) -> Plan:
     """The old plan with the match and the verdict of the new one, and what stands above both."""
-    return replace(old, match=new.match, verdict=new.verdict, protect=new.protect, protected=new.protected)
+    return replace(old, match=new.match, verdict=new.verdict, protection=new.protection)
 
 
 def _check(old: Plan, new: Plan) -> None:

@@ -27,7 +27,8 @@ from offramp.errors import KernelError, NotSupported, OfframpError, PrivilegeErr
 from offramp.nic import carrier, pci, read, udev
 from offramp.nic.link import move, silence
 from offramp.nic.live import identify, of_pci
-from offramp.planner import Change, Options, Plan, lacks_for_native, largest_mtu
+from offramp.options import Options
+from offramp.planner import Change, Plan, lacks_for_native, largest_mtu
 from offramp.ramp.interface import Interface
 from offramp.syscalls.netns import inside, namespace, other_namespaces
 from offramp.syscalls.privileges import hint, missing

@@ -17,7 +17,8 @@ from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.matcher import Match
-    from offramp.planner import Method, Options
+    from offramp.options import Options
+    from offramp.planner import Method
 
 __all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted", "acting"]
 

@@ -32,7 +32,9 @@ def in_force(nic: SoftwareNic, match: str = MATCH, **options: Any) -> Plan:
 
 
 def to(nic: SoftwareNic, old: Plan, match: str) -> Succession:
-    options: dict[str, Any] = {"queue": old.hidden_queue} if old.layout == "hidden-queue" else {"layout": old.layout}
+    options: dict[str, Any] = (
+        {"hidden_queue": old.hidden_queue} if old.layout == "hidden-queue" else {"layout": old.layout}
+    )
     return succession(old, plan(nic.capabilities(), match, **options))
 
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! AF_XDP: frames of one receive queue of one interface, redirected to a socket by an XDP program.
 //!
-//! Documentation/networking/af_xdp.rst. Each socket has its own umem, so that queues share nothing and each can have its own thread.
-//! Needs `CAP_NET_RAW`; memory counts against `RLIMIT_MEMLOCK` unless the process has `CAP_IPC_LOCK`. Linux 5.4 for need_wakeup.
+//! Documentation/networking/af_xdp.rst. Each socket has its own umem, so that queues share nothing and each can have
+//! its own thread. Needs `CAP_NET_RAW`; memory counts against `RLIMIT_MEMLOCK` unless the process has `CAP_IPC_LOCK`.
+//! Linux 5.4 for need_wakeup.
 //!
-//! The order matters: rings, then a filled fill ring, then bind (a zero-copy driver that finds the fill ring empty at bind may never
-//! look again). `bind` is not to be believed as to the mode: `XDP_OPTIONS` is asked.
+//! The order matters: rings, then a filled fill ring, then bind (a zero-copy driver that finds the fill ring empty at
+//! bind may never look again). `bind` is not to be believed as to the mode: `XDP_OPTIONS` is asked.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -155,7 +156,8 @@ unsafe impl Region for UmemRegion {
 }
 
 impl AfXdp {
-    /// Opens a socket on a queue. It receives what an XDP program redirects to it from that queue, as soon as it is in an XSKMAP.
+    /// Opens a socket on a queue. It receives what an XDP program redirects to it from that queue, as soon as it is in
+    /// an XSKMAP.
     fn open(binding: &Binding<'_>, queue: u32, heartbeat: Option<Heartbeat>) -> Result<Ringed<Self>, Error> {
         let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP")?;
         let Memory {
@@ -240,8 +242,8 @@ fn map_ring<T: Copy + Default + Send + 'static>(
     let index = |offset: u64| memory.at(offset as usize);
     let (producer, consumer, flags) = (index(offsets.producer), index(offsets.consumer), index(offsets.flags));
     let entries = memory.at(offsets.desc as usize);
-    // SAFETY: the kernel laid the ring out at these offsets; descriptors and addresses are plain integers; one Producer or Consumer
-    // is made of it.
+    // SAFETY: the kernel laid the ring out at these offsets; descriptors and addresses are plain integers; one Producer
+    // or Consumer is made of it.
     Ok(unsafe { RingMemory::new(producer, consumer, flags, entries, size, memory) })
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `faults,drop=0.1,seed=7+...` does to packets what networks do to them, and to calls what systems do. A port around any port.
+//! `faults,drop=0.1,seed=7+...` does to packets what networks do to them, and to calls what systems do. A port around
+//! any port.
 //!
-//! Chance comes from a seed (splitmix64), so that what happened once happens again. Faults meet received packets, each with its own
-//! probability, in this order: `drop`, `corrupt` (a bit), `truncate` (its length on the wire stays), `duplicate` (both show one frame, and can
-//! be sent but not changed), `reorder` (with the packet before it). `short`: a call that sends takes no more than some of what it is given.
-//! `error=N`: the Nth call that receives or sends fails with EIO, and those before and after do not.
+//! Chance comes from a seed (splitmix64), so that what happened once happens again. Faults meet received packets, each
+//! with its own probability, in this order: `drop`, `corrupt` (a bit), `truncate` (its length on the wire stays),
+//! `duplicate` (both show one frame, and can be sent but not changed), `reorder` (with the packet before it). `short`:
+//! a call that sends takes no more than some of what it is given. `error=N`: the Nth call that receives or sends fails
+//! with EIO, and those before and after do not.
 
 use std::sync::Arc;
 use std::time::Instant;

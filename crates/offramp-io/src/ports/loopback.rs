@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `loop:` a wire in memory: what is sent comes back; `loop:NAME`: it comes to the other end of that name, which may be in another thread.
+//! `loop:` a wire in memory: what is sent comes back; `loop:NAME`: it comes to the other end of that name, which may be
+//! in another thread.
 //!
 //! ```text
 //!   one end: tx ring ─> Departures ─┐ Direction::carry copies frames    ┌─> Arrivals ─> rx ring: the other end
 //!                                   └────────── under its lock ─────────┘
 //! ```
 //!
-//! Whoever of the two looks first carries: the sender when it kicks, so that the receiver can sleep; the receiver when it looks, for what
-//! found no frame before. A frame that the other end has no room for stays in the tx ring: nothing is lost, and the sender waits. What is
-//! sent to an end that was closed is gone.
+//! Whoever of the two looks first carries: the sender when it kicks, so that the receiver can sleep; the receiver when
+//! it looks, for what found no frame before. A frame that the other end has no room for stays in the tx ring: nothing
+//! is lost, and the sender waits. What is sent to an end that was closed is gone.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use offramp_ring::{Arrivals, Departures, Heap, Rings, joined};
+use offramp_ring::{Arrivals, Departures, HEADROOM, Heap, Rings, joined};
 
 use super::options::{Memory, Options};
 use super::{Kind, always};
@@ -147,7 +148,12 @@ impl Loop {
         let flag = Arc::new(sys::eventfd()?);
         let region = Heap::new(memory.frames as usize * memory.frame_size as usize);
         let (queue, far) = joined(Box::new(region), memory.frame_size, memory.ring);
-        let queue = queue.with_largest(far.arrivals.largest());
+        let largest = far.arrivals.largest();
+        if largest == 0 {
+            let what = format!("frame_size={}: no room for a packet", memory.frame_size);
+            return Err(Error::option(what, format!("{HEADROOM} bytes of a frame are headroom")));
+        }
+        let queue = queue.with_largest(largest);
         lock(&outgoing).from = Some(far.departures);
         {
             let mut incoming = lock(&incoming);
@@ -234,8 +240,6 @@ impl Drop for Loop {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use offramp_ring::HEADROOM;
-
     use super::*;
 
     const MEMORY: Memory = Memory {
@@ -285,6 +289,11 @@ mod tests {
         assert_eq!(read(&mut one), [b"and back"]);
         drop(one);
         assert!(Loop::open("two", MEMORY).is_err(), "one end of it is open");
+        let frame_size = 256;
+        assert!(
+            Loop::open("", Memory { frame_size, ..MEMORY }).is_err(),
+            "all of it is headroom"
+        );
         drop(other);
         drop(end("two"));
         let _first_again = end("two");

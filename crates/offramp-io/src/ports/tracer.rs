@@ -133,11 +133,9 @@ impl<P: Port> Port for Tracer<P> {
     }
 
     fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
-        let length = |&row: &u16| {
-            burst
-                .len()
-                .checked_sub(1 + usize::from(row))
-                .map_or(0, |_| burst.bytes(row.into()).map_or(0, <[u8]>::len))
+        let length = |&row: &u16| match usize::from(row) {
+            row if row < burst.len() => burst.bytes(row).map_or(0, <[u8]>::len),
+            _ => 0,
         };
         let lengths: Vec<usize> = rows.iter().map(length).collect();
         let result = self.port.transmit(burst, rows, deadline);

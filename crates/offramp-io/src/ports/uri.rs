@@ -5,7 +5,8 @@
 //!   null:    loop:a    af_xdp:eth0,queue=1    trace,file=x.txt+loop:a    trace+faults,drop=0.1,seed=7+null:
 //! ```
 //!
-//! A wrapper and its values end at `+`, a target at the first comma; nothing is quoted, so that a value with a comma is given by a program.
+//! A wrapper and its values end at `+`, a target at the first comma; nothing is quoted, so that a value with a comma is
+//! given by a program.
 
 use super::options::{Given, Options};
 use crate::error::Error;
@@ -92,7 +93,8 @@ pub fn suggestion(name: &str, known: &[&str], what: &str) -> String {
     [meant, listed].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// How many letters have to be put in, left out or replaced; two neighbours that changed places count once (optimal string alignment).
+/// How many letters have to be put in, left out or replaced; two neighbours that changed places count once (optimal
+/// string alignment).
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];

@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::{check, errno};
 use crate::error::Error;
 
+type Name = [libc::c_char; libc::IFNAMSIZ];
+
 /// `ifr_flags`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(pub i32);
@@ -36,22 +38,36 @@ pub fn index_of(name: &str) -> Result<u32, Error> {
     }
 }
 
-pub fn name_of(socket: BorrowedFd<'_>, index: i32) -> Result<String, Error> {
+/// Name and flags of the interface with that index, which may be renamed meanwhile.
+///
+/// # Errors
+/// [`Error::LinkGone`] if there is none in the network namespace of the socket.
+pub fn name_and_flags(socket: BorrowedFd<'_>, index: i32) -> Result<(String, Flags), Error> {
     let mut request = request();
-    request.ifr_ifru.ifru_ifindex = index;
-    ask(socket, libc::SIOCGIFNAME, &mut request, index)?;
-    let name = request.ifr_name.iter().map(|&byte| byte as u8);
-    let name: Vec<u8> = name.take_while(|&byte| byte != 0).collect();
-    Ok(String::from_utf8_lossy(&name).into_owned())
+    let mut name = name_of(socket, &mut request, index)?;
+    loop {
+        // Flags are asked by name: the answer counts only if the name was this interface's before and after.
+        let flags = ask(socket, libc::SIOCGIFFLAGS, &mut request, index).map(|()| {
+            // SAFETY: SIOCGIFFLAGS has set this member.
+            Flags(i32::from(unsafe { request.ifr_ifru.ifru_flags }))
+        });
+        let after = name_of(socket, &mut request, index)?;
+        if after == name && flags != Err(Error::LinkGone) {
+            let bytes: Vec<u8> = name
+                .iter()
+                .take_while(|&&byte| byte != 0)
+                .map(|&byte| byte as u8)
+                .collect();
+            return Ok((String::from_utf8_lossy(&bytes).into_owned(), flags?));
+        }
+        name = after;
+    }
 }
 
-pub fn flags_of(socket: BorrowedFd<'_>, index: i32) -> Result<Flags, Error> {
-    let mut request = request();
+fn name_of(socket: BorrowedFd<'_>, request: &mut libc::ifreq, index: i32) -> Result<Name, Error> {
     request.ifr_ifru.ifru_ifindex = index;
-    ask(socket, libc::SIOCGIFNAME, &mut request, index)?;
-    ask(socket, libc::SIOCGIFFLAGS, &mut request, index)?;
-    // SAFETY: SIOCGIFFLAGS has set this member.
-    Ok(Flags(i32::from(unsafe { request.ifr_ifru.ifru_flags })))
+    ask(socket, libc::SIOCGIFNAME, request, index)?;
+    Ok(request.ifr_name)
 }
 
 fn request() -> libc::ifreq {
@@ -64,6 +80,6 @@ fn ask(socket: BorrowedFd<'_>, what: libc::c_ulong, request: &mut libc::ifreq, i
     match unsafe { libc::ioctl(socket.as_raw_fd(), what, std::ptr::from_mut(request)) } {
         0.. => Ok(()),
         _ if errno() == libc::ENODEV => Err(Error::LinkGone),
-        result => check(result, || format!("flags of interface {index}")).map(drop),
+        result => check(result, || format!("the flags of interface {index}")).map(drop),
     }
 }

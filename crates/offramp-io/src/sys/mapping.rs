@@ -62,8 +62,8 @@ impl Mapping {
         Self::new(size, libc::MAP_SHARED, fd.as_raw_fd(), 0, what)
     }
 
-    /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a child would
-    /// keep a socket bound or a map alive that its parent has closed.
+    /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a
+    /// child would keep a socket bound or a map alive that its parent has closed.
     pub fn of_file(fd: BorrowedFd<'_>, size: usize, offset: i64, what: &str) -> Result<Self, Error> {
         let mapping = Self::new(
             size,

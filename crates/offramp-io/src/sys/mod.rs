@@ -7,7 +7,7 @@ mod mapping;
 mod socket;
 
 pub use descriptor::{eventfd, lead_nowhere, lower, raise};
-pub use interface::{Flags, flags_of, index_of, name_of};
+pub use interface::{Flags, index_of, name_and_flags};
 pub use mapping::Mapping;
 pub use socket::{Datagrams, bind, get_option, kick_rx, kick_tx, poll_readable, receive, set_option, socket};
 
@@ -42,7 +42,8 @@ pub fn clock(id: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// membarrier(2) with `MEMBARRIER_CMD_GLOBAL`: waits until no CPU is in a read-side critical section of RCU that began before.
+/// membarrier(2) with `MEMBARRIER_CMD_GLOBAL`: waits until no CPU is in a read-side critical section of RCU that began
+/// before.
 pub fn membarrier() -> Result<(), i32> {
     const GLOBAL: libc::c_int = 1 << 0; // include/uapi/linux/membarrier.h
     // SAFETY: no pointers.

@@ -70,8 +70,8 @@ pub fn bind<T>(fd: BorrowedFd<'_>, address: &T, what: impl FnOnce() -> String) -
     check(result, what).map(drop)
 }
 
-/// Has the kernel look at the tx ring of an AF_XDP socket, by an empty sendto(2). That it cannot now is no error, as the driver's queue
-/// is full or another CPU is at it.
+/// Has the kernel look at the tx ring of an AF_XDP socket, by an empty sendto(2). That it cannot now is no error, as
+/// the driver's queue is full or another CPU is at it.
 pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<(), Error> {
     // SAFETY: no data and no address.
     let result = unsafe {
@@ -93,7 +93,8 @@ pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<(), Error> {
     }
 }
 
-/// Has the kernel look at the fill ring of an AF_XDP socket, by an empty recv(2). Its result says nothing that poll does not say better.
+/// Has the kernel look at the fill ring of an AF_XDP socket, by an empty recv(2). Its result says nothing that poll
+/// does not say better.
 pub fn kick_rx(fd: BorrowedFd<'_>) {
     // SAFETY: no data.
     unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
@@ -141,7 +142,8 @@ impl Datagrams {
     /// Receives those that are there, without waiting, over those that came before. Returns how many, or the errno.
     pub fn receive(&mut self, fd: BorrowedFd<'_>) -> Result<usize, i32> {
         let (start, count) = (self.headers.as_mut_ptr(), self.headers.len() as u32);
-        // SAFETY: `headers` describes `vectors`, which describe `buffers`; all stay where they are as long as this value lives.
+        // SAFETY: `headers` describes `vectors`, which describe `buffers`; all stay where they are as long as this
+        // value lives.
         let got = unsafe { libc::recvmmsg(fd.as_raw_fd(), start, count, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
         usize::try_from(got).map_err(|_| errno())
     }
