@@ -45,6 +45,7 @@ class Kind(StrEnum):
     READER_BACK = "reader-back"
     PLAN_CHANGED = "plan-changed"
     REPLACED = "replaced"
+    NOT_REPLACED = "not-replaced"
     LEFT_BEHIND = "left-behind"
     LINK_RESET = "link-reset"
     WENT_ELSEWHERE = "went-elsewhere"

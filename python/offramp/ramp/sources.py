@@ -16,7 +16,7 @@ __all__ = ["EndpointSource", "LinkSource", "StallSource"]
 _WORDS = {
     "carrier-lost": "the carrier is gone",
     "carrier-back": "the carrier is back",
-    "down": "somebody has set it down",
+    "down": "it is down: nothing arrives until it is up again",
     "up": "it is up again",
     "gone": "it was removed",
     "moved": "it was moved to another network namespace",
