@@ -143,6 +143,9 @@ class Attachment:
         With other ramps of this process on the interface their program is made anew, without this one. Errors:
         PrivilegeError, KernelError, if that fails: then there is no program any more, and those ramps get nothing.
         """
+        self._close(stacklevel=4)
+
+    def _close(self, stacklevel: int) -> None:
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
         with self._execution.reading, process.alone():
@@ -156,7 +159,7 @@ class Attachment:
             finally:
                 self._execution.close()  # which detaches first, whatever has failed
         self.events.join()
-        _warn(self._execution.trouble, stacklevel=3)  # when all is done: the user may have made it an error
+        _warn(self._execution.trouble, stacklevel)  # when all is done: the user may have made it an error
 
     def _carrier_losses(self) -> int:
         self.events.look()
@@ -186,7 +189,7 @@ class Attachment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(stacklevel=4)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.plan.mode

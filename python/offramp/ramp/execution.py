@@ -269,6 +269,11 @@ class Execution:
                 if not self._holdings.held:
                     self._end("closed")
 
+    def _say_what_was_given_back(self) -> None:
+        if (changes := [change.knob for change in self.plan.changes]) and not self.trouble:
+            text = f"what was changed of it is as before: {', '.join(changes)}"
+            self.events.put(News(Kind.GIVEN_BACK, text, {"changes": changes}))
+
     def abandon(self) -> None:
         """In a forked child."""
         self._end("forked")
@@ -285,8 +290,8 @@ class Execution:
         lifetime.ends(self)
 
     def adopt(self, events: Events) -> None:
-        """Ends last."""
-        self._holdings.held.insert(0, events)
+        """They end last."""
+        self._holdings.held[:0] = [events, Undoing(self._say_what_was_given_back)]
 
     def worry(self, trouble: Iterable[str]) -> None:
         """What could not be given back."""

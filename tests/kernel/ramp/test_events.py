@@ -102,6 +102,16 @@ def test_what_was_replaced(wire: Wire) -> None:
         assert event.to_dict()["text"].startswith("DROP udp dst port 53 in the place of udp dst port 4321")
 
 
+@pytest.mark.filterwarnings("ignore::offramp.OfframpWarning")
+def test_what_was_given_back(wire: Wire) -> None:
+    wire.b.gro(True)
+    wire.b.rx_vlan_offload(False)
+    with wire.b.host, offramp.attach("eth0", MATCH, mode="generic") as guard:
+        assert [change.knob for change in guard.plan.changes] == ["feature.rx-gro"]
+    (event,) = guard.events
+    assert (event.kind, event.details) == (Kind.GIVEN_BACK, {"changes": ["feature.rx-gro"]})
+
+
 def test_they_are_there_when_all_is_closed(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         wire.a.down()
