@@ -46,6 +46,7 @@ class Attachment:
         llvm.start()  # beside all that comes before it is needed
         wanted = Wanted(Match.of(match), verdict, options)
         self._final: Ledger | None = None
+        self._closing = False
         self.events = Events(interface)
         try:
             with process.alone():
@@ -133,7 +134,11 @@ class Attachment:
         wanted = replace(before, match=Match.of(match), verdict=acts)
         with process.alone():
             self._check_open()
-            put_in_place(self._execution, wanted)
+            try:
+                put_in_place(self._execution, wanted)
+            except Exception:
+                self._check_open()  # a signal's handler has closed it meanwhile: that is the reason then
+                raise
             text = f"{acts.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
             self.events.put(News(Kind.REPLACED, text, {"match": self.plan.match, "verdict": acts.name}))
 
@@ -149,15 +154,21 @@ class Attachment:
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
         with self._execution.reading, process.alone():
-            if self.closed:
+            if (
+                self._closing or self._execution.state != "open"
+            ):  # a signal's handler closes it while it is being closed: that goes on
                 return
+            self._closing = True
             try:
                 losses = self._carrier_losses()
                 self._execution.detach()
                 self._final = self._final or self._read()  # closed again, perhaps, after an interrupt
                 self._say_at_the_end(self._final, was_reset=self._carrier_losses() > losses)
             finally:
-                self._execution.close()  # which detaches first, whatever has failed
+                try:
+                    self._execution.close()  # which detaches first, whatever has failed
+                finally:
+                    self._closing = False
         self.events.join()
         _warn(self._execution.trouble, stacklevel)  # when all is done: the user may have made it an error
 

@@ -48,16 +48,17 @@ class Holdings:
     def close(self) -> None:
         """Errors: the first one, when all are closed. What an interrupt has cut short is closed again."""
         first: BaseException | None = None
-        again = _INTERRUPTS
-        while self.held:
-            try:
-                self.held[-1].close()
-            except BaseException as error:
-                first = first or error
-                again -= 1
-                if not isinstance(error, Exception) and again > 0:  # of a signal's handler: it was cut short
+        for held in reversed(tuple(self.held)):
+            for _ in range(_INTERRUPTS):
+                try:
+                    held.close()
+                except Exception as error:
+                    first = first or error
+                except BaseException as interrupt:  # of a signal's handler: it was cut short
+                    first = first or interrupt
                     continue
-            self.held.pop()
+                break
+            self.held[:] = [each for each in self.held if each is not held]  # a handler may have closed some, too
         if first is not None:
             raise first
 

@@ -60,14 +60,13 @@ def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept
     if number is None:
         raise NotSupported("bpf(2)", reason=f"unknown system call number on {platform.machine()}")
     block = buffer(attributes) if isinstance(attributes, bytes) else attributes
-    results = Kept() if kept is None else kept
+    results: list[int] = [] if kept is None else kept
     call = _libc["syscall"]
     call.argtypes, call.restype = _libc.syscall.argtypes, results.append
     call(number, command, ctypes.addressof(block), len(block))
     result = results[0]
-    if kept is None or result < 0:
-        del results[:]
     if result < 0:
+        del results[:]
         code = ctypes.get_errno()
         subject = what or f"bpf({command.name})"
         if code == errno.EPERM:
