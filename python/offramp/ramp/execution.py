@@ -256,11 +256,13 @@ class Execution:
         """From now on the kernel gets every packet. Again: nothing."""
         if self.inner is not None:
             self.inner.detach()
-        else:
+        elif self.state == "open":
             self.interface.leave(self.section)
 
     def close(self) -> None:
         """The program first, whatever else fails; then all the rest, the last first. Again: what is left."""
+        if self.state != "open":  # in a forked child, perhaps, while it fails in opening what is not its own
+            return
         with process.alone():
             self._holdings.add(Undoing(self.detach))
             try:

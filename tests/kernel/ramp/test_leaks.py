@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import gc
 import re
+import resource
 import sys
 import threading
 import time
@@ -158,6 +159,23 @@ def test_closed_when_the_counters_cannot_be_read(wire: Wire, monkeypatch: pytest
     assert not has_xdp(wire.b)
     assert (ramp.ledger().known, ramp.ledger().exact) == (False, False)
     assert str(ramp.ledger()).startswith("unknown")
+
+
+@pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
+def test_closed_when_no_descriptor_is_left(wire: Wire, opening: Callable[[str, str], Ramp]) -> None:
+    """The program is detached first, whatever else fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with wire.b.host:
+        ramp = opening("eth0", MATCH)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with suppress(KernelError, OSError):
+                ramp.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not has_xdp(wire.b)
+        ramp.close()
+        opening("eth0", MATCH).close()  # the lock is free
 
 
 def read_all(ramp: Ramp) -> None:
