@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import NotSupported
 from offramp.matcher import Match
@@ -88,7 +89,7 @@ def test_carried_out_on_a_nic_and_given_back() -> None:
     nic = SoftwareNic(queues=4)
     before = dict(nic.knobs)
     match = Match(MATCH)
-    section = Section(Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False), match, {})
+    section = Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM)), match, {})
     with Interface(nic) as interface:
         old = plan(nic.capabilities())
         section.hidden = old.hidden_queue
