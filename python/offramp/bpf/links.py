@@ -33,6 +33,7 @@ from offramp.bpf.maps import wait_for_programs
 from offramp.bpf.programs import Program
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.kept import Kept
 
 __all__ = ["LinkInfo", "XdpLink", "XdpMode"]
 
@@ -62,7 +63,7 @@ class LinkInfo:
 class XdpLink(Descriptor):
     """An attachment, owned by its descriptor. Made with `XdpLink.attach`."""
 
-    def __init__(self, fd: int, mode: XdpMode, ifindex: int) -> None:
+    def __init__(self, fd: int | Kept, mode: XdpMode, ifindex: int) -> None:
         super().__init__(fd)
         self.mode: XdpMode = mode
         self.ifindex = ifindex
@@ -81,7 +82,8 @@ class XdpLink(Descriptor):
         attributes = struct.pack("IIII", program.fd, ifindex, _ATTACH_TYPE_XDP, _FLAGS[mode])
         what = f"attaching XDP to {name} in {mode} mode"
         try:
-            fd = bpf(Command.LINK_CREATE, attributes, what)
+            kept = Kept()
+            bpf(Command.LINK_CREATE, attributes, what, kept)
         except PrivilegeError:
             raise
         except KernelError as error:
@@ -90,7 +92,7 @@ class XdpLink(Descriptor):
                 hint = "offramp never replaces a program: end that process or detach it first"
                 raise InterfaceBusy(f"{name} already runs {present}", hint=hint) from error
             raise KernelError(what, code, hint=_HINTS.get(code, "")) from error
-        return cls(fd, mode, ifindex)
+        return cls(kept, mode, ifindex)
 
     def update(self, program: Program) -> None:
         """Run another program from now on, without a gap; returns when no packet is in the old one any more.

@@ -15,9 +15,7 @@ thread's network namespace when the transaction is opened; it may be used from a
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +24,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from offramp import process
 from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
 from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
@@ -35,11 +34,10 @@ from offramp.journal.record import Change, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
-from offramp.syscalls.netns import inside, namespace, namespace_cookie
+from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
 
 __all__ = ["Transaction", "apply", "transaction"]
 
-_undivided = threading.RLock()  # held while changing and forking: a child has to know what there is to let go of
 _open_here: dict[Transaction, None] = {}  # the oldest first
 
 
@@ -83,11 +81,10 @@ class Transaction:
         self.nic = nic
         self.device = nic.identity
         store = store or Store()
-        with _undivided, ExitStack() as stack:
+        with process.alone(), ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
-            self._namespace = namespace()
-            stack.callback(os.close, self._namespace)
+            self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
             self._changes: list[Change] = []
             self._report: Report | None = None  # of the end
@@ -120,7 +117,7 @@ class Transaction:
             pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
             if all(change.before == change.after for change in pending):
                 return
-            guardian.watch(self._path, self._namespace)
+            guardian.watch(self._path, self._namespace.fileno())
             self._write([*self._changes, *pending])
             try:
                 for change in pending:
@@ -159,7 +156,7 @@ class Transaction:
         with self._at_work():
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
-                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace)
+                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
             self._let_go(report)
         return report
 
@@ -170,10 +167,10 @@ class Transaction:
     @contextmanager
     def _at_work(self) -> Iterator[None]:
         """Inside: no other thread touches this process's changes, and this thread is in the interface's namespace."""
-        with _undivided:
+        with process.alone():
             if self._report is not None:
                 raise Closed(f"the journal of {self.device.name} was closed")
-            with inside(self._namespace):
+            with inside(self._namespace.fileno()):
                 yield
 
     def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Change]:
@@ -221,18 +218,19 @@ class Transaction:
         return Record(self.device, here, os.getpid(), _command(), moment(), kept, tuple(changes))
 
     def _let_go(self, report: Report) -> None:
-        self._report = report
-        _open_here.pop(self, None)
+        """Each part may be let go of again, should a signal's handler raise in between."""
         guardian.done(self._path)
         self._journal.release()
         self._lock.close()
-        os.close(self._namespace)
+        self._report = report
+        self._namespace.close()
+        _open_here.pop(self, None)
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         self._report = Report(self._journal.name, self.device.name, "in use", "by the parent process")
         self._journal.release()
-        os.close(self._namespace)
+        self._namespace.close()
 
     def __enter__(self) -> Self:
         return self
@@ -271,7 +269,7 @@ def _command() -> str:
 
 
 def _warn(report: Report) -> None:
-    if report.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in report.knobs):
+    if report.is_trouble:
         warnings.warn(str(report), OfframpWarning, stacklevel=3)
 
 
@@ -284,12 +282,9 @@ def _close_all() -> None:
 
 def _in_child() -> None:
     with ExitStack() as stack:  # each one, whatever happens to another
-        stack.callback(_undivided.release)
-        stack.callback(guardian.forget)
         for change in tuple(_open_here):
             stack.callback(change._abandon)
         _open_here.clear()
 
 
-atexit.register(_close_all)
-os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)
+process.holds("changes", in_child=_in_child, at_exit=_close_all)

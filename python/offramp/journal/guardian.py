@@ -10,7 +10,7 @@ Each process has one. It is started before the process's first change. After the
 journals are left. It is a child of ours: a program that waits for any child (`os.wait()`) will meet it.
 
 Starting it costs some 50 ms, so it starts lean: -I and -S leave out environment, site-packages and its .pth files.
-Everything here is called with the lock of change.py held.
+Everything here is called while nobody else changes anything (process.alone).
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import socket
 import sys
 from contextlib import suppress
 
+from offramp import process
 from offramp.errors import KernelError, OfframpError
 
-__all__ = ["done", "forget", "watch"]
+__all__ = ["done", "watch"]
 
 _PATIENCE = 10.0  # seconds to start or to end: hundreds of times what it takes
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watch.py")
@@ -62,7 +63,7 @@ def done(journal: str) -> None:
         _guardian = None
 
 
-def forget() -> None:
+def _forget() -> None:
     """In a forked child: the guardian is the parent's."""
     global _guardian
     _watched.clear()
@@ -132,3 +133,6 @@ class _Guardian:
     def forget(self) -> None:
         self._line.close()
         self._process.returncode = 0  # or it would be missed here
+
+
+process.holds("guardian", in_child=_forget)

@@ -53,6 +53,11 @@ class Report:
         """Whether all is done that can be done now."""
         return self.state not in ("failed", "refused")
 
+    @property
+    def is_trouble(self) -> bool:
+        """Whether something is not as it was before, which the user should hear of."""
+        return self.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in self.knobs)
+
     def to_dict(self) -> dict[str, Any]:
         knobs = [knob.to_dict() for knob in self.knobs]
         return {

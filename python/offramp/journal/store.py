@@ -30,6 +30,7 @@ from contextlib import contextmanager, suppress
 
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Record, decode, encode
+from offramp.syscalls.kept import Kept
 
 __all__ = ["DIRECTORY", "VARIABLE", "Journal", "Store", "failure"]
 
@@ -99,14 +100,15 @@ class Store:
         try:
             if make:
                 os.makedirs(self.directory, 0o700, exist_ok=True)
-            directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            directory = (kept := Kept()).keep(os.open, self.directory, flags)
         except OSError as error:
             raise failure(f"the directory of journals {self.directory}", error) from error
         try:
             _private(os.fstat(directory), self.directory)
             yield directory
         finally:
-            os.close(directory)
+            kept.close()
 
     def sweep(self) -> None:
         """Remove files that a crash left unfinished: the change was never made."""
@@ -187,7 +189,7 @@ class Journal:
                 if isinstance(error, OSError):
                     raise failure(f"writing the journal {self.store.directory}/{self.name}", error) from error
                 raise
-        self.release()
+        self.release()  # of the one before
         self._descriptor = descriptor
 
     def remove(self) -> None:
@@ -205,9 +207,9 @@ class Journal:
 
     def release(self) -> None:
         """Let go of the lock; the file stays."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _locked(descriptor: int) -> bool:

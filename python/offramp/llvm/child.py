@@ -20,7 +20,6 @@ its answer would be taken for the answer to the next request.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import importlib.util
 import os
@@ -34,6 +33,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from offramp import process
 from offramp.emit.limits import too_much
 from offramp.errors import CompileError, NotSupported
 from offramp.llvm.worker import BPF, DONE, HEADER
@@ -267,5 +267,4 @@ def _in_forked_process() -> None:
         _child = None
 
 
-atexit.register(stop)
-os.register_at_fork(after_in_child=_in_forked_process)
+process.holds("compiler", in_child=_in_forked_process, at_exit=stop)

@@ -14,13 +14,13 @@ second one waits.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.ports.batch import Batch
@@ -276,4 +276,4 @@ def _in_child() -> None:
     _open_here.clear()
 
 
-os.register_at_fork(after_in_child=_in_child)
+process.holds("ports", in_child=_in_child)

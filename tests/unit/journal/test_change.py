@@ -268,7 +268,7 @@ def test_without_a_descriptor_the_lock_is_let_go(nic: DictNic, store: Store, mon
     def exhausted() -> int:
         raise KernelError("this thread's network namespace", errno.EMFILE)
 
-    monkeypatch.setattr(journal_change, "namespace", exhausted)
+    monkeypatch.setattr(journal_change, "namespace_file", exhausted)
     with pytest.raises(KernelError, match="EMFILE"):
         transaction(nic)
     assert list(Path(store.directory).glob("*.lock")) == []
