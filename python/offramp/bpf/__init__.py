@@ -23,14 +23,14 @@ from __future__ import annotations
 from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
 from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
-from offramp.bpf.references import Owner, bind
+from offramp.bpf.references import Holder, bind
 
 __all__ = [
+    "Holder",
     "LinkInfo",
     "Map",
     "MapFlag",
     "MapType",
-    "Owner",
     "Program",
     "TestRun",
     "UpdateFlag",

@@ -35,7 +35,7 @@ from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
 from offramp.syscalls.kept import Kept
 
 if TYPE_CHECKING:
-    from offramp.emit.program import Program as CompiledProgram
+    from offramp.emit.program import XdpProgram as CompiledProgram
 
 __all__ = ["Program", "ProgramInfo", "TestRun", "load_code", "patch", "xdp_context"]
 

@@ -44,13 +44,13 @@ class Followed:
         before, self._known = self._known, self._look()
         if self._known == before and not asked:
             return False
-        from offramp.ramp.events import Kind, News
+        from offramp.ramp.events import EventKind, News
 
         try:
             ramp.replace(self._read())
         except OfframpError as error:
             text = f"-F {self._path}: the match stays as it was: {error}"
-            ramp.events.put(News(Kind.NOT_REPLACED, text, {"file": self._path}))
+            ramp.events.put(News(EventKind.NOT_REPLACED, text, {"file": self._path}))
             return False
         return True
 

@@ -33,7 +33,7 @@ from typing import IO, Any
 
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as CompiledProgram
+from offramp.emit.program import XdpProgram as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
 from offramp.gen.generator import Orders
 from offramp.gen.variation import Vary, program, vary

@@ -30,7 +30,7 @@ from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import moment
-from offramp.journal.record import Change, Record, printable, short
+from offramp.journal.record import Changed, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
@@ -86,13 +86,13 @@ class Transaction:
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
             self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
-            self._changes: list[Change] = []
+            self._changes: list[Changed] = []
             self._report: Report | None = None  # of the end
             _open_here[self] = None
             stack.pop_all()
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[Changed, ...]:
         """What is changed now, in the order in which it was done."""
         return tuple(self._changes)
 
@@ -173,20 +173,20 @@ class Transaction:
             with inside(self._namespace.fileno()):
                 yield
 
-    def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Change]:
+    def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Changed]:
         says: dict[str, Value] = {}
         pending = []
         for knob in moves:
             says[knob] = self.nic.get(knob)
-            pending.append(Change(knob, says[knob], says[knob], pending=True))
+            pending.append(Changed(knob, says[knob], says[knob], pending=True))
         for knob, value in wanted:
             before = says[knob] if knob in says else self.nic.get(knob)
             says[knob] = value
             if before != value:
-                pending.append(Change(knob, before, value, pending=True))
+                pending.append(Changed(knob, before, value, pending=True))
         return pending
 
-    def _turn(self, change: Change) -> None:
+    def _turn(self, change: Changed) -> None:
         if change.before == change.after:  # the driver moves it, if it does
             return
         self.nic.set(change.knob, change.after)
@@ -197,23 +197,23 @@ class Transaction:
                 reason=f"accepted without effect: it is {short(found)}",
             )
 
-    def _confirmed(self, change: Change) -> Change:
+    def _confirmed(self, change: Changed) -> Changed:
         after = self.nic.get(change.knob) if change.before == change.after else change.after
         return replace(change, after=after, pending=False)
 
-    def _not_undone(self, pending: list[Change]) -> list[Change]:
+    def _not_undone(self, pending: list[Changed]) -> list[Changed]:
         try:
             return undo(pending, self.nic)[1]
         except InterfaceGone:  # closing will look for it elsewhere
             return pending
 
-    def _write(self, changes: Sequence[Change]) -> None:
+    def _write(self, changes: Sequence[Changed]) -> None:
         if changes:
             self._journal.write(self._record(changes))
         else:
             self._journal.remove()
 
-    def _record(self, changes: Sequence[Change], *, kept: bool = False) -> Record:
+    def _record(self, changes: Sequence[Changed], *, kept: bool = False) -> Record:
         here = namespace_cookie()
         return Record(self.device, here, os.getpid(), _command(), moment(), kept, tuple(changes))
 
@@ -246,9 +246,9 @@ class Transaction:
         return f"<Transaction of {self.device.name}, {'closed' if self.closed else knobs}>"
 
 
-def _merged(changes: Sequence[Change]) -> list[Change]:
+def _merged(changes: Sequence[Changed]) -> list[Changed]:
     """A knob that is turned again makes one change with the time before, if only rules were changed in between."""
-    merged: list[Change] = []
+    merged: list[Changed] = []
     for change in changes:
         place = len(merged) - 1
         while place >= 0 and merged[place].knob != change.knob and merged[place].knob.startswith("rule."):

@@ -28,7 +28,7 @@ from offramp.errors import JournalError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check
 
-__all__ = ["MOST_BYTES", "Change", "Record", "decode", "encode", "printable", "short"]
+__all__ = ["MOST_BYTES", "Changed", "Record", "decode", "encode", "printable", "short"]
 
 MOST_BYTES = 4 << 20  # ten thousand rules
 MOST_CHANGES = 20_000
@@ -43,7 +43,7 @@ _LINE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Changed:
     """A knob that was turned, or is about to be."""
 
     knob: str
@@ -68,7 +68,7 @@ class Record:
     command: str
     moment: int  # CLOCK_BOOTTIME
     kept: bool
-    changes: tuple[Change, ...]
+    changes: tuple[Changed, ...]
 
     def is_about(self, device: Identity, namespace: int) -> bool:
         """Whether that device, in the network namespace of that cookie, is the one that was changed.
@@ -173,10 +173,10 @@ def _record(found: Any) -> Record:
     )
 
 
-def _change(found: Any) -> Change:
+def _change(found: Any) -> Changed:
     _fits(found, _CHANGE, "a change")
     knob, before, after = found["knob"], found["before"], found["after"]
-    return Change(**found | {"before": check(knob, before), "after": check(knob, after)})
+    return Changed(**found | {"before": check(knob, before), "after": check(knob, after)})
 
 
 def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:

@@ -25,7 +25,7 @@ from offramp.facts.identity import Identity
 from offramp.facts.knobs import Nic
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import boot
-from offramp.journal.record import Change, Record
+from offramp.journal.record import Changed, Record
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
 from offramp.nic.live import find
@@ -213,7 +213,7 @@ def _restore(entry: Listed, store: Store, patience: float = 0.2) -> Report:
         journal.release()
 
 
-def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> tuple[str, list[Undone], list[Change]]:
+def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> tuple[str, list[Undone], list[Changed]]:
     """Undo it wherever the interface is, under the name that it has there."""
     same_boot = record.device.boot == boot()
     if nic is not None:

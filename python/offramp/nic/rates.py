@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from offramp.nic import link, qstats, stats
 
-__all__ = ["Meter", "Rates"]
+__all__ = ["RateMeter", "Rates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Rates:
         return {"seconds": self.seconds, "total": self.total, "queues": {str(q): r for q, r in self.queues.items()}}
 
 
-class Meter:
+class RateMeter:
     """Begins to count when it is made. Errors: InterfaceGone."""
 
     def __init__(self, interface: str, ifindex: int) -> None:

@@ -20,7 +20,7 @@ from offramp.matcher import Match
 from offramp.options import Options
 from offramp.planner import Plan, shortened
 from offramp.ramp import lifetime
-from offramp.ramp.events import Events, Kind, News
+from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.execution import Execution, carried_out
 from offramp.ramp.interface import Interface
 from offramp.ramp.ledger import Ledger
@@ -35,7 +35,7 @@ __all__ = ["Attachment"]
 # The program's counters of matching packets that found no socket. Those counted while the sockets were put in place are
 # `early` in the ledger: nobody was asleep, and no socket is missing.
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
-_TOLD = (Kind.LEFT_BEHIND, Kind.PLAN_CHANGED)  # warnings, too, of the call that opens
+_TOLD = (EventKind.LEFT_BEHIND, EventKind.PLAN_CHANGED)  # warnings, too, of the call that opens
 
 
 class Attachment:
@@ -140,7 +140,7 @@ class Attachment:
                 self._check_open()  # a signal's handler has closed it meanwhile: that is the reason then
                 raise
             text = f"{acts.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
-            self.events.put(News(Kind.REPLACED, text, {"match": self.plan.match, "verdict": acts.name}))
+            self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": acts.name}))
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed.
@@ -154,9 +154,7 @@ class Attachment:
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
         with self._execution.reading, process.alone():
-            if (
-                self._closing or self._execution.state != "open"
-            ):  # a signal's handler closes it while it is being closed: that goes on
+            if self._closing or self._execution.state != "open":  # a signal's handler, while it is being closed
                 return
             self._closing = True
             try:
@@ -174,17 +172,17 @@ class Attachment:
 
     def _carrier_losses(self) -> int:
         self.events.look()
-        return self.events.counts[Kind.CARRIER_LOST]
+        return self.events.counts[EventKind.CARRIER_LOST]
 
     def _say_at_the_end(self, last: Ledger, *, was_reset: bool) -> None:
         """What the driver did when the program was detached, and a flow that was silent while it was observed."""
         if was_reset:
             text = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
-            self.events.put(News(Kind.LINK_RESET, text))
+            self.events.put(News(EventKind.LINK_RESET, text))
         seen = Seen(last.claimed + last.stalled, last.missed_by_nic)
         if self.plan.hidden_queue is not None and seen.without_effect:
             text = f"{seen} (open while the flow is arriving, and offramp notices at once)"
-            self.events.put(News(Kind.WENT_ELSEWHERE, text, {"missed_by_nic": last.missed_by_nic}))
+            self.events.put(News(EventKind.WENT_ELSEWHERE, text, {"missed_by_nic": last.missed_by_nic}))
 
     def __enter__(self) -> Self:
         self._check_open()

@@ -25,13 +25,13 @@ from typing import Any, Final, Protocol
 
 from offramp.errors import OfframpError
 
-__all__ = ["Event", "Events", "Kind", "News", "Source"]
+__all__ = ["Event", "EventKind", "Events", "News", "Source"]
 
 WAITING: Final = 256  # events at most
 _TURN = 0.1  # seconds between two looks of one who waits
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What happened."""
 
     CARRIER_LOST = "carrier-lost"
@@ -57,7 +57,7 @@ class Kind(StrEnum):
 class News:
     """An event without its time and place."""
 
-    kind: Kind
+    kind: EventKind
     text: str
     details: Mapping[str, Any] = field(default_factory=dict)
     time_ns: int = 0  # when it was noticed; 0: now
@@ -67,7 +67,7 @@ class News:
 class Event:
     """What happened, to which interface, and when it was noticed (CLOCK_REALTIME)."""
 
-    kind: Kind
+    kind: EventKind
     time_ns: int
     interface: str
     text: str
@@ -100,7 +100,7 @@ class Events:
     def __init__(self, interface: str) -> None:
         self.interface = interface
         self.dropped = 0
-        self.counts: Counter[Kind] = Counter()  # since it was opened, those dropped or taken included
+        self.counts: Counter[EventKind] = Counter()  # since it was opened, those dropped or taken included
         self._waiting: deque[Event] = deque()
         self._sources: list[Source] = []
         self._lock = threading.RLock()
@@ -156,7 +156,7 @@ class Events:
             for each in news:
                 details = MappingProxyType(dict(each.details))
                 event = Event(each.kind, each.time_ns or time.time_ns(), self.interface, each.text, details)
-                if each.kind is Kind.RENAMED:
+                if each.kind is EventKind.RENAMED:
                     self.interface = str(each.details["name"])
                 self.counts[each.kind] += 1
                 if len(self._waiting) == WAITING:

@@ -27,7 +27,7 @@ from offramp.nic.carrier_watch import CarrierWatch
 from offramp.planner import is_virtual, mtu_refused, widened
 from offramp.ramp import lifetime, virtual_function
 from offramp.ramp.ask import ask, question
-from offramp.ramp.events import Events, Kind, News
+from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.holdings import Holdings, Undoing
 from offramp.ramp.interface import Interface
 from offramp.ramp.observe import watch
@@ -62,7 +62,7 @@ def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Executi
         if refusal is None:
             return execution
         if isinstance(refusal, NotSteered):
-            events.put(News(Kind.PLAN_CHANGED, str(refusal), {"method": refusal.method}))
+            events.put(News(EventKind.PLAN_CHANGED, str(refusal), {"method": refusal.method}))
         watch = CarrierWatch(plan.interface, plan.ifindex)
         execution.close()
         if had_carrier:
@@ -136,7 +136,7 @@ class Execution:
         before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, self._tried))
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
-            self.events.put(News(Kind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
+            self.events.put(News(EventKind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
         spec = program(self.wanted.match, self.plan)
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
@@ -219,7 +219,7 @@ class Execution:
     def _hold(self, interface: Interface) -> None:
         """Another interface is used as long as this is open."""
         self._holdings.add(Undoing(lambda: self._end_use(interface), interface.abandon, interface.leave_open))
-        self.events.put(*(News(Kind.LEFT_BEHIND, report) for report in interface.use(self)))
+        self.events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.use(self)))
 
     # -- what they need ------------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ class Execution:
     def _say_what_was_given_back(self) -> None:
         if (changes := [change.knob for change in self.plan.changes]) and not self.trouble:
             text = f"what was changed of it is as before: {', '.join(changes)}"
-            self.events.put(News(Kind.GIVEN_BACK, text, {"changes": changes}))
+            self.events.put(News(EventKind.GIVEN_BACK, text, {"changes": changes}))
 
     def abandon(self) -> None:
         """In a forked child."""
@@ -299,7 +299,7 @@ class Execution:
         """What could not be given back."""
         for text in trouble:
             self.trouble.append(text)
-            self.events.put(News(Kind.NOT_GIVEN_BACK, text))
+            self.events.put(News(EventKind.NOT_GIVEN_BACK, text))
 
     def _give_back(self) -> None:
         self.worry(self.interface.give_back(self.section))

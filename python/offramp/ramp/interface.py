@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from offramp import journal, nic
-from offramp.bpf import Owner, Program, XdpLink, bind
+from offramp.bpf import Holder, Program, XdpLink, bind
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, OfframpWarning
 from offramp.llvm.programs import xdp
 from offramp.nic.live import open_nic
@@ -207,7 +207,7 @@ class Interface:
         bound = self.nic.identity.ifindex if sections[0].spec.vlan_metadata else None
         verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
-        with bind(compiled, *(Owner(section.maps, section.match.state) for section in sections)) as maps:
+        with bind(compiled, *(Holder(section.maps, section.match.state) for section in sections)) as maps:
             return Program.load(compiled, name=name, maps=maps, ifindex=bound)
 
     # -- the knobs -----------------------------------------------------------------------------------------------------

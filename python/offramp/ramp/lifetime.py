@@ -50,7 +50,6 @@ def _forget(execution: Held, what: str) -> None:
     """Nobody refers to the attachment any more, closed or not."""
     if execution not in _living:
         return
-
     process.when_alone(execution.close)
     warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from offramp.ramp.events import Kind, News
+from offramp.ramp.events import EventKind, News
 
 if TYPE_CHECKING:
     from offramp import _native
@@ -73,7 +73,9 @@ class StallSource:
         self._before = now
         if passed and not self._stalled:
             self._stalled = True
-            return [News(Kind.READER_STALLED, "its reader is asleep: the kernel has the flow", {"packets": passed})]
+            return [
+                News(EventKind.READER_STALLED, "its reader is asleep: the kernel has the flow", {"packets": passed})
+            ]
         if claimed and not passed:
             self._stalled = False
         return []
@@ -90,4 +92,4 @@ def _news(event: Mapping[str, Any]) -> News:
         details["seconds"] = details.pop("nanoseconds") / 1e9
     kind = event["kind"]
     text = _WORDS[kind].format(**details)
-    return News(Kind.READER_BACK if kind == "stalled" else Kind(kind), text, details, event["time"])
+    return News(EventKind.READER_BACK if kind == "stalled" else EventKind(kind), text, details, event["time"])

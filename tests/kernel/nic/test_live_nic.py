@@ -22,7 +22,7 @@ from offramp.facts.knobs import Nic, Value
 from offramp.facts.records import from_dict
 from offramp.nic import ethtool, features, qstats, rss, rules, stats, vf
 from offramp.nic.live import LiveNic, find, open_nic
-from offramp.nic.rates import Meter
+from offramp.nic.rates import RateMeter
 from offramp.nic.stacked import lower_devices
 from offramp.testing import Host, Lab, Wire
 
@@ -324,7 +324,7 @@ def send(wire: Wire, packets: int) -> None:
 
 def test_rates(wire: Wire) -> None:
     with wire.b.host:
-        meter = Meter("eth0", wire.b.ifindex)
+        meter = RateMeter("eth0", wire.b.ifindex)
     send(wire, 500)
     with wire.b.host:
         rates = meter.rates()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import offramp
-from offramp.ramp.events import WAITING, Event, Events, Kind, News
+from offramp.ramp.events import WAITING, Event, EventKind, Events, News
 from offramp.testing import Lab, Wire
 from tests.rigs.leftovers import eventually
 from tests.rigs.traffic import MATCH, claims, datagrams
@@ -51,11 +51,11 @@ def test_carrier_and_state(wire: Wire, opening: Callable[..., Any]) -> None:
         wire.b.down()
         assert ramp.events.wait(1.0)
         (event, *_) = ramp.events
-        assert (event.kind, event.interface) == (Kind.DOWN, "eth0")
+        assert (event.kind, event.interface) == (EventKind.DOWN, "eth0")
         assert before < event.time_ns < time.time_ns()
         assert str(event) == "eth0: it is down: nothing arrives until it is up again"
         wire.b.up()
-        assert eventually(lambda: Kind.UP in [event.kind for event in ramp.events])
+        assert eventually(lambda: EventKind.UP in [event.kind for event in ramp.events])
 
 
 @pytest.mark.parametrize("opening", OPENING)
@@ -66,7 +66,7 @@ def test_renamed(wire: Wire, opening: Callable[..., Any]) -> None:
         wire.b.up()
         assert ramp.events.wait(1.0)
         found = {event.kind: event for event in ramp.events}
-        assert found[Kind.RENAMED].details == {"name": "wan0"}
+        assert found[EventKind.RENAMED].details == {"name": "wan0"}
         assert ramp.events.interface == "wan0"
 
 
@@ -89,7 +89,7 @@ def test_a_reader_that_was_asleep(wire: Wire) -> None:
         assert kinds(ramp.events, "reader-stalled")
         assert claims(ramp)
         found = {event.kind: event for event in ramp.events}
-        assert found[Kind.READER_BACK].details["seconds"] > 0.2
+        assert found[EventKind.READER_BACK].details["seconds"] > 0.2
         assert list(ramp.events) == []
 
 
@@ -97,7 +97,7 @@ def test_what_was_replaced(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         guard.replace("udp dst port 53")
         (event,) = guard.events
-        assert event.kind is Kind.REPLACED
+        assert event.kind is EventKind.REPLACED
         assert event.details == {"match": guard.plan.match, "verdict": "DROP"}
         assert event.to_dict()["text"].startswith("DROP udp dst port 53 in the place of udp dst port 4321")
 
@@ -109,14 +109,14 @@ def test_what_was_given_back(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH, mode="generic") as guard:
         assert [change.knob for change in guard.plan.changes] == ["feature.rx-gro"]
     (event,) = guard.events
-    assert (event.kind, event.details) == (Kind.GIVEN_BACK, {"changes": ["feature.rx-gro"]})
+    assert (event.kind, event.details) == (EventKind.GIVEN_BACK, {"changes": ["feature.rx-gro"]})
 
 
 def test_they_are_there_when_all_is_closed(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         wire.a.down()
         assert guard.events.wait(2.0)
-    assert [event.kind for event in guard.events] == [Kind.CARRIER_LOST]
+    assert [event.kind for event in guard.events] == [EventKind.CARRIER_LOST]
     assert list(guard.events) == []
     assert not guard.events.wait(None), "no more will come"
 
@@ -132,7 +132,7 @@ def test_a_listener_ends_with_its_ramp(wire: Wire, opening: Callable[..., Any]) 
         wire.a.down()
         assert eventually(lambda: len(heard) == 2, 2.0)
     assert threading.active_count() == before
-    assert [event.kind for event in ramp.events] == [Kind.CARRIER_LOST], "it waits for others as well"
+    assert [event.kind for event in ramp.events] == [EventKind.CARRIER_LOST], "it waits for others as well"
 
 
 def test_a_listener_that_raises_is_shown_and_goes_on(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_a_forked_child_hears_nothing(wire: Wire) -> None:
 def test_the_oldest_go_and_are_counted() -> None:
     events = Events("eth0")
     for number in range(WAITING + 10):
-        events.put(News(Kind.REPLACED, str(number)))
+        events.put(News(EventKind.REPLACED, str(number)))
     assert events.dropped == 10
     assert [event.text for event in events] == [str(number) for number in range(10, WAITING + 10)]
     assert len(events) == 0

@@ -17,7 +17,7 @@ import offramp
 from offramp import _native
 from offramp.bpf import Program, XdpLink
 from offramp.bpf.owner import attached
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import (
     InterfaceBusy,
     InterfaceDown,

@@ -19,7 +19,7 @@ import pytest
 
 import offramp
 from offramp.bpf import Map, Program
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import Closed, InterfaceBusy, KernelError, NotSupported
 from offramp.ramp.interface import Interface
 from offramp.ramp.ramp import Ramp
