@@ -193,6 +193,12 @@ impl Port {
         as_dicts(py, py.detach(|| self.0.take_events()))
     }
 
+    /// How many events went, untold, for newer ones.
+    #[getter]
+    fn events_dropped(&self) -> u64 {
+        self.0.events_dropped()
+    }
+
     /// Refuses if it is closed.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.0.check().map_err(|error| self.fail(py, error))
