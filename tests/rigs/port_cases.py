@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from offramp.errors import BatchInUse, Closed, OptionError
-from offramp.ports import Batch, Port, QueueLedger
+from offramp.ports import Batch, Port
 from tests.rigs.port_faults import FAULTS
 from tests.rigs.port_views import batches, everywhere, ledger, lost
 from tests.rigs.ports import DEADLINE, Rig, frame, numbers

@@ -42,6 +42,7 @@ def _meet(rig: Rig, fault: str) -> _Met:
     with rig.open(_ARRIVING, around=f"faults,seed=7,{fault}+", frames=_FRAMES, ring=128) as port:
         accepted, deadline = 0, time.monotonic() + DEADLINE
         while not _all_came(port) and time.monotonic() < deadline:
+            time.sleep(0.005)  # so that a batch has several packets
             try:
                 batch = port.rx(timeout=0.05)
                 accepted += _use(port, batch, met) if batch is not None else 0

@@ -118,7 +118,7 @@ class Queue(_Receiver):
         return self._native.ended(self.place)
 
     def ledger(self) -> QueueLedger:
-        """This queue's counters; of a closed port, as they were when it was closed. Errors: Closed in a forked child."""
+        """This queue's counters. After `close`, as they were then. Errors: Closed, in a forked child."""
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
