@@ -8,7 +8,7 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import offramp
 from offramp.bpf import Map, MapType, Program, XdpLink
@@ -70,7 +70,7 @@ class RampsPort:
         self._ramp: Ramp | None = None
 
     @contextmanager
-    def open(self, arriving: Sequence[bytes], *, around: str = "", **options: int) -> Iterator[Port]:
+    def open(self, arriving: Sequence[bytes], *, around: str = "", **options: Any) -> Iterator[Port]:
         assert not around
         options.pop("frame_size", None)  # a ramp chooses it by the MTU
         with self._wire.b.host, offramp.open("eth0", MATCH, **options) as self._ramp, fed(self._wire, arriving):

@@ -46,6 +46,7 @@ ROOMS = {
             "nic",
             "options",
             "planner",
+            "ports",
             "ramp",
             "state",
             "steering",
