@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ports in Python's hands: types and errors converted, the GIL given up. What a port does, `offramp_io::Endpoint` does.
+//! Ports in Python's hands: types and errors converted, the GIL given up. What a port does, `offramp_io::Endpoint`
+//! does.
 
 use std::os::fd::BorrowedFd;
 
