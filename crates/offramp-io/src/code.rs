@@ -43,7 +43,7 @@ impl Packets {
     }
 }
 
-/// `verdicts[i]` becomes 1 if packet `i` matches, else 0.
+/// `verdicts[i]` becomes what the code says of packet `i`: a verdict, or whether it matches.
 type Match = unsafe extern "C" fn(
     packets: *const *const u8,
     captured: *const u32,

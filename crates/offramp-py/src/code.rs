@@ -25,7 +25,7 @@ impl Code {
         code.map(Self).map_err(|error| errors::raise(py, "a match", error))
     }
 
-    /// Writes 1 or 0 for each of `packets` into `verdicts`, which is as long.
+    /// Writes what the code says of each of `packets` into `verdicts`, which is as long.
     fn run(
         &self,
         py: Python<'_>,

@@ -5,6 +5,7 @@
     descriptor.py   what every kernel object here is: one owned file descriptor
     maps.py         memory shared by programs, sockets and Python
     programs.py     placeholders patched, verified, loaded, test-run
+    references.py   what the placeholders stand for
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface
     btf.py          ids of kernel functions (kfuncs)
@@ -22,16 +23,19 @@ from __future__ import annotations
 from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
 from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
+from offramp.bpf.references import Owner, bind
 
 __all__ = [
     "LinkInfo",
     "Map",
     "MapFlag",
     "MapType",
+    "Owner",
     "Program",
     "TestRun",
     "UpdateFlag",
     "XdpLink",
     "XdpMode",
+    "bind",
     "xdp_context",
 ]

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """XDP programs: placeholders patched, checked by the verifier, loaded, and run on given packets.
 
-    compile.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
+    emit.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
 What the compiler left open, and what is put there:
 
 | instruction   | opcode | src_reg            | imm before              | imm after                                  |
 |---------------|--------|--------------------|-------------------------|--------------------------------------------|
-| ld_imm64      | 0x18   | 1 map, 2 its value | MapSlot, or SET_BASE +  | the map's descriptor                       |
-|               |        |                    | a set's number          |                                            |
+| ld_imm64      | 0x18   | 1 map, 2 its value | index of a Reference    | the map's descriptor                       |
 | call          | 0x85   | 0, becomes 2       | KFUNC_BASE + KfuncSlot  | BTF id of the function in vmlinux          |
 
 Source: Documentation/bpf/standardization/instruction-set.rst; include/uapi/linux/bpf.h (union bpf_attr);
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Self
 from offramp.bpf import btf
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import Map
-from offramp.emit.program import KFUNC_BASE, KfuncSlot
+from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError, VerifierError
 from offramp.syscalls import privileges
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
@@ -98,7 +97,7 @@ class Program(Descriptor):
     ) -> Self:
         """Patch `program` and load it.
 
-        `maps`: by MapSlot; the memory of its sets by SET_BASE + their index in `program.sets`.
+        `maps`: by placeholder, as `bind` finds them.
 
         `ifindex` binds it to that device of this thread's network namespace: needed for kfuncs (metadata of the NIC),
         and it can then be attached there only, and only in native mode. `frags`: it accepts packets of several buffers.

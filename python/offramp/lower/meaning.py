@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a match means for the bytes of a frame: tree to expression, with tcpdump's meaning.
 
-    lower.py      the walk, protocols and sets
+    meaning.py    the walk, protocols and sets
     layers.py     where the headers are, and what comes next: vlan, mpls, pppoes, 802.2
     addresses.py  hosts, networks, stations, ports
     fields.py     proto[offset:size] and arithmetic
@@ -33,21 +33,25 @@ from typing import Final, assert_never
 from offramp.errors import MatchError, OptionError
 from offramp.match import tree
 from offramp.match.context import Behind
-from offramp.match.tree import Node, Primitive, Protocol
-
-from . import addresses
-from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
-from .fields import compare
-from .layers import IP, IP6, PPPOE_DISCOVERY, SAP_ISO, Layers, equal, load, masked
-from .protocols import (
+from offramp.match.protocols import (
     ETHERTYPES,
+    IP,
+    IP6,
     IP6_FRAGMENT,
     IP6_HEADER,
     IP_PROTOCOLS,
     ISO_PROTOCOLS,
     ONLY_IP,
     ONLY_IP6,
+    PPPOE_DISCOVERY,
+    SAP_ISO,
 )
+from offramp.match.tree import Node, Primitive, Protocol
+
+from . import addresses
+from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
+from .fields import compare
+from .layers import Layers, equal, load, masked
 from .shapes import Shape
 from .unions import union
 

@@ -20,7 +20,7 @@ from .tree import Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .primitive import Qualifiers
+    from .words import Qualifiers
 
 ROUNDS: Final = 4  # of mending
 LONGEST: Final = 1 << 16  # characters that are parsed once more

@@ -2,7 +2,8 @@
 """The network interface: what it is, what it can do, what it counts, and how it is changed.
 
     link.py          everything about one interface in one record: `read("eth0")`; its counters: `counters(ifindex)`
-    live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set; which device it is, across renames
+    live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set
+    device.py        which device an interface is, across renames
     capable.py       what it can do, as facts/capabilities.py has it
     stacked.py       what is below a bond, bridge or VLAN
 

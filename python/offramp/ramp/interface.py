@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from offramp import journal, nic
-from offramp.bpf import Map, Program, XdpLink
-from offramp.emit.program import MapSlot, Spec, slot
+from offramp.bpf import Map, Owner, Program, XdpLink, bind
+from offramp.emit.program import MapSlot, Spec
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, OfframpWarning
 from offramp.llvm.programs import xdp
 from offramp.nic.live import open_nic
@@ -198,15 +198,9 @@ class Interface:
     def _program(self, sections: Sequence[Section]) -> Program:
         compiled = xdp(*(section.spec for section in sections))
         bound = self.nic.identity.ifindex if sections[0].spec.vlan_metadata else None
-        verdicts = {section.spec.verdict.name.lower() for section in sections}
+        verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
-        maps: dict[int, Map] = {}
-        sets = 0
-        with ExitStack() as stack:
-            for number, (section, uses) in enumerate(zip(sections, compiled.sections, strict=True)):
-                maps |= {slot(number, kind): each for kind, each in section.maps.items()}
-                maps |= stack.enter_context(section.match.tables(uses, sets))
-                sets += len(uses)
+        with bind(compiled, *(Owner(section.maps, section.match.state) for section in sections)) as maps:
             return Program.load(compiled, name=name, maps=maps, ifindex=bound)
 
     # -- the knobs -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
@@ -60,9 +61,8 @@ def planned(
 def program(match: Match, plan: Plan) -> Spec:
     """The program of a plan."""
     return Spec(
-        match=match.lowered(netmask(plan.interface)),
+        MatchBody(match.lowered(netmask(plan.interface)), plan.verdict),
         protect=lower(plan.protection.node) if plan.protection is not None else None,
-        verdict=plan.verdict,
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
         vlan_metadata=plan.vlan_metadata,

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from offramp.errors import KernelError, NotSupported, OfframpError, PrivilegeError
 from offramp.nic import carrier, pci, read, udev
+from offramp.nic.device import identify, of_pci
 from offramp.nic.link import move, silence
-from offramp.nic.live import identify, of_pci
 from offramp.planner import Change, Options, Plan, lacks_for_native, largest_mtu
 from offramp.ramp.interface import Interface
 from offramp.syscalls.netns import inside, namespace, other_namespaces

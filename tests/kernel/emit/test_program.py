@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,15 @@ from hypothesis import settings
 
 import offramp
 from offramp import bpf
+from offramp.bpf.references import Mapped
 from offramp.emit import xdp as xdp_ir
-from offramp.emit.program import COUNTERS, SET_BASE, MapSlot, Spec
+from offramp.emit.match import MatchBody
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.emit.state import State
 from offramp.errors import OptionError, PrivilegeError
 from offramp.llvm import child as llvm
 from offramp.llvm.programs import xdp
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -42,7 +46,6 @@ from offramp.lower.expression import (
     TagBytes,
     Test,
     Value,
-    evaluate,
 )
 from offramp.lower.shapes import Shape
 from offramp.state import HashSet, fixed
@@ -66,6 +69,7 @@ from tests.rigs.leftovers import eventually
 EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 PACKETS = 30
 QUEUES = 2
+MOST_COUNTERS = 16
 
 ARP = equals(12, 2, 0x0806)
 
@@ -120,12 +124,12 @@ def frame(destination: int = 53, *, protocol: int = 17, tags: tuple[int, ...] = 
 
 class Maps:
     def __init__(self, queues: int = QUEUES) -> None:
-        words = len(COUNTERS)
-        self.counters = bpf.Map.create(bpf.MapType.PERCPU_ARRAY, 4, 8 * words, 1, name="counters")
+        self.names: tuple[str, ...] = COUNTERS
+        self.counters = bpf.Map.create(bpf.MapType.PERCPU_ARRAY, 4, 8 * MOST_COUNTERS, 1, name="counters")
         self.sockets = bpf.Map.create(bpf.MapType.XSKMAP, 4, 4, queues, name="sockets")
         beats = bpf.Map.create(bpf.MapType.ARRAY, 4, 8 * queues, 1, bpf.MapFlag.MMAPABLE, name="heartbeats")
         self.heartbeats = beats
-        self.slots: dict[int, bpf.Map] = {
+        self.slots: dict[MapSlot, bpf.Map] = {
             MapSlot.COUNTERS: self.counters,
             MapSlot.SOCKETS: self.sockets,
             MapSlot.HEARTBEATS: self.heartbeats,
@@ -136,11 +140,13 @@ class Maps:
             struct.pack_into("Q", memory, 8 * queue, when_ns)
 
     def read(self) -> Counter[str]:
-        return Counter(dict(zip(COUNTERS, self.counters.sum(), strict=True)))
+        """What was counted, by the names of the program that was loaded last."""
+        return Counter(dict(zip(self.names, self.counters.sum(), strict=False)))
 
-    def load(self, spec: Spec, ifindex: int | None = None, sets: tuple[bpf.Map, ...] = ()) -> bpf.Program:
-        maps = {**self.slots, **{SET_BASE + number: memory for number, memory in enumerate(sets)}}
-        return bpf.Program.load(xdp(spec), name="test", maps=maps, ifindex=ifindex)
+    def load(self, spec: Spec, ifindex: int | None = None, state: Mapping[State, Mapped] = {}) -> bpf.Program:
+        compiled, self.names = xdp(spec), spec.counters
+        with bpf.bind(compiled, bpf.Owner(self.slots, state.__getitem__)) as maps:
+            return bpf.Program.load(compiled, name="test", maps=maps, ifindex=ifindex)
 
 
 @pytest.fixture
@@ -163,7 +169,8 @@ def spec(
     stall_ns: int | None = None,
     vlan_metadata: bool = False,
 ) -> Spec:
-    return Spec(Lowered(match), Lowered(protect) if protect else None, verdict, QUEUES, stall_ns, vlan_metadata)
+    protected = Lowered(protect) if protect else None
+    return Spec(MatchBody(Lowered(match), verdict), protected, QUEUES, stall_ns, vlan_metadata)
 
 
 def run(maps: Maps, spec: Spec, packet: bytes, ctx: bytes | None = None) -> tuple[str, int]:
@@ -330,11 +337,11 @@ def test_each_member_is_looked_up_in_its_set(maps: Maps) -> None:
     hosts = Fixed(Shape("hash", "ip", 8), ((here, here),))
     ports, protected = HashSet([53]), HashSet(family="ip", capacity=8)
     first, second = Member((load(36, 2),), 0), Member((load(26, 4),), 1)
-    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (Named("protected", protected.shape),))
-    match = Lowered(All((first, second)), (Named("ports", ports.shape), hosts))
-    tables = (ports, fixed(hosts), protected)
-    both = Spec(match, protect, Verdict.DROP, QUEUES, None, False)
-    with maps.load(both, sets=tuple(table.map() for table in tables)) as program:
+    left_alone, asked = Named("protected", protected.shape), Named("ports", ports.shape)
+    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (left_alone,))
+    match = Lowered(All((first, second)), (asked, hosts))
+    both = Spec(MatchBody(match, Verdict.DROP), protect)
+    with maps.load(both, state={asked: ports, hosts: fixed(hosts), left_alone: protected}) as program:
         assert program.test_run(frame(53)).retval == Verdict.DROP
         assert program.test_run(frame(54)).retval == Verdict.PASS
         assert program.test_run(frame(53)[:36]).retval == Verdict.PASS
@@ -445,7 +452,7 @@ def test_the_compilers_child_does_not_stay_in_a_visited_namespace(lab: Lab) -> N
     host = lab.host("a")
     llvm.stop()
     with host:
-        llvm._compile("bpfel", xdp_ir.build([spec(port(53))]))
+        llvm._compile("bpfel", xdp_ir.build([spec(port(53))]).text)
         assert llvm._child is not None
         theirs, ours = f"/proc/{llvm._child.process.pid}/ns/net", os.readlink("/proc/thread-self/ns/net")
         assert eventually(lambda: os.readlink(theirs) != ours)

@@ -13,9 +13,9 @@ import pytest
 from offramp.errors import InterfaceGone, KernelError, OfframpError
 from offramp.facts.identity import Identity
 from offramp.matcher import Match
-from offramp.nic import live
+from offramp.nic import device, live
+from offramp.nic.device import identify
 from offramp.nic.link import silence
-from offramp.nic.live import identify
 from offramp.planner import Options
 from offramp.ramp import virtual_function
 from offramp.ramp.interface import Interface, Section
@@ -119,13 +119,14 @@ def test_an_interface_that_goes_while_another_is_looked_for(physical: Wire, monk
             raise InterfaceGone("vf0", reason="not there any more")
         return identify(which)
 
-    monkeypatch.setattr(live, "identify", gone_but)
+    for module in (device, live):
+        monkeypatch.setattr(module, "identify", gone_but)
     with physical.b.host:
         wanted = identify("eth0")
         found = live.find(wanted)
         assert found is not None
         assert found.identity == wanted
-        assert live.of_pci(ADDRESS) is None
+        assert device.of_pci(ADDRESS) is None
 
 
 def test_a_vf_that_is_gone_again(physical: Wire) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import InterfaceBusy, KernelError, NotSupported, OptionError
 from offramp.facts.capabilities import Capabilities
@@ -154,7 +155,7 @@ def test_rules_that_were_refused_leave_nothing_switched_on(tmp_path: Path, monke
 
 def a_section(made: Plan) -> Section:
     match = Match(made.match)
-    spec = Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False, hidden_queue=made.hidden_queue)
+    spec = Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4, hidden_queue=made.hidden_queue)
     return Section(spec, match, {}, made.queues, made.hidden_queue, made.buckets)
 
 

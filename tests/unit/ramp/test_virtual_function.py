@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import offramp
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.facts.capabilities import Vf
@@ -48,7 +49,7 @@ def a_nic(queues: int = 3, **options: Any) -> SoftwareNic:
 
 def a_section(made: Plan) -> Section:
     match = Match(made.match)
-    return Section(Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False), match, {})
+    return Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4), match, {})
 
 
 @pytest.mark.parametrize("queues", [3, 2], ids=["moved both times", "moved only when they go"])
