@@ -34,7 +34,8 @@ pub trait Port: Send {
     /// Waits until everything that was accepted has left, or until `deadline`. Returns how many frames have not.
     fn flush(&mut self, deadline: Instant) -> Result<u32, Error>;
 
-    /// A file descriptor that polls readable when packets wait, the same for the port's whole life; `None` if it has none.
+    /// A file descriptor that polls readable when packets wait, the same for the port's whole life; `None` if it has
+    /// none.
     fn pollable(&self) -> Option<i32>;
 
     fn counters(&self) -> Result<Counters, Error>;

@@ -142,8 +142,8 @@ impl<'py> Owner<'py> {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
-            // SAFETY: contiguous bytes, exported until the buffer is dropped; whoever writes them meanwhile gets an answer
-            // about the one or the other.
+            // SAFETY: contiguous bytes, exported until the buffer is dropped; whoever writes them meanwhile gets an
+            // answer about the one or the other.
             Self::Buffer(buffer) if buffer.len_bytes() > 0 => unsafe {
                 std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes())
             },

@@ -118,7 +118,7 @@ class Queue(_Receiver):
         return self._native.ended(self.place)
 
     def ledger(self) -> QueueLedger:
-        """This queue's counters."""
+        """This queue's counters. After `close`, as they were then. Errors: Closed, in a forked child."""
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
@@ -199,7 +199,7 @@ class Port(_Receiver):
         return self._native.discard(seconds)
 
     def ledgers(self) -> tuple[QueueLedger, ...]:
-        """The counters of each queue."""
+        """The counters of each queue: see `Queue.ledger`."""
         return tuple(queue.ledger() for queue in self.queues)
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ ROOMS = {
             "nic",
             "options",
             "planner",
+            "ports",
             "ramp",
             "state",
             "steering",
