@@ -24,10 +24,10 @@ from pathlib import Path
 from llvmlite import binding as llvm
 
 from offramp import DROP, Match
-from offramp.bpf import Map, MapType, Owner, Program, bind
+from offramp.bpf import Holder, Map, MapType, Program, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
-from offramp.emit.program import Program as Compiled
+from offramp.emit.program import XdpProgram as Compiled
 from offramp.gen.packets import eth, icmp, ip, ip6, tcp, udp
 from offramp.llvm.programs import native, xdp
 from offramp.lower.expression import Const, Lowered
@@ -136,7 +136,7 @@ def ours(match: Match | Lowered) -> Iterator[Program]:
     with ExitStack() as stack:
         counters = stack.enter_context(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1))
         slots = {MapSlot.COUNTERS: counters}
-        owner = Owner(slots, match.state) if isinstance(match, Match) else Owner(slots)
+        owner = Holder(slots, match.state) if isinstance(match, Match) else Holder(slots)
         maps = stack.enter_context(bind(compiled, owner))
         yield stack.enter_context(Program.load(compiled, name="bench_ours", maps=maps))
 

@@ -18,7 +18,7 @@ from offramp.emit.decide import Decision
 from offramp.emit.emitter import Label
 from offramp.emit.intervals import outcomes
 from offramp.emit.size import Size, size, total
-from offramp.emit.state import KINDS, Kind, kind
+from offramp.emit.state import KINDS, StateKind, kind
 from offramp.emit.target import I64, POINTER
 from offramp.emit.values import Values
 from offramp.lower.evaluate import evaluate
@@ -47,7 +47,7 @@ class Tally:
 @contextmanager
 def tallies() -> Iterator[None]:
     """The kind of state, registered."""
-    with patch.dict(KINDS, {Words: Kind("tally", lambda words: 4)}):
+    with patch.dict(KINDS, {Words: StateKind("tally", lambda words: 4)}):
         yield
 
 

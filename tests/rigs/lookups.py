@@ -22,10 +22,10 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from offramp.bpf import Map, MapType, Owner, Program, bind
+from offramp.bpf import Holder, Map, MapType, Program, bind
 from offramp.emit.emitter import Address, Emitter
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as CompiledProgram
+from offramp.emit.program import XdpProgram as CompiledProgram
 from offramp.emit.sets.lookup import member, snapshot
 from offramp.emit.state import State
 from offramp.emit.target import I8, I32, I64, POINTER, Bpf, Target, const
@@ -95,7 +95,7 @@ class Lookups:
         self.report = Map.create(MapType.ARRAY, 4, 16, 1, name="offramp_report")
         program = compiled(self.shapes, together=together)
         named: dict[State, SharedSet] = {Named(str(number), table.shape): table for number, table in enumerate(tables)}
-        with bind(program, Owner({REPORT: self.report}, named.__getitem__)) as maps:
+        with bind(program, Holder({REPORT: self.report}, named.__getitem__)) as maps:
             self.program = Program.load(program, name="offramp_lookup", maps=maps)
 
     def packet(self, keys: Iterable[int], allowed: Collection[int] = (0,)) -> bytes:

@@ -17,7 +17,7 @@ pub struct Code(offramp_io::Code);
 
 #[pymethods]
 impl Code {
-    /// `code` comes from `offramp.llvm.programs.native`, and from nowhere else: it is run as it is.
+    /// `code` comes from `offramp.llvm.programs.native`, and from nowhere else: it is run without a check.
     #[new]
     fn new(py: Python<'_>, code: &[u8]) -> PyResult<Self> {
         // SAFETY: by the caller's word, as above.

@@ -3,7 +3,7 @@
 
     emit.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
-What the compiler left open, and what is put there:
+The compiler leaves placeholders. This is what replaces them:
 
 | instruction   | opcode | src_reg            | imm before              | imm after                                  |
 |---------------|--------|--------------------|-------------------------|--------------------------------------------|
@@ -32,9 +32,10 @@ from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError, VerifierError
 from offramp.syscalls import privileges
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
+from offramp.syscalls.kept import Kept
 
 if TYPE_CHECKING:
-    from offramp.emit.program import Program as CompiledProgram
+    from offramp.emit.program import XdpProgram as CompiledProgram
 
 __all__ = ["Program", "ProgramInfo", "TestRun", "load_code", "patch", "xdp_context"]
 
@@ -80,7 +81,7 @@ class TestRun:
 class Program(Descriptor):
     """An XDP program in the kernel, owned by its descriptor. It keeps its maps alive, even after they are closed."""
 
-    def __init__(self, fd: int, name: str, instructions: int) -> None:
+    def __init__(self, fd: int | Kept, name: str, instructions: int) -> None:
         super().__init__(fd)
         self.name = name
         self.instructions = instructions
@@ -201,12 +202,12 @@ def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
     return bytes(patched)
 
 
-def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> int:
+def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> Kept:
     """Load finished instructions and return the descriptor. Verbose only after a failure: the log costs time."""
     what = f"loading XDP program {name!r}" + (f" for {_interface(ifindex)}" if ifindex else "")
     instructions, license_text, label = buffer(code), ctypes.create_string_buffer(LICENSE), check_name(name)
 
-    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
+    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> Kept:
         head = struct.pack(
             "IIQQIIQII16sII",
             _PROG_TYPE_XDP,
@@ -222,13 +223,16 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
             ifindex,
             _ATTACH_TYPE_XDP,
         )
+        kept = Kept()
         for _ in range(_INTERRUPTED_LOADS):
             try:
-                return bpf(Command.PROG_LOAD, head, what)
+                bpf(Command.PROG_LOAD, head, what, kept)
+                return kept
             except KernelError as error:
                 if error.errno != errno.EAGAIN:
                     raise
-        return bpf(Command.PROG_LOAD, head, what)
+        bpf(Command.PROG_LOAD, head, what, kept)
+        return kept
 
     try:
         return attempt(None)
@@ -251,7 +255,7 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
 
 
 def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
-    """The error that tells a refusal by the verifier from a missing capability and from a system call gone wrong."""
+    """The error: a refusal by the verifier, a missing capability, or another failure of the system call."""
     code = refusal.errno or 0
     if code == errno.EACCES and privileges.Capability.CAP_PERFMON in privileges.missing():
         return PrivilegeError(what, code, hint=privileges.hint())

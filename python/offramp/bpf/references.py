@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a compiled program refers to, found: the maps that its placeholders stand for.
 
-with bind(compiled, Owner({MapSlot.COUNTERS: counters}, match.state)) as maps:
+with bind(compiled, Holder({MapSlot.COUNTERS: counters}, match.state)) as maps:
     Program.load(compiled, name="example", maps=maps)
 """
 
@@ -13,10 +13,10 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from offramp.bpf.maps import Map
 from offramp.emit.placeholders import MapSlot
-from offramp.emit.program import Program
+from offramp.emit.program import XdpProgram
 from offramp.emit.state import State
 
-__all__ = ["Mapped", "Owner", "bind"]
+__all__ = ["Holder", "Mapped", "bind"]
 
 
 class Mapped(Protocol):
@@ -30,7 +30,7 @@ def _nothing(state: State) -> NoReturn:
     raise KeyError(state)
 
 
-class Owner(NamedTuple):
+class Holder(NamedTuple):
     """Who has what a section refers to."""
 
     maps: Mapping[MapSlot, Map]
@@ -38,7 +38,7 @@ class Owner(NamedTuple):
 
 
 @contextmanager
-def bind(program: Program, *owners: Owner) -> Iterator[dict[int, Map]]:
+def bind(program: XdpProgram, *owners: Holder) -> Iterator[dict[int, Map]]:
     """The maps of a program's placeholders, for `Program.load`; one owner for each section, in their order.
 
     Once it is loaded, the program keeps its maps: state that nobody else holds ends here. Errors: as `Mapped.map`.

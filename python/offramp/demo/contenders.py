@@ -6,8 +6,8 @@
     offramp-user     batches of offramp.open(...), counted in a Python loop       in the application
     offramp-driver   offramp.attach(..., DROP)                                    in the driver
 
-The two that receive have equal means: room for about 8,000 packets, in the socket's buffer or in the AF_XDP ring. They
-share their CPU with the kernel's receive thread: the room is for the milliseconds in which it is not their turn.
+The two that receive have equal room: for about 8,000 packets, in the socket's buffer or in the AF_XDP ring. They share
+their CPU with the kernel's receive thread, so they need this room for the milliseconds in which it is not their turn.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Decision:
     def decide(self, expr: Expr, yes: Label, no: Label) -> None:
         """Branch to `yes` or `no`. Leaves the current place.
 
-        A set that is asked twice about a packet, and changes meanwhile, is for both what it was at the beginning.
+        If a set is asked twice about a packet, and changes meanwhile, both answers are as of the beginning.
         """
         asked = Counter(_members(expr))
         for number in sorted(number for number, times in asked.items() if times > 1):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What programs are made from, and what comes out: plain values, deterministic, made without a kernel.
 
-    Specs --xdp()-->    Program(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
+    Specs --xdp()-->    XdpProgram(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
     Body  --native()--> NativeProgram(code, state) --_native.Code()-->                  a function in this process
 
 An XDP program's code carries placeholders (placeholders.py). It is to be loaded as "Dual BSD/GPL": the kernel lets only
@@ -31,7 +31,7 @@ from offramp.errors import OptionError
 from offramp.lower.expression import Lowered
 from offramp.verdict import Verdict
 
-__all__ = ["COUNTERS", "KFUNC_BASE", "KfuncSlot", "MapSlot", "NativeProgram", "Program", "Reference", "Spec"]
+__all__ = ["COUNTERS", "KFUNC_BASE", "KfuncSlot", "MapSlot", "NativeProgram", "Reference", "Spec", "XdpProgram"]
 
 COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirect_failed", "missed_by_nic")
 """u64 each, per CPU, in MapSlot.COUNTERS; behind them a body's own. Every packet counts in `seen` and in exactly one of
@@ -82,7 +82,7 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Program:
+class XdpProgram:
     """eBPF instructions, 8 bytes each, and what their placeholders stand for, by index."""
 
     code: bytes

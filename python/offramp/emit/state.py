@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from offramp.emit.sets import layout
 from offramp.lower.shapes import Shape
 
-__all__ = ["KINDS", "Kind", "State", "kind"]
+__all__ = ["KINDS", "State", "StateKind", "kind"]
 
 
 class State(Protocol):
@@ -29,16 +29,16 @@ class State(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class StateKind:
     """What has to be known of a kind of state besides how its accesses are written."""
 
     name: str
     instructions: Callable[[Any], int]  # how many of eBPF an access needs, about, by shape
 
 
-KINDS: Final[dict[type, Kind]] = {Shape: Kind("set", layout.instructions)}
+KINDS: Final[dict[type, StateKind]] = {Shape: StateKind("set", layout.instructions)}
 
 
-def kind(state: State) -> Kind:
+def kind(state: State) -> StateKind:
     """Of which kind a piece of state is."""
     return KINDS[type(state.shape)]

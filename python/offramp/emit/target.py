@@ -11,8 +11,8 @@ compute the same address anew, or to leave out a comparison that always holds. A
 the place of its argument costs no instruction. `fence` hides in the same way that memory has not changed, so that what
 is loaded again is a number of its own.
 
-`launder` hides from the verifier what a value is, where it came by several ways and is another constant on each: it
-would walk through all that follows once for each of them.
+`launder` hides a value from the verifier if it came by several ways and is another constant on each of them: the
+verifier would walk through all that follows once for each way.
 
 All addresses are i64, because the verifier prohibits 32-bit arithmetic on pointers.
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from llvmlite import ir
 
-from offramp.emit.emitter import Address, Emitter, Facts, Label
+from offramp.emit.emitter import Address, Emitter, Known, Label
 from offramp.emit.intervals import FIRST_TAG
 from offramp.emit.placeholders import KfuncSlot
 from offramp.emit.target import I16, I32, POINTER, Bpf, Helper, const
@@ -54,7 +54,7 @@ class VlanTag:
         self.emit.branch(self.builder.icmp_signed("==", self.builder.trunc(grown, I32), const(0, I32)), room, no_room)
         self.emit.enter(room)
         self.target.find_packet()
-        self.emit.facts = Facts()  # all that was known was about the packet as it was
+        self.emit.facts = Known()  # all that was known was about the packet as it was
         frame = Address(self.target.data)
         self.emit.require(frame, FIRST_TAG + TAG_BYTES, no_room)  # it does: for the verifier
         addresses = [self._load(frame + (TAG_BYTES + at), I32) for at in range(0, FIRST_TAG, 4)]

@@ -30,7 +30,7 @@ from llvmlite import ir
 
 from offramp.emit.body import Exit
 from offramp.emit.decide import Decision
-from offramp.emit.emitter import Address, Emitter, Facts, Label
+from offramp.emit.emitter import Address, Emitter, Known, Label
 from offramp.emit.placeholders import MapSlot, Module, Reference
 from offramp.emit.program import Spec
 from offramp.emit.tagged_values import TaggedValues
@@ -86,7 +86,7 @@ class _Section:
         if self.others is not None:
             self.emit.enter(self.others)
             self.target.find_packet()
-            self.emit.facts = Facts()
+            self.emit.facts = Known()
 
     def end(self, exit: Exit) -> None:
         """What becomes of packets that leave by it."""

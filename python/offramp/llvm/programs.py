@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Specs to programs: emit/ writes their IR, the child process makes machine code of it.
 
-Specs --xdp()-->    Program(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
+Specs --xdp()-->    XdpProgram(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
 Body  --native()--> NativeProgram(code, state) --_native.Code()-->                  a function in this process
 """
 
@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from offramp.emit.body import Body, Exit
 from offramp.emit.placeholders import Module
-from offramp.emit.program import NativeProgram, Program, Spec
+from offramp.emit.program import NativeProgram, Spec, XdpProgram
 from offramp.emit.size import Size, too_deep, total
 from offramp.errors import CompileError, OptionError
 from offramp.llvm import child
@@ -28,9 +28,10 @@ _ALWAYS_FITS: Final = (
 _Reference = TypeVar("_Reference")
 
 
-def xdp(*specs: Spec) -> Program:
-    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict;
-    who has not (it is protected there, does not match, its reader sleeps) has counted it. After the last one it passes.
+def xdp(*specs: Spec) -> XdpProgram:
+    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict.
+    A section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A
+    packet that all sections decline passes.
 
     The same specs give the same bytes; the second time in a process it costs a few milliseconds. Takes some ten
     milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError
@@ -47,7 +48,7 @@ def xdp(*specs: Spec) -> Program:
     def measure() -> Size:
         return total(*(spec.size for spec in specs), together=len(specs) > 1)
 
-    return Program(*_compile(measure, lambda: build(specs), child.bpf_code))
+    return XdpProgram(*_compile(measure, lambda: build(specs), child.bpf_code))
 
 
 def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
@@ -64,7 +65,7 @@ def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
 def _compile(
     measure: Callable[[], Size], build: Callable[[], Module[_Reference]], compile_text: Callable[[str], bytes]
 ) -> tuple[bytes, tuple[_Reference, ...]]:
-    """The code, and what its placeholders stand for. Tells from a bug what is only too much."""
+    """The code, and what its placeholders stand for. Tells a program that is only too large from a bug."""
     try:
         size = measure()
         size.check()

@@ -7,7 +7,7 @@
     fields.py     proto[offset:size] and arithmetic
     unions.py     long unions become look-ups
 
-The meaning is libpcap's (gencode.c), surprises included, since that is what people test with tcpdump first:
+The meaning is libpcap's (gencode.c), surprises included, because people test a match with tcpdump first:
 - `host A` (IPv4) is an address of the IP header or one in an ARP or RARP packet; ports need the first fragment.
 - `tcp` on IPv6 is the next header, or the one after a fragment header; `port N` and `icmp6[0]` do not look behind any
   extension header; `tcp[...]` is a field of TCP over IPv4 only.
@@ -174,7 +174,7 @@ class _Walk:
         if layer is Protocol.ETHER:
             return addresses.station(tree.Station(BROADCAST, tree.Direction.DST), self.layers)
         if self.netmask is None:
-            what = "the netmask is not known, which says what a broadcast address is"
+            what = "the netmask is not known; it says what a broadcast address is"
             raise self._refusal(tree.Broadcast(layer), what, NETMASK_HINT)
         if self.netmask == tree.ALL_ONES:
             raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")

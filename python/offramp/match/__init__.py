@@ -16,8 +16,8 @@
                                                          suggest.py     what was probably meant
 
 A tree is normal by construction (`A and (B and C)` is `And(A, B, C)`), so `parse(text(node)) == node` for every node.
-What a node means for the bytes of a packet is lower/meaning.py. Extensions, which tcpdump does not have: `in @name`, a
-set that is bound when the match is compiled, and `vlan any`.
+lower/meaning.py says what a node means for the bytes of a packet. Two extensions are not in tcpdump: `in @name`, a set
+that is bound when the match is compiled, and `vlan any`.
 """
 
 from __future__ import annotations

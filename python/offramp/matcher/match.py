@@ -4,8 +4,8 @@
     Match("udp dst port 53").matches(frame)
     Match("src host in @blocked", blocked=PrefixSet(["203.0.113.0/24"]))
 
-Whatever takes a match takes its text as well, where it names no set. Asking needs neither privileges nor a kernel: the
-match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
+Every function that takes a match also takes its text, if it names no set. Asking needs neither privileges nor a kernel:
+the match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Match:
     the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface its own is the
     default.
 
-    Names of services and protocols are looked up in /etc/services and /etc/protocols; names of hosts are not.
+    Names of services and protocols are looked up in /etc/services and /etc/protocols; host names are not looked up.
 
     Two extensions to tcpdump's language: `host in @name` and `port in @name`, which mean the union of the set's
     members, and `vlan any`, behind which everything is about tagged and untagged packets alike.
 
     Errors: MatchError, with the place in the text; OptionError for a set that is missing, not named, or of a kind that
-    cannot be looked up there, and for a match that is too large for any program. One that is not much smaller may turn
-    out too large for an interface later, where that needs more of the program.
+    cannot be looked up there, and for a match that is too large for any program. A match that is only a little smaller
+    may be too large for an interface later, if that needs a larger program.
     """
 
     __slots__ = ("_compiled", "_lowered", "_netmask", "_node", "_sets")
@@ -147,7 +147,7 @@ class Match:
         return self._compiled
 
     def __str__(self) -> str:
-        """The canonical text, which tcpdump takes, too, but for the extensions."""
+        """The canonical text, which tcpdump takes too, except for the extensions."""
         return str(self._node)
 
     def __repr__(self) -> str:

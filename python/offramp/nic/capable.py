@@ -2,7 +2,7 @@
 """A live interface's `Capabilities`: what the kernel and driver say, filled up from what is known of the driver.
 
 Takes some milliseconds; with many rules, 10 µs each. Needs no privileges; without CAP_NET_ADMIN some drivers do not
-tell the RSS key. Nothing is tried: what can only be found out by changing it stays None.
+report the RSS key. Nothing is tried: a fact that only a change would show stays None.
 """
 
 from __future__ import annotations

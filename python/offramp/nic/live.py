@@ -5,7 +5,7 @@
     channels, rings, feature.*, rss.*, rule.*              SIOCETHTOOL
     vf.count, vf.autoprobe, vf.N.driver, pci.driver        sysfs, by PCI address
 
-A LiveNic is the device, not its name: it is found again after a rename, a PCI device also after its driver was taken
+A LiveNic is the device, not its name. It is found again after a rename; a PCI device also after its driver was taken
 away and given back. It works in the network namespace that it was opened in; elsewhere it is gone. Reading needs no
 privileges, changing CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
 """
@@ -213,7 +213,7 @@ class LiveNic:
     def _bus(self, knob: str) -> str:
         if not pci.present(self.identity.bus):
             what = f"{knob} of {self.identity.name or self.identity.bus}"
-            raise KernelError(what, errno.EOPNOTSUPP, hint="it is no PCI device")
+            raise KernelError(what, errno.EOPNOTSUPP, hint="it is not a PCI device")
         return self.identity.bus
 
     def _gone(self) -> InterfaceGone:

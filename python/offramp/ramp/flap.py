@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from offramp.bpf import Map, MapType, Owner, Program, XdpLink, XdpMode, bind
+from offramp.bpf import Holder, Map, MapType, Program, XdpLink, XdpMode, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.errors import InterfaceDown, KernelError
@@ -49,7 +49,7 @@ def measure(interface: str) -> Flap:
         compiled = xdp(Spec(MatchBody(Match("").lowered(), Verdict.PASS)))
         with (
             Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts") as counters,
-            bind(compiled, Owner({MapSlot.COUNTERS: counters})) as maps,
+            bind(compiled, Holder({MapSlot.COUNTERS: counters})) as maps,
             Program.load(compiled, name="offramp_measure", maps=maps) as program,
         ):
             watch = CarrierWatch(interface, ifindex)

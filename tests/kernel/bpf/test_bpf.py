@@ -24,7 +24,7 @@ from offramp.bpf import Map, MapFlag, MapType, Program, UpdateFlag, XdpLink, Xdp
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import possible_cpus
 from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import Closed, InterfaceBusy, InterfaceGone, KernelError, OptionError, VerifierError
 from offramp.syscalls import privileges
 from offramp.syscalls.bpf import Command, bpf, buffer

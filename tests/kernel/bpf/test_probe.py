@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from offramp.bpf.probe import Feature, probe, probe_all
+from offramp.bpf.probe import KernelFeature, probe, probe_all
 from offramp.syscalls import privileges
 
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())
@@ -61,7 +61,7 @@ def test_a_map_without_privileges() -> None:
 
 def test_this_kernel_has_what_linux_6_1_has() -> None:
     found = probe_all()
-    assert found.pop(Feature.RX_VLAN_TAG) is not None  # Linux 6.8
+    assert found.pop(KernelFeature.RX_VLAN_TAG) is not None  # Linux 6.8
     assert found == dict.fromkeys(found, True)
 
 
@@ -72,6 +72,6 @@ def test_what_cannot_be_told_is_not_remembered() -> None:
 
 def test_a_probe_leaves_nothing() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    for feature in Feature:
+    for feature in KernelFeature:
         probe(feature)
     assert len(os.listdir("/proc/self/fd")) == before

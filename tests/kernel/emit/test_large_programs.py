@@ -127,11 +127,11 @@ def test_absurd_and_large_matches_load(maps: Maps, kind: str) -> None:
 
 def test_what_the_verifier_gives_up_on_is_the_users_error(maps: Maps) -> None:
     """A loop of a million rounds, in place of a program that no limit of ours foresaw."""
-    from offramp.emit.program import Program
+    from offramp.emit.program import XdpProgram
 
     code = bytes.fromhex("b400000000000000" + "0700000001000000" + "a500feff00001000" + "9500000000000000")
     with pytest.raises(OptionError, match="verifier gives up on a program of this size"):
-        bpf.Program.load(Program(code), name="test", maps={})
+        bpf.Program.load(XdpProgram(code), name="test", maps={})
 
 
 def test_a_load_farther_away_than_any_packet_is_long(maps: Maps) -> None:

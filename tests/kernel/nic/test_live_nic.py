@@ -22,7 +22,7 @@ from offramp.facts.knobs import Nic, Value
 from offramp.facts.records import from_dict
 from offramp.nic import ethtool, features, qstats, rss, rules, stats, vf
 from offramp.nic.live import LiveNic, find, open_nic
-from offramp.nic.rates import Meter
+from offramp.nic.rates import RateMeter
 from offramp.nic.stacked import lower_devices
 from offramp.testing import Host, Lab, Wire
 
@@ -324,7 +324,7 @@ def send(wire: Wire, packets: int) -> None:
 
 def test_rates(wire: Wire) -> None:
     with wire.b.host:
-        meter = Meter("eth0", wire.b.ifindex)
+        meter = RateMeter("eth0", wire.b.ifindex)
     send(wire, 500)
     with wire.b.host:
         rates = meter.rates()
@@ -380,13 +380,13 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
     failed = offramp(wire.b.host, "eth0", "paint", "red", check=False)
     assert (failed.returncode, failed.stderr) == (
         2,
-        "offramp: paint: no such change: one of rss, steer, vf, bind\n",
+        "offramp: paint: no such change: not one of rss, steer, vf, bind\n",
     )
     for words, what in (("vf count 2", "vf.count"), ("bind vfio-pci", "pci.driver")):
         failed = offramp(wire.b.host, "eth0", *words.split(), check=False)
         assert (failed.returncode, failed.stdout) == (1, ""), "what was not done is not told as done"
         assert f"{what} of eth0: Operation not supported" in failed.stderr
-        assert "it is no PCI device" in failed.stderr
+        assert "it is not a PCI device" in failed.stderr
     failed = offramp(wire.b.host, "eth0", "steer", "flow-type", "udp4", "dst-port", "53", "action", "0", check=False)
     assert (failed.returncode, failed.stderr) == (
         1,

@@ -18,7 +18,7 @@ import pytest
 
 from offramp import nic
 from offramp.bpf import Program, XdpLink
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import InterfaceGone, NoSuchInterface
 from offramp.facts.ssh import Session
 from offramp.nic import ethtool

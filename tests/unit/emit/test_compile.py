@@ -18,9 +18,9 @@ from hypothesis import settings
 
 from offramp.emit import burst
 from offramp.emit import xdp as xdp_ir
-from offramp.emit.emitter import Address, Facts
+from offramp.emit.emitter import Address, Known
 from offramp.emit.match import MatchBody
-from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot, Program, Reference, Spec
+from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot, Reference, Spec, XdpProgram
 from offramp.emit.sets import layout
 from offramp.emit.target import I64, const
 from offramp.errors import NotSupported, OptionError
@@ -181,27 +181,27 @@ def test_a_program_says_what_it_refers_to() -> None:
 def test_facts_meet_at_the_smaller_length_and_the_same_register() -> None:
     here, there, one, other = (const(number, I64) for number in range(4))
     what, else_ = (Address(here), 1), (Address(here), 2)
-    left = Facts({here: 20, there: 4}, {what: one, else_: one}, {"a": one})
-    right = Facts({here: 14}, {what: one, else_: other}, {"a": one})
-    assert Facts.join([left, right]) == Facts({here: 14}, {what: one}, {"a": one})
-    assert Facts.join([left]) is left
-    assert Facts.join([]) == Facts()
+    left = Known({here: 20, there: 4}, {what: one, else_: one}, {"a": one})
+    right = Known({here: 14}, {what: one, else_: other}, {"a": one})
+    assert Known.join([left, right]) == Known({here: 14}, {what: one}, {"a": one})
+    assert Known.join([left]) is left
+    assert Known.join([]) == Known()
 
 
 def test_where_a_crowd_meets_loads_are_forgotten() -> None:
     here, one = const(1, I64), const(2, I64)
-    facts = Facts({here: 20}, {(Address(here), 1): one}, {"a": one})
-    assert Facts.join([facts] * 100) == Facts({here: 20}, {}, {"a": one})
+    facts = Known({here: 20}, {(Address(here), 1): one}, {"a": one})
+    assert Known.join([facts] * 100) == Known({here: 20}, {}, {"a": one})
 
 
 def test_a_place_that_reaches_less_far_on_one_way_is_forgotten() -> None:
     place = const(1, I64)
-    near, far = Facts({place: 4}, {}, {"a": place}), Facts({place: 8}, {}, {"a": place})
-    assert Facts.join([near, far]).places == {}
+    near, far = Known({place: 4}, {}, {"a": place}), Known({place: 8}, {}, {"a": place})
+    assert Known.join([near, far]).places == {}
 
 
 def test_the_oldest_facts_are_forgotten() -> None:
-    facts = Facts()
+    facts = Known()
     for number in range(100):
         place = const(number, I64)
         facts = facts.placed(number, place).reaching(place, 4).loaded((Address(place), 4), place)
@@ -224,7 +224,7 @@ def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
 # -- code ------------------------------------------------------------------------------------------------------------
 
 
-def instructions(program: Program) -> Iterator[tuple[int, int, int]]:
+def instructions(program: XdpProgram) -> Iterator[tuple[int, int, int]]:
     """Opcode, source register, immediate."""
     skip = False
     for opcode, registers, _, immediate in struct.iter_unpack("BBhi", program.code):
@@ -233,19 +233,19 @@ def instructions(program: Program) -> Iterator[tuple[int, int, int]]:
         skip = opcode == 0x18 and not skip
 
 
-def referred(program: Program) -> set[tuple[int, Reference]]:
+def referred(program: XdpProgram) -> set[tuple[int, Reference]]:
     """What its code refers to, by source register: 1, the map; 2, its value."""
     found = {(source, value) for opcode, source, value in instructions(program) if opcode == 0x18 and source}
     return {(source, program.references[value]) for source, value in found}
 
 
-def maps(program: Program) -> set[tuple[int, object]]:
+def maps(program: XdpProgram) -> set[tuple[int, object]]:
     """Those of its only section."""
     assert {section for _, (section, _) in referred(program)} == {0}
     return {(source, what) for source, (_, what) in referred(program)}
 
 
-def calls(program: Program) -> list[int]:
+def calls(program: XdpProgram) -> list[int]:
     return [value for opcode, _, value in instructions(program) if opcode == 0x85]
 
 

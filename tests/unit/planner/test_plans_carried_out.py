@@ -25,7 +25,8 @@ from offramp.match import parse
 from offramp.matcher import Match
 from offramp.planner import Change, Plan, assume, explain, needed
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
-from offramp.ramp.interface import Interface, Section
+from offramp.ramp.interface import Interface
+from offramp.ramp.section import Section
 from offramp.steering import equal, hiding
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict

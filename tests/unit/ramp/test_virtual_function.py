@@ -21,7 +21,8 @@ from offramp.matcher import Match
 from offramp.nic import pci
 from offramp.planner import Options, Plan, explain
 from offramp.ramp import virtual_function
-from offramp.ramp.interface import Interface, Section
+from offramp.ramp.interface import Interface
+from offramp.ramp.section import Section
 from offramp.steering import equal
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict

@@ -401,7 +401,7 @@ def test_a_file_that_is_no_list_is_named(tmp_path: Path, first: str) -> None:
     listed = tmp_path / "listed.txt"
     listed.write_text(f"{first}\n")
     for read in (load, HashSet.load):
-        with pytest.raises(OptionError, match=r"listed\.txt: '.*' is no address, network or port"):
+        with pytest.raises(OptionError, match=r"listed\.txt: '.*' is not an address, network or port"):
             read(listed)
 
 

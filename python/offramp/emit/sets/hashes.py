@@ -39,7 +39,7 @@ class Hash(Lookup):
 
     def run(self, current: ir.Value, words: Sequence[ir.Value]) -> None:
         key = words[0] if len(words) == 1 else self.pair(*words)
-        half_layout = layout.Hash.of(self.shape)
+        half_layout = layout.HashLayout.of(self.shape)
         half = self.half(current, half_layout.half)
         factor = self.load(half, 8)
         mixed = self.stir(self.builder.mul(self.builder.xor(key, self.load(half)), factor), factor)
@@ -67,7 +67,7 @@ class WideHash(Hash):
 
     def run(self, current: ir.Value, words: Sequence[ir.Value]) -> None:
         high, low = self.pair(*words[:2]), self.pair(*words[2:])
-        half_layout = layout.Hash.of(self.shape)
+        half_layout = layout.HashLayout.of(self.shape)
         half = self.half(current, half_layout.half)
         factor = self.load(half, 8)
         mixed = self.builder.mul(self.builder.xor(high, self.load(half)), factor)

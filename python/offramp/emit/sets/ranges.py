@@ -27,7 +27,7 @@ class Ranges(Lookup):
 
     def run(self, current: ir.Value, words: Sequence[ir.Value]) -> None:
         key = words if len(words) == 1 else [self.pair(*words[:2]), self.pair(*words[2:])]
-        tree = layout.Tree.of(self.shape)
+        tree = layout.TreeLayout.of(self.shape)
         height = self.builder.lshr(current, const(32))
         node = self.builder.and_(current, const(0xFFFF_FFFF))
         leaf = self.block()
@@ -68,7 +68,7 @@ class Ranges(Lookup):
             self.builder.position_at_end(fine)
         self.builder.branch(self.found())
 
-    def node(self, number: ir.Value, tree: layout.Tree) -> ir.Value:
+    def node(self, number: ir.Value, tree: layout.TreeLayout) -> ir.Value:
         """The address of a node."""
         number = self.bounded(number, tree.nodes)
         offset = self.builder.mul(number, const(tree.node))
