@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import offramp
 from offramp.bpf import Map, MapType, Program, XdpLink
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.ports import Port, open_port
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire

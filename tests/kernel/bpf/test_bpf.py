@@ -326,7 +326,7 @@ def test_an_interface_that_is_not_here(wire: Wire) -> None:
 HOLDER = """
 import socket, sys
 from offramp.bpf import Program, XdpLink
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 with Program.load(Code(bytes.fromhex(sys.argv[1])), name=sys.argv[2], maps={}) as program:
     with XdpLink.attach(program, socket.if_nametoindex("eth0")):
         print(program.id, flush=True)

@@ -27,7 +27,7 @@ def without(capabilities: str, program: str) -> str:
 
 TRY_TO_LOAD = f"""
 from offramp.bpf import Program
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import PrivilegeError
 try:
     Program.load(Code({POINTER_DIFFERENCE!r}), name="offramp_test", maps={{}}).close()

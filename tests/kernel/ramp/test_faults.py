@@ -209,7 +209,7 @@ def _raise(message: str, category: type[Warning], **_: object) -> None:
 HOLDER = """
 import socket, sys
 from offramp.bpf import Program, XdpLink
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 with Program.load(Code(bytes.fromhex(sys.argv[1])), name="firewall", maps={}) as program:
     with XdpLink.attach(program, socket.if_nametoindex("eth0")):
         print(program.id, flush=True)
