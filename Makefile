@@ -95,8 +95,9 @@ format: build ## let ruff and rustfmt rewrite the sources
 	cargo fmt --all
 
 .PHONY: man
-man: build ## write the manual pages anew from what --help says
+man: build ## write the manual pages and docs/options.md anew: from what --help says, and the table of options
 	$(BIN)/python packaging/man.py
+	$(BIN)/python packaging/reference.py
 
 .PHONY: wheel
 wheel: build ## build a wheel and import it in a clean venv

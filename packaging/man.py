@@ -16,6 +16,7 @@ import typer
 
 import offramp
 from offramp.cli import app
+from offramp.cli.verb import argument
 
 PLACE = Path(__file__).with_name("man")
 _EXAMPLES = "\b\n"
@@ -41,9 +42,8 @@ def _page(name: str, command: Any, context: Any, verbs: list[str]) -> Iterator[s
     yield f'.\\" SPDX-License-Identifier: Apache-2.0\n.\\" Made by packaging/man.py of what {name} --help says.\n'
     yield f'.TH {dashed.upper()} 1 "" "offramp {offramp.__version__}" "User Commands"\n'
     yield f".SH NAME\n{_text(dashed)} \\- {_text(title.rstrip('.'))}\n"
-    arguments = [_argument(param) for param in command.params if param.param_type_name == "argument"]
-    words = " ".join([*arguments, *(["VERB ..."] if verbs else [])])
-    yield f".SH SYNOPSIS\n.B {_text(name)}\n[OPTIONS] {_text(words)}".rstrip() + "\n"
+    words = "[OPTIONS] VERB ..." if verbs else " ".join(command.collect_usage_pieces(context))
+    yield f".SH SYNOPSIS\n.B {_text(name)}\n{_text(words)}\n"
     plain = [block for block in blocks if not block.startswith(_EXAMPLES)]
     if plain:
         yield ".SH DESCRIPTION\n" + ".PP\n".join(f"{_text(block)}\n" for block in plain)
@@ -63,17 +63,12 @@ def _terms(title: str, context: Any, params: list[Any]) -> Iterator[str]:
     if records:
         yield f".SH {title}\n"
     for param, (term, text) in records:
-        shown = term if _is_option(param) else _argument(param)
+        shown, text = (term, text) if _is_option(param) else (argument(param), param.help or "")
         yield f".TP\n.B {_text(shown)}\n{_text(re.sub(r' {2,}', ' ', text))}\n"
 
 
 def _is_option(param: Any) -> bool:
     return bool(param.param_type_name == "option")
-
-
-def _argument(param: Any) -> str:
-    name = (param.metavar or param.name.upper()) + ("..." if param.nargs == -1 else "")
-    return name if param.required else f"[{name}]"
 
 
 def _text(text: str) -> str:

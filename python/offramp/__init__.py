@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from .matcher import Match
-    from .ports import Batch, Port
+    from .ports import Batch, Port, open_port
     from .ramp import Attachment, Ramp, attach, open
     from .state import HashSet, PrefixSet
     from .verdict import Verdict
@@ -84,6 +84,7 @@ __all__ = [
     "__version__",
     "attach",
     "open",
+    "open_port",
 ]
 
 _PLACES = {
@@ -101,6 +102,7 @@ _PLACES = {
     "Ramp": (".ramp", "Ramp"),
     "attach": (".ramp", "attach"),
     "open": (".ramp", "open"),
+    "open_port": (".ports", "open_port"),
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and still refuses a misspelt name

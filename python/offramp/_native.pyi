@@ -1,7 +1,7 @@
 # The data plane, written in Rust. Not public: `offramp.ports` is its face.
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Final, NotRequired, Self, TypedDict, final
 
 from typing_extensions import Buffer
 
@@ -12,17 +12,59 @@ __all__ = [
     "Code",
     "Column",
     "Columns",
+    "LinkWatch",
     "Port",
     "SetCore",
     "SetReader",
+    "Times",
     "View",
     "drain_udp",
+    "ports",
 ]
 
 FIELDS: Final[dict[str, str]]  # columns: name -> NumPy dtype of an element
 BURST: Final[int]  # the most packets in one burst
 
 def drain_udp(fd: int, seconds: float) -> int: ...
+
+class _PortKind(TypedDict):
+    """A kind of port, or a wrapper; of a wrapper `needs` is None."""
+
+    name: str
+    syntax: str
+    about: str
+    needs: str | None
+    usable: bool  # here and now
+    reason: str | None  # why it is not, and what to do
+
+def ports() -> list[_PortKind]: ...
+
+class _Facts(TypedDict):
+    kind: str
+    target: str
+    modes: tuple[str, ...]
+    timestamps: str
+    largest_frame: int
+    sends: bool
+
+class _Event(TypedDict):
+    """`kind` is one of
+
+    carrier-lost, carrier-back    the interface is up and lost its carrier; or has it again
+    down, up                      somebody set it down; or up
+    gone                          it was removed
+    moved                         to another network namespace: `netns`, its id as this one numbers it; `ifindex` there
+    renamed                       `name`
+    stalled                       nobody had looked at `queue` for so many `nanoseconds`: its flow went to the kernel
+    """
+
+    kind: str
+    time: int  # when it was noticed: ns since 1970
+    netns: NotRequired[int]
+    ifindex: NotRequired[int | None]
+    name: NotRequired[str]
+    queue: NotRequired[int]
+    nanoseconds: NotRequired[int]
 
 @final
 class Port:
@@ -40,19 +82,28 @@ class Port:
         stall: float | None = None,
     ) -> Port: ...
     @staticmethod
-    def null(packets: Sequence[bytes], *, queues: int, frames: int, frame_size: int, ring: int) -> Port: ...
+    def open(uri: str, **options: object) -> Port: ...
     @property
     def queues(self) -> int: ...
-    def fds(self) -> list[int]: ...
-    def zero_copy(self, queue: int) -> bool: ...
+    def sockets(self) -> list[int | None]: ...
+    def facts(self, queue: int) -> _Facts: ...
     def rx(self, queue: int | None = None, timeout: float | None = None, most: int = ...) -> Burst | None: ...
     def discard(self, seconds: float) -> int: ...
-    def tx(self, queue: int, burst: Burst, timeout: float) -> int: ...
+    def tx(self, queue: int | None, burst: Burst, timeout: float) -> int: ...
     def send(self, queue: int, frames: Sequence[Buffer], timeout: float) -> int: ...
     def flush(self, queue: int, timeout: float) -> int: ...
     def counters(self, queue: int) -> dict[str, int]: ...
+    def ended(self, queue: int) -> str | None: ...
+    def events(self) -> list[_Event]: ...
     def check(self) -> None: ...
     def abandon(self) -> None: ...
+    def close(self) -> None: ...
+
+@final
+class LinkWatch:
+    def __new__(cls, ifindex: int) -> Self: ...
+    def fileno(self) -> int: ...
+    def events(self) -> list[_Event]: ...
     def close(self) -> None: ...
 
 @final
@@ -61,6 +112,9 @@ class Burst:
     def queue(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
+    @property
+    def timestamp_source(self) -> str: ...
+    def timestamps(self) -> Times | None: ...
     def __len__(self) -> int: ...
     def view(self, index: int) -> View: ...
     def columns(self, name: str) -> Columns: ...
@@ -81,6 +135,10 @@ class Columns:
 
 @final
 class Column:
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Times:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final

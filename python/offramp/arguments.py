@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments of public calls, looked at before anything is done: what cannot be is an OptionError that shows it.
+"""The arguments of public calls, looked at before anything is done: a bad value raises an OptionError that quotes it.
 
 Each function returns the argument as the type that it is to have. Pure: no I/O.
 """
@@ -7,15 +7,23 @@ Each function returns the argument as the type that it is to have. Pure: no I/O.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from reprlib import repr as short
-from typing import SupportsIndex, TypeVar
+from typing import Final, SupportsIndex, TypeVar
 
 from offramp.errors import OptionError
 
-__all__ = ["number", "several", "short", "text", "truth", "whole_number"]
+__all__ = ["duration", "in_words", "meant", "number", "one_of", "several", "short", "text", "truth", "whole_number"]
 
 T = TypeVar("T")
+
+_NUMBER: Final = r"(\d+(?:\.\d*)?|\.\d+)"
+_PLAIN: Final = re.compile(_NUMBER, re.ASCII)
+_WITH_UNITS: Final = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("h", "m", "s", "ms")), re.ASCII)
+_UNITS: Final = (3600.0, 60.0, 1.0, 0.001)
+_FORMS: Final = "a time is 5, 5s, 500ms, 1m or 1h30m"
 
 
 def text(name: str, value: str) -> str:
@@ -49,6 +57,39 @@ def number(name: str, value: float) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise OptionError(f"{name}={short(value)}", reason="not a number") from None
+
+
+def duration(name: str, value: float | str) -> float:
+    """Seconds: a number of them, or text such as `5`, `5s`, `500ms`, `1m`, `1h30m`."""
+    if not isinstance(value, str):
+        return number(name, value)
+    if _PLAIN.fullmatch(value):
+        return float(value)
+    found = _WITH_UNITS.fullmatch(value)
+    if not value or not found:
+        raise OptionError(f"{name}={short(value)}", reason="not a time", hint=_FORMS)
+    return sum(float(part) * unit for part, unit in zip(found.groups(), _UNITS, strict=True) if part is not None)
+
+
+def in_words(seconds: float) -> str:
+    """As `duration` reads it: 500ms, 1s, 1h."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    unit = "h" if seconds and not seconds % 3600 else "m" if seconds and not seconds % 60 else "s"
+    return f"{seconds / {'h': 3600, 'm': 60, 's': 1}[unit]:g}{unit}"
+
+
+def one_of(name: str, value: str, choices: Iterable[str]) -> str:
+    choices = tuple(choices)
+    if text(name, value) not in choices:
+        reason = f"not one of {', '.join(choices)}"
+        raise OptionError(f"{name}={short(value)}", reason=reason, hint=meant(value, choices))
+    return value
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """A hint: the nearest of the words; "" if none is near."""
+    return next((f"did you mean {near}?" for near in get_close_matches(word, tuple(words), 1)), "")
 
 
 def several(name: str, values: Iterable[T]) -> tuple[T, ...]:

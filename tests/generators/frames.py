@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
 from scapy.layers.inet6 import (
@@ -81,7 +82,7 @@ def received(packets: list[bytes]) -> Iterator[Batch]:
             yield batch
 
 
-def only(packets: list[bytes] | None = None, **options: int) -> tuple[Port, Batch]:
+def only(packets: list[bytes] | None = None, **options: Any) -> tuple[Port, Batch]:
     """A null port and its first batch."""
     port = Port.null(FRAMES if packets is None else packets, **options)
     batch = port.rx(timeout=1)

@@ -26,7 +26,7 @@ from offramp.facts.ssh import Ssh
 from offramp.lower.expression import Fixed, Lowered, evaluate
 from offramp.lower.meaning import lower
 from offramp.match import Node, parse
-from offramp.planner import Beside, Options, Plan, assume, make_plan
+from offramp.planner import Beside, Options, Plan, Situation, assume, make_plan
 from offramp.planner.flow import Bits, Flow
 from offramp.steering import Rss, Rule, Steering, parse_rule
 from offramp.steering.headers import headers
@@ -131,7 +131,7 @@ def elsewhere(driver: str) -> tuple[Capabilities, Link]:
 
 def plan_for(node: Node, driver: str, **options: Any) -> Plan:
     able, link = elsewhere(driver)
-    return make_plan(node, Verdict.CLAIM, link, Options(**options), Ssh((), ()), able)
+    return make_plan(Situation(node, Verdict.CLAIM, link, Options(**options), Ssh((), ()), able))
 
 
 def of(driver: str) -> Capabilities:
@@ -145,7 +145,7 @@ def plan(
     link = replace(imagined(able), mac=mac)
     refused, beside = options.pop("refused", {}), options.pop("beside", Beside())
     ssh, asked = Ssh((), ()), Options(**options)
-    return make_plan(parse(match), verdict, link, asked, ssh, able, refused=refused, beside=beside)
+    return make_plan(Situation(parse(match), verdict, link, asked, ssh, able, beside, refused=refused))
 
 
 def told(kind: type[OfframpError], able: Capabilities, match: str = MATCH, **options: Any) -> str:

@@ -60,7 +60,7 @@ def everything(wire: Wire, device: LiveNic) -> dict[str, Value]:
 
 def opened(wire: Wire, **options: Any) -> offramp.Ramp:
     with wire.b.host:
-        return offramp.open(wire.b.name, MATCH, **({"via": "vf"} | options))
+        return offramp.open(wire.b.name, MATCH, **({"layout": "vf"} | options))
 
 
 def address_of(device: LiveNic) -> str:

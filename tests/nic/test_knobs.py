@@ -18,7 +18,7 @@ from offramp.journal import transaction
 from offramp.match import parse
 from offramp.nic import read
 from offramp.nic.live import LiveNic, open_nic
-from offramp.planner import Options, make_plan
+from offramp.planner import Options, Situation, make_plan
 from offramp.testing import Wire
 from offramp.verdict import Verdict
 from tests.rigs.leftovers import eventually
@@ -172,5 +172,7 @@ def test_a_hidden_queue_is_refused_before_anything_is_changed(wire: Wire, device
     with wire.b.host:
         able, link = device.capabilities(), read(wire.b.name)
         with pytest.raises(NotSupported) as refused:
-            make_plan(parse("udp dst port 4321"), Verdict.CLAIM, link, Options(layout="hidden-queue"), None, able)
+            make_plan(
+                Situation(parse("udp dst port 4321"), Verdict.CLAIM, link, Options(layout="hidden-queue"), None, able)
+            )
         print(refused.value)

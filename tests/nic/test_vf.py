@@ -103,7 +103,7 @@ def test_the_command(wire: Wire) -> None:
 @pytest.mark.usefixtures("untouched")
 def test_one_that_nobody_closes(wire: Wire) -> None:
     """The VF's journal is dealt with before that of the PF, which takes the VF away."""
-    program = f"import offramp; ramp = offramp.open({wire.b.name!r}, {MATCH!r}, via='vf'); print(ramp.plan.pf)"
+    program = f"import offramp; ramp = offramp.open({wire.b.name!r}, {MATCH!r}, layout='vf'); print(ramp.plan.pf)"
     done = wire.b.host.run([sys.executable, "-c", program])
     assert done.stdout.strip() == wire.b.name
     assert "gone" not in done.stderr, done.stderr
@@ -157,7 +157,7 @@ def test_udev_has_named_it_before_it_is_opened(wire: Wire, monkeypatch: pytest.M
     with (
         in_the_first_namespace(wire),
         renaming(tmp_path / "udev", "lasting0"),
-        offramp.open(wire.b.name, MATCH, via="vf") as ramp,
+        offramp.open(wire.b.name, MATCH, layout="vf") as ramp,
     ):
         assert ramp.plan.interface == "lasting0"
         assert Path("/proc/sys/net/ipv6/conf/lasting0/disable_ipv6").read_text() == "1\n"
@@ -206,7 +206,7 @@ def test_killed_while_opening(wire: Wire, device: LiveNic, moment: str) -> None:
 
         LiveNic.set = turned  # type: ignore[method-assign]
         virtual_function.move = moved  # type: ignore[assignment,attr-defined]
-        with offramp.open(wire.b.name, MATCH, via="vf"):
+        with offramp.open(wire.b.name, MATCH, layout="vf"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     before = everything(wire, device)
@@ -223,7 +223,7 @@ def test_killed_while_traffic_runs(wire: Wire, away: Wire, device: LiveNic) -> N
     reading, told = os.pipe()
 
     def work() -> None:
-        with offramp.open(wire.b.name, MATCH, via="vf") as ramp:
+        with offramp.open(wire.b.name, MATCH, layout="vf") as ramp:
             assert claims(ramp, PATIENCE)
             os.write(told, b".")
             for _ in ramp:

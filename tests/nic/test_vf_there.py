@@ -131,7 +131,7 @@ def test_a_user_who_may_not(wire: Wire) -> None:
 @pytest.mark.usefixtures("untouched")
 def test_vlans_are_refused(wire: Wire, device: LiveNic) -> None:
     with wire.b.host, pytest.raises(NotSupported, match="the match names a VLAN"):
-        offramp.open(wire.b.name, f"vlan 7 and {MATCH}", via="vf")
+        offramp.open(wire.b.name, f"vlan 7 and {MATCH}", layout="vf")
 
 
 # -- for user space ----------------------------------------------------------------------------------------------------

@@ -13,10 +13,27 @@ pub enum Error {
     Starved(Starved),
     /// Packet `row` cannot be sent: it was sent already, or is larger than a frame of the sending port.
     Unsendable { row: usize },
+    /// There is no interface of that name in this network namespace.
+    NoInterface { name: String },
     /// The interface is administratively down.
     LinkDown,
     /// The interface was removed or left this network namespace.
     LinkGone,
+    /// The port was closed: by its user, or by the fork that made this process.
+    Closed { forked: bool },
+    /// A port has queues 0 to `queues` - 1.
+    NoQueue { queue: i64, queues: usize },
+    /// An option, or a URI, that cannot be; and what could.
+    Option { what: String, hint: String },
+}
+
+impl Error {
+    pub fn option(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Option {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
 }
 
 impl From<Starved> for Error {
@@ -33,8 +50,15 @@ impl fmt::Display for Error {
                 write!(f, "live batches and views hold {held} of {frames} frames")
             }
             Self::Unsendable { row } => write!(f, "packet {row} was sent already, is empty, or is larger than a frame"),
+            Self::NoInterface { name } => write!(f, "no interface {name:?} in this network namespace"),
             Self::LinkDown => f.write_str("the interface is down"),
             Self::LinkGone => f.write_str("the interface is gone"),
+            Self::Closed { forked: false } => f.write_str("the port was closed"),
+            Self::Closed { forked: true } => {
+                f.write_str("the port stays with the process that opened it: this is a forked child")
+            }
+            Self::NoQueue { queue, queues } => write!(f, "queue {queue}: the port has queues 0 to {}", queues - 1),
+            Self::Option { what, .. } => f.write_str(what),
         }
     }
 }

@@ -1,34 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The reader tells the XDP program that it is alive, so that a stopped reader does not black-hole its flow.
 //!
-//! The map is a `BPF_F_MMAPABLE` array of one element: a u64 per queue, the time of the last look at that queue in nanoseconds of
-//! `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
+//! The map is a `BPF_F_MMAPABLE` array of one element: a u64 per queue, the time of the last look at that queue in
+//! nanoseconds of `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::error::Error;
+use crate::events::{Events, Happening};
 use crate::sys::{Mapping, clock};
+
+/// Where a queue's heartbeat is, and after what time without one its flow goes to the kernel.
+#[derive(Clone)]
+struct Heart {
+    /// The queue's number on the interface, and its place in the port.
+    queue: usize,
+    place: usize,
+    stall: u64,
+    events: Arc<Events>,
+}
+
+impl Heart {
+    fn beat(&self, memory: &Mapping) {
+        let cell = memory.at::<AtomicU64>(self.queue * size_of::<u64>());
+        // SAFETY: inside the mapping, aligned, and accessed atomically by both sides.
+        let cell = unsafe { cell.as_ref() };
+        let now = clock(libc::CLOCK_MONOTONIC_COARSE);
+        let nanoseconds = now.saturating_sub(cell.load(Ordering::Relaxed));
+        cell.store(now, Ordering::Relaxed);
+        if nanoseconds > self.stall {
+            let queue = self.place;
+            self.events.push(Happening::Stalled { queue, nanoseconds });
+        }
+    }
+}
 
 /// The heartbeat of one queue.
 pub struct Heartbeat {
     memory: Arc<Mapping>,
-    queue: usize,
+    heart: Heart,
 }
 
 impl Heartbeat {
-    /// Maps the heartbeats of `queues` queues, all beating now.
-    pub fn map(fd: BorrowedFd<'_>, queues: usize) -> Result<Vec<Self>, Error> {
-        let memory = Arc::new(Mapping::of_file(fd, queues * size_of::<u64>(), 0, "heartbeats")?);
-        let hearts: Vec<_> = (0..queues)
-            .map(|queue| Self {
+    /// Maps the heartbeats of an interface, and makes all of them beat now. Returns those of `queues`. A silence of
+    /// more than `stall` becomes an event when it ends.
+    pub fn map(
+        fd: BorrowedFd<'_>,
+        queues: &[u32],
+        stall: Option<Duration>,
+        events: &Arc<Events>,
+    ) -> Result<Vec<Self>, Error> {
+        let count = queues.iter().max().map_or(0, |&queue| queue as usize + 1);
+        let memory = Arc::new(Mapping::of_file(fd, count * size_of::<u64>(), 0, "heartbeats")?);
+        let stall = stall.map_or(u64::MAX, |stall| u64::try_from(stall.as_nanos()).unwrap_or(u64::MAX));
+        let heart = |queue, place, stall| Heart {
+            queue,
+            place,
+            stall,
+            events: Arc::clone(events),
+        };
+        (0..count).for_each(|queue| heart(queue, 0, u64::MAX).beat(&memory));
+        let places = queues.iter().enumerate();
+        Ok(places
+            .map(|(place, &queue)| Self {
                 memory: Arc::clone(&memory),
-                queue,
+                heart: heart(queue as usize, place, stall),
             })
-            .collect();
-        hearts.iter().for_each(Self::beat);
-        Ok(hearts)
+            .collect())
     }
 
     /// Another hand on the same heart, which does not keep the map alive.
@@ -36,29 +77,59 @@ impl Heartbeat {
     pub fn pulse(&self) -> Pulse {
         Pulse {
             memory: Arc::downgrade(&self.memory),
-            queue: self.queue,
+            heart: self.heart.clone(),
         }
     }
 
     pub fn beat(&self) {
-        let cell = self.memory.at::<AtomicU64>(self.queue * size_of::<u64>());
-        // SAFETY: inside the mapping, aligned, and accessed atomically by both sides.
-        unsafe { cell.as_ref() }.store(clock(libc::CLOCK_MONOTONIC_COARSE), Ordering::Relaxed);
+        self.heart.beat(&self.memory);
     }
 }
 
 /// See [`Heartbeat::pulse`].
 pub struct Pulse {
     memory: Weak<Mapping>,
-    queue: usize,
+    heart: Heart,
 }
 
 impl Pulse {
     /// Beats, unless the map is gone.
     pub fn beat(&self) {
         if let Some(memory) = self.memory.upgrade() {
-            let queue = self.queue;
-            Heartbeat { memory, queue }.beat();
+            self.heart.beat(&memory);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_longer_than_stall_is_told_when_it_ends() {
+        let memory = Arc::new(Mapping::sparse(4096, "a test").unwrap());
+        let heart = |stall| Heart {
+            queue: 3,
+            place: 1,
+            stall,
+            events: Arc::default(),
+        };
+        let never = heart(u64::MAX);
+        never.beat(&memory);
+        assert!(never.events.take().is_empty());
+        let at_once = heart(0);
+        std::thread::sleep(Duration::from_millis(50));
+        at_once.beat(&memory);
+        let told = at_once.events.take();
+        assert!(
+            matches!(
+                told[0].what,
+                Happening::Stalled {
+                    queue: 1,
+                    nanoseconds: 1..
+                }
+            ),
+            "{told:?}"
+        );
     }
 }

@@ -1,30 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ports: ways of getting frames in and out of user space, behind one trait. The only crate that makes system calls.
 //!
-//! - [`port`]: the contract, and everything that is the same for all ports
-//! - [`af_xdp`], [`null`]: one file per technique
+//! - [`port`]: the contract; [`ringed`]: the contract for ports over rings; [`counters`]
+//! - [`ports`]: the registry, and one file per kind
+//! - [`endpoint`]: several queues of one port, and how to wait for them
+//! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?  [`events`]: what they noticed
 //! - [`memory`]: where sets live, and the wait for programs that read them
-//! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?
 //! - [`code`]: compiled matches, run on packets in memory
 //! - [`udp`]: the kernel's own way to receive, for comparison
 //! - [`sys`]: the seam to libc
 
-pub mod af_xdp;
 pub mod code;
+pub mod counters;
+pub mod endpoint;
 pub mod error;
+pub mod events;
 pub mod heartbeat;
 pub mod link;
 pub mod memory;
-pub mod null;
 pub mod port;
+pub mod ports;
+pub mod ringed;
+mod rtnetlink;
 pub mod sys;
 pub mod udp;
 
-pub use af_xdp::{AfXdp, Binding, Copying};
 pub use code::{Code, Packets};
+pub use counters::Counters;
+pub use endpoint::{Endpoint, Look, Parts};
 pub use error::Error;
+pub use events::{Event, Events, Happening};
 pub use heartbeat::{Heartbeat, Pulse};
 pub use link::Link;
 pub use memory::{MapMemory, OwnMemory};
-pub use null::Null;
-pub use port::{KernelCounters, Port};
+pub use port::{End, Facts, Port, Timestamps};
+pub use ringed::{OtherSide, Ringed};

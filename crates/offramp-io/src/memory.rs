@@ -15,14 +15,9 @@ use std::ptr::NonNull;
 use offramp_state::Memory;
 
 use crate::error::Error;
-use crate::sys::{Mapping, check, errno};
+use crate::sys::{Mapping, membarrier};
 
-const GLOBAL: libc::c_int = 1 << 0; // MEMBARRIER_CMD_GLOBAL in include/uapi/linux/membarrier.h
-
-fn membarrier(command: libc::c_int) -> libc::c_long {
-    // SAFETY: no pointers.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
-}
+const WAITING: &str = "waiting for programs in the kernel (membarrier)";
 
 /// Zeroed memory that no program in the kernel reads. A forked child gets a copy.
 pub struct OwnMemory(Mapping);
@@ -57,8 +52,9 @@ impl MapMemory {
     /// # Errors
     /// Also if programs cannot be waited for.
     pub fn new(fd: BorrowedFd<'_>, size: usize) -> Result<Self, Error> {
-        check(membarrier(GLOBAL) as i32, || {
-            "waiting for programs in the kernel (membarrier)".into()
+        membarrier().map_err(|errno| Error::System {
+            what: WAITING.into(),
+            errno,
         })?;
         Mapping::of_shared_file(fd, size, "a set").map(Self)
     }
@@ -75,11 +71,7 @@ unsafe impl Memory for MapMemory {
     }
 
     fn wait(&self) -> Result<(), offramp_state::Error> {
-        if membarrier(GLOBAL) < 0 {
-            let what = "waiting for programs in the kernel (membarrier)";
-            return Err(offramp_state::Error::System { what, errno: errno() });
-        }
-        Ok(())
+        membarrier().map_err(|errno| offramp_state::Error::System { what: WAITING, errno })
     }
 }
 
@@ -92,12 +84,12 @@ mod tests {
     fn a_set_lives_in_sparse_memory() {
         let shape = Shape::new(Structure::Hash, Family::Ip, 1 << 20).expect("a shape");
         let set = Set::new(shape, Box::new(OwnMemory::new(shape.bytes()).expect("memory")));
-        assert_eq!(set.change(|writer| writer.insert(Item::Number(7))), Ok(true));
+        assert_eq!(set.change(|writer| writer.insert(Item::from(7_u64))), Ok(true));
         assert!(set.matches(7) && !set.matches(8));
     }
 
     #[test]
     fn the_kernel_is_waited_for() {
-        assert_eq!(membarrier(GLOBAL), 0);
+        assert_eq!(membarrier(), Ok(()));
     }
 }

@@ -1,124 +1,145 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What every port can do.
+//! The contract: what every port can do, whatever is behind it.
+//!
+//! A port is one queue of packets in and packets out, used by one thread at a time. It receives bursts, sends, sleeps,
+//! counts, says what it is, and ends. A port over rings gets all of this from [`crate::Ringed`]; a port that wraps
+//! another one implements it anew.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use offramp_ring::{BURST, Burst, Queue};
+use offramp_ring::{Burst, Pool};
 
+use crate::counters::Counters;
 use crate::error::Error;
 
-/// What the kernel counted on a port's behalf.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KernelCounters {
-    /// No frame in the fill ring, or a packet larger than a frame.
-    pub rx_dropped: u64,
-    /// The rx ring was full.
-    pub rx_ring_full: u64,
-    /// How often the driver found the fill ring empty; each is also in `rx_dropped` in copy mode.
-    pub fill_ring_empty: u64,
-    /// Descriptors of ours that the kernel refused, on the fill and on the tx ring.
-    pub rx_invalid: u64,
-    pub tx_invalid: u64,
-}
-
-/// One queue of frames in and frames out.
-///
-/// A port supplies its queue and how to wake the other side; receiving and sending, below, are the same for all.
 pub trait Port: Send {
-    fn queue(&self) -> &Queue;
-    fn queue_mut(&mut self) -> &mut Queue;
+    /// Up to `most` packets that are there now, in the order of their arrival; none is no error.
+    ///
+    /// # Errors
+    /// [`Error::Starved`] if nothing can arrive because the application holds the frames.
+    fn receive(&mut self, most: usize) -> Result<Burst, Error>;
 
-    /// Lets the other side see the tx ring, if it needs to be told.
-    fn kick_tx(&mut self) -> Result<(), Error>;
+    /// Sends the packets at `rows` of `burst`, waiting for room until `deadline`: the frames themselves if they are
+    /// this port's own, else copies. Returns how many were accepted, in order.
+    ///
+    /// # Errors
+    /// [`Error::Unsendable`] if one of them cannot be sent; then none is.
+    fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error>;
 
-    /// Called on each look for packets: lets the other side see the fill ring, if it needs to be told.
-    fn kick_rx(&mut self) -> Result<(), Error>;
+    /// Sends copies of `frames`, as [`Self::transmit`] does.
+    fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error>;
 
-    /// A file descriptor that polls readable when packets wait; `None` for a port that never sleeps.
+    /// Waits until everything that was accepted has left, or until `deadline`. Returns how many frames have not.
+    fn flush(&mut self, deadline: Instant) -> Result<u32, Error>;
+
+    /// A file descriptor that polls readable when packets wait, the same for the port's whole life; `None` if it has none.
     fn pollable(&self) -> Option<i32>;
 
-    fn kernel_counters(&self) -> Result<KernelCounters, Error> {
-        Ok(KernelCounters::default())
-    }
+    fn counters(&self) -> Result<Counters, Error>;
 
-    /// Whether packets reach the umem without a copy by the CPU, as the kernel reports it.
-    fn zero_copy(&self) -> bool {
-        false
+    fn facts(&self) -> Facts;
+
+    /// Why nothing will ever arrive any more. `None` while something may, or while something that came before was not
+    /// received.
+    fn ended(&self) -> Option<End>;
+
+    /// The frames that its packets arrive in.
+    fn pool(&self) -> &Arc<Pool>;
+}
+
+/// What a port is, and what is really in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// As in its URI.
+    pub kind: &'static str,
+    pub target: String,
+    /// As reported by whoever decides it, never as wished for: `zero-copy`, `copy`; wrappers by their names.
+    pub modes: Vec<&'static str>,
+    pub timestamps: Timestamps,
+    /// The largest frame that it sends, in bytes.
+    pub largest: u32,
+    pub sends: bool,
+}
+
+/// Of what moment the time of a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamps {
+    /// When its burst was taken from the ring: one time for all of it.
+    Poll,
+    /// When software in its way saw it.
+    Software,
+    /// When the NIC saw it.
+    Hardware,
+    /// What the recording says.
+    Recorded,
+}
+
+impl Timestamps {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Software => "software",
+            Self::Hardware => "hardware",
+            Self::Recorded => "recorded",
+        }
     }
 }
 
-/// What is the same for all ports.
-impl dyn Port + '_ {
-    /// Up to `most` packets that are there now.
-    pub fn receive(&mut self, most: usize) -> Result<Burst, Error> {
-        self.queue_mut().refill();
-        self.kick_rx()?;
-        if self.queue().is_sending() {
-            self.kick_tx()?; // what it put off before
-            self.queue_mut().reap();
-        }
-        Ok(self.queue_mut().receive(most.min(BURST))?)
+/// How a stream of packets ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// There was so much and no more.
+    Exhausted,
+    /// Who sent it has closed the other end.
+    PeerClosed,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exhausted => "all packets have arrived",
+            Self::PeerClosed => "the other end was closed",
+        })
+    }
+}
+
+impl Port for Box<dyn Port> {
+    fn receive(&mut self, most: usize) -> Result<Burst, Error> {
+        (**self).receive(most)
     }
 
-    /// Sends the packets at `rows`, waiting for room in the ring until `deadline`. Returns how many were accepted.
-    pub fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
-        let sendable = 1..=self.queue().pool().frame_size() as usize; // the kernel never completes an empty one
-        // Moved packets are gone: none can be sent twice.
-        let moving = Arc::ptr_eq(burst.pool(), self.queue().pool());
-        let mut named = vec![false; burst.len()];
-        let mut unsendable = |row: usize| {
-            row >= burst.len()
-                || burst.bytes(row).is_none_or(|bytes| !sendable.contains(&bytes.len()))
-                || (moving && std::mem::replace(&mut named[row], true))
-        };
-        if let Some(row) = rows.iter().map(|&row| usize::from(row)).find(|&row| unsendable(row)) {
-            return Err(Error::Unsendable { row });
-        }
-        let mut taken = 0;
-        self.until(deadline, |queue| {
-            taken += queue.transmit(burst, &rows[taken..]);
-            taken == rows.len()
-        })?;
-        Ok(taken)
+    fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
+        (**self).transmit(burst, rows, deadline)
     }
 
-    /// Copies `frames` and sends them, waiting for room in the ring until `deadline`. Returns how many were accepted.
-    pub fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
-        let sendable = 1..=self.queue().pool().frame_size() as usize; // the kernel never completes an empty one
-        if let Some(row) = frames.iter().position(|frame| !sendable.contains(&frame.len())) {
-            return Err(Error::Unsendable { row });
-        }
-        let mut taken = 0;
-        self.until(deadline, |queue| {
-            taken += frames[taken..].iter().take_while(|frame| queue.copy(frame)).count();
-            taken == frames.len()
-        })?;
-        Ok(taken)
+    fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+        (**self).send(frames, deadline)
     }
 
-    /// Waits until the kernel is done with everything that was sent, or until `deadline`: completions can be lost when a driver
-    /// resets. Returns how many frames it still has.
-    pub fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
-        self.until(deadline, |queue| queue.reap() == 0)?;
-        Ok(self.queue().places().sending)
+    fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
+        (**self).flush(deadline)
     }
 
-    /// Repeats `step`, kicking and reaping in between, until it returns true or the deadline has passed.
-    fn until(&mut self, deadline: Instant, mut step: impl FnMut(&mut Queue) -> bool) -> Result<(), Error> {
-        let mut pause = Duration::from_micros(1);
-        loop {
-            let before = self.queue().places();
-            let done = step(self.queue_mut());
-            self.kick_tx()?;
-            self.queue_mut().reap();
-            if done || Instant::now() >= deadline {
-                return Ok(());
-            }
-            if self.queue().places() == before {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(1));
-            }
-        }
+    fn pollable(&self) -> Option<i32> {
+        (**self).pollable()
+    }
+
+    fn counters(&self) -> Result<Counters, Error> {
+        (**self).counters()
+    }
+
+    fn facts(&self) -> Facts {
+        (**self).facts()
+    }
+
+    fn ended(&self) -> Option<End> {
+        (**self).ended()
+    }
+
+    fn pool(&self) -> &Arc<Pool> {
+        (**self).pool()
     }
 }

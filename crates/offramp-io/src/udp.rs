@@ -5,27 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::sys::{errno, poll_readable};
+use crate::sys::{Datagrams, poll_readable};
 
 const MESSAGES: usize = 256;
 const SIZE: usize = 2048;
 
 /// Receives and discards datagrams for `time`; returns how many there were.
 pub fn drain(socket: BorrowedFd<'_>, time: Duration) -> Result<u64, Error> {
-    let mut buffers = vec![[0_u8; SIZE]; MESSAGES];
-    let mut vectors: Vec<_> = buffers
-        .iter_mut()
-        .map(|b| libc::iovec {
-            iov_base: b.as_mut_ptr().cast(),
-            iov_len: SIZE,
-        })
-        .collect();
-    // SAFETY: zeros are a valid mmsghdr.
-    let mut headers: Vec<libc::mmsghdr> = vec![unsafe { std::mem::zeroed() }; MESSAGES];
-    for (header, vector) in headers.iter_mut().zip(&mut vectors) {
-        header.msg_hdr.msg_iov = vector;
-        header.msg_hdr.msg_iovlen = 1;
-    }
+    let mut datagrams = Datagrams::new(MESSAGES, SIZE);
     let deadline = Instant::now() + time;
     let mut received = 0;
     loop {
@@ -33,25 +20,19 @@ pub fn drain(socket: BorrowedFd<'_>, time: Duration) -> Result<u64, Error> {
         if left.is_zero() {
             return Ok(received);
         }
-        let (fd, count) = (socket.as_raw_fd(), MESSAGES as u32);
-        // SAFETY: `headers` describes `vectors`, which describe `buffers`; all outlive the call.
-        let got = unsafe {
-            libc::recvmmsg(
-                fd,
-                headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
-        match u64::try_from(got) {
-            Ok(got) => received += got,
-            Err(_) if errno() == libc::EAGAIN => drop(poll_readable(&[fd], left.min(Duration::from_millis(100)))?),
-            Err(_) if errno() == libc::EINTR => {}
-            Err(_) => {
+        match datagrams.receive(socket) {
+            Ok(got) => received += got as u64,
+            Err(libc::EAGAIN) => {
+                drop(poll_readable(
+                    &[socket.as_raw_fd()],
+                    left.min(Duration::from_millis(100)),
+                )?);
+            }
+            Err(libc::EINTR) => {}
+            Err(errno) => {
                 return Err(Error::System {
                     what: "recvmmsg".into(),
-                    errno: errno(),
+                    errno,
                 });
             }
         }

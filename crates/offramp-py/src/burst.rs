@@ -4,6 +4,7 @@
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use offramp_io::Timestamps;
 use offramp_ring::Held;
 use offramp_wire as wire;
 use pyo3::buffer::PyBuffer;
@@ -20,20 +21,24 @@ pub struct Burst {
     packets: Arc<Mutex<offramp_ring::Burst>>,
     /// Which of the packets, in which order.
     rows: Box<[u16]>,
+    /// The place of their queue in their port.
     #[pyo3(get)]
     queue: usize,
+    /// When they were taken from the ring.
     #[pyo3(get)]
     timestamp: u64,
+    timestamps: Timestamps,
 }
 
 impl Burst {
-    pub fn new(packets: offramp_ring::Burst, queue: usize, timestamp: u64) -> Self {
+    pub fn new(packets: offramp_ring::Burst, timestamps: Timestamps) -> Self {
         let rows = (0..packets.len() as u16).collect();
         Self {
-            packets: Arc::new(Mutex::new(packets)),
             rows,
-            queue,
-            timestamp,
+            queue: packets.queue,
+            timestamp: packets.time,
+            timestamps,
+            packets: Arc::new(Mutex::new(packets)),
         }
     }
 
@@ -74,10 +79,37 @@ impl Burst {
     fn columns(&self, py: Python<'_>, name: &str) -> PyResult<Columns> {
         let layer = wire::Layer::of(name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
         let packets = self.packets();
-        let frames: Option<Vec<&[u8]>> = self.rows.iter().map(|&row| packets.bytes(usize::from(row))).collect();
-        let frames = frames
-            .ok_or_else(|| errors::option(py, "the batch has packets that were sent: read its columns before"))?;
-        Ok(Columns(Arc::new(wire::Columns::parse(layer, frames.into_iter()))))
+        let rows = self.rows.iter().map(|&row| usize::from(row));
+        let columns = if layer == wire::Layer::Length {
+            let lengths: Option<_> = rows.map(|row| packets.wire_length(row)).collect();
+            lengths.map(wire::Columns::of_lengths)
+        } else {
+            let frames: Option<Vec<&[u8]>> = rows.map(|row| packets.bytes(row)).collect();
+            frames.map(|frames| wire::Columns::parse(layer, frames.into_iter()))
+        };
+        columns
+            .map(|columns| Columns(Arc::new(columns)))
+            .ok_or_else(|| sent(py))
+    }
+
+    /// Of what moment the packets' times are.
+    #[getter]
+    fn timestamp_source(&self) -> &'static str {
+        self.timestamps.name()
+    }
+
+    /// The time of each packet, in nanoseconds since 1970; `None` if `timestamp` is that of all.
+    fn timestamps(&self, py: Python<'_>) -> PyResult<Option<Times>> {
+        if self.timestamps == Timestamps::Poll {
+            return Ok(None);
+        }
+        let packets = self.packets();
+        let time = |row: usize| {
+            packets.bytes(row)?; // it was not sent
+            Some(packets.timestamp(row).unwrap_or(self.timestamp))
+        };
+        let times: Option<Box<[u64]>> = self.rows.iter().map(|&row| time(row.into())).collect();
+        times.map(Times::new).map(Some).ok_or_else(|| sent(py))
     }
 
     fn select(&self, indices: PyBuffer<u16>, py: Python<'_>) -> PyResult<Self> {
@@ -91,6 +123,7 @@ impl Burst {
             rows: rows?,
             queue: self.queue,
             timestamp: self.timestamp,
+            timestamps: self.timestamps,
         })
     }
 
@@ -105,6 +138,34 @@ impl Burst {
             packets.bytes_mut(row.into()).map(wire::swap_addresses);
         }
         Ok(())
+    }
+}
+
+fn sent(py: Python<'_>) -> PyErr {
+    errors::option(py, "the batch has packets that were sent: read its columns before")
+}
+
+/// The time of each packet of a batch, through the buffer protocol.
+#[pyclass(frozen, module = "offramp._native")]
+pub struct Times {
+    exported: Exported,
+    _times: Box<[u64]>,
+}
+
+impl Times {
+    fn new(times: Box<[u64]>) -> Self {
+        Self {
+            exported: Exported::new(&times),
+            _times: times,
+        }
+    }
+}
+
+#[pymethods]
+impl Times {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: called by Python with a view to fill in; `exported` lives in `slf`.
+        unsafe { slf.get().exported.fill(slf.as_any(), view, flags) }
     }
 }
 

@@ -69,10 +69,10 @@ impl Code {
         let packets = burst.packets();
         let mut all = Packets::with_capacity(burst.rows().len());
         for &row in burst.rows() {
-            let bytes = packets.bytes(row.into());
-            let bytes =
-                bytes.ok_or_else(|| errors::option(py, "the batch has packets that were sent: match it before"))?;
-            all.push(bytes, bytes.len() as u32);
+            let packet = packets.bytes(row.into()).zip(packets.wire_length(row.into()));
+            let (bytes, length) =
+                packet.ok_or_else(|| errors::option(py, "the batch has packets that were sent: match it before"))?;
+            all.push(bytes, length);
         }
         self.decide(py, &all, &verdicts, &sets)
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Python objects as elements of sets, and what is said of those that are none.
 
-use offramp_state::item::{family_of, from_number, from_text, network_text};
-use offramp_state::{Family, Item, Shape, Structure, Wrong};
+use offramp_state::item::from_number;
+use offramp_state::text::{family_of, from_text, network_text};
+use offramp_state::{Family, Item, Shape, Wrong};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -15,11 +16,6 @@ pub const FAMILIES: [(&str, Family); 4] = [
     ("ip6", Family::Ip6),
     ("port", Family::Port),
     ("ether", Family::Ether),
-];
-pub const STRUCTURES: [(&str, Structure); 3] = [
-    ("bitmap", Structure::Bitmap),
-    ("hash", Structure::Hash),
-    ("ranges", Structure::Ranges),
 ];
 
 pub fn named<T: Copy>(names: &[(&str, T)], name: &str) -> PyResult<T> {
@@ -61,56 +57,83 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
 
 /// The element that a Python object stands for. `numbers`: whether Python's numbers may be one.
 pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Item> {
-    read(shape, numbers, element)?.map_err(|wrong| refusal(shape, element, wrong))
+    read(shape, numbers, element).map_err(|refused| refused.told(shape, element))
 }
 
 /// As `item`; none for an element of the other version of IP, which is not in the set, and no mistake.
 pub fn sought(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Option<Item>> {
-    match read(shape, numbers, element)? {
+    match read(shape, numbers, element) {
         Ok(item) => Ok(Some(item)),
-        Err(Wrong::Family(_)) => Ok(None),
-        Err(wrong) => Err(refusal(shape, element, wrong)),
+        Err(Refused::Wrong(Wrong::Family(_))) => Ok(None),
+        Err(refused) => Err(refused.told(shape, element)),
     }
 }
 
-fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Result<Item, Wrong>> {
-    Ok(if let Ok(text) = element.cast::<PyString>() {
-        from_text(shape, text.to_str()?)
-    } else if let Ok(bytes) = element.cast::<PyBytes>() {
-        match bytes.as_bytes() {
-            bytes if bytes.len() * 8 == usize::from(shape.family.bits()) && shape.family != Family::Port => {
-                let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
-                from_number(shape, value, None)
-            }
-            bytes => Err(match (shape.family, bytes.len()) {
-                (Family::Ip, 16) => Wrong::Family(Family::Ip6),
-                (Family::Ip6, 4) => Wrong::Family(Family::Ip),
-                _ => Wrong::Text,
-            }),
-        }
-    } else if let Some(address) = Address::of(element)? {
-        if address.family == shape.family {
-            from_number(shape, address.value, address.length)
-        } else {
-            Err(Wrong::Family(address.family))
-        }
-    } else {
-        match number(element) {
-            // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers are those of a batch's columns
-            Some(_) if !numbers && element.is_instance_of::<PyInt>() => Err(Wrong::Text),
-            Some(value) => from_number(shape, value, None),
-            None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number),
-            None => Err(Wrong::Text),
-        }
-    })
+/// Why a Python object is not an element: what is wrong with it, or what Python raised.
+enum Refused {
+    Wrong(Wrong),
+    Raised(PyErr),
 }
 
-fn refusal(shape: Shape, element: &Bound<'_, PyAny>, wrong: Wrong) -> PyErr {
-    let text = element
-        .repr()
-        .map_or_else(|_| "an element".into(), |text| text.to_string());
-    let (what, hint) = describe(shape, &text, wrong);
-    errors::make(element.py(), "OptionError", &what, &hint)
+impl From<Wrong> for Refused {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+impl From<PyErr> for Refused {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl Refused {
+    #[cold]
+    fn told(self, shape: Shape, element: &Bound<'_, PyAny>) -> PyErr {
+        let wrong = match self {
+            Self::Raised(error) => return error,
+            Self::Wrong(wrong) => wrong,
+        };
+        let text = element
+            .repr()
+            .map_or_else(|_| "an element".into(), |text| text.to_string());
+        let (what, hint) = describe(shape, &text, wrong);
+        errors::make(element.py(), "OptionError", &what, &hint)
+    }
+}
+
+fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> Result<Item, Refused> {
+    let family = shape.family();
+    if let Ok(text) = element.cast::<PyString>() {
+        return Ok(from_text(shape, text.to_str()?)?);
+    }
+    if let Ok(bytes) = element.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        return match (family, bytes.len()) {
+            (Family::Ip, 16) => Err(Wrong::Family(Family::Ip6).into()),
+            (Family::Ip6, 4) => Err(Wrong::Family(Family::Ip).into()),
+            (family, length) if family == Family::Port || length * 8 != usize::from(family.bits()) => {
+                Err(Wrong::Text.into())
+            }
+            _ => {
+                let value = bytes.iter().fold(0, |value, &byte| value << 8 | u128::from(byte));
+                Ok(from_number(shape, value, None)?)
+            }
+        };
+    }
+    if let Some(address) = Address::of(element)? {
+        if address.family != family {
+            return Err(Wrong::Family(address.family).into());
+        }
+        return Ok(from_number(shape, address.value, address.length)?);
+    }
+    match number(element) {
+        // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers are those of a batch's columns
+        Some(_) if !numbers && element.is_instance_of::<PyInt>() => Err(Wrong::Text.into()),
+        Some(value) => Ok(from_number(shape, value, None)?),
+        None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number.into()),
+        None => Err(Wrong::Text.into()),
+    }
 }
 
 /// Numbers of all kinds, NumPy's included, but no truth values.
@@ -131,15 +154,6 @@ pub fn is_network(element: &Bound<'_, PyAny>) -> PyResult<bool> {
         return Ok(text.to_str()?.contains('/'));
     }
     Ok(Address::of(element)?.is_some_and(|address| address.length.is_some()))
-}
-
-pub fn first(item: Item) -> u128 {
-    match item {
-        Item::Number(value) => value.into(),
-        Item::Wide(value) => value,
-        Item::Prefix(prefix) => prefix.first.into(),
-        Item::Prefix6(prefix) => prefix.first,
-    }
 }
 
 pub fn text_of(family: Family, item: Item) -> String {
@@ -166,7 +180,8 @@ impl Address {
             let [v4, v6] = addresses;
             Ok([v4, v6, kind("IPv4Network")?, kind("IPv6Network")?])
         })?;
-        let Some(place) = kinds.iter().position(|kind| element.get_type().is(kind)) else {
+        let of = element.get_type();
+        let Some(place) = kinds.iter().position(|kind| of.is(kind)) else {
             return Ok(None);
         };
         let family = [Family::Ip, Family::Ip6][place % 2];
@@ -189,7 +204,7 @@ impl Address {
 
 /// What is wrong with the element, and what to do about it.
 pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
-    let networks = shape.structure == Structure::Ranges;
+    let networks = shape.has_networks();
     let kind = |family| match family {
         Family::Ip if networks => "an IPv4 network or address",
         Family::Ip6 if networks => "an IPv6 network or address",
@@ -198,7 +213,7 @@ pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
         Family::Port => "a port",
         Family::Ether => "an Ethernet address",
     };
-    let example = match shape.family {
+    let example = match shape.family() {
         Family::Ip if networks => "as in \"203.0.113.0/24\"",
         Family::Ip6 if networks => "as in \"2001:db8::/32\"",
         Family::Ip => "as in \"203.0.113.7\"",
@@ -206,8 +221,8 @@ pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
         Family::Port => "a number from 0 to 65535",
         Family::Ether => "as in \"02:00:5e:10:00:00\"",
     };
-    let wanted = kind(shape.family);
-    let name = name_of(&FAMILIES, &shape.family);
+    let wanted = kind(shape.family());
+    let name = name_of(&FAMILIES, &shape.family());
     match wrong {
         Wrong::Text => (format!("{element} is not {wanted}"), example.into()),
         Wrong::Number => (format!("{element} is not {wanted}: out of range"), example.into()),
@@ -221,13 +236,13 @@ pub fn describe(shape: Shape, element: &str, wrong: Wrong) -> (String, String) {
         ),
         Wrong::Length => (
             format!("{element} is not {wanted}: the prefix is too long"),
-            format!("it has 0 to {} bits", shape.family.bits()),
+            format!("it has 0 to {} bits", shape.family().bits()),
         ),
         Wrong::HostBits(network, length) => (
             format!("{element} has bits set behind its prefix"),
             format!(
                 "the network is {}; for one address leave out '/{length}'",
-                network_text(shape.family, network, length)
+                network_text(shape.family(), network, length)
             ),
         ),
     }

@@ -10,6 +10,14 @@ pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
     let text = format!("{whom}: {error}");
     let (class, hint) = match error {
         Error::System { what, errno } => return kernel_error(py, &format!("{whom}: {what}"), errno),
+        Error::Option { what, hint } => return make(py, "OptionError", &what, &hint),
+        Error::NoQueue { .. } => return option(py, &error.to_string()),
+        Error::Closed { forked: false } => return make(py, "Closed", &error.to_string(), ""),
+        Error::Closed { forked: true } => {
+            let hint = "open in the process that reads, or start it by spawn";
+            return make(py, "Closed", &error.to_string(), hint);
+        }
+        Error::NoInterface { .. } => ("NoSuchInterface", "`ip link` lists those that are there"),
         Error::Starved(_) => (
             "BatchInUse",
             "drop batches and views that are no longer needed, or open with more frames=",
@@ -22,20 +30,6 @@ pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
         ),
     };
     make(py, class, &text, hint)
-}
-
-/// `Closed`, for a port that was: by its user, or by the fork that made this process.
-pub fn closed(py: Python<'_>, forked: bool) -> PyErr {
-    if forked {
-        let hint = "open in the process that reads, or start it by spawn";
-        return make(
-            py,
-            "Closed",
-            "the port stays with the process that opened it: this is a forked child",
-            hint,
-        );
-    }
-    make(py, "Closed", "the port was closed", "")
 }
 
 /// `OptionError`, for an argument that cannot be.
@@ -69,10 +63,10 @@ pub fn make(py: Python<'_>, class: &str, what: &str, hint: &str) -> PyErr {
 }
 
 fn kernel_error(py: Python<'_>, what: &str, errno: i32) -> PyErr {
-    let exception = || {
-        py.import("offramp.errors")?
-            .getattr("KernelError")?
-            .call1((what, errno))
+    let class = match std::io::Error::from_raw_os_error(errno).kind() {
+        std::io::ErrorKind::PermissionDenied => "PrivilegeError",
+        _ => "KernelError",
     };
+    let exception = || py.import("offramp.errors")?.getattr(class)?.call1((what, errno));
     exception().map_or_else(|error: PyErr| error, PyErr::from_value)
 }

@@ -3,16 +3,17 @@
 //!
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`code`]: compiled matches
-//! - [`port`]: ports, with their [`counters`] and [`seconds`] to wait; every call that may wait gives up the GIL
+//! - [`port`]: ports, with their [`options`], [`events`] and [`seconds`] to wait; every call that may wait gives up the GIL
 //! - [`sets`]: sets that packets are looked up in; [`elements`]: what can be in them
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;
 mod burst;
 mod code;
-mod counters;
 mod elements;
 mod errors;
+mod events;
+mod options;
 mod port;
 mod seconds;
 mod sets;
@@ -34,9 +35,11 @@ fn drain_udp(py: Python<'_>, fd: i32, seconds: seconds::Seconds) -> PyResult<u64
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<port::Port>()?;
+    module.add_class::<events::LinkWatch>()?;
     module.add_class::<burst::Burst>()?;
     module.add_class::<burst::Columns>()?;
     module.add_class::<burst::Column>()?;
+    module.add_class::<burst::Times>()?;
     module.add_class::<burst::View>()?;
     module.add_class::<code::Code>()?;
     module.add_class::<sets::SetCore>()?;
@@ -49,5 +52,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
             .collect::<std::collections::BTreeMap<_, _>>(),
     )?;
     module.add("BURST", offramp_ring::BURST)?;
+    module.add_function(wrap_pyfunction!(port::ports, module)?)?;
     module.add_function(wrap_pyfunction!(drain_udp, module)?)
 }

@@ -5,13 +5,12 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use offramp_io::{MapMemory, OwnMemory};
-use offramp_state::item::from_lines;
-use offramp_state::set::Writer;
-use offramp_state::{Error, Family, Item, Items, Reader, Set, Shape};
+use offramp_state::text::from_lines;
+use offramp_state::{Error, Family, Item, Items, Reader, Set, Shape, Structure, Writer};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::elements::{self, FAMILIES, STRUCTURES, describe, first, is_network, name_of, named, text_of};
+use crate::elements::{self, FAMILIES, describe, is_network, name_of, named, text_of};
 use crate::errors;
 
 /// The memory of a set, and the only way to change it.
@@ -27,7 +26,7 @@ impl SetCore {
     #[new]
     #[pyo3(signature = (structure, family, capacity, numbers = true))]
     fn new(py: Python<'_>, structure: &str, family: &str, capacity: usize, numbers: bool) -> PyResult<Self> {
-        let (structure, family) = (named(&STRUCTURES, structure)?, named(&FAMILIES, family)?);
+        let (structure, family) = (named(Structure::NAMED, structure)?, named(&FAMILIES, family)?);
         let shape = Shape::new(structure, family, capacity).ok_or_else(|| {
             let what = format!("a set for {capacity} elements does not fit into memory that programs can look into");
             errors::make(py, "OptionError", &what, "choose a smaller capacity=, from 1 on")
@@ -47,17 +46,17 @@ impl SetCore {
 
     #[getter]
     fn structure(&self) -> &'static str {
-        name_of(&STRUCTURES, &self.set.shape().structure)
+        name_of(Structure::NAMED, &self.set.shape().structure())
     }
 
     #[getter]
     fn family(&self) -> &'static str {
-        name_of(&FAMILIES, &self.set.shape().family)
+        name_of(&FAMILIES, &self.set.shape().family())
     }
 
     #[getter]
     fn capacity(&self) -> usize {
-        self.set.shape().capacity
+        self.set.shape().capacity()
     }
 
     /// Bytes of memory.
@@ -87,15 +86,10 @@ impl SetCore {
         let Some(item) = elements::sought(self.set.shape(), self.numbers, element)? else {
             return Ok(false);
         };
-        match item {
-            Item::Number(value) => Ok(self.set.matches(value.into())),
-            Item::Wide(value) => Ok(self.set.matches(value)),
-            item if is_network(element)? => {
-                let py = element.py();
-                self.look(py, |writer| writer.contains(item))
-            }
-            item => Ok(self.set.matches(first(item))),
+        if self.set.shape().has_networks() && is_network(element)? {
+            return self.look(element.py(), |writer| writer.contains(item));
         }
+        Ok(self.set.matches(item.value))
     }
 
     /// The longest network with this address.
@@ -108,8 +102,8 @@ impl SetCore {
             let what = format!("{} is a network", address.repr()?);
             return Err(errors::make(py, "OptionError", &what, "look up an address"));
         }
-        let found = self.look(py, |writer| writer.longest(first(item)))?;
-        Ok(found.map(|item| text_of(shape.family, item)))
+        let found = self.look(py, |writer| writer.longest(item.value))?;
+        Ok(found.map(|item| text_of(shape.family(), item)))
     }
 
     /// Adds all of them; if one is wrong, or they do not fit, none.
@@ -152,8 +146,8 @@ impl SetCore {
 
     /// Ascending: ports as int, all others as str.
     fn elements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let family = self.set.shape().family;
-        let items = self.look(py, Writer::items)?;
+        let family = self.set.shape().family();
+        let items = self.look(py, |writer| writer.items())?;
         if let (Family::Port, Items::Numbers(ports)) = (family, &items) {
             return PyList::new(py, ports);
         }
@@ -168,8 +162,8 @@ impl SetCore {
 
     /// The elements, each in a line of its own.
     fn lines(&self, py: Python<'_>) -> PyResult<String> {
-        let family = self.set.shape().family;
-        let items = self.look(py, Writer::items)?;
+        let family = self.set.shape().family();
+        let items = self.look(py, |writer| writer.items())?;
         Ok(py.detach(|| {
             let mut text = String::with_capacity(items.len() * 18);
             for index in 0..items.len() {
@@ -199,7 +193,7 @@ impl SetCore {
 }
 
 impl SetCore {
-    /// A place among the readers, for native code: hold it while the code runs, and without the GIL, or with it all the time.
+    /// A place among the readers, for native code: hold it while the code runs, without the GIL or with it all along.
     pub fn reader(&self) -> Reader {
         self.set.read()
     }
@@ -208,7 +202,7 @@ impl SetCore {
     fn change<T: Send>(
         &self,
         py: Python<'_>,
-        change: impl Fn(&mut Writer) -> Result<T, Error> + Send + Sync,
+        change: impl Fn(&mut dyn Writer) -> Result<T, Error> + Send + Sync,
     ) -> PyResult<T> {
         let result = match self.set.change_now(&change) {
             Err(Error::Busy) => py.detach(|| self.set.change(change)),
@@ -226,13 +220,13 @@ impl SetCore {
     fn change_long<T: Send>(
         &self,
         py: Python<'_>,
-        change: impl FnOnce(&mut Writer) -> Result<T, Error> + Send,
+        change: impl FnOnce(&mut dyn Writer) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         py.detach(|| self.set.change(change))
             .map_err(|error| refusal(py, error))
     }
 
-    fn look<T: Send>(&self, py: Python<'_>, look: impl FnOnce(&Writer) -> T + Send) -> PyResult<T> {
+    fn look<T: Send>(&self, py: Python<'_>, look: impl FnOnce(&dyn Writer) -> T + Send) -> PyResult<T> {
         py.detach(|| self.set.look(look)).map_err(|error| match error {
             Error::Forked => errors::make(
                 py,

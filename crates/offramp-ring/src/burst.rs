@@ -17,6 +17,10 @@ impl Held {
     pub fn bytes(&self) -> &[u8] {
         self.packet.as_ref().map_or(&[], |packet| self.pool.bytes(packet))
     }
+
+    fn packet(&self) -> Option<&Packet> {
+        self.packet.as_ref()
+    }
 }
 
 impl Drop for Held {
@@ -37,6 +41,12 @@ enum Slot {
 pub struct Burst {
     pool: Arc<Pool>,
     slots: Vec<Slot>,
+    /// Which queue of its port the packets came in on.
+    pub queue: usize,
+    /// When they were taken from the ring, in nanoseconds since 1970; 0 if nobody looked at the clock.
+    pub time: u64,
+    /// What was decided about each packet, if anything was.
+    verdicts: Option<Vec<u8>>,
 }
 
 impl Burst {
@@ -45,6 +55,9 @@ impl Burst {
         Self {
             pool,
             slots: packets.into_iter().map(Slot::Owned).collect(),
+            queue: 0,
+            time: 0,
+            verdicts: None,
         }
     }
 
@@ -76,6 +89,50 @@ impl Burst {
         }
     }
 
+    fn packet(&self, row: usize) -> Option<&Packet> {
+        match &self.slots[row] {
+            Slot::Owned(packet) => Some(packet),
+            Slot::Shared(held) => held.packet(),
+            Slot::Gone => None,
+        }
+    }
+
+    /// Bytes that packet `row` had on the wire, or `None` if it was sent.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn wire_length(&self, row: usize) -> Option<u32> {
+        let packet = self.packet(row)?;
+        let metadata = self.pool.metadata(packet);
+        Some(metadata.map_or(packet.len() as u32, |metadata| metadata.wire_length))
+    }
+
+    /// When packet `row` arrived, in nanoseconds since 1970. `None` if its port does not know, so that the burst's
+    /// `time` counts, or if the packet was sent.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn timestamp(&self, row: usize) -> Option<u64> {
+        self.pool.metadata(self.packet(row)?)?.timestamp
+    }
+
+    /// What was decided about packet `row`, in the numbers of XDP; `None` if nothing was.
+    #[must_use]
+    pub fn verdict(&self, row: usize) -> Option<u8> {
+        self.verdicts.as_ref()?.get(row).copied()
+    }
+
+    /// Notes what was decided about each packet.
+    ///
+    /// # Panics
+    /// If they are not as many as the packets.
+    pub fn decide(&mut self, verdicts: Vec<u8>) {
+        assert_eq!(verdicts.len(), self.len(), "a verdict for each packet");
+        self.verdicts = Some(verdicts);
+    }
+
     /// A handle to packet `row` that may outlive the burst, or `None` if the packet was sent.
     ///
     /// # Panics
@@ -95,7 +152,8 @@ impl Burst {
         }
     }
 
-    /// Takes sole possession of packet `row` again if no view of it is left; says whether the packet may be changed or sent.
+    /// Takes sole possession of packet `row` again if no view of it is left; says whether the packet may be changed or
+    /// sent.
     fn own(&mut self, row: usize) -> bool {
         let slot = &mut self.slots[row];
         *slot = match std::mem::replace(slot, Slot::Gone) {
@@ -132,6 +190,54 @@ impl Burst {
                 self.slots[row] = other;
                 None
             }
+        }
+    }
+
+    /// Exchanges two packets.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        self.slots.swap(one, other);
+        if let Some(verdicts) = &mut self.verdicts {
+            verdicts.swap(one, other);
+        }
+    }
+
+    /// Takes packet `row` out of the burst, whoever has a view of it; those behind it move up.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn remove(&mut self, row: usize) {
+        if let Slot::Owned(packet) = self.slots.remove(row) {
+            self.pool.recycle([packet.into_frame()]);
+        }
+        if let Some(verdicts) = &mut self.verdicts {
+            verdicts.remove(row);
+        }
+    }
+
+    /// Puts packet `row` into the burst once more, behind itself. Both show the same frame: they are copied when sent.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn repeat(&mut self, row: usize) {
+        if let Some(held) = self.share(row) {
+            self.slots.insert(row + 1, Slot::Shared(held));
+            if let Some(verdicts) = &mut self.verdicts {
+                verdicts.insert(row + 1, verdicts[row]);
+            }
+        }
+    }
+
+    /// Cuts packet `row` to `length` bytes, unless it is gone or somebody has a view of it.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn truncate(&mut self, row: usize, length: usize) {
+        self.own(row);
+        if let Slot::Owned(packet) = &mut self.slots[row] {
+            self.pool.truncate(packet, length);
         }
     }
 
@@ -197,5 +303,31 @@ mod tests {
         assert!(burst.share(0).is_none());
         burst.put_back(0, packet);
         assert!(burst.bytes(0).is_some());
+    }
+
+    #[test]
+    fn packets_can_be_dropped_repeated_exchanged_and_cut() {
+        let mut burst = burst();
+        let pool = Arc::clone(burst.pool());
+        for row in 0..4 {
+            burst.bytes_mut(row).unwrap().fill(row as u8);
+        }
+        burst.decide(vec![10, 11, 12, 13]);
+        burst.swap(0, 3);
+        burst.remove(1);
+        assert_eq!(pool.waiting(), 1);
+        burst.repeat(1);
+        burst.truncate(0, 20);
+        let shown: Vec<_> = (0..burst.len())
+            .map(|row| (burst.bytes(row).unwrap()[0], burst.bytes(row).unwrap().len()))
+            .collect();
+        assert_eq!(shown, [(3, 20), (2, 60), (2, 60), (0, 60)]);
+        let verdicts: Vec<_> = (0..5).map(|row| burst.verdict(row)).collect();
+        assert_eq!(verdicts, [Some(13), Some(12), Some(12), Some(10), None]);
+        assert!(burst.bytes_mut(1).is_none(), "both show one frame");
+        burst.remove(2);
+        assert!(burst.bytes_mut(1).is_some());
+        drop(burst);
+        assert_eq!(pool.waiting(), 4);
     }
 }

@@ -22,15 +22,20 @@
 //! - [`umem`]: memory, frames, packets, and who has them
 //! - [`burst`]: up to 256 received packets, given back when dropped
 //! - [`queue`]: the four rings and the frames of one queue
+//! - [`far`]: the other side of the rings, where it is no kernel; [`metadata`]: a packet's time, and its length on the wire
 
 pub mod burst;
+pub mod far;
+pub mod metadata;
 pub mod queue;
 pub mod ring;
 pub mod umem;
 
 pub use burst::{Burst, Held};
-pub use queue::{Descriptor, Places, Queue, Rings, Starved};
-pub use ring::{Consumer, Producer, RingMemory, pair};
+pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, joined};
+pub use metadata::{Arrival, Metadata};
+pub use queue::{Places, Queue, Rings, Starved};
+pub use ring::{Consumer, Descriptor, Producer, RingMemory, pair};
 pub use umem::{Custody, Frame, Heap, Packet, Place, Pool, Region};
 
 /// The most packets in one burst.

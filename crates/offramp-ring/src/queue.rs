@@ -5,19 +5,9 @@ use std::sync::Arc;
 
 use crate::BURST;
 use crate::burst::Burst;
-use crate::ring::{Consumer, Producer};
+use crate::metadata::METADATA;
+use crate::ring::{Consumer, Descriptor, Producer};
 use crate::umem::{Custody, Frame, Packet, Place, Pool};
-
-/// `struct xdp_desc` of linux/if_xdp.h.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Descriptor {
-    pub address: u64,
-    pub length: u32,
-    pub options: u32,
-}
-
-const _: () = assert!(size_of::<Descriptor>() == 16 && align_of::<Descriptor>() == 8);
 
 /// The four rings of an AF_XDP socket, this side of each.
 pub struct Rings {
@@ -53,6 +43,7 @@ pub struct Queue {
     rings: Rings,
     /// With fewer frames than this lent for receiving, and none free, the queue is starved.
     low_water: u32,
+    largest: u32,
     received: u64,
     sent: u64,
     completed: u64,
@@ -65,6 +56,7 @@ impl Queue {
     pub fn new(pool: Pool, free: Vec<Frame>, rings: Rings) -> Self {
         let custody = Custody::new(&pool);
         let low_water = (BURST as u32).min(pool.frames() / 8).max(1);
+        let largest = pool.frame_size();
         let pool = Arc::new(pool);
         Self {
             pool,
@@ -72,6 +64,7 @@ impl Queue {
             custody,
             rings,
             low_water,
+            largest,
             received: 0,
             sent: 0,
             completed: 0,
@@ -152,6 +145,7 @@ impl Queue {
                     packet.map_err(|frame| self.free.push(frame)).ok()
                 });
             match packet.flatten() {
+                Some(packet) if descriptor.options & METADATA != 0 => packets.push(packet.described()),
                 Some(packet) => packets.push(packet),
                 None => self.strays += 1,
             }
@@ -171,6 +165,25 @@ impl Queue {
     fn is_starved(&self) -> bool {
         let places = self.places();
         places.filling < self.low_water && places.free == 0 && places.application > places.sending
+    }
+
+    /// Whether a frame of `length` bytes can be sent: the kernel would never complete an empty one.
+    #[must_use]
+    pub fn sendable(&self, length: usize) -> bool {
+        (1..=self.largest as usize).contains(&length)
+    }
+
+    /// The largest frame that can be sent, in bytes.
+    #[must_use]
+    pub fn largest(&self) -> u32 {
+        self.largest
+    }
+
+    /// Lowers what can be sent, for a far side that takes no more.
+    #[must_use]
+    pub fn with_largest(self, largest: u32) -> Self {
+        let largest = self.largest.min(largest);
+        Self { largest, ..self }
     }
 
     /// Puts the packets at `rows` of `burst` into the tx ring: by moving the frame if it is this queue's own, else by copying.
@@ -262,72 +275,28 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::pair;
-    use crate::umem::Heap;
+    use crate::far::FarSide;
+    use crate::far::tests::near_and_far;
+    use crate::metadata::Arrival;
 
     const FRAME: u32 = 2048;
 
-    /// The other side of the rings.
-    struct Kernel {
-        fill: Consumer<u64>,
-        rx: Producer<Descriptor>,
-        tx: Consumer<Descriptor>,
-        completion: Producer<u64>,
-    }
-
-    fn queue(frames: u32, ring: u32) -> (Queue, Kernel) {
-        let start = u32::MAX - 3;
-        let (fill, kernel_fill) = pair(ring, start);
-        let (kernel_rx, rx) = pair(ring, start);
-        let (tx, kernel_tx) = pair(ring, start);
-        let (kernel_completion, completion) = pair(ring, start);
-        let (pool, free) = Pool::new(Box::new(Heap::new((frames * FRAME) as usize)), FRAME);
-        let rings = Rings {
-            fill,
-            rx,
-            tx,
-            completion,
-        };
-        let kernel = Kernel {
-            fill: kernel_fill,
-            rx: kernel_rx,
-            tx: kernel_tx,
-            completion: kernel_completion,
-        };
-        (Queue::new(pool, free, rings), kernel)
-    }
-
-    impl Kernel {
+    impl FarSide {
         fn deliver(&mut self, most: usize) -> usize {
-            let mut frames = self.fill.peek(most);
-            let addresses: Vec<u64> = frames.by_ref().collect();
-            frames.release();
-            for &address in &addresses {
-                self.receive(address + 256, 60);
-            }
-            addresses.len()
+            let mut left = most;
+            self.arrivals.deliver(|_| {
+                left = left.checked_sub(1)?;
+                Some(Arrival::whole(60))
+            })
         }
 
-        fn receive(&mut self, address: u64, length: u32) {
-            let mut slots = self.rx.reserve(1);
-            slots.put(Descriptor {
-                address,
-                length,
-                options: 0,
+        fn send_all(&mut self) -> Vec<usize> {
+            let mut lengths = Vec::new();
+            self.departures.drain(|frame| {
+                lengths.push(frame.len());
+                true
             });
-            slots.submit();
-        }
-
-        fn send_all(&mut self) -> Vec<Descriptor> {
-            let mut frames = self.tx.peek(usize::MAX);
-            let sent: Vec<Descriptor> = frames.by_ref().collect();
-            frames.release();
-            let mut done = self.completion.reserve(sent.len());
-            for descriptor in &sent {
-                done.put(descriptor.address);
-            }
-            done.submit();
-            sent
+            lengths
         }
     }
 
@@ -338,7 +307,7 @@ mod tests {
 
     #[test]
     fn packets_go_round_and_every_frame_stays_accounted_for() {
-        let (mut queue, mut kernel) = queue(16, 8);
+        let (mut queue, mut kernel) = near_and_far(16, 8);
         queue.refill();
         for _ in 0..50 {
             queue.refill();
@@ -357,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_application_that_holds_everything_is_told_so_and_recovers() {
-        let (mut queue, mut kernel) = queue(16, 8);
+        let (mut queue, mut kernel) = near_and_far(16, 8);
         let mut held = Vec::new();
         let starved = loop {
             queue.refill();
@@ -376,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_full_tx_ring_leaves_the_packet_in_the_burst() {
-        let (mut queue, mut kernel) = queue(16, 4);
+        let (mut queue, mut kernel) = near_and_far(16, 4);
         queue.refill();
         for _ in 0..4 {
             assert!(queue.copy(b"frame"));
@@ -394,24 +363,24 @@ mod tests {
 
     #[test]
     fn a_viewed_packet_is_sent_as_a_copy() {
-        let (mut queue, mut kernel) = queue(16, 4);
+        let (mut queue, mut kernel) = near_and_far(16, 4);
         queue.refill();
         kernel.deliver(1);
         let mut burst = queue.receive(BURST).unwrap();
         let view = burst.share(0).unwrap();
         assert_eq!(queue.transmit(&mut burst, &[0]), 1);
-        assert_eq!(kernel.send_all()[0].length, 60);
+        assert_eq!(kernel.send_all()[0], 60);
         assert_eq!(view.bytes().len(), 60);
     }
 
     #[test]
     fn what_the_kernel_was_not_lent_is_counted_and_not_believed() {
-        let (mut queue, mut kernel) = queue(16, 8);
+        let (mut queue, mut kernel) = near_and_far(16, 8);
         queue.refill();
         kernel.deliver(1);
-        kernel.receive(0, 60); // the same frame again
-        kernel.receive(u64::MAX, 60); // no frame at all
-        kernel.receive(u64::from(FRAME) + 2000, 500); // beyond the frame's end
+        kernel.arrivals.forge(0, 60); // the same frame again
+        kernel.arrivals.forge(u64::MAX, 60); // no frame at all
+        kernel.arrivals.forge(u64::from(FRAME) + 2000, 500); // beyond the frame's end
         assert_eq!(queue.receive(BURST).unwrap().len(), 1);
         assert_eq!(queue.strays(), 3);
         assert_eq!(total(&queue), 16);
@@ -419,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_frame_larger_than_the_frame_size_is_refused() {
-        let (mut queue, _kernel) = queue(16, 8);
+        let (mut queue, _kernel) = near_and_far(16, 8);
         assert!(!queue.copy(&[0; FRAME as usize + 1]));
         assert!(queue.copy(&[0; FRAME as usize]));
     }

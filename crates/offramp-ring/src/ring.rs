@@ -21,6 +21,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// `XDP_RING_NEED_WAKEUP`: the kernel sleeps on this ring until a system call wakes it.
 const NEED_WAKEUP: u32 = 1;
 
+/// `struct xdp_desc` of linux/if_xdp.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptor {
+    pub address: u64,
+    pub length: u32,
+    pub options: u32,
+}
+
+const _: () = assert!(size_of::<Descriptor>() == 16 && align_of::<Descriptor>() == 8);
+
 /// The memory of one ring, for one side of it. Not to be cloned: the other side is somebody else's.
 pub struct RingMemory<T> {
     producer: NonNull<AtomicU32>,
@@ -240,6 +251,15 @@ impl<T: Copy + Default + Send + 'static> Iterator for Peek<'_, T> {
 impl<T: Copy + Default + Send + 'static> ExactSizeIterator for Peek<'_, T> {}
 
 impl<T: Copy + Default + Send + 'static> Peek<'_, T> {
+    /// The entry that was read last counts as unread: it stays in the ring, and is the next to be read.
+    ///
+    /// # Panics
+    /// If none was read.
+    #[inline]
+    pub fn unread(&mut self) {
+        self.read = self.read.checked_sub(1).expect("an entry that was read");
+    }
+
     /// Gives the slots of the entries that were read back to the producer.
     pub fn release(self) {
         self.ring.next = self.ring.next.wrapping_add(self.read);
@@ -320,6 +340,18 @@ mod tests {
         assert_eq!(consumer.memory().len(), 2);
         assert_eq!(pop(&mut consumer, 1), [1]);
         assert_eq!(pop(&mut consumer, 2), [2]);
+    }
+
+    #[test]
+    fn an_entry_that_is_unread_comes_again() {
+        let (mut producer, mut consumer) = pair(4, u32::MAX);
+        push(&mut producer, &[1, 2, 3]);
+        let mut entries = consumer.peek(3);
+        assert_eq!((entries.next(), entries.next()), (Some(1), Some(2)));
+        entries.unread();
+        assert_eq!(entries.len(), 2);
+        entries.release();
+        assert_eq!(pop(&mut consumer, 3), [2, 3]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::metadata::Metadata;
+
 /// Memory for frames.
 ///
 /// # Safety
@@ -61,6 +63,8 @@ pub struct Packet {
     frame: Frame,
     offset: u32,
     length: u32,
+    /// Metadata lies in front of it, in the same frame.
+    described: bool,
 }
 
 impl Packet {
@@ -77,6 +81,13 @@ impl Packet {
     #[must_use]
     pub fn into_frame(self) -> Frame {
         self.frame
+    }
+
+    /// The packet, with metadata in front of it that was written before; without, if it cannot be there.
+    #[must_use]
+    pub(crate) fn described(self) -> Self {
+        let described = self.offset as usize >= Metadata::SIZE;
+        Self { described, ..self }
     }
 }
 
@@ -138,7 +149,12 @@ impl Pool {
     /// Makes a packet of `length` bytes at `offset` of the frame; `Err` returns the frame if it does not fit.
     pub fn packet(&self, frame: Frame, offset: u32, length: u32) -> Result<Packet, Frame> {
         match offset.checked_add(length) {
-            Some(end) if end <= self.frame_size => Ok(Packet { frame, offset, length }),
+            Some(end) if end <= self.frame_size => Ok(Packet {
+                frame,
+                offset,
+                length,
+                described: false,
+            }),
             _ => Err(frame),
         }
     }
@@ -172,6 +188,31 @@ impl Pool {
     pub fn bytes_mut<'a>(&'a self, packet: &'a mut Packet) -> &'a mut [u8] {
         // SAFETY: inside the region; whoever has the packet has the frame, and the borrow of it is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(packet).as_ptr(), packet.len()) }
+    }
+
+    /// What is known of the packet besides its bytes, if anything is.
+    #[must_use]
+    pub fn metadata(&self, packet: &Packet) -> Option<Metadata> {
+        // SAFETY: in the packet's own frame, as `described` has checked; whoever has the packet has the frame.
+        packet
+            .described
+            .then(|| unsafe { Metadata::read(self.pointer(packet)) })
+    }
+
+    /// Cuts the packet to `length` bytes. Its length on the wire stays what it was, if there is room to write it down.
+    pub fn truncate(&self, packet: &mut Packet, length: usize) {
+        let length = packet.length.min(u32::try_from(length).unwrap_or(u32::MAX));
+        if packet.offset as usize >= Metadata::SIZE {
+            let plain = Metadata {
+                timestamp: None,
+                wire_length: packet.length,
+            };
+            let metadata = self.metadata(packet).unwrap_or(plain);
+            // SAFETY: in the packet's own frame, as just checked; the borrow of the packet is exclusive.
+            unsafe { metadata.write(self.pointer(packet)) };
+            packet.described = true;
+        }
+        packet.length = length;
     }
 
     fn recycled(&self) -> MutexGuard<'_, Vec<Frame>> {
@@ -217,7 +258,8 @@ pub enum Place {
 /// Which frames the kernel has. The only place where a token is made from an address.
 pub struct Custody {
     places: Box<[Place]>,
-    frame_size: u64,
+    /// The frame size is 2 to this power: it is divided by for each packet.
+    shift: u32,
     pool: u32,
     fill: u32,
     tx: u32,
@@ -228,7 +270,7 @@ impl Custody {
     pub fn new(pool: &Pool) -> Self {
         Self {
             places: vec![Place::User; pool.frames as usize].into(),
-            frame_size: pool.frame_size.into(),
+            shift: pool.frame_size.trailing_zeros(),
             pool: pool.id,
             fill: 0,
             tx: 0,
@@ -244,14 +286,14 @@ impl Custody {
         assert_eq!(frame.pool, self.pool, "a frame of another pool");
         self.places[frame.index as usize] = to;
         *self.count(to) += 1;
-        u64::from(frame.index) * self.frame_size
+        u64::from(frame.index) << self.shift
     }
 
     /// The frame at `address`, and the offset in it, if it was lent to `from`. `None` means that the kernel returned what it did
     /// not have.
     #[inline]
     pub fn reclaim(&mut self, address: u64, from: Place) -> Option<(Frame, u32)> {
-        let index = address / self.frame_size;
+        let index = address >> self.shift;
         let place = self.places.get_mut(usize::try_from(index).ok()?)?;
         if *place != from {
             return None;
@@ -263,7 +305,7 @@ impl Custody {
                 index: index as u32,
                 pool: self.pool,
             },
-            (address % self.frame_size) as u32,
+            (address & ((1 << self.shift) - 1)) as u32,
         ))
     }
 
@@ -318,6 +360,21 @@ mod tests {
         let mut packet = pool.packet(frame, 2000, 48).unwrap();
         pool.bytes_mut(&mut packet).fill(7);
         assert_eq!(pool.bytes(&packet), [7; 48]);
+    }
+
+    #[test]
+    fn a_packet_that_is_cut_keeps_its_length_on_the_wire() {
+        let (pool, mut free) = pool();
+        let mut packet = pool.packet(free.pop().unwrap(), 256, 100).unwrap();
+        pool.truncate(&mut packet, 200);
+        assert_eq!(packet.len(), 100);
+        pool.truncate(&mut packet, 40);
+        pool.truncate(&mut packet, 30);
+        assert_eq!(pool.bytes(&packet).len(), 30);
+        assert_eq!(pool.metadata(&packet).unwrap().wire_length, 100);
+        let mut packet = pool.packet(free.pop().unwrap(), 15, 100).unwrap().described();
+        pool.truncate(&mut packet, 40);
+        assert_eq!(pool.metadata(&packet), None, "no room in front of it");
     }
 
     #[test]

@@ -4,8 +4,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Error;
+use crate::container::Container;
 use crate::region::Home;
-use crate::shape::{BITMAP, HEADER};
+use crate::shape::HEADER;
+
+/// Numbers that a port can have.
+const PORTS: usize = 1 << 16;
+/// Words of one half.
+const HALF: usize = PORTS / 64;
 
 #[derive(Default)]
 pub struct Bitmap {
@@ -15,70 +21,94 @@ pub struct Bitmap {
     watched: bool,
 }
 
-/// Whether the bit of `port` is set, as compiled code finds out.
-#[must_use]
-pub fn contains(words: &[AtomicU64], port: u16) -> bool {
-    let half = HEADER + (words[0].load(Ordering::Acquire) & 1) as usize * BITMAP;
-    words[half + usize::from(port >> 6)].load(Ordering::Relaxed) >> (port & 63) & 1 == 1
+fn half(words: &[AtomicU64], number: usize) -> &[AtomicU64] {
+    &words[HEADER + number * HALF..][..HALF]
+}
+
+/// The word of `port`, and its bit there.
+fn place(port: u64) -> (usize, u64) {
+    (usize::from(port as u16 >> 6), 1 << (port & 63))
+}
+
+fn has(half: &[AtomicU64], port: u64) -> bool {
+    let (word, bit) = place(port);
+    half[word].load(Ordering::Relaxed) & bit != 0
 }
 
 impl Bitmap {
-    #[must_use]
-    pub fn len(&self) -> usize {
+    fn current<'a>(&self, home: &'a Home) -> &'a [AtomicU64] {
+        half(home.words(), self.current)
+    }
+}
+
+impl Container for Bitmap {
+    type Key = u64;
+
+    fn fits(capacity: usize) -> bool {
+        capacity == PORTS
+    }
+
+    fn words(_: usize) -> usize {
+        HEADER + 2 * HALF
+    }
+
+    fn new(_: usize, _: &Home) -> Self {
+        Self::default()
+    }
+
+    fn matches(words: &[AtomicU64], _: usize, key: u128) -> bool {
+        let current = words[0].load(Ordering::Acquire) & 1;
+        u16::try_from(key).is_ok_and(|port| has(half(words, current as usize), port.into()))
+    }
+
+    fn len(&self) -> usize {
         self.len
     }
 
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    fn half(home: &Home, half: usize) -> &[AtomicU64] {
-        &home.words()[HEADER + half * BITMAP..][..BITMAP]
-    }
-
-    /// Whether it is new.
-    pub fn insert(&mut self, home: &Home, port: u16) -> bool {
-        let bit = 1 << (port & 63);
-        let word = &Self::half(home, self.current)[usize::from(port >> 6)];
-        let is_new = word.fetch_or(bit, Ordering::Relaxed) & bit == 0;
+    fn insert(&mut self, home: &Home, port: u64) -> Result<bool, Error> {
+        let (word, bit) = place(port);
+        let is_new = self.current(home)[word].fetch_or(bit, Ordering::Relaxed) & bit == 0;
         self.len += usize::from(is_new);
-        is_new
+        Ok(is_new)
     }
 
-    /// Whether it was there.
-    pub fn remove(&mut self, home: &Home, port: u16) -> bool {
-        let bit = 1 << (port & 63);
-        let word = &Self::half(home, self.current)[usize::from(port >> 6)];
-        let was_there = word.fetch_and(!bit, Ordering::Relaxed) & bit != 0;
+    fn remove(&mut self, home: &Home, port: u64) -> Result<bool, Error> {
+        let (word, bit) = place(port);
+        let was_there = self.current(home)[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0;
         self.len -= usize::from(was_there);
-        was_there
+        Ok(was_there)
     }
 
-    /// All at once.
-    pub fn replace(&mut self, home: &Home, ports: impl Iterator<Item = u16>) -> Result<(), Error> {
-        let mut bits = [0u64; BITMAP];
+    fn contains(&self, home: &Home, port: u64) -> bool {
+        has(self.current(home), port)
+    }
+
+    fn extend(&mut self, home: &Home, ports: &[u64]) -> Result<(), Error> {
+        ports.iter().try_for_each(|&port| self.insert(home, port).map(drop))
+    }
+
+    fn replace(&mut self, home: &Home, ports: Vec<u64>) -> Result<(), Error> {
+        let mut bits = [0u64; HALF];
         for port in ports {
-            bits[usize::from(port >> 6)] |= 1 << (port & 63);
+            let (word, bit) = place(port);
+            bits[word] |= bit;
         }
         if self.watched {
             home.wait()?;
         }
-        for (word, &value) in Self::half(home, 1 - self.current).iter().zip(&bits) {
+        self.current = 1 - self.current;
+        for (word, &value) in self.current(home).iter().zip(&bits) {
             word.store(value, Ordering::Relaxed);
         }
-        self.current = 1 - self.current;
         home.publish(self.current as u64);
         self.watched = true;
         self.len = bits.iter().map(|word| word.count_ones() as usize).sum();
         Ok(())
     }
 
-    /// Ascending.
-    #[must_use]
-    pub fn elements(&self, home: &Home) -> Vec<u64> {
+    fn keys(&self, home: &Home) -> Vec<u64> {
         let mut all = Vec::with_capacity(self.len);
-        for (number, word) in Self::half(home, self.current).iter().enumerate() {
+        for (number, word) in self.current(home).iter().enumerate() {
             let mut bits = word.load(Ordering::Relaxed);
             while bits != 0 {
                 all.push((64 * number) as u64 + u64::from(bits.trailing_zeros()));
@@ -88,3 +118,6 @@ impl Bitmap {
         all
     }
 }
+
+// The layout is known outside of this crate (offramp/emit/lookup.py).
+const _: () = assert!(8 * (HEADER + 2 * HALF) == 64 + 2 * 8192);

@@ -1,30 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets that change while eBPF programs and native code read them: one writer, readers that never wait. No system calls.
+//! Sets that change while eBPF programs and native code read them: one writer, readers that never wait.
+//! No system calls.
 //!
 //! ```text
-//! Python ──> Set ──lock──> Bitmap | Hash | Prefixes ──atomics──> memory <── eBPF, native code, Set::contains
+//! Python ──> Set ──lock──> Writer ──> Container ──atomics──> memory <── eBPF, native code, Set::matches
 //! ```
 //!
 //! - [`shape`]: what a set is, and how many bytes it takes
 //! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
-//! - [`bitmap`], [`hash`], [`tree`]: the three layouts; `compile/lookup.py` reads them
-//! - [`address`]: IP addresses as numbers
-//! - [`prefixes`]: IP networks, as a tree of those that are inside no other
-//! - [`item`]: elements and their text
-//! - [`set`]: one face for all of them
+//! - [`structure`]: all kinds of sets, a line each
+//! - [`container`]: what each kind does in its own way
+//! - [`bitmap`], [`hash`], [`prefixes`]: the kinds; `offramp/emit/lookup.py` reads them
+//! - [`tree`]: ranges of addresses; of [`prefixes`] those that are inside no other
+//! - [`address`]: IP addresses and networks as numbers
+//! - [`item`]: elements of all families.  [`text`]: how they are written
+//! - [`set`]: one face for all of them.  [`writer`]: who may change it
 //!
 //! How a reader is never wrong, whatever the writer does meanwhile:
 //!
 //! 1. The first word of the memory says which part is current: a half, or a tree's root. It is loaded once per look-up.
-//! 2. In the current part nothing that leads to a member that stays is ever changed, except by one store of one word, with
-//!    which the other member appears or disappears.
-//! 3. What can't be done so is made in memory that nobody reads, and becomes current by a store (release) of the first word. A
-//!    reader follows it by address, so that what it finds there is at least as new.
-//! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before have
-//!    ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by [`readers`].
+//! 2. In the current part nothing that leads to a member that stays is ever changed, except by one store of one word,
+//!    with which the other member appears or disappears.
+//! 3. What can't be done so is made in memory that nobody reads, and becomes current by a store (release) of the first
+//!    word. A reader follows it by address, so that what it finds there is at least as new.
+//! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before
+//!    have ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by
+//!    [`readers`].
 
 pub mod address;
 pub mod bitmap;
+pub mod container;
 pub mod hash;
 pub mod item;
 pub mod prefixes;
@@ -32,14 +37,20 @@ pub mod readers;
 pub mod region;
 pub mod set;
 pub mod shape;
+pub mod structure;
+pub mod text;
 pub mod tree;
+pub mod writer;
 
 use std::fmt;
 
+pub use address::Prefix;
 pub use item::{Item, Items, Wrong};
 pub use region::{Heap, Memory};
 pub use set::{Reader, Set};
-pub use shape::{Family, Shape, Structure};
+pub use shape::{Family, Shape};
+pub use structure::Structure;
+pub use writer::Writer;
 
 /// Why a set did not change. It is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,48 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! IP networks: all of them, ordered, in ordinary memory, and for packets a tree of those that are inside no other.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 
 use crate::Error;
-use crate::address::Address;
+use crate::address::{Address, Prefix};
+use crate::container::Container;
+use crate::item::Key;
 use crate::region::Home;
-use crate::tree::Tree;
-
-/// A network: its first address, and how many bits are fixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix<A> {
-    pub first: A,
-    pub length: u8,
-}
-
-impl<A: Address> Prefix<A> {
-    #[must_use]
-    pub fn last(self) -> A {
-        self.first.end(self.length)
-    }
-
-    fn range(self) -> (A, A) {
-        (self.first, self.last())
-    }
-
-    fn contains(self, address: A) -> bool {
-        address.masked(self.length) == self.first
-    }
-}
-
-/// A network comes right before those that are inside it.
-impl<A: Address> Ord for Prefix<A> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.first, self.length).cmp(&(other.first, other.length))
-    }
-}
-
-impl<A: Address> PartialOrd for Prefix<A> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+use crate::tree::{self, Packed, Tree, TreeLayout};
 
 pub struct Prefixes<A> {
     all: BTreeSet<Prefix<A>>,
@@ -53,9 +20,46 @@ pub struct Prefixes<A> {
 /// One change costs about as much as building the tree does for so many networks.
 const BUILT_MEANWHILE: usize = 64;
 
-impl<A: Address> Prefixes<A> {
-    #[must_use]
-    pub fn new(capacity: usize, home: &Home) -> Self {
+impl<A: Packed> Prefixes<A> {
+    /// The ranges of networks inside `prefix`, which is not there itself.
+    fn outermost_inside(&self, prefix: Prefix<A>) -> Vec<(A, A)> {
+        let end = Prefix {
+            first: prefix.last(),
+            length: A::BITS,
+        };
+        outermost(self.all.range(prefix..=end).copied())
+    }
+
+    fn is_worth_building(&self, changes: usize) -> bool {
+        changes > BUILT_MEANWHILE && changes > self.all.len() / BUILT_MEANWHILE
+    }
+
+    fn check_room(&self, wanted: usize) -> Result<(), Error> {
+        if wanted > self.capacity {
+            return Err(self.full(wanted));
+        }
+        Ok(())
+    }
+
+    fn full(&self, wanted: usize) -> Error {
+        Error::Full {
+            wanted,
+            capacity: self.capacity,
+        }
+    }
+}
+
+impl<A: Packed> Container for Prefixes<A>
+where
+    Prefix<A>: Key,
+{
+    type Key = Prefix<A>;
+
+    fn words(capacity: usize) -> usize {
+        TreeLayout::new(capacity).words(A::NODE)
+    }
+
+    fn new(capacity: usize, home: &Home) -> Self {
         Self {
             all: BTreeSet::new(),
             tree: Tree::new(capacity, home),
@@ -63,32 +67,58 @@ impl<A: Address> Prefixes<A> {
         }
     }
 
-    #[must_use]
-    pub fn len(&self) -> usize {
+    fn matches(words: &[AtomicU64], _: usize, key: u128) -> bool {
+        tree::find(words, A::from_number(key)).is_some()
+    }
+
+    fn len(&self) -> usize {
         self.all.len()
     }
 
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+    fn insert(&mut self, home: &Home, prefix: Prefix<A>) -> Result<bool, Error> {
+        if self.all.len() == self.capacity && !self.all.contains(&prefix) {
+            return Err(self.full(self.all.len() + 1));
+        }
+        if !self.all.insert(prefix) {
+            return Ok(false);
+        }
+        let range = prefix.range();
+        let is_inside = tree::find(home.words(), range.0).is_some_and(|(_, last)| range.1 <= last);
+        if !is_inside {
+            let result = self.tree.splice(home, range.0, range.1, &[range]);
+            if let Err(error) = result {
+                self.all.remove(&prefix);
+                return Err(error);
+            }
+        }
+        Ok(true)
     }
 
-    #[must_use]
-    pub fn contains(&self, prefix: Prefix<A>) -> bool {
+    fn remove(&mut self, home: &Home, prefix: Prefix<A>) -> Result<bool, Error> {
+        if !self.all.remove(&prefix) {
+            return Ok(false);
+        }
+        let range = prefix.range();
+        if tree::find(home.words(), range.0) == Some(range) {
+            let inside = self.outermost_inside(prefix);
+            let result = self.tree.splice(home, range.0, range.1, &inside);
+            if let Err(error) = result {
+                self.all.insert(prefix);
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    fn contains(&self, _: &Home, prefix: Prefix<A>) -> bool {
         self.all.contains(&prefix)
     }
 
-    /// Ascending.
-    #[must_use]
-    pub fn elements(&self) -> Vec<Prefix<A>> {
-        self.all.iter().copied().collect()
-    }
-
-    /// The longest prefix of `address`.
-    #[must_use]
-    pub fn longest(&self, address: A) -> Option<Prefix<A>> {
-        // The last network up to `bound` either contains the address, and is then the longest that does; or all that do begin
-        // before it, so that they contain both, and are no longer than what the two have in common: fewer bits than `length`.
+    fn longest(&self, address: u128) -> Option<Prefix<A>> {
+        // The last network up to `bound` either contains the address, and is then the longest that does; or all that do
+        // begin before it, so that they contain both, and are no longer than what the two have in common: fewer bits
+        // than `length`.
+        let address = A::from_number(address);
         let mut length = A::BITS;
         loop {
             let bound = Prefix {
@@ -103,54 +133,7 @@ impl<A: Address> Prefixes<A> {
         }
     }
 
-    /// Whether it is new.
-    pub fn insert(&mut self, home: &Home, prefix: Prefix<A>) -> Result<bool, Error> {
-        if self.all.len() == self.capacity && !self.all.contains(&prefix) {
-            return Err(self.full(self.all.len() + 1));
-        }
-        if !self.all.insert(prefix) {
-            return Ok(false);
-        }
-        let range = prefix.range();
-        let is_inside = crate::tree::find(home.words(), range.0).is_some_and(|(_, last)| range.1 <= last);
-        if !is_inside {
-            let result = self.tree.splice(home, range.0, range.1, &[range]);
-            if let Err(error) = result {
-                self.all.remove(&prefix);
-                return Err(error);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether it was there.
-    pub fn remove(&mut self, home: &Home, prefix: Prefix<A>) -> Result<bool, Error> {
-        if !self.all.remove(&prefix) {
-            return Ok(false);
-        }
-        let range = prefix.range();
-        if crate::tree::find(home.words(), range.0) == Some(range) {
-            let inside = self.outermost_inside(prefix);
-            let result = self.tree.splice(home, range.0, range.1, &inside);
-            if let Err(error) = result {
-                self.all.insert(prefix);
-                return Err(error);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The ranges of networks inside `prefix`, which is not there itself.
-    fn outermost_inside(&self, prefix: Prefix<A>) -> Vec<(A, A)> {
-        let end = Prefix {
-            first: prefix.last(),
-            length: A::BITS,
-        };
-        outermost(self.all.range(prefix..=end).copied())
-    }
-
-    /// Adds `new`, all of them or, if they do not fit, none. Returns how many are new.
-    pub fn extend(&mut self, home: &Home, new: &[Prefix<A>]) -> Result<usize, Error> {
+    fn extend(&mut self, home: &Home, new: &[Prefix<A>]) -> Result<(), Error> {
         let before = self.all.len();
         if self.is_worth_building(new.len()) {
             let mut more: BTreeSet<_> = new
@@ -170,12 +153,10 @@ impl<A: Address> Prefixes<A> {
                 self.insert(home, prefix)?;
             }
         }
-        Ok(self.all.len() - before)
+        Ok(())
     }
 
-    /// Removes those of `old` that are there. Returns how many were.
-    pub fn subtract(&mut self, home: &Home, old: &[Prefix<A>]) -> Result<usize, Error> {
-        let before = self.all.len();
+    fn subtract(&mut self, home: &Home, old: &[Prefix<A>]) -> Result<(), Error> {
         if self.is_worth_building(old.len()) {
             let old: BTreeSet<_> = old.iter().copied().collect();
             let rest = self.all.iter().filter(|prefix| !old.contains(prefix)).copied();
@@ -186,11 +167,10 @@ impl<A: Address> Prefixes<A> {
                 self.remove(home, prefix)?;
             }
         }
-        Ok(before - self.all.len())
+        Ok(())
     }
 
-    /// All at once.
-    pub fn replace(&mut self, home: &Home, mut all: Vec<Prefix<A>>) -> Result<(), Error> {
+    fn replace(&mut self, home: &Home, mut all: Vec<Prefix<A>>) -> Result<(), Error> {
         all.sort_unstable();
         all.dedup();
         self.check_room(all.len())?;
@@ -199,28 +179,15 @@ impl<A: Address> Prefixes<A> {
         Ok(())
     }
 
-    /// Ranges that are no networks, for packets alone: ascending and disjoint. Nothing is to be added to them.
-    pub fn fix(&mut self, home: &Home, ranges: &[(A, A)]) -> Result<(), Error> {
+    /// For packets alone: the ranges need not be networks.
+    fn fix(&mut self, home: &Home, ranges: &[(u128, u128)]) -> Result<(), Error> {
         self.check_room(ranges.len())?;
-        self.tree.fix(home, ranges)
+        let numbers = |&(first, last): &(u128, u128)| (A::from_number(first), A::from_number(last));
+        self.tree.fix(home, &ranges.iter().map(numbers).collect::<Vec<_>>())
     }
 
-    fn is_worth_building(&self, changes: usize) -> bool {
-        changes > BUILT_MEANWHILE && changes > self.all.len() / BUILT_MEANWHILE
-    }
-
-    fn check_room(&self, wanted: usize) -> Result<(), Error> {
-        if wanted > self.capacity {
-            return Err(self.full(wanted));
-        }
-        Ok(())
-    }
-
-    fn full(&self, wanted: usize) -> Error {
-        Error::Full {
-            wanted,
-            capacity: self.capacity,
-        }
+    fn keys(&self, _: &Home) -> Vec<Prefix<A>> {
+        self.all.iter().copied().collect()
     }
 }
 
@@ -266,9 +233,9 @@ impl<A: Address> Iterator for Merged<'_, A> {
 mod tests {
     use super::*;
     use crate::region::Heap;
-    use crate::shape::{Family, Shape, Structure};
+    use crate::{Family, Shape, Structure};
 
-    /// Networks of 19 to 32 bits at both ends and inside of the address space: most of them contain others, or are contained.
+    /// Networks of 19 to 32 bits at both ends and inside of the address space: most contain others, or are contained.
     #[test]
     fn the_tree_has_what_is_inside_no_other() {
         for capacity in [20, 500, 9000] {
@@ -296,7 +263,7 @@ mod tests {
                 let wanted = outermost(prefixes.all.iter().copied());
                 assert_eq!(prefixes.tree.elements(&home), wanted);
                 for &(first, last) in &wanted {
-                    assert_eq!(crate::tree::find(home.words(), last), Some((first, last)));
+                    assert_eq!(tree::find(home.words(), last), Some((first, last)));
                 }
             }
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who reads in this process. Reading is two atomic additions and never waits; the writer waits for those who read.
 //!
-//! Readers are counted in one of two counters, by turns. The writer makes the turn change, and waits until the counter of the turn
-//! before is empty: all who came before the change have left, and those who come after it are counted elsewhere.
+//! Readers are counted in one of two counters, by turns. The writer makes the turn change, and waits until the counter
+//! of the turn before is empty: all who came before the change have left, and those who come later are counted elsewhere.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -25,8 +25,8 @@ impl Readers {
             let turn = self.turn.load(Ordering::SeqCst);
             let side = (turn & 1) as usize;
             self.inside[side].fetch_add(1, Ordering::SeqCst);
-            // All of this is in one total order. If the turn is still the same, then our addition comes before the next change of it,
-            // and the writer that makes the change sees us. If not, it may have looked already: once more.
+            // All of this is in one total order. If the turn is still the same, then our addition comes before the next
+            // change of it, and the writer that makes the change sees us. If not, it may have looked already: again.
             if self.turn.load(Ordering::SeqCst) == turn {
                 return side;
             }

@@ -17,8 +17,8 @@ use crate::shape::GRACES;
 /// Memory that a set can live in.
 ///
 /// # Safety
-/// `start` leads to `size` bytes, at a multiple of 8, that are readable and writable as long as the value lives, and that nobody
-/// accesses in another way than by atomic loads, except through this crate.
+/// `start` leads to `size` bytes, at a multiple of 8, that are readable and writable as long as the value lives, and
+/// that nobody accesses in another way than by atomic loads, except through this crate.
 pub unsafe trait Memory: Send + Sync + 'static {
     fn start(&self) -> NonNull<u8>;
     fn size(&self) -> usize;
@@ -95,8 +95,8 @@ impl Region {
     }
 
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: so many words are there, as checked by `new`, while the memory lives, which the slice borrows; everybody accesses
-        // them atomically, by contract of `Memory`.
+        // SAFETY: so many words are there, as checked by `new`, while the memory lives, which the slice borrows;
+        // everybody accesses them atomically, by contract of `Memory`.
         unsafe { std::slice::from_raw_parts(self.start(), self.words) }
     }
 }
@@ -121,8 +121,8 @@ impl Window {
         self.readers.leave(side);
     }
 
-    /// What `read` makes of the words. Without a lock, and right also in a forked child that shares the memory, for whose readers
-    /// nobody waits: where memory was reused meanwhile, it reads once more.
+    /// What `read` makes of the words. Without a lock, and right also in a forked child that shares the memory, for
+    /// whose readers nobody waits: where memory was reused meanwhile, it reads once more.
     pub(crate) fn read<T>(&self, read: impl Fn(&[AtomicU64]) -> T) -> T {
         let (start, side) = self.enter();
         // SAFETY: `Home` keeps the memory until all who are inside have left; else as `Region::words`.
@@ -130,7 +130,8 @@ impl Window {
         let result = loop {
             let before = words[GRACES].load(Ordering::Acquire);
             let result = read(words);
-            // As in a sequence lock: if a load in `read` has seen a store from after a grace period, the load below sees its count.
+            // As in a sequence lock: if a load in `read` has seen a store from after a grace period, the load below
+            // sees its count.
             fence(Ordering::Acquire);
             if words[GRACES].load(Ordering::Relaxed) == before {
                 break result;

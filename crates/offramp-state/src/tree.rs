@@ -8,61 +8,27 @@
 //!
 //! IP: u32 each. IP6: u64, first all high words, then all low ones; a child is one word.
 //!
-//! Unused places repeat the last used one, so that a search needs no count: i = 0; for step in 16 8 4 2 1: if first[i + step] <= key:
-//! i += step. An empty leaf has first = all ones, last = 0.
+//! Unused places repeat the last used one, so that a search needs no count: i = 0; for step in 16 8 4 2 1:
+//! if first[i + step] <= key: i += step. An empty leaf has first = all ones, last = 0.
 //!
-//! An update of one leaf writes a new one, and then its number into the parent. An update that changes more writes new nodes up to
-//! the root, and publishes that. Either way readers see all of it, or nothing. The nodes that were replaced are written again after a
-//! grace period, for which it waits only when no others are left. A tree that has become sparse is built anew.
+//! An update of one leaf writes a new one, and then its number into the parent. An update that changes more writes new
+//! nodes up to the root, and publishes that. Either way readers see all of it, or nothing. The nodes that were replaced
+//! are written again after a grace period, for which it waits only when no others are left. A tree that has become
+//! sparse is built anew.
 
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Error;
-use crate::address::{Address, Part};
 use crate::region::Home;
-use crate::shape::{FANOUT, HEADER, TreeLayout};
+
+mod node;
+
+use node::{FANOUT, Part, node, search};
+pub use node::{Packed, TreeLayout, find};
 
 /// How full nodes are when a tree is built: room for some updates before they split.
 const BUILT_FILL: usize = 24;
-
-/// The number of nodes fits in 32 bits: a node has 256 bytes at least, the memory 2**29 at most. A number that is none, which a
-/// reader in a forked child may find where memory was reused, leads to another node.
-fn node<A: Address>(words: &[AtomicU64], number: u32) -> &[AtomicU64] {
-    let nodes = &words[HEADER..];
-    let last = nodes.len() / A::NODE - 1;
-    &nodes[last.min(number as usize) * A::NODE..][..A::NODE]
-}
-
-/// The last place whose first address is not behind `key`; else the first place.
-fn search<A: Address>(node: &[AtomicU64], key: A) -> usize {
-    let mut place = 0;
-    for step in [16, 8, 4, 2, 1] {
-        if A::first(node, place + step) <= key {
-            place += step;
-        }
-    }
-    place
-}
-
-fn root_of(word: u64) -> (u32, u32) {
-    ((word >> 32) as u32, word as u32)
-}
-
-/// The range that `key` is in, as compiled code finds it.
-#[must_use]
-pub fn find<A: Address>(words: &[AtomicU64], key: A) -> Option<(A, A)> {
-    let (height, mut number) = root_of(words[0].load(Ordering::Acquire));
-    for _ in 0..height {
-        let inner = node::<A>(words, number);
-        number = A::child(inner, search(inner, key));
-    }
-    let leaf = node::<A>(words, number);
-    let place = search(leaf, key);
-    let (first, last) = (A::first(leaf, place), A::last(leaf, place));
-    (first <= key && key <= last).then_some((first, last))
-}
 
 /// A node, and an address that is not behind the first one below it, and behind the last one below the branch before.
 type Branch<A> = (A, u32);
@@ -83,7 +49,7 @@ pub struct Tree<A> {
     addresses: PhantomData<A>,
 }
 
-impl<A: Address> Tree<A> {
+impl<A: Packed> Tree<A> {
     #[must_use]
     pub fn new(capacity: usize, home: &Home) -> Self {
         let layout = TreeLayout::new(capacity);
@@ -280,7 +246,7 @@ impl<A: Address> Tree<A> {
         Ok(())
     }
 
-    /// The most frequent case of `splice`: all is in one leaf, before and after. False if it is not, and nothing was changed.
+    /// The most frequent case of `splice`: all is in one leaf, before and after. Else false, and nothing is changed.
     fn replace_leaf(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> bool {
         let mut parent = None;
         let mut number = self.root;
@@ -325,8 +291,9 @@ impl<A: Address> Tree<A> {
 
     /// Pushes what takes the place of the node to `out`.
     ///
-    /// Of the branches that are changed, the second begins where its first range does, never earlier. Otherwise, where ranges on both sides of a border between
-    /// branches were replaced by one, and this one later by others, some of these would be put before the border, and sought behind it.
+    /// Of the branches that are changed, the second begins where its first range does, never earlier. Otherwise, where
+    /// ranges on both sides of a border between branches were replaced by one, and this one later by others, some of
+    /// these would be put before the border, and sought behind it.
     fn splice_below(
         &mut self,
         home: &Home,

@@ -8,32 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use offramp_state::prefixes::Prefix;
-use offramp_state::set::Writer;
-use offramp_state::{Error, Family, Heap, Item, Items, Set, Shape, Structure};
+use offramp_state::{Error, Family, Heap, Item, Items, Set, Shape, Structure, Writer};
 
 const STAYING: u64 = 40;
 const COMING: u64 = 100;
 const ROUNDS: u64 = 30_000;
 
 fn item(shape: Shape, key: u64) -> Item {
-    match (shape.structure, shape.family) {
-        (Structure::Ranges, Family::Ip6) => Item::Prefix6(Prefix {
-            first: spread(shape, key),
-            length: 128,
-        }),
-        (Structure::Ranges, _) => Item::Prefix(Prefix {
-            first: spread(shape, key) as u32,
-            length: 32,
-        }),
-        (_, Family::Ip6) => Item::Wide(spread(shape, key)),
-        _ => Item::Number(spread(shape, key) as u64),
-    }
+    spread(shape, key).into()
 }
 
 /// Neighbours in the tree, and both halves of a wide key in use.
 fn spread(shape: Shape, key: u64) -> u128 {
-    match shape.family {
+    match shape.family() {
         Family::Ip6 => u128::from(key % 8) << 64 | u128::from(key / 8 * 2),
         Family::Port => u128::from(key),
         _ => u128::from(2 * key),
@@ -47,7 +34,7 @@ fn items(shape: Shape, keys: impl Iterator<Item = u64>) -> Items {
 }
 
 /// Changes one of those that come and go; now and then all of them.
-fn change(shape: Shape, writer: &mut Writer, round: u64) -> Result<(), Error> {
+fn change(shape: Shape, writer: &mut dyn Writer, round: u64) -> Result<(), Error> {
     let key = STAYING + round.wrapping_mul(0x9E37_79B9_7F4A_7C15) % COMING;
     match round % 64 {
         0 => {
@@ -121,7 +108,10 @@ fn what_is_below_a_network_stays_when_it_goes() {
     let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words()))));
     let below = items(shape, 0..STAYING);
     set.change(|writer| writer.extend(&below)).expect("room");
-    let above = Item::Prefix(Prefix { first: 0, length: 20 });
+    let above = Item {
+        value: 0,
+        length: Some(20),
+    };
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use offramp_state::prefixes::Prefix;
 use offramp_state::{Error, Family, Heap, Item, Items, Set, Shape, Structure};
 
 /// SplitMix64.
@@ -35,11 +34,11 @@ fn set(structure: Structure, family: Family, capacity: usize) -> (Arc<Set>, Arc<
 }
 
 fn ascending(set: &Set) -> Items {
-    set.look(offramp_state::set::Writer::items).expect("not forked")
+    set.look(|writer| writer.items()).expect("not forked")
 }
 
 /// Numbers of a universe of four times the capacity, so that most of the time the set is nearly full.
-fn numbers_behave(family: Family, structure: Structure, capacity: usize, item: impl Fn(u64) -> Item, rounds: usize) {
+fn numbers_behave(family: Family, structure: Structure, capacity: usize, rounds: usize) {
     let (set, waits) = set(structure, family, capacity);
     let mut model = BTreeSet::new();
     let mut random = Random(capacity as u64);
@@ -47,7 +46,7 @@ fn numbers_behave(family: Family, structure: Structure, capacity: usize, item: i
     let list = |keys: &[u64]| {
         let mut items = Items::new(set.shape(), 0);
         for &key in keys {
-            items.push(item(key));
+            items.push(Item::from(key));
         }
         items
     };
@@ -86,7 +85,7 @@ fn numbers_behave(family: Family, structure: Structure, capacity: usize, item: i
                 }
             }
             30..600 => {
-                let result = set.change(|writer| writer.insert(item(key)));
+                let result = set.change(|writer| writer.insert(Item::from(key)));
                 if model.len() < capacity || model.contains(&key) {
                     assert_eq!(result, Ok(model.insert(key)));
                 } else {
@@ -94,7 +93,10 @@ fn numbers_behave(family: Family, structure: Structure, capacity: usize, item: i
                     assert_eq!(result, Err(Error::Full { wanted, capacity }));
                 }
             }
-            _ => assert_eq!(set.change(|writer| writer.remove(item(key))), Ok(model.remove(&key))),
+            _ => assert_eq!(
+                set.change(|writer| writer.remove(Item::from(key))),
+                Ok(model.remove(&key))
+            ),
         }
         assert_eq!(set.len(), model.len());
         for probe in [key, random.below(universe)] {
@@ -104,7 +106,7 @@ fn numbers_behave(family: Family, structure: Structure, capacity: usize, item: i
                 "round {round}, {probe}"
             );
             assert_eq!(
-                set.look(|writer| writer.contains(item(probe))),
+                set.look(|writer| writer.contains(Item::from(probe))),
                 Ok(model.contains(&probe))
             );
         }
@@ -117,27 +119,21 @@ fn numbers_behave(family: Family, structure: Structure, capacity: usize, item: i
 #[test]
 fn hashes_of_numbers_behave() {
     for capacity in [1, 2, 16, 100, 5000] {
-        numbers_behave(Family::Ip, Structure::Hash, capacity, Item::Number, 20_000);
+        numbers_behave(Family::Ip, Structure::Hash, capacity, 20_000);
     }
-    numbers_behave(Family::Ether, Structure::Hash, 300, Item::Number, 20_000);
+    numbers_behave(Family::Ether, Structure::Hash, 300, 20_000);
 }
 
 #[test]
 fn hashes_of_wide_keys_behave() {
     for capacity in [1, 2, 16, 100, 5000] {
-        numbers_behave(
-            Family::Ip6,
-            Structure::Hash,
-            capacity,
-            |key| Item::Wide(key.into()),
-            20_000,
-        );
+        numbers_behave(Family::Ip6, Structure::Hash, capacity, 20_000);
     }
 }
 
 #[test]
 fn bitmaps_behave() {
-    numbers_behave(Family::Port, Structure::Bitmap, 65536, Item::Number, 20_000);
+    numbers_behave(Family::Port, Structure::Bitmap, 65536, 20_000);
 }
 
 #[test]
@@ -145,8 +141,8 @@ fn churn_in_a_full_hash_seldom_waits() {
     const CAPACITY: u64 = 10_000;
     for family in [Family::Ip, Family::Ip6] {
         let item = |key: u64| match family {
-            Family::Ip => Item::Number(key),
-            _ => Item::Wide(u128::from(key) << 64),
+            Family::Ip => key.into(),
+            _ => (u128::from(key) << 64).into(),
         };
         let (set, waits) = set(Structure::Hash, family, CAPACITY as usize);
         for key in 0..CAPACITY {
@@ -177,13 +173,10 @@ impl Networks {
     }
 }
 
-fn prefix(family: Family, first: u128, length: u8) -> Item {
-    match family {
-        Family::Ip6 => Item::Prefix6(Prefix { first, length }),
-        _ => Item::Prefix(Prefix {
-            first: first as u32,
-            length,
-        }),
+fn prefix(value: u128, length: u8) -> Item {
+    Item {
+        value,
+        length: Some(length),
     }
 }
 
@@ -212,13 +205,13 @@ fn networks_behave(family: Family, capacity: usize, rounds: usize, seed: u64) {
     let list = |networks: &[(u128, u8)]| {
         let mut items = Items::new(set.shape(), 0);
         for &(first, length) in networks {
-            items.push(prefix(family, first, length));
+            items.push(prefix(first, length));
         }
         items
     };
     for round in 0..rounds {
         let (first, length) = network(&mut random);
-        let item = prefix(family, first, length);
+        let item = prefix(first, length);
         match random.below(1000) {
             0..2 => {
                 let all: Vec<_> = (0..random.below(capacity as u64))
@@ -271,7 +264,7 @@ fn networks_behave(family: Family, capacity: usize, rounds: usize, seed: u64) {
             let longest = model.longest(address, bits);
             assert_eq!(set.matches(address), longest.is_some(), "round {round}, {address:x}");
             let found = set.look(|writer| writer.longest(address)).expect("not forked");
-            assert_eq!(found, longest.map(|(first, length)| prefix(family, first, length)));
+            assert_eq!(found, longest.map(|(first, length)| prefix(first, length)));
         }
     }
     let all: Vec<_> = model.0.keys().copied().collect();
@@ -297,7 +290,7 @@ fn networks_of_ip6_behave() {
 #[test]
 fn a_tree_survives_what_makes_it_sparse() {
     const CAPACITY: usize = 3000;
-    let host = |number: u64| prefix(Family::Ip, u128::from(number) << 8, 32);
+    let host = |number: u64| prefix(u128::from(number) << 8, 32);
     let (set, waits) = set(Structure::Ranges, Family::Ip, CAPACITY);
     for round in 0..60_000 {
         set.change(|writer| writer.insert(host(round))).expect("room");
@@ -323,9 +316,9 @@ fn a_tree_survives_what_makes_it_sparse() {
 #[test]
 fn all_networks_below_one_come_back_when_it_goes() {
     let (set, _) = set(Structure::Ranges, Family::Ip, 5001);
-    let everything = prefix(Family::Ip, 0, 0);
+    let everything = prefix(0, 0);
     for number in 0..5000 {
-        let item = prefix(Family::Ip, number << 12, 24);
+        let item = prefix(number << 12, 24);
         assert_eq!(set.change(|writer| writer.insert(item)), Ok(true));
     }
     for _ in 0..3 {
@@ -341,8 +334,8 @@ fn all_networks_below_one_come_back_when_it_goes() {
 #[test]
 fn a_set_moves_with_all_it_has() {
     let (set, _) = set(Structure::Hash, Family::Ip6, 1000);
-    for key in 0..1000 {
-        set.change(|writer| writer.insert(Item::Wide(key << 70))).expect("room");
+    for key in 0..1000_u128 {
+        set.change(|writer| writer.insert(Item::from(key << 70))).expect("room");
     }
     let reader = set.read();
     let old = reader.start();
@@ -357,8 +350,8 @@ fn a_set_moves_with_all_it_has() {
     for key in 0..1000 {
         assert!(set.matches(key << 70) && !set.matches((key << 70) + 1));
     }
-    assert_eq!(set.change(|writer| writer.remove(Item::Wide(0))), Ok(true));
-    assert_eq!(set.change(|writer| writer.insert(Item::Wide(1))), Ok(true));
+    assert_eq!(set.change(|writer| writer.remove(Item::from(0_u64))), Ok(true));
+    assert_eq!(set.change(|writer| writer.insert(Item::from(1_u64))), Ok(true));
     assert!(set.matches(1) && !set.matches(0));
 }
 
@@ -367,14 +360,14 @@ fn what_takes_long_is_not_done_now() {
     let (set, waits) = set(Structure::Hash, Family::Ip, 10);
     let replace = |key| {
         let items = Items::Numbers(vec![key]);
-        move |writer: &mut offramp_state::set::Writer| writer.replace(items)
+        move |writer: &mut dyn offramp_state::Writer| writer.replace(items)
     };
     assert_eq!(set.change_now(replace(1)), Err(Error::Busy));
     assert_eq!(set.change(replace(1)), Ok(()));
     assert_eq!(waits.load(Ordering::Relaxed), 0);
     assert_eq!(set.change(replace(2)), Ok(()));
     assert_eq!(waits.load(Ordering::Relaxed), 1);
-    assert_eq!(set.change_now(|writer| writer.insert(Item::Number(3))), Ok(true));
+    assert_eq!(set.change_now(|writer| writer.insert(Item::from(3_u64))), Ok(true));
     assert_eq!(ascending(&set), Items::Numbers(vec![2, 3]));
 }
 

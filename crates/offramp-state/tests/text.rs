@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Elements and their text.
 
-use offramp_state::item::{family_of, from_lines, from_number, from_text};
+use offramp_state::item::from_number;
+use offramp_state::text::{family_of, from_lines, from_text};
 use offramp_state::{Family, Shape, Structure, Wrong};
 
 fn shape(structure: Structure, family: Family) -> Shape {

@@ -158,18 +158,23 @@ columns! {
 }
 
 impl Columns {
-    /// The columns of one layer of `frames`, each as long as it was on the wire. The other columns are empty.
+    /// The columns of one layer of `frames`. The other columns are empty, and so is the length, which the frame does not say.
     #[must_use]
     pub fn parse<'a>(layer: Layer, frames: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
         let mut columns = Self::zeroed(layer, frames.len());
         for (row, frame) in frames.enumerate() {
-            if layer == Layer::Length {
-                columns.length[row] = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-            } else {
-                columns.fill(layer, row, &Layers::parse(frame));
-            }
+            columns.fill(layer, row, &Layers::parse(frame));
         }
         columns
+    }
+
+    /// The column of lengths on the wire.
+    #[must_use]
+    pub fn of_lengths(length: Vec<u32>) -> Self {
+        Self {
+            length,
+            ..Self::zeroed(Layer::Length, 0)
+        }
     }
 
     #[inline]
@@ -261,7 +266,10 @@ mod tests {
             parse("udp.present").get("udp.present"),
             Some(Column::Bool(&[true, false]))
         );
-        assert_eq!(parse("length").get("length"), Some(Column::U32(&[42, 20])));
+        assert_eq!(
+            Columns::of_lengths(vec![42, 20]).get("length"),
+            Some(Column::U32(&[42, 20]))
+        );
         assert_eq!(parse("ip.src").get("ip.nothing"), None);
     }
 

@@ -7,8 +7,9 @@
     nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes
     restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
-    options.py  the arguments that verbs share
-    matching.py the match, the file it is in, the files of its sets
+    parameters.py  the arguments that verbs share, and the flags of the table of options
+    matching.py    the match, the file it is in, the files of its sets
+    verb.py        how a verb's help looks
 
 Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, a file or an interface that does not exist), 130
 Ctrl-C before it began. An error is one line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a
@@ -33,7 +34,9 @@ from offramp.cli.nic import nic
 from offramp.cli.plan import plan
 from offramp.cli.restore import restore
 from offramp.cli.run import run
+from offramp.cli.verb import Verb
 from offramp.errors import MatchError, NoSuchInterface, OfframpError, OptionError, VerifierError
+from offramp.options import gone
 
 __all__ = ["app", "main"]
 
@@ -50,8 +53,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for verb in (run, plan, doctor, restore, demo):
-    app.command()(verb)
-app.command(context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is no option
+    app.command(cls=Verb)(verb)
+app.command(cls=Verb, context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is no option
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,10 +74,10 @@ def offramp_(
     """Kernel bypass for the flows you pick. The kernel keeps the NIC.
 
     \b
-    offramp doctor eth0                                can it work here?
-    offramp plan eth0 udp dst port 4321 --do drop      what would be done, and why
-    offramp run eth0 udp dst port 4321 --do drop       drop these packets in the driver, until Ctrl-C
-    offramp demo                                       see it work, without a NIC
+    offramp doctor eth0                    can it work here?
+    offramp plan eth0 udp port 53          what would be done
+    offramp run eth0 udp port 53 --do drop until Ctrl-C
+    offramp demo                           see it, without NIC
 
     A match is a tcpdump expression. Packets that do not match go on to the kernel, and so do, in any case, ARP,
     neighbour discovery, DHCP and SSH (`run` says which). When offramp ends, however it ends, the kernel has everything
@@ -112,6 +115,9 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, _UsageError):
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "offramp"
+        option = str(getattr(error, "option_name", None) or "")
+        if earlier := gone(option.lstrip("-"), option, lambda now: now.spelled):
+            return str(earlier)
         message = " ".join(error.format_message().split()).rstrip(".")
         return f"{message} (see '{path} --help')"
     if isinstance(error, OSError):

@@ -23,7 +23,8 @@ from offramp.bpf.probe import Feature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
-from offramp.planner import Options, can_switch, lacks_for_native, largest_mtu, protection_in_words
+from offramp.options import Options
+from offramp.planner import Protection, can_switch, lacks_for_native, largest_mtu
 from offramp.ramp.flap import measure
 from offramp.ramp.planned import plan_for
 from offramp.syscalls.privileges import FOR_BPF, Capability, held, hint, missing
@@ -62,17 +63,8 @@ def machine_checks() -> list[Check]:
 
 def interface_checks(link: Link) -> list[Check]:
     """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
-    checks = [
-        _state(link),
-        _xdp(link),
-        _zero_copy(link),
-        _queues(link),
-        _mtu(link),
-        _gro(link),
-        _lro(link),
-        _vlan(link),
-    ]
-    return [*checks, _program(link), _protected(), *_plan(link)]
+    facts = (_state, _xdp, _zero_copy, _queues, _mtu, _gro, _lro, _vlan, _program)
+    return [*(fact(link) for fact in facts), _protected(), *_plan(link)]
 
 
 def _privileges() -> Check:
@@ -229,7 +221,7 @@ def _program(link: Link) -> Check:
 
 
 def _protected() -> Check:
-    text = protection_in_words(protected_ssh())
+    text = Protection.of(protected_ssh()).words
     if os.geteuid() != 0:
         return Check("protected", "warn", text, "only root sees all SSH on other ports than 22")
     return Check("protected", "ok", text)

@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
-from offramp.cli.options import AsJson
+from offramp.cli.parameters import AsJson, flag
+from offramp.options import Option
+from offramp.options.kinds import Duration
 
 __all__ = ["demo"]
+
+_SECONDS = Option("seconds", Duration(0.5, 60), "of flood, for each of the four", default=5.0)
 
 
 def demo(
@@ -23,7 +27,7 @@ def demo(
             help="Where to draw the result.  [default: offramp-demo.png; with --json nowhere]",
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="S", help="Of flood, for each of the four.")] = 5.0,
+    seconds: Annotated[str | None, flag(_SECONDS)] = None,
 ) -> None:
     """See it work between two virtual hosts.
 
@@ -33,4 +37,5 @@ def demo(
     """
     from offramp.demo import run
 
-    raise typer.Exit(run(as_json=as_json, plot=plot, seconds=seconds))
+    flood = _SECONDS.default if seconds is None else _SECONDS.typed(seconds)
+    raise typer.Exit(run(as_json=as_json, plot=plot, seconds=flood))

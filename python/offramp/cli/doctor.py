@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offramp.cli.options import AsJson
+from offramp.cli.parameters import AsJson
 from offramp.errors import InterfaceError, OptionError
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def _name_and_path(one: str) -> tuple[str, str]:
     if not equals or not path:
         raise OptionError(f"--set {one}", reason="not of the form NAME=FILE")
     if not name.isascii() or not name.isidentifier():
-        reason = f"{name!r} is no name of a set"
+        reason = f"a set cannot be called {name!r}"
         raise OptionError(f"--set {one}", reason=reason, hint="letters, digits and '_', no digit first")
     return name, path
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from offramp.arguments import meant, one_of
 from offramp.errors import InterfaceError, OptionError
 from offramp.facts.knobs import Nic, Value, check
 from offramp.steering import equal, parse_rule, weighted, without
@@ -25,6 +26,7 @@ __all__ = ["changes_of"]
 Changes = list[tuple[str, Value]]
 
 _PRIORITIES = 8
+_RSS = ("equal", "weight", "without", "key", "function", "fields")
 
 
 class _Words(list[str]):
@@ -54,7 +56,7 @@ class _Words(list[str]):
 
     def end(self) -> None:
         if self:
-            raise OptionError(f"{' '.join(self)} is too much here", hint="offramp nic --help")
+            raise OptionError(f"{' '.join(self)} is not expected here", hint="offramp nic --help")
 
 
 class _Verb(Protocol):
@@ -69,7 +71,7 @@ def changes_of(nic: Nic, words: list[str]) -> Changes:
     rest = _Words(words)
     name = rest.take("rss, steer, vf or bind")
     if name not in _VERBS:
-        raise OptionError(f"{name}: no such change", reason=f"one of {', '.join(_VERBS)}")
+        raise OptionError(f"{name}: no such change", reason=f"not one of {', '.join(_VERBS)}", hint=meant(name, _VERBS))
     changes = _VERBS[name](nic, rest)
     rest.end()
     return [(knob, check(knob, value)) for knob, value in changes]
@@ -92,7 +94,7 @@ def _rss(nic: Nic, words: _Words) -> Changes:
             case "fields":
                 changes.append((f"rss.fields.{words.take('a flow type')}", words.take("the letters")))
             case _:
-                raise OptionError(f"rss {word}", reason="not one of equal, weight, without, key, function, fields")
+                one_of("rss", word, _RSS)
     return changes
 
 

@@ -4,54 +4,38 @@
 from __future__ import annotations
 
 import json
-import math
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from offramp.arguments import meant
 from offramp.cli.matching import content, matching
-from offramp.cli.options import (
-    AsJson,
-    Copying,
-    Do,
-    File,
-    Frames,
-    Interface,
-    Layout,
-    Mode,
-    NoProtect,
-    Observe,
-    Probe,
-    Queue,
-    Require,
-    Ring,
-    Sets,
-    Share,
-    Stall,
-    Vf,
-    WhatToDo,
-    Words,
-    chosen,
-)
+from offramp.cli.parameters import AsJson, Do, File, Interface, Sets, WhatToDo, Words, chosen, flag, with_options
 from offramp.errors import OptionError
+from offramp.options import Option
+from offramp.options.kinds import Real
 
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities
     from offramp.matcher import Match
-    from offramp.planner import Options, Plan
+    from offramp.options import Options
+    from offramp.planner import Plan
     from offramp.verdict import Verdict
 
 __all__ = ["capabilities_of", "plan"]
 
 _LARGEST = 1 << 24  # bytes of a file of capabilities
 
+_RATE = Option("rate", Real(1, 1e12, "PPS"), "matching packets a second: how many cores they need")
 
+
+@with_options
 def plan(
     interface: Interface,
     match: Words = None,
     file: File = None,
-    do: WhatToDo = Do.COUNT,
+    sets: Sets = None,
+    do: WhatToDo = Do.COUNT.value,
     as_json: AsJson = False,
     caps: Annotated[
         str | None,
@@ -62,76 +46,45 @@ def plan(
             "(ixgbe, i40e, ice, mlx5, igb, ena, gve, virtio-net, veth).",
         ),
     ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(metavar="PPS", show_default=False, help="Matching packets a second: how many cores they need."),
-    ] = None,
-    layout: Layout = None,
-    mode: Mode = None,
-    copying: Copying = None,
-    require: Require = None,
-    queue: Queue = None,
-    vf: Vf = None,
-    observe: Observe = None,
-    probe: Probe = False,
-    share: Share = None,
-    frames: Frames = None,
-    ring: Ring = None,
-    stall: Stall = None,
-    no_protect: NoProtect = False,
-    sets: Sets = None,
+    rate: Annotated[str | None, flag(_RATE)] = None,
+    **typed: Any,
 ) -> None:
     """Explain what `run` would do. Changes nothing.
 
     \b
     offramp plan eth0 udp dst port 53
-    offramp plan eth0 'tcp and (port 80 or port 443)' --do drop --json
-    offramp plan eth2 ip and udp dst port 4321 --caps ixgbe --rate 12e6
+    offramp plan eth0 'tcp port 80 or 443' --do drop --json
+    offramp plan eth2 udp port 53 --caps ixgbe --rate 12e6
 
     Needs no privileges, except to find SSH servers on other ports than 22 (root), which are to be protected.
     """
     from offramp.planner import explain, needed
     from offramp.ramp.planned import plan_for
 
-    options = chosen(
-        do,
-        mode=mode,
-        copying=copying,
-        require=require,
-        queue=queue,
-        frames=frames,
-        ring=ring,
-        stall=stall,
-        no_protect=no_protect,
-        layout=layout,
-        vf=vf,
-        observe=observe,
-        probe=probe,
-        share=share,
-    )
-    if rate is not None and not 0 < rate < math.inf:
-        raise OptionError(f"--rate {rate:g}", reason="not above zero")
+    what = Do.typed(do)
+    options = chosen(what, typed)
+    pps = None if rate is None else _RATE.typed(rate)
     packets = matching(match, file, sets)
     made = (
-        plan_for(interface, packets, do.verdict, options)
+        plan_for(interface, packets, what.verdict, options)
         if caps is None
-        else _elsewhere(capabilities_of(caps), interface, packets, do.verdict, options)
+        else _elsewhere(capabilities_of(caps), interface, packets, what.verdict, options)
     )
     if as_json:
-        print(json.dumps(made.to_dict() | ({} if rate is None else {"rate": rate} | needed(made, rate))))
+        print(json.dumps(made.to_dict() | ({} if pps is None else {"rate": pps} | needed(made, pps))))
     else:
-        print(explain(made, rate))
+        print(explain(made, pps))
 
 
 def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdict, options: Options) -> Plan:
     """The SSH sessions of this machine are not those of that one: port 22 is what is protected."""
     from offramp.facts.imagined import imagined
     from offramp.facts.ssh import Ssh
-    from offramp.planner import assume, make_plan
+    from offramp.planner import Situation, assume, make_plan
 
     able, assumed = assume(known, interface)
     ssh = Ssh((), ()) if options.protect else None
-    return make_plan(match.node, verdict, imagined(able), options, ssh, able, assumed=assumed)
+    return make_plan(Situation(match.node, verdict, imagined(able), options, ssh, able, assumed=assumed))
 
 
 def capabilities_of(text: str) -> Capabilities:
@@ -144,8 +97,7 @@ def capabilities_of(text: str) -> Capabilities:
     try:
         written = content(f"--caps {text}: no driver that is known, and as a file", text, _LARGEST)
     except OptionError as error:
-        similar = get_close_matches(text, DRIVERS, 1)
-        error.hint = f"did you mean {similar[0]}?" if similar else f"known are {', '.join(DRIVERS)}"
+        error.hint = meant(text, DRIVERS) or f"known are {', '.join(DRIVERS)}"
         raise
     try:
         if len(written) > _LARGEST:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offramp.cli.options import AsJson
+from offramp.cli.parameters import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

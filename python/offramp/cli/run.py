@@ -20,40 +20,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, cast
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from offramp.cli.matching import matching
-from offramp.cli.options import (
+from offramp.cli.parameters import (
     AsJson,
-    Copying,
     Do,
     File,
-    Frames,
     Interface,
-    Layout,
-    Mode,
-    NoProtect,
-    Observe,
-    Probe,
-    Queue,
-    Require,
-    Ring,
     Sets,
-    Share,
-    Stall,
-    Vf,
     WhatToDo,
     Words,
     chosen,
+    flag,
+    for_time,
+    with_options,
 )
 from offramp.cli.view import Lines, Screen, View
-from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
+from offramp.errors import InterfaceDown, InterfaceGone, OfframpError
 
 if TYPE_CHECKING:
     from offramp import Match
-    from offramp.planner import Options
+    from offramp.options import Options
     from offramp.ramp.ledger import Ledger
     from offramp.ramp.ramp import Attachment, Ramp
 
@@ -62,78 +50,52 @@ __all__ = ["run"]
 _TURN = 0.05  # seconds: how soon an end is noticed
 
 
+_FOR = for_time("end by itself after so long")
+
+
+@with_options
 def run(
     interface: Interface,
     do: WhatToDo,
     match: Words = None,
     file: File = None,
-    seconds: Annotated[
-        float | None, typer.Option("--for", metavar="SECONDS", show_default=False, help="End by itself after so long.")
-    ] = None,
-    as_json: AsJson = False,
-    mode: Mode = None,
-    copying: Copying = None,
-    require: Require = None,
-    layout: Layout = None,
-    queue: Queue = None,
-    vf: Vf = None,
-    observe: Observe = None,
-    probe: Probe = False,
-    share: Share = None,
-    frames: Frames = None,
-    ring: Ring = None,
-    stall: Stall = None,
-    no_protect: NoProtect = False,
     sets: Sets = None,
+    seconds: Annotated[str | None, flag(_FOR)] = None,
+    as_json: AsJson = False,
+    **typed: Any,
 ) -> None:
     """Count, drop or echo matching packets.
 
     \b
     offramp run eth0 udp dst port 4321 --do count
-    offramp run eth0 'src net 203.0.113.0/24 and not tcp' --do drop --for 60
-    offramp run eth0 udp dst port 7 --do echo --json --for 10
+    offramp run eth0 'src net 203.0.113.0/24' --do drop
+    offramp run eth0 udp dst port 7 --do echo --for 1m30s
 
     They are taken away from the kernel until Ctrl-C, SIGTERM or SIGHUP; then comes the ledger of all packets, and exit
     status 0. Packets that do not match stay with the kernel, and so do, in any case, ARP, neighbour discovery, DHCP,
-    TCP port 22 at either end, and the SSH servers and sessions found on other ports at the start. An interface that is
-    set down is waited for; one that is removed ends it, with exit status 1.
+    TCP port 22 at either end, and the SSH servers and sessions found on other ports at the start. If the
+    interface goes down, `run` waits for it; if it is removed, `run` ends, with exit status 1.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
     """
-    options = chosen(
-        do,
-        mode=mode,
-        copying=copying,
-        require=require,
-        queue=queue,
-        frames=frames,
-        ring=ring,
-        stall=stall,
-        no_protect=no_protect,
-        layout=layout,
-        vf=vf,
-        observe=observe,
-        probe=probe,
-        share=share,
-    )
-    if seconds is not None and not seconds > 0:
-        raise OptionError(f"--for {seconds:g}", reason="not above zero")
-    limit = seconds if seconds is not None else math.inf
+    what = Do.typed(do)
+    options = chosen(what, typed)
+    limit = math.inf if seconds is None else _FOR.typed(seconds)
     with (
-        _open(interface, matching(match, file, sets), do, options) as ramp,
+        _open(interface, matching(match, file, sets), what, options) as ramp,
         _signals() as signals,
-        _view(ramp, do, as_json) as view,
+        _view(ramp, what, as_json) as view,
     ):
         zero_copy = getattr(ramp, "zero_copy", None)
-        outcome = _work(ramp, do, view, signals, limit)
+        outcome = _work(ramp, what, view, signals, limit)
         view.end(outcome.ledger, outcome.seconds)
     ledger = outcome.ledger
-    packets = ledger.claimed if do is Do.DROP else ledger.received
+    packets = ledger.claimed if what is Do.DROP else ledger.received
     if as_json:
         summary = {
             "interface": ramp.plan.interface,
             "match": ramp.plan.match,
-            "do": do.value,
+            "do": what.value,
             "mode": ramp.mode,
             "zero_copy": zero_copy,  # null: no socket
             "seconds": round(outcome.seconds, 3),
@@ -176,7 +138,7 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")
     if not on_screen:
         print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
-    print(f"offramp: stays with the kernel, whatever matches: {ramp.plan.protected}", file=sys.stderr)
+    print(f"offramp: always left to the kernel: {ramp.plan.protected}", file=sys.stderr)
     if ramp.plan.observed:
         print(f"offramp: {ramp.plan.observed}", file=sys.stderr)
     return (Screen if on_screen else Lines)(title, do, steered=hidden is not None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from offramp.cli.options import Do
+from offramp.cli.parameters import Do
 
 if TYPE_CHECKING:
     from rich.table import Table

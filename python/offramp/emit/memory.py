@@ -5,7 +5,7 @@
     hash     header, 2 halves: u64 seeds[2], u64 _[6], u64 slots[S + 32], entries
     ranges   header, nodes: first[32], then last[32] or child[32]
 
-The same sums as in crates/offramp-state/src/shape.rs; a test compares them.
+The same sums as in crates/offramp-state/src (bitmap.rs, hash/half.rs, tree/node.rs); a test compares them.
 """
 
 from __future__ import annotations

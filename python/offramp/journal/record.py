@@ -138,7 +138,7 @@ def _json(content: bytes) -> Any:
     try:
         return json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise _Odd(f"no JSON, or cut off: {error}") from None
+        raise _Odd(f"not JSON, or cut off: {error}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -149,13 +149,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise _Odd(f"{name} is no value")
+    raise _Odd(f"{name} is not allowed")
 
 
 def _record(found: Any) -> Record:
     version = found.pop(_VERSION_KEY, None) if type(found) is dict else None
     if type(version) is not int:
-        raise _Odd("no journal of offramp")
+        raise _Odd("not a journal of offramp")
     if version != _VERSION:
         raise _Odd(f"version {version} of the format; this offramp reads version {_VERSION}")
     _fits(found, _RECORD, "the journal")
@@ -182,7 +182,7 @@ def _change(found: Any) -> Change:
 def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:
     """Exactly these fields, of exactly these types: True is no number here."""
     if type(found) is not dict:
-        raise _Odd(f"{what} is no object")
+        raise _Odd(f"{what} is not an object")
     if found.keys() != fields.keys():
         raise _Odd(f"{what} has other fields than {', '.join(fields)}: {', '.join(found.keys() ^ fields.keys())}")
     for name, kind in fields.items():
@@ -194,4 +194,4 @@ def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:
         if type(value) is int and not 0 <= value < 1 << 64:
             raise _Odd(f"{what}: {name} is out of range")
         if type(value) is str and (len(value) > _MOST_TEXT or not value.isprintable()):
-            raise _Odd(f"{what}: {name} is no printable text of up to {_MOST_TEXT} characters")
+            raise _Odd(f"{what}: {name} is not printable text of up to {_MOST_TEXT} characters")

@@ -9,7 +9,7 @@
     ethtool.py       driver, channels, rings, offloads            features.py   all offloads by the kernel's names
     rss.py           indirection table, key, hash fields          rules.py      n-tuple rules
     stats.py         the driver's counters                        rates.py      packets a second, by queue
-    carrier.py       how long its carrier is gone when something was done to it
+    carrier_watch.py how long its carrier is gone when something was done to it
     vf.py            virtual functions, by netlink                qstats.py     the kernel's counters by queue
     pci.py           drivers and number of VFs, in sysfs
     netdev.py        what the driver can do with XDP: the "netdev" family of generic netlink

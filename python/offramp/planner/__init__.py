@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is to be done to an interface, and why, before anything is done. Pure: values in, a `Plan` out.
 
-    match + Link (what the interface is now) + Capabilities (what its NIC can do) + Options (what the user wants)
-          + Ssh (what must not be lost)         --make_plan()--> Plan(steps) --explain()--> text
+    Situation    match and verdict, Options (what the user wants), Link (what the interface is now), Capabilities (what
+        |        its NIC can do), Ssh (what must not be lost), other ramps, what was tried
+    make_plan()
+        |
+      Plan       steps, warnings and costs ──explain()──> text
 
-    options.py       what the user may ask for, checked
-    capabilities.py  what an interface can do; records.py, drivers/: of real drivers; assume.py: of none that is here
+    situation.py     what a plan is made from
     protect.py       the match that is never diverted, whatever the user's match says
     obstacles.py     what stands in the way, and the remedy
-    layout.py        hidden queue, VF or in-driver
+    assume.py        what is assumed of an interface that is not here
+    choose.py        hidden queue, VF or in-driver
+        hide.py      a hidden queue     layout.py   what they decide on, and have in common
+        give_vf.py   a virtual function
         widen.py     a match -> flows (flow.py), a superset
         steer.py     flows -> n-tuple rules (typed.py, fit.py)
         bucket.py    flows -> entries of the RSS table
@@ -17,20 +22,22 @@
     plan.py          the plan as data; explain.py: for people
     make.py          all of it together
 
-The same inputs give the same plan, to the byte.
+The same situation gives the same plan, to the byte.
 """
 
 from __future__ import annotations
 
+from offramp.options import Options
+
 from .assume import assume
 from .explain import explain, needed
 from .flow import Flow
-from .layout import METHODS, Beside, Layout, is_virtual
+from .layout import Layout
 from .make import can_switch, lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
-from .options import Options
-from .plan import Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
-from .protect import protection_in_words
+from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
+from .protect import Protection
+from .situation import Beside, Situation, is_virtual
 from .widen import widened
 
 __all__ = [
@@ -45,6 +52,8 @@ __all__ = [
     "Method",
     "Options",
     "Plan",
+    "Protection",
+    "Situation",
     "Step",
     "assume",
     "can_switch",
@@ -55,7 +64,6 @@ __all__ = [
     "make_plan",
     "mtu_refused",
     "needed",
-    "protection_in_words",
     "shortened",
     "widened",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from offramp.facts.capabilities import Capabilities, Queues, Rss
-from offramp.planner.layout import is_virtual
+from offramp.planner.situation import is_virtual
 from offramp.steering import equal
 from offramp.steering.toeplitz import MICROSOFT_KEY
 

@@ -19,11 +19,7 @@ def explain(plan: Plan, rate: float | None = None) -> str:
     lines = [f"{plan.verdict.name} on {plan.interface}: {shortened(plan.match)}"]
     for name, parts in _sections(plan, rate):
         lines += [f"  {name if number == 0 else '':<{_INDENT - 1}}{part}" for number, part in enumerate(parts)]
-    for number, step in enumerate(plan.steps, 1):
-        lines.append(f"  {number}. [{step.layer}] {step.what}")
-        lines.append(f"       why:  {step.why}")
-        lines.append(f"       undo: {step.undo}")
-        lines += [f"       flap: {step.flap}"] if step.flap else []
+    lines += plan.steps_in_words()
     lines += [f"  warning: {warning}" for warning in plan.warnings]
     return "\n".join(lines)
 

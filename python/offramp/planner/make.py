@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decisions: where a match runs on this interface, in which mode, with how much memory. Or why it cannot.
 
-layout.py   how claimed packets get to our sockets
+choose.py   how claimed packets get to our sockets
 steps.py    what is done for it, in which order
 warn.py     what else the user has to know
 cost.py     what a packet costs
@@ -9,90 +9,63 @@ cost.py     what a packet costs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
 from offramp.facts.capabilities import Capabilities
-from offramp.match import Everything, Node, text
+from offramp.facts.link import Link
+from offramp.match import Everything, text
+from offramp.options import Copying
+from offramp.planner.choose import choose
 from offramp.planner.cost import Cost, break_even, cost
-from offramp.planner.layout import ALONE, Beside, Layout, choose, is_virtual
+from offramp.planner.layout import Layout
 from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, hiding
-from offramp.planner.options import Copying, Options
-from offramp.planner.plan import Method, Plan
-from offramp.planner.protect import protection, protection_in_words
-from offramp.planner.steps import steps
+from offramp.planner.plan import Plan
+from offramp.planner.protect import Protection
+from offramp.planner.situation import Situation
+from offramp.planner.steps import Decisions, steps
 from offramp.planner.warn import warnings_of
-from offramp.verdict import Verdict
-
-if TYPE_CHECKING:
-    from offramp.facts.link import Link
-    from offramp.facts.ssh import Ssh
 
 __all__ = ["can_switch", "lacks_for_native", "make_plan"]
 
 _Mode = Literal["native", "generic"]
 
 
-def make_plan(
-    match: Node,
-    verdict: Verdict,
-    link: Link,
-    options: Options,
-    ssh: Ssh | None,
-    able: Capabilities | None = None,
-    *,
-    native_refused: bool = False,
-    refused: Mapping[Method, str] = {},
-    beside: Beside = ALONE,
-    assumed: tuple[str, ...] = (),
-) -> Plan:
-    """The plan, or an error that says what stands in its way. `able` None changes nothing of the interface but what
-    hangs on file descriptors. `native_refused`: the driver was asked and cannot. `refused`: ways to bring flows that
-    were tried, and what became of them. `beside`: other ramps of this process there. `ssh` None: nothing is protected.
-    `assumed`: see assume.py.
+def make_plan(situation: Situation) -> Plan:
+    """The plan, or an error that says what stands in its way.
 
     Errors: InterfaceDown, InterfaceBusy, InterfaceError (MTU, offloads), NotSupported (`require`, `layout`),
     OptionError.
     """
-    claim = verdict is Verdict.CLAIM
-    nic = None if able is None or is_virtual(able) else able
+    link, options, claim = situation.link, situation.options, situation.claim
     check_state(link, sockets=claim)
-    mode: _Mode
-    if claim and options.wanted_layout == "vf":  # whose driver decides
-        mode = "generic" if options.mode == "generic" else "native"
-    else:
-        mode = _mode(link, nic, options, claim, native_refused, beside.mode)
-    layout = choose(match, link, able, options, mode, claim, refused, beside)
+    mode = _mode(situation)
+    layout = choose(situation, mode)
     vlan_metadata = mode == "native" and "vlan-tag" in (link.rx_metadata or ()) and layout.name != "vf"
-    off: tuple[str, ...] = ()
-    if layout.name != "vf":  # which has an interface, and offloads, of its own
-        hidden_by = hiding(link, mode, vlan_metadata=vlan_metadata)
-        off = tuple(feature for feature in hidden_by if can_switch(able, feature))
-        check_wire_view(link, mode, [feature for feature in hidden_by if feature not in off])
-        if mode == "native" and nic is not None:
-            check_mtu(link, nic.xdp.max_mtu)
-    protect = protection(ssh) if ssh is not None else None
-    queues = _queues(link, options, layout, beside) if claim else ()
-    copying = _copying(match, nic, options, layout, mode) if claim else None
-    decided = Plan(
+    decided = Decisions(
+        layout=layout,
+        mode=mode,
+        queues=_queues(situation, layout) if claim else (),
+        copying=_copying(situation, layout, mode) if claim else None,
+        off=_switched_off(situation, mode, vlan_metadata=vlan_metadata) if layout.name != "vf" else (),
+    )
+    plan = Plan(
         interface=link.name,
         ifindex=link.ifindex,
-        match=text(match),
-        verdict=verdict,
+        match=text(situation.match),
+        verdict=situation.verdict,
         mode=mode,
-        copying=copying,
-        queues=queues,
+        copying=decided.copying,
+        queues=decided.queues,
         all_queues=link.rx_queues,
         frames=options.frames,
         frame_size=frame_size(link, mode) if claim and layout.name != "vf" else 0,
         ring=options.ring,
         stall=options.stall if claim else None,
-        protect=protect,
-        protected=protection_in_words(ssh) if ssh is not None else "nothing",
+        protection=Protection.of(situation.ssh) if situation.ssh is not None else None,
         vlan_metadata=vlan_metadata,
-        steps=tuple(steps(link, nic, layout, verdict, mode, queues, copying, options, off)),
+        steps=tuple(steps(situation, decided)),
         warnings=(),
         layout=layout.name,
         why=layout.why,
@@ -101,15 +74,16 @@ def make_plan(
         rules=tuple(map(str, layout.rules)),
         buckets=layout.buckets,
         left_out=layout.left_out,
-        cost=_cost(nic, layout, mode, copying),
-        assumed=assumed,
+        cost=_cost(situation, decided),
+        assumed=situation.assumed,
     )
-    return replace(decided, warnings=tuple(warnings_of(decided, link, nic, layout, options, beside)))
+    return replace(plan, warnings=tuple(warnings_of(plan, situation, layout)))
 
 
-def _mode(
-    link: Link, nic: Capabilities | None, options: Options, claim: bool, native_refused: bool, shared: _Mode | None
-) -> _Mode:
+def _mode(situation: Situation) -> _Mode:
+    link, options, nic, shared = situation.link, situation.options, situation.nic, situation.beside.mode
+    if situation.claim and options.wanted_layout == "vf":  # whose driver decides
+        return "generic" if options.mode == "generic" else "native"
     native = options.mode == "native" or "native" in options.require or options.wants_zero_copy
     if shared is not None:
         if (native and shared != "native") or options.mode not in ("auto", shared):
@@ -120,15 +94,26 @@ def _mode(
         return shared
     if options.mode == "generic":
         return "generic"
-    missing = lacks_for_native(link, claim=claim)
+    missing = lacks_for_native(link, claim=situation.claim)
     if nic is not None and nic.xdp.with_vfs is False and nic.vfs.in_use:
         missing.append("XDP while there are virtual functions")
-    if not missing and not native_refused:
+    if not missing and not situation.native_refused:
         return "native"
     what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
     if native:
         raise NotSupported(what, reason=f"its driver lacks {', '.join(missing)}" if missing else "its driver refused")
     return "generic"
+
+
+def _switched_off(situation: Situation, mode: _Mode, *, vlan_metadata: bool) -> tuple[str, ...]:
+    """Features that hide the frames on the wire. A VF's interface has its own. Errors: InterfaceError."""
+    link, nic = situation.link, situation.nic
+    hidden_by = hiding(link, mode, vlan_metadata=vlan_metadata)
+    off = tuple(feature for feature in hidden_by if can_switch(situation.able, feature))
+    check_wire_view(link, mode, [feature for feature in hidden_by if feature not in off])
+    if mode == "native" and nic is not None:
+        check_mtu(link, nic.xdp.max_mtu)
+    return off
 
 
 def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
@@ -145,13 +130,14 @@ def can_switch(able: Capabilities | None, feature: str) -> bool:
     return able.features is None or (known is not None and not known.fixed)
 
 
-def _queues(link: Link, options: Options, layout: Layout, beside: Beside) -> tuple[int, ...]:
+def _queues(situation: Situation, layout: Layout) -> tuple[int, ...]:
+    link, options = situation.link, situation.options
     if layout.name == "vf":
         return ()
     if layout.queue is not None:
         return (layout.queue,)
     if options.queues is None:
-        free = tuple(queue for queue in range(link.rx_queues) if queue not in beside.queues)
+        free = tuple(queue for queue in range(link.rx_queues) if queue not in situation.beside.queues)
         if not free:
             raise InterfaceBusy(
                 f"each receive queue of {link.name} is read by another ramp of this process",
@@ -160,12 +146,13 @@ def _queues(link: Link, options: Options, layout: Layout, beside: Beside) -> tup
         return free
     wrong = [queue for queue in options.queues if queue >= link.rx_queues]
     if wrong:
-        raise OptionError(f"queue {wrong[0]}", reason=f"{link.name} has queues 0 to {link.rx_queues - 1}")
+        raise OptionError(f"queues={wrong[0]}", reason=f"{link.name} has queues 0 to {link.rx_queues - 1}")
     return tuple(sorted(set(options.queues)))
 
 
-def _copying(match: Node, nic: Capabilities | None, options: Options, layout: Layout, mode: str) -> Copying:
+def _copying(situation: Situation, layout: Layout, mode: _Mode) -> Copying:
     """On a hidden queue zero-copy is better; on all queues only if most packets match. Errors: NotSupported."""
+    options, nic = situation.options, situation.nic
     able = nic.xdp.zero_copy if nic is not None else None
     if options.wants_zero_copy:
         if able is False and layout.name != "vf":
@@ -178,12 +165,13 @@ def _copying(match: Node, nic: Capabilities | None, options: Options, layout: La
         return "copy"
     if layout.queue is not None:
         return "auto"
-    share = 1.0 if isinstance(match, Everything) else options.share or 0.0
+    share = 1.0 if isinstance(situation.match, Everything) else options.share or 0.0
     return "auto" if able and share > break_even() else "copy"
 
 
-def _cost(nic: Capabilities | None, layout: Layout, mode: str, copying: str | None) -> Cost:
+def _cost(situation: Situation, decided: Decisions) -> Cost:
     """`copying` "auto" is zero-copy where the driver is known to have it."""
+    nic, copying = situation.nic, decided.copying
     sure = copying == "zero-copy" or (copying == "auto" and nic is not None and nic.xdp.zero_copy)
     assumed: Literal["copy", "zero-copy"] | None = "zero-copy" if sure else "copy" if copying else None
-    return cost(mode, assumed, hidden=layout.queue is not None)
+    return cost(decided.mode, assumed, hidden=decided.layout.queue is not None)

@@ -11,26 +11,33 @@ out walks over data, and back:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from offramp.arguments import text
 from offramp.facts.strict import read
 from offramp.planner.cost import Cost
+from offramp.planner.protect import Protection
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.facts.knobs import Value
 
-__all__ = ["Act", "Change", "Layer", "LayoutName", "Method", "Plan", "Step", "shortened"]
+__all__ = ["METHODS", "Act", "Change", "Layer", "LayoutName", "Method", "Plan", "Step", "shortened"]
 
 Layer = Literal["nic", "xdp", "user"]
 LayoutName = Literal["in-driver", "hidden-queue", "vf"]
-Method = Literal["table", "rules", "buckets"]  # of steering, which a driver may refuse: METHODS in layout.py
+Method = Literal["table", "rules", "buckets"]  # of steering, which a driver may refuse
+METHODS: Final[Mapping[Method, str]] = {
+    "table": "entries of the RSS table that leave a queue out",
+    "rules": "n-tuple rules",
+    "buckets": "entries of the RSS table that lead to a hidden queue",
+}
+
 # What is to be done: change knobs, attach the program, bind sockets, look where matching packets arrive, put the
 # sockets into the XSKMAP, open the VF's interface (after its driver was changed: it has one then).
 Act = Literal["change", "attach", "bind", "observe", "connect", "open-vf"]
-
 
 _SHOWN = 200  # characters of a match
 
@@ -80,8 +87,7 @@ class Plan:
     frame_size: int  # bytes; 0 without sockets, and for a VF not open yet
     ring: int
     stall: float | None
-    protect: str | None  # the match of what is never diverted
-    protected: str  # the same in words
+    protection: Protection | None  # what is never diverted
     vlan_metadata: bool  # the driver is asked for VLAN tags out of band
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
@@ -107,23 +113,46 @@ class Plan:
         """Of all steps, in order."""
         return tuple(change for step in self.steps for change in step.changes)
 
+    @property
+    def protect(self) -> str | None:
+        """The match of what is never diverted."""
+        return self.protection.text if self.protection is not None else None
+
+    @property
+    def protected(self) -> str:
+        """The same in words."""
+        return self.protection.words if self.protection is not None else "nothing"
+
+    def steps_in_words(self) -> Iterator[str]:
+        """Lines."""
+        for number, step in enumerate(self.steps, 1):
+            yield f"  {number}. [{step.layer}] {step.what}"
+            yield f"       why:  {step.why}"
+            yield f"       undo: {step.undo}"
+            if step.flap:
+                yield f"       flap: {step.flap}"
+
     def to_dict(self) -> dict[str, object]:
-        return asdict(self) | {"verdict": self.verdict.name, "umem_bytes": self.umem_bytes}
+        found = asdict(replace(self, protection=None))
+        del found["protection"]
+        protection = {"protect": self.protect, "protected": self.protected}
+        return found | protection | {"verdict": self.verdict.name, "umem_bytes": self.umem_bytes}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Value]) -> Plan:
-        """From `to_dict`'s form, after JSON. Errors: OptionError naming the part that cannot be."""
-        found = read(cls, {name: part for name, part in value.items() if name != "umem_bytes"}, "plan")
+        """From `to_dict`'s form, after JSON. Errors: OptionError naming the part that cannot be; MatchError."""
+        parts = dict(value)
+        parts.pop("umem_bytes", None)
+        protect, words = parts.pop("protect", None), parts.pop("protected", "nothing")
+        protection = None
+        if protect is not None:
+            protection = Protection(text("plan.protect", protect), text("plan.protected", words))
+        found = read(cls, parts | {"protection": None}, "plan")
         assert isinstance(found, Plan)
-        return found
+        return replace(found, protection=protection)
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}"]
-        for number, step in enumerate(self.steps, 1):
-            lines.append(f"  {number}. [{step.layer}] {step.what}")
-            lines.append(f"       why:  {step.why}")
-            lines.append(f"       undo: {step.undo}")
-            lines += [f"       flap: {step.flap}"] if step.flap else []
+        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}", *self.steps_in_words()]
         lines.append(f"  protected: {self.protected}")
         lines += [f"       {self.protect}"] if self.protect is not None else []
         lines += [f"  observed: {self.observed}"] if self.observed else []

@@ -8,12 +8,15 @@ later, too; of other ports what was found at that time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from offramp.match import Node, parse
 
 if TYPE_CHECKING:
     from offramp.facts.ssh import Session, Ssh
 
-__all__ = ["protection", "protection_in_words"]
+__all__ = ["Protection"]
 
 _SSH = 22
 
@@ -30,28 +33,32 @@ _ALWAYS = (
 )
 
 
-def protection(ssh: Ssh) -> str:
-    """The match of protected packets: ARP, ND, DHCP, SSH's own port, and SSH on others as found on this machine."""
-    parts = list(_ALWAYS)
-    parts += [f"tcp dst port {port}" for port in _other_ports(ssh)]
-    parts += [
-        f"{_family(session.remote)} src host {session.remote} and dst host {session.local}"
-        f" and tcp src port {session.rport} and dst port {session.lport}"
-        for session in _other_sessions(ssh)
-    ]
-    return f"vlan any and ({' or '.join(f'({part})' for part in parts)})"
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """The match of protected packets: as text, for people, and as a tree, which is parsed here and nowhere else."""
+
+    text: str
+    words: str
+    node: Node = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Errors: MatchError."""
+        object.__setattr__(self, "node", parse(self.text))
+
+    @classmethod
+    def of(cls, ssh: Ssh) -> Self:
+        """ARP, ND, DHCP, SSH's own port, and SSH on others as found on this machine."""
+        ports = [port for port in ssh.ports if port != _SSH]
+        sessions = _other_sessions(ssh)
+        parts = [*_ALWAYS, *(f"tcp dst port {port}" for port in ports), *map(_of_session, sessions)]
+        return cls(f"vlan any and ({' or '.join(f'({part})' for part in parts)})", _in_words(ports, len(sessions)))
 
 
-def protection_in_words(ssh: Ssh) -> str:
-    """The same for people, in half a line."""
-    ports = "".join(f", TCP to port {port}" for port in _other_ports(ssh))
-    count = len(_other_sessions(ssh))
-    sessions = f", {count} SSH session{'s' if count > 1 else ''} on other ports" if count else ""
-    return f"ARP, ND, DHCP, TCP port {_SSH} (SSH){ports}{sessions}"
-
-
-def _other_ports(ssh: Ssh) -> list[int]:
-    return [port for port in ssh.ports if port != _SSH]
+def _in_words(ports: list[int], sessions: int) -> str:
+    """Half a line."""
+    to = "".join(f", TCP to port {port}" for port in ports)
+    others = f", {sessions} SSH session{'s' if sessions > 1 else ''} on other ports" if sessions else ""
+    return f"ARP, ND, DHCP, TCP port {_SSH} (SSH){to}{others}"
 
 
 def _other_sessions(ssh: Ssh) -> list[Session]:
@@ -60,5 +67,9 @@ def _other_sessions(ssh: Ssh) -> list[Session]:
     return [each for each in ssh.sessions if each.lport not in ports and each.rport != _SSH][:_MOST_SESSIONS]
 
 
-def _family(address: str) -> str:
-    return "ip6" if ":" in address else "ip"
+def _of_session(session: Session) -> str:
+    family = "ip6" if ":" in session.remote else "ip"
+    return (
+        f"{family} src host {session.remote} and dst host {session.local}"
+        f" and tcp src port {session.rport} and dst port {session.lport}"
+    )

@@ -8,18 +8,17 @@ in-driver       features, program, sockets, XSKMAP
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
 from offramp.facts.capabilities import Capabilities
+from offramp.facts.link import Link
+from offramp.options import Copying
 from offramp.planner.layout import NTUPLE, Layout
-from offramp.planner.options import Options
 from offramp.planner.plan import Change, Step
-from offramp.verdict import Verdict
+from offramp.planner.situation import Situation
 
-if TYPE_CHECKING:
-    from offramp.facts.link import Link
-
-__all__ = ["FEATURES", "steps"]
+__all__ = ["FEATURES", "Decisions", "steps"]
 
 _RESET = "carrier may be gone for a moment, up to some seconds: the driver resets"
 _RINGS = "some drivers reset their rings, and lose what is in them"
@@ -32,37 +31,38 @@ FEATURES = {
 }
 
 
-def steps(
-    link: Link,
-    able: Capabilities | None,
-    layout: Layout,
-    verdict: Verdict,
-    mode: str,
-    queues: tuple[int, ...],
-    copying: str | None,
-    options: Options,
-    off: tuple[str, ...],
-) -> list[Step]:
-    """`off`: features that are to be switched off."""
-    made = [_feature(feature, link) for feature in off]
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What was decided about a situation, before it is put into steps."""
+
+    layout: Layout
+    mode: Literal["native", "generic"]
+    queues: tuple[int, ...]  # with a socket
+    copying: Copying | None  # None: no socket
+    off: tuple[str, ...]  # features that are to be switched off
+
+
+def steps(situation: Situation, decided: Decisions) -> list[Step]:
+    link, able, layout = situation.link, situation.nic, decided.layout
+    made = [_feature(feature, link) for feature in decided.off]
     if able is not None and layout.rules and able.ntuple.needs_feature is not False and not able.ntuple.on:
         made.append(_ntuple_on(link))
     if layout.name == "vf":
         return [*made, *_vf(link, able, layout)]
-    made.append(_program(link, able, layout, verdict, mode))
-    if not queues:
+    made.append(_program(situation, decided))
+    if not decided.queues:
         return made
     if layout.name == "hidden-queue":
         assert able is not None
         made.append(_leave_out(link, able, layout))
-    made.append(_sockets(link, layout, queues, copying, options))
+    made.append(_sockets(situation, decided))
     if layout.rules:
         made.append(_rules(link, layout))
     if layout.buckets:
         made.append(_buckets(link, layout))
-    if layout.queue is not None and options.observe:
-        made.append(_observation(layout, options))
-    return [*made, _entries(layout, queues)]
+    if layout.queue is not None and situation.options.observe:
+        made.append(_observation(situation, layout))
+    return [*made, _entries(layout, decided.queues)]
 
 
 def _feature(feature: str, link: Link) -> Step:
@@ -84,16 +84,17 @@ def _ntuple_on(link: Link) -> Step:
     )
 
 
-def _program(link: Link, able: Capabilities | None, layout: Layout, verdict: Verdict, mode: str) -> Step:
-    where = "in the driver" if mode == "native" else "in the stack (generic mode)"
-    passing = f"protected packets pass, matching ones {verdict.name}, others pass"
-    if layout.queue is not None:
-        passing = f"on queue {layout.queue} {passing}; on other queues all pass, and matching ones are counted"
-    resets = able is not None and able.xdp.resets_link and mode == "native"
+def _program(situation: Situation, decided: Decisions) -> Step:
+    able, queue, native = situation.nic, decided.layout.queue, decided.mode == "native"
+    where = "in the driver" if native else "in the stack (generic mode)"
+    passing = f"protected packets pass, matching ones {situation.verdict.name}, others pass"
+    if queue is not None:
+        passing = f"on queue {queue} {passing}; on other queues all pass, and matching ones are counted"
+    resets = able is not None and able.xdp.resets_link and native
     return Step(
         "attach",
         "xdp",
-        f"attach a program to {link.name}, {where}: {passing}",
+        f"attach a program to {situation.link.name}, {where}: {passing}",
         "the earliest place where this interface can look at a packet",
         "close the bpf_link: the kernel does it by itself when the process ends",
         _RESET if resets else "",
@@ -115,31 +116,31 @@ def _leave_out(link: Link, able: Capabilities, layout: Layout) -> Step:
     )
 
 
-def _sockets(link: Link, layout: Layout, queues: tuple[int, ...], copying: str | None, options: Options) -> Step:
+def _sockets(situation: Situation, decided: Decisions) -> Step:
+    queues = decided.queues
     listed = f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(str, queues))}"
     why = "without a NIC rule the flow may arrive on any queue; passing a packet on from a zero-copy queue costs a copy"
-    if layout.queue is not None:
+    if decided.layout.queue is not None:
         why = "the flow arrives there, and nowhere else"
+    copying = "zero-copy if its driver can" if decided.copying == "auto" else decided.copying or ""
+    frames = f"{situation.options.frames} frames each"
     return Step(
         "bind",
         "user",
-        f"bind an AF_XDP socket to {listed} of {link.name}, {options.frames} frames each, {_copying(copying)}",
+        f"bind an AF_XDP socket to {listed} of {situation.link.name}, {frames}, {copying}",
         why,
         "close the sockets",
     )
 
 
-def _copying(copying: str | None) -> str:
-    return "zero-copy if its driver can" if copying == "auto" else copying or ""
-
-
-def _observation(layout: Layout, options: Options) -> Step:
-    asked = ", and ask a peer for one" if options.probe else ""
+def _observation(situation: Situation, layout: Layout) -> Step:
+    asked = ", and ask a peer for one" if situation.options.probe else ""
     return Step(
         "observe",
         "user",
-        f"look where matching packets arrive{asked}, for {options.observe:g} s at most",
-        f"a driver may take what has no effect: if they arrive, and none on queue {layout.queue}, another way is taken",
+        f"look where matching packets arrive{asked}, for {situation.options.observe:g} s at most",
+        f"drivers accept rules that do nothing: if packets arrive, and none on queue {layout.queue}, another way is "
+        "taken",
         "nothing",
     )
 

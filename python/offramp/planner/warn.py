@@ -3,33 +3,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from offramp.facts.capabilities import Capabilities
-from offramp.match import parse
-from offramp.planner.layout import Beside, Layout, is_virtual
-from offramp.planner.options import Options
+from offramp.planner.layout import Layout
 from offramp.planner.plan import Plan
+from offramp.planner.situation import Situation
 from offramp.planner.steps import FEATURES
 from offramp.planner.widen import widened
-
-if TYPE_CHECKING:
-    from offramp.facts.link import Link
 
 __all__ = ["warnings_of"]
 
 
-def warnings_of(
-    plan: Plan, link: Link, able: Capabilities | None, layout: Layout, options: Options, beside: Beside
-) -> list[str]:
+def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
     """In the order of the steps. `plan`: without them; `layout`: what it says about the NIC, whole."""
-    found = _of_interface(plan, link, options, beside)
+    link, able = situation.link, situation.nic
+    found = _of_interface(plan, situation)
     found += [
         f"{words} is off while this is in force: the kernel does that work itself"
         for feature, (words, _) in FEATURES.items()
         if any(change.knob == f"feature.{feature}" for change in plan.changes)
     ]
-    if able is None or is_virtual(able):
+    if able is None:
         return found
     if plan.layout == "vf":
         costs = f" ({'; '.join(able.vfs.costs)})" if able.vfs.costs else ""
@@ -45,7 +37,8 @@ def warnings_of(
     return found
 
 
-def _of_interface(plan: Plan, link: Link, options: Options, beside: Beside) -> list[str]:
+def _of_interface(plan: Plan, situation: Situation) -> list[str]:
+    link, options, beside = situation.link, situation.options, situation.beside
     found = []
     if plan.mode == "generic" and plan.layout != "vf":
         if options.mode == "generic":
@@ -90,7 +83,7 @@ def _of_steering(plan: Plan, layout: Layout) -> list[str]:
         found.append(f"{share} of all other flows arrive on {where}, too, and are passed on to the kernel")
     elif layout.left_out and layout.queue is not None:
         found.append(f"the NIC brings more than matches to {where}; the rest is passed on to the kernel")
-    if _brings_protected(layout, plan.protect):
+    if _brings_protected(layout, plan):
         found.append(f"protected packets of the flow come to {where}, too, and are passed on to the kernel")
     if (layout.buckets or layout.left_out) and plan.copying in ("zero-copy", "auto"):
         found.append("a packet that is passed on from a zero-copy queue costs a copy")
@@ -103,7 +96,7 @@ def _of_steering(plan: Plan, layout: Layout) -> list[str]:
     return found
 
 
-def _brings_protected(layout: Layout, protect: str | None) -> bool:
+def _brings_protected(layout: Layout, plan: Plan) -> bool:
     """Whether the NIC may bring packets that are never diverted."""
-    protected = widened(parse(protect)).flows if protect is not None else ()
+    protected = widened(plan.protection.node).flows if plan.protection is not None else ()
     return any(flow.intersection(other) for flow in layout.flows for other in protected or ())

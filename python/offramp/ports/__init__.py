@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports: frames in and out of user space in batches, whatever the technique.
 
-port.py    Port, Queue
+port.py    Port, Queue, Facts; open_port
 batch.py   Batch: columns and views
 ledger.py  the account of one queue
 """
@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from offramp.ports.batch import Batch
 from offramp.ports.ledger import QueueLedger
-from offramp.ports.port import Port, Queue
+from offramp.ports.port import Facts, Port, Queue, open_port
 
-__all__ = ["Batch", "Port", "Queue", "QueueLedger"]
+__all__ = ["Batch", "Facts", "Port", "Queue", "QueueLedger", "open_port"]

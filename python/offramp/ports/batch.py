@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 
     from offramp import _native
 
-__all__ = ["TIMESTAMP_SOURCE", "Batch", "Ethernet", "Ipv4", "Ipv6", "Tcp", "Udp", "Vlan"]
-
-TIMESTAMP_SOURCE = "poll"
-"""When the batch was taken from the ring: CLOCK_REALTIME, the same for all its packets."""
+__all__ = ["Batch", "Ethernet", "Ipv4", "Ipv6", "Tcp", "Udp", "Vlan"]
 
 T = TypeVar("T", bound="np.generic")
 
@@ -145,8 +142,6 @@ def _array_maker() -> Callable[[str, _native.Column], NDArray[Any]]:
 class Batch:
     """Packets of one receive queue, in the order of their arrival."""
 
-    timestamp_source = TIMESTAMP_SOURCE
-
     def __init__(self, burst: _native.Burst) -> None:
         self._burst = burst
         self._parsed: dict[str, _native.Columns] = {}  # by layer
@@ -211,7 +206,7 @@ class Batch:
 
     @property
     def length(self) -> NDArray[np.uint32]:
-        """Bytes of each frame on the wire, without the checksum. uint32[n]."""
+        """Bytes of each frame on the wire, without the checksum: more than are here, if it was cut. uint32[n]."""
         return self._column("length")
 
     @property
@@ -219,7 +214,19 @@ class Batch:
         """Nanoseconds since 1970 UTC, uint64[n]; `timestamp_source` says of what moment."""
         import numpy as np
 
-        return np.full(len(self), self._burst.timestamp, np.uint64)
+        times: Any = self._burst.timestamps()  # NumPy's stubs do not know our buffer
+        if times is None:
+            return np.full(len(self), self._burst.timestamp, np.uint64)
+        return np.frombuffer(times, np.uint64)
+
+    @property
+    def timestamp_source(self) -> str:
+        """Of what moment `timestamp` is.
+
+        "poll": the batch was taken from the ring, one time for all its packets. Else of each packet: "software": some
+        program in its way saw it; "hardware": the NIC did; "recorded": what a file says.
+        """
+        return self._burst.timestamp_source
 
     @property
     def eth(self) -> Ethernet:

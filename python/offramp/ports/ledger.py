@@ -26,3 +26,4 @@ class QueueLedger:
     filling: int = 0  # frames lent to the kernel for receiving
     sending: int = 0  # frames lent to the kernel for sending
     application: int = 0  # frames in live batches and views
+    ended: str | None = None  # how the stream of packets ended, once its reader has been told

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports: frames in and out of user space in batches, whatever the technique.
 
-    for batch in port:            # all queues in turn; waits for packets, ends when the port is closed
+    port = open_port("loop:a")    # by name; `offramp.open` makes the ports of ramps
+    for batch in port:            # all queues in turn; waits for packets, ends when the port is closed, or has ended
     for batch in port.queues[1]:  # one queue, in a thread of its own
     port.rx(timeout=0.1)          # a batch, or None
     port.tx(batch)                # send the batch's own frames, without a copy
@@ -14,11 +15,13 @@ second one waits.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from offramp.arguments import several, short, whole_number
+from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.ports.batch import Batch
 from offramp.ports.ledger import QueueLedger
@@ -29,10 +32,22 @@ if TYPE_CHECKING:
 
     from offramp import _native
 
-__all__ = ["Port", "Queue"]
+__all__ = ["Facts", "Port", "Queue", "open_port"]
 
-# A port in memory has the limits that its fields and sense give it.
-_LARGEST, _MOST_FRAMES, _MOST_QUEUES = 1 << 16, 1 << 20, 1 << 10
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a port is, and what is really in effect, as reported by whoever decides it."""
+
+    kind: str  # as in its name: "null", "loop", "af_xdp"
+    target: str
+    modes: tuple[str, ...]  # "zero-copy" or "copy"; "trace", "faults" around it, the outermost first
+    timestamps: str  # as `Batch.timestamp_source`
+    largest_frame: int  # that it sends, in bytes
+    sends: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.target}"
 
 
 class _Receiver:
@@ -43,12 +58,13 @@ class _Receiver:
     def rx(self, timeout: float | None = None) -> Batch | None:
         """The next packets, up to 256. Waits `timeout` seconds at most, 0: not at all, None: until there are some.
 
-        None if there are none. Errors: BatchInUse, InterfaceDown, InterfaceGone, Closed; KeyboardInterrupt is prompt.
+        None if there are none, at once if the stream has ended. Errors: BatchInUse, InterfaceDown, InterfaceGone,
+        Closed; KeyboardInterrupt is prompt.
         """
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches until the port is closed. Errors as for `rx`; Closed only if it is closed already."""
+        """Batches until the port is closed or has ended. Errors as for `rx`; Closed only if it is closed already."""
         self._native.check()
         return self._batches()
 
@@ -58,8 +74,9 @@ class _Receiver:
                 batch = self.rx()
             except Closed:
                 return
-            if batch is not None:
-                yield batch
+            if batch is None:  # without a timeout: the end
+                return
+            yield batch
 
 
 class Queue(_Receiver):
@@ -87,14 +104,25 @@ class Queue(_Receiver):
     @property
     def zero_copy(self) -> bool:
         """Whether the driver writes packets straight to the umem, as the kernel reports it."""
-        return self._native.zero_copy(self.place)
+        self._native.check()
+        return "zero-copy" in self.facts.modes
+
+    @property
+    def facts(self) -> Facts:
+        """What this queue is."""
+        return Facts(**self._native.facts(self.place))
+
+    @property
+    def ended(self) -> str | None:
+        """How its stream of packets ended, once a reader was told by `rx` or the end of a loop."""
+        return self._native.ended(self.place)
 
     def ledger(self) -> QueueLedger:
         """This queue's counters."""
-        return QueueLedger(**self._native.counters(self.place))
+        return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
-        return f"<queue {self.place}>"
+        return f"<Queue {self.place} of {self.facts}>"
 
 
 class Port(_Receiver):
@@ -104,12 +132,14 @@ class Port(_Receiver):
         self._native = native
         self.queues: Sequence[Queue] = tuple(Queue(native, place) for place in range(native.queues))
         self._closed = False
+        _open_here.add(self)
 
     @classmethod
     def null(
         cls,
         packets: Iterable[Buffer] = (),
         *,
+        repeat: bool = True,
         queues: int = 1,
         frames: int = 4096,
         frame_size: int = 2048,
@@ -117,43 +147,48 @@ class Port(_Receiver):
     ) -> Self:
         """`null:` a port in memory, without a kernel or privileges. `packets` arrive in turn, again and again, for ever
         and as fast as they are read; what is sent is gone. A loop over it does not end by itself: call `rx` as often
-        as you need. It measures the cost of the framework, and tests applications anywhere.
+        as you need, or give `repeat=False`, so that each packet arrives once. It measures the cost of the framework,
+        and tests applications anywhere.
         """
         from offramp import _native
 
-        for name, size in (("ring", ring), ("frame_size", frame_size)):
-            if whole_number(name, size) < 1 or size > _LARGEST or size & (size - 1):
-                raise OptionError(f"{name}={size}", reason=f"not a power of two up to {_LARGEST}")
-        whole_number("queues", queues, 1, _MOST_QUEUES)
-        whole_number("frames", frames, 1, _MOST_FRAMES)
-        try:
-            templates = [bytes(memoryview(packet)) for packet in packets]
-        except TypeError:
-            reason = "not a list of packets, each of them bytes"
-            raise OptionError(f"packets={short(packets)}", reason=reason) from None
-        return cls(_native.Port.null(templates, queues=queues, frames=frames, frame_size=frame_size, ring=ring))
+        sizes = {"queues": queues, "frames": frames, "frame_size": frame_size, "ring": ring}
+        options = {name: whole_number(name, size) for name, size in sizes.items()}
+        native = _native.Port.open("null:", packets=_templates(packets), repeat=truth("repeat", repeat), **options)
+        return cls(native)
+
+    @property
+    def facts(self) -> Facts:
+        """What the port is: its first queue speaks for all."""
+        return self.queues[0].facts
+
+    @property
+    def ended(self) -> str | None:
+        """How the stream of packets ended, once a reader was told on each queue; None as long as some may arrive."""
+        endings = [queue.ended for queue in self.queues]
+        return endings[0] if all(endings) else None
 
     def rx(self, timeout: float | None = None) -> Batch | None:
         burst = self._native.rx(None, timeout)
         return Batch(burst) if burst is not None else None
 
-    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
+    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send the packets of `batch`, or those that `mask` selects, out of the queue they came in on.
 
-        Frames of this port are moved, not copied: the batch no longer has them. Packets with live views, and packets
-        of other ports, are copied. Returns how many were accepted, in order.
+        Packets of other ports go out of queue 0; `queue` names another one for either. Frames of that queue are moved,
+        not copied: the batch no longer has them. Packets with live views, and packets of other queues and ports, are
+        copied. Returns how many were accepted, in order.
         Errors: OptionError for packets that were sent before.
         """
         if not isinstance(batch, Batch):
             raise OptionError(f"batch={short(batch)}", reason="not a Batch", hint="send() takes bytes")
         chosen = batch if mask is None else batch.select(mask)
-        return self._native.tx(chosen.queue % len(self.queues), chosen._burst, timeout)
+        place = None if queue is None else whole_number("queue", queue)
+        return self._native.tx(place, chosen._burst, timeout)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """`Queue.send` on queue number `queue` of the port."""
-        if not 0 <= whole_number("queue", queue) < len(self.queues):
-            raise OptionError(f"queue {queue}: the port has queues 0 to {len(self.queues) - 1}")
-        return self.queues[queue].send(frames, timeout)
+        return self._native.send(whole_number("queue", queue), _listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
         """`Queue.flush` on each queue."""
@@ -175,14 +210,14 @@ class Port(_Receiver):
 
     def _abandon(self) -> None:
         """In a forked child: the numbers of the parent's descriptors lead nowhere, and nothing is called any more."""
-        if self._closed:
-            return
-        self._closed = True
-        nowhere = os.eventfd(0, os.EFD_CLOEXEC)
-        for fd in self._native.fds():
-            os.dup2(nowhere, fd, inheritable=False)
-        os.close(nowhere)
-        self._native.abandon()
+        if not self._closed:
+            self._closed = True
+            self._native.abandon()
+
+    def __repr__(self) -> str:
+        count = f"{len(self.queues)} queue{'s' * (len(self.queues) != 1)}"
+        state = "closed" if self._closed else ", ".join((count, *self.facts.modes))
+        return f"<Port {self.facts}, {state}>"
 
     def __enter__(self) -> Self:
         self._native.check()
@@ -194,6 +229,35 @@ class Port(_Receiver):
         self.close()
 
 
+def open_port(uri: str, **options: object) -> Port:
+    """The port of that name: `[WRAPPER[,KEY=VALUE...]+]KIND:TARGET[,KEY=VALUE...]`.
+
+        open_port("null:", packets=[b"..."], repeat=False)    arrive from memory, once
+        open_port("loop:")                                    what is sent comes back
+        open_port("loop:a")                                   what is sent comes to the other end, the second to open it
+        open_port("af_xdp:eth0,queue=1")                      a bare socket, for XDP programs of your own
+        open_port("faults,drop=0.1,seed=7+loop:a")            a port around it that loses a tenth of what arrives
+
+    `options` are more keys for the kind; a list is a key that comes again. All kinds in memory have `frames`,
+    `frame_size` and `ring`. Ports in memory need no privileges, af_xdp CAP_NET_RAW. Packets that an expression picks
+    come with `offramp.open`.
+    Errors: OptionError, NoSuchInterface, PrivilegeError, KernelError.
+    """
+    from offramp import _native
+
+    if "packets" in options:
+        options["packets"] = _templates(options["packets"])
+    return Port(_native.Port.open(text("uri", uri), **options))
+
+
+def _templates(packets: object) -> list[bytes]:
+    try:
+        return [bytes(memoryview(packet)) for packet in packets]  # type: ignore[attr-defined]
+    except TypeError:
+        reason = "not a list of packets, each of them bytes"
+        raise OptionError(f"packets={short(packets)}", reason=reason) from None
+
+
 def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
     """One frame or many. A matrix, which is both a buffer and an iterable, has a frame in each row."""
     try:
@@ -201,3 +265,15 @@ def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
     except TypeError:
         is_one = False
     return [frames] if is_one else list(several("frames", frames))  # type: ignore[list-item, arg-type]
+
+
+_open_here: weakref.WeakSet[Port] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for port in tuple(_open_here):
+        port._abandon()
+    _open_here.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

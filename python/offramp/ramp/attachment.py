@@ -35,7 +35,7 @@ from offramp.errors import (
 from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.nic import carrier
-from offramp.nic.carrier import CarrierWatch
+from offramp.nic.carrier_watch import CarrierWatch
 from offramp.planner import METHODS, Method, Options, Plan, Step, is_virtual, mtu_refused, shortened, widened
 from offramp.ports.ledger import QueueLedger
 from offramp.ramp import virtual_function

@@ -15,7 +15,7 @@ from offramp.errors import InterfaceDown, KernelError
 from offramp.llvm.programs import xdp
 from offramp.matcher import Match
 from offramp.nic import carrier
-from offramp.nic.carrier import CarrierWatch
+from offramp.nic.carrier_watch import CarrierWatch
 from offramp.ramp.interface import Interface
 from offramp.verdict import Verdict
 

@@ -72,7 +72,8 @@ class Ledger:
         return self.known and self.seen == kernel + self.claimed and self.redirect_lost == 0
 
     def to_dict(self) -> dict[str, object]:
-        totals = {name.name: self.total(name.name) for name in fields(QueueLedger)} if self.queues else {}
+        counters = [each.name for each in fields(QueueLedger) if each.name != "ended"]
+        totals = {name: self.total(name) for name in counters} if self.queues else {}
         derived = {"redirect_lost": self.redirect_lost, "lost": self.lost, "exact": self.exact}
         return asdict(self) | {"verdict": self.verdict.name} | totals | derived
 

@@ -9,10 +9,9 @@ from dataclasses import replace
 from offramp.emit.program import Spec
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
-from offramp.match import parse
 from offramp.matcher import Match
 from offramp.nic import netmask, protected_ssh
-from offramp.planner import Method, Options, Plan, make_plan
+from offramp.planner import Method, Options, Plan, Situation, make_plan
 from offramp.ramp.interface import View, view
 from offramp.verdict import Verdict
 
@@ -44,15 +43,17 @@ def planned(
     """The plan for what was seen of the interface. Errors: as `make_plan`."""
     ssh = protected_ssh() if options.protect else None
     return make_plan(
-        match.node,
-        verdict,
-        seen.link,
-        options,
-        ssh,
-        seen.able,
-        native_refused=native_refused,
-        refused=refused,
-        beside=seen.beside,
+        Situation(
+            match.node,
+            verdict,
+            seen.link,
+            options,
+            ssh,
+            seen.able,
+            seen.beside,
+            native_refused=native_refused,
+            refused=refused,
+        )
     )
 
 
@@ -60,7 +61,7 @@ def program(match: Match, plan: Plan) -> Spec:
     """The program of a plan."""
     return Spec(
         match=match.lowered(netmask(plan.interface)),
-        protect=lower(parse(plan.protect)) if plan.protect is not None else None,
+        protect=lower(plan.protection.node) if plan.protection is not None else None,
         verdict=plan.verdict,
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,

@@ -16,15 +16,16 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Never
 
 from offramp import _native
-from offramp.arguments import several, short, text, whole_number
+from offramp.arguments import short
 from offramp.bpf import Map, MapFlag, MapType
 from offramp.emit.program import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.matcher import Match
-from offramp.planner import Options, Plan
+from offramp.options import asked
+from offramp.planner import Plan
 from offramp.ports.batch import Batch
 from offramp.ports.ledger import QueueLedger
 from offramp.ports.port import Port, Queue
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from typing_extensions import Buffer
 
-    from offramp.planner.options import Copying, LayoutChoice, Mode, Requirement
+    from offramp.options import Copying, LayoutChoice, Mode, Requirement
 
 __all__ = ["Attachment", "Ramp", "attach", "open"]
 
@@ -50,43 +51,45 @@ def open(
     copying: Copying | None = None,
     require: Requirement | Iterable[Requirement] = (),
     layout: LayoutChoice = "auto",
-    via: Literal["vf"] | None = None,
-    queue: int | None = None,
+    hidden_queue: int | None = None,
+    queues: Iterable[int] | None = None,
     vf: int | None = None,
-    observe: float = 0.5,
+    observe: float | str = 0.5,
     probe: bool = False,
     share: float | None = None,
-    queues: Iterable[int] | None = None,
     frames: int = 4096,
     ring: int = 2048,
-    stall: float | None = 1.0,
+    stall: float | str | None = 1.0,
     protect: bool = True,
+    **unknown: Never,
 ) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
     Everything else goes on to the kernel, and so do, in any case, ARP, ND, DHCP, TCP port 22 at either end, and the SSH
-    ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options:
+    ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options, of which docs/options.md has the
+    values; a time is a number of seconds or text ("500ms", "1m30s"):
 
-    - `mode`: "native" (in the driver), "generic" (in the stack, slow), "auto": native if the driver can
-    - `copying`: "copy" (the kernel copies, so that passed packets cost nothing extra), "zero-copy", "auto": zero-copy
-      if the driver can; None: auto on a hidden queue, else copy
-    - `require`: "native", "zero-copy": an error (NotSupported) rather than a fallback
-    - `layout`: "hidden-queue" (RSS leaves a receive queue out, and the NIC brings the flow there), "in-driver" (the
-      program and a socket on every queue), "vf" (on a virtual function, made for it), "auto": a hidden queue if the
-      NIC is known to bring this flow
-    - `via`: "vf" is layout "vf"
-    - `queue`: which queue is hidden, None: the last free one
-    - `vf`: a virtual function that is there, and that nobody uses; None: a new one. What VFs cost: docs/vf.md
-    - `observe`: seconds, at most, in which it is looked whether the NIC brings the flow to its hidden queue, as
-      `ramp.plan.observed` says; if it arrives elsewhere, another way is taken; no packet is lost meanwhile; 0: never
+    - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
+    - `copying`: who writes packets to our memory: the kernel (copy: packets that are passed on cost nothing extra) or
+      the NIC (zero-copy); auto: the NIC if its driver can; None: auto on a hidden queue, else as the plan says
+    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
+    - `layout`: how the flow gets to user space: on a queue of its own, to which the NIC brings it (hidden-queue); from
+      every queue, by the program (in-driver); on a virtual function (vf); auto: a hidden queue if the NIC is known to
+      bring the flow
+    - `hidden_queue`: which receive queue is hidden; None: the last free one
+    - `queues`: the receive queues to listen on, in the driver; None: all
+    - `vf`: which virtual function, of those that are there and that nobody uses; None: a new one
+    - `observe`: how long to watch whether the NIC delivers the flow to its hidden queue, 0: not at all; if it does not,
+      another layout is tried, and nothing is lost
     - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is
       silent, and names both addresses and, of TCP or UDP, both ports
-    - `share`: of all packets, those that match, from 0 to 1, as far as you know: decides about zero-copy
-    - `queues`: receive queues to listen on, in the driver; None: all
-    - `frames`: packet memory per queue, in frames of 2048 bytes (4096 for an MTU above 1770), at most 1,048,576
+    - `share`: the part of all packets that matches, from 0 to 1, as far as you know: decides between copy and
+      zero-copy; None: not known
+    - `frames`: packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)
     - `ring`: entries of each ring of a queue, a power of two
-    - `stall`: seconds without `rx` after which the kernel gets the flow until the reader is back, None: never
-    - `protect`: False diverts ARP, ND, DHCP and SSH too, if they match
+    - `stall`: how long the reader may not look for packets before the kernel gets the flow, until it looks again; None:
+      never
+    - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
     What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is written down
     before, and given back on close, by a guardian if this process is killed. Several ramps of a process may share an
@@ -97,23 +100,7 @@ def open(
     PrivilegeError, KernelError; after any of them the interface is as it was.
     Source: Documentation/networking/af_xdp.rst.
     """
-    options = Options(
-        mode=mode,
-        copying=copying,
-        require=_requirements(require),
-        layout=_layout(layout, via),
-        queue=queue,
-        vf=vf,
-        observe=observe,
-        probe=probe,
-        share=share,
-        queues=_queues(queues),
-        frames=whole_number("frames", frames),
-        ring=whole_number("ring", ring),
-        stall=stall,
-        protect=protect,
-    )
-    return Ramp(interface, match, Verdict.CLAIM, options)
+    return Ramp(interface, match, Verdict.CLAIM, asked("open", locals()))
 
 
 def attach(
@@ -124,43 +111,26 @@ def attach(
     mode: Mode = "auto",
     require: Requirement | Iterable[Requirement] = (),
     protect: bool = True,
+    **unknown: Never,
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
 
-    Options and errors as for `open`. It has no reader whom anything could be told: while the interface is down nothing
-    arrives, and the verdict acts again when it is up.
+    Options and errors as for `open`:
+
+    - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
+    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
+    - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
+
+    Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
     """
+    options = asked("attach", locals())
     if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
         raise OptionError(
             f"verdict={short(verdict)}",
             reason="not offramp.DROP, offramp.TX or offramp.PASS",
             hint="open() brings packets to user space",
         )
-    options = Options(mode=mode, require=_requirements(require), protect=protect)
-    if options.wants_zero_copy:
-        raise OptionError("attach with require='zero-copy'", reason="it has no socket to copy to")
     return Attachment(interface, match, Verdict(verdict), options)
-
-
-def _layout(layout: LayoutChoice, via: Literal["vf"] | None) -> LayoutChoice:
-    if via is None:
-        return layout
-    if via != "vf":
-        raise OptionError(f"via={short(via)}", reason='not "vf"')
-    if layout not in ("auto", "vf"):
-        raise OptionError(f"via='vf' in layout {layout}", reason="they exclude each other")
-    return "vf"
-
-
-def _queues(given: Iterable[int] | None) -> tuple[int, ...] | None:
-    return None if given is None else tuple(whole_number("queue", queue) for queue in several("queues", given))
-
-
-def _requirements(given: Requirement | Iterable[Requirement]) -> frozenset[Requirement]:
-    wanted = (given,) if isinstance(given, str) else several("require", given)
-    for requirement in wanted:
-        text("require", requirement)
-    return frozenset(wanted)
 
 
 class Ramp(Attachment):
@@ -191,9 +161,9 @@ class Ramp(Attachment):
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         yield from batches  # in a method, as the loop has to keep this ramp alive, too
 
-    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0) -> int:
+    def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""
-        return self.port.tx(batch, mask, timeout)
+        return self.port.tx(batch, mask, timeout, queue)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """Send frames of bytes: see `Port.send`."""
@@ -231,8 +201,7 @@ class Ramp(Attachment):
             self._await_carrier("when zero-copy sockets were bound", watch)
 
     def _connect(self) -> None:
-        sockets = self.port._native.fds()
-        for queue, socket in zip(self.plan.queues, sockets, strict=False):
+        for queue, socket in zip(self.plan.queues, self.port._native.sockets(), strict=True):
             self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))
 
     def _queue_ledgers(self) -> Sequence[QueueLedger]:

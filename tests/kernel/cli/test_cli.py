@@ -101,7 +101,7 @@ def test_count_prints_a_line_a_second_and_the_ledger_at_ctrl_c(wire: Wire) -> No
     assert figure(out, "passed") >= 10
     assert err == (
         f"offramp: eth0: udp dst port {PORT}: count, native, copy; Ctrl-C ends it\n"
-        "offramp: stays with the kernel, whatever matches: ARP, ND, DHCP, TCP port 22 (SSH)\n"
+        "offramp: always left to the kernel: ARP, ND, DHCP, TCP port 22 (SSH)\n"
     )
 
 
@@ -288,6 +288,18 @@ def test_without_privileges_they_are_named(wire: Wire, do: str) -> None:
 def test_a_required_mode_that_is_not_there_is_an_error(wire: Wire) -> None:
     error = offramp(wire.b.host, "run", *FLOW, "--do", "count", "--require", "zero-copy", status=1).stderr
     assert "no zero-copy" in error
+
+
+def test_options_are_what_the_plan_says(lab: Lab) -> None:
+    wire = lab.wire(lab.host("a"), lab.host("b"), queues=2)
+    words = ["--queues", "1", "--stall", "500ms", "--frames", "1024", "--ring", "512", "--for", "300ms", "--json"]
+    plan = json.loads(offramp(wire.b.host, "run", *FLOW, "--do", "count", *words).stdout)["plan"]
+    assert (plan["queues"], plan["hidden_queue"], plan["layout"]) == ([1], None, "in-driver")
+    assert (plan["stall"], plan["frames"], plan["ring"]) == (0.5, 1024, 512)
+    both = offramp(wire.b.host, "plan", *FLOW, "--queues", "1", "--queues", "0", "--json")
+    assert json.loads(both.stdout)["queues"] == [0, 1]
+    error = offramp(wire.b.host, "run", *FLOW, "--do", "count", "--hidden-queue", "1", status=1).stderr
+    assert error == "offramp: a hidden queue on eth0: a virtual interface has no NIC\n"
 
 
 def test_generic_mode_is_said_loudly(wire: Wire) -> None:

@@ -128,7 +128,7 @@ def test_without_privileges_it_names_them() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--seconds", "0"], "seconds=0"),
+        (["--seconds", "0"], "--seconds 0: not from "),
         (["--plot", "/nowhere/demo.png"], "cannot write /nowhere/demo.png"),
         (["--plot", "demo.xyz"], "--plot demo.xyz: not a .png file"),
     ],

@@ -427,7 +427,7 @@ def test_it_loads_with_three_capabilities_only() -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv")
     script = """
-from tests.kernel import test_program as t
+from tests.kernel.emit import test_program as t
 maps = t.Maps()
 assert t.run(maps, t.spec(t.port(53), t.PROTECT, t.Verdict.CLAIM, 10**9), t.frame(53)) == ("stalled", t.Verdict.PASS)
 for each in maps.slots.values():

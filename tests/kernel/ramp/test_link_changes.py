@@ -148,6 +148,32 @@ def test_renamed(wire: Wire, ramp: Ramp) -> None:
         assert claims(ramp, 2.0)
 
 
+def test_renamed_at_any_moment(wire: Wire, ramp: Ramp) -> None:
+    """Flags are asked by name: whoever looks between two names must not take the interface for removed."""
+    done = threading.Event()
+
+    def rename() -> None:
+        with wire.b.host.netlink() as route:
+            index, name = wire.b.ifindex, "eth0"
+            while not done.is_set():
+                name = "wan0" if name == "eth0" else "eth0"
+                route.link("set", index=index, ifname=name)
+
+    wire.b.down()
+    with ThreadPoolExecutor(1) as threads:
+        renaming = threads.submit(rename)
+        try:
+            for _ in range(3_000):
+                with pytest.raises(InterfaceDown):
+                    ramp.rx(1.0)
+        finally:
+            done.set()
+        renaming.result()
+    wire.b.up()
+    with datagrams(wire):
+        assert claims(ramp, 2.0)
+
+
 def test_attached_and_removed(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         wire.b.delete()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import offramp
 from offramp.cli import app, main
 from offramp.cli.matching import matching
-from offramp.cli.options import Do
+from offramp.cli.parameters import Do
 from offramp.cli.view import Lines, counts
 from offramp.errors import MatchError, NoSuchInterface
 from offramp.ports.ledger import QueueLedger
@@ -82,23 +82,40 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
         ("run lo --do count", "no match was given ('' is every packet; -F FILE reads one)"),
         ("plan lo -F no-such-file", "-F no-such-file: No such file or directory"),
         ("plan lo udp -F -", "-F -: a match was given, too (one of them)"),
-        ("plan lo udp --set my-list=f", "--set my-list=f: 'my-list' is no name of a set (letters, digits and '_', no"),
+        (
+            "plan lo udp --set my-list=f",
+            "--set my-list=f: a set cannot be called 'my-list' (letters, digits and",
+        ),
         ("plan lo udp --set f", "--set f: not of the form NAME=FILE"),
         ("plan lo udp --set a=no-such-file", "--set a=no-such-file: No such file or directory"),
         ("plan lo udp --set a=/dev/null --set a=/dev/null", "--set a=/dev/null: a was given before"),
-        ("run lo udp --do tally", "not one of 'count', 'drop', 'echo'"),
-        ("run lo udp --do count --queue one", "--queue"),
-        ("run lo udp --do count --mode fast", "mode='fast': not one of auto, native, generic"),
-        ("run lo udp --do count --copying no", "copying='no': not one of"),
-        ("run lo udp --do count --require speed", "require='speed': not one of"),
+        ("run lo udp --do tally", "--do tally: not one of count, drop, echo"),
+        ("run lo udp --do cnt", "--do cnt: not one of count, drop, echo (did you mean count?)"),
+        (
+            "run lo udp --do count --queue 3",
+            "--queue: there is no such option any more (--hidden-queue says which queue is",
+        ),
+        ("plan lo udp --via vf", "--via: there is no such option any more (--layout says it: vf)"),
+        ("run lo udp --do count --queues one", "--queues one: not a whole number"),
+        ("run lo udp --do count --queues 0,1 --queues x", "--queues 0,1,x: not a whole number"),
+        (
+            "run lo udp --do count --queues 1 --hidden-queue 1",
+            "queues=(1,) in layout hidden-queue: it is for layout in-",
+        ),
+        ("run lo udp --do count --mode fast", "--mode fast: not one of auto, native, generic"),
+        ("run lo udp --do count --copying no", "--copying no: not one of"),
+        ("run lo udp --do count --require speed", "--require speed: not one of"),
         ("run lo udp --do count --require native --mode generic", "they exclude each other"),
-        ("run lo udp --do count --stall soon", "--stall soon: neither seconds nor 'never'"),
-        ("run lo udp --do count --stall 0", "stall=0.0: not from"),
-        ("run lo udp --do count --ring 100", "ring=100: not a power of two"),
-        ("run lo udp --do count --queue -1", "queue=-1: not 0 or more"),
-        ("run lo udp --do count --for 0", "--for 0: not above zero"),
-        ("run lo udp --do count --for nan", "--for nan: not above zero"),
-        ("run lo udp --do drop --queue 0", "--queue with --do drop: packets end in the driver"),
+        (
+            "run lo udp --do count --stall soon",
+            "--stall soon: neither a time nor never (a time is 5, 5s, 500ms, 1m or 1h30m)",
+        ),
+        ("run lo udp --do count --stall 0", "--stall 0: not from 10ms to 1h, or never"),
+        ("run lo udp --do count --ring 100", "--ring 100: not a power of two"),
+        ("run lo udp --do count --hidden-queue -1", "--hidden-queue -1: not 0 or more"),
+        ("run lo udp --do count --for 0", "--for 0: not from 1ms to 8784h"),
+        ("run lo udp --do count --for nan", "--for nan: not a time (a time is 5, 5s, 500ms, 1m or 1h30m)"),
+        ("run lo udp --do drop --queues 0", "--queues with --do drop: packets end in the driver"),
         ("run lo udp --do drop --stall never", "--stall with --do drop"),
         ("run lo udp --do drop --require zero-copy", "--require zero-copy with --do drop"),
         ("run no-such0 udp --do count", "no interface 'no-such0' in this network namespace"),

@@ -47,11 +47,11 @@ def test_an_interface_that_is_not_here(capsys: pytest.CaptureFixture[str], saved
 
 
 def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
-    line = said(capsys, *FLOW, "--caps", str(saved), "--json", "--layout", "hidden-queue", "--queue", "1")
+    line = said(capsys, *FLOW, "--caps", str(saved), "--json", "--layout", "hidden-queue", "--hidden-queue", "1")
     made = Plan.from_dict(json.loads(line))
     assert (made.hidden_queue, made.queues) == (1, (1,))
     assert json.dumps(made.to_dict()) == line.rstrip()
-    assert said(capsys, *FLOW, "--caps", str(saved), "--json", "--layout", "hidden-queue", "--queue", "1") == line
+    assert said(capsys, *FLOW, "--caps", str(saved), "--json", "--hidden-queue", "1") == line
     with_rate = json.loads(said(capsys, *FLOW, "--caps", "ixgbe", "--json", "--rate", "1e6"))
     assert (with_rate["rate"], with_rate["cores"], with_rate["kernel_alone"]) == (1e6, 0.05, 0.21)
 
@@ -66,10 +66,10 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
             2,
         ),
         ("--caps FILE", "--caps FILE: not JSON (offramp nic IFACE --json writes it)", 2),
-        ("--caps ixgbe --rate 0", "--rate 0: not above zero", 2),
-        ("--caps ixgbe --rate nan", "--rate nan: not above zero", 2),
-        ("--caps ixgbe --layout best", "layout='best': not one of auto, hidden-queue, in-driver, vf", 2),
-        ("--caps ixgbe --layout hidden-queue --queue 8", "queue 8: eth2 has queues 0 to 7", 2),
+        ("--caps ixgbe --rate 0", "--rate 0: not from 1 to 1,000,000,000,000", 2),
+        ("--caps ixgbe --rate nan", "--rate nan: not from 1 to 1,000,000,000,000", 2),
+        ("--caps ixgbe --layout best", "--layout best: not one of auto, hidden-queue, in-driver, vf", 2),
+        ("--caps ixgbe --layout hidden-queue --hidden-queue 8", "hidden_queue=8: eth2 has queues 0 to 7", 2),
         ("--caps ena --layout vf", "a VF on eth2: it has no virtual functions", 1),
         ("--caps ixgbe --vf 1 --do drop", "--vf with --do drop: packets end in the driver, there is no socket", 2),
     ],

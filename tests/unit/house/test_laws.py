@@ -113,6 +113,25 @@ def test_crates_depend_one_way() -> None:
         )
 
 
+def rust(crate: str) -> dict[str, str]:
+    """The sources of a crate, without comments."""
+    folder = ROOT / "crates" / crate / "src"
+    return {str(source.relative_to(folder)): re.sub(r"//.*", "", source.read_text()) for source in folder.rglob("*.rs")}
+
+
+def test_the_data_path_calls_libc_in_one_place() -> None:
+    """Constants and structures of libc are everybody's; its functions are called in sys/ alone."""
+    for name, source in rust("offramp-io").items():
+        assert name.startswith("sys/") or not re.search(r"\blibc::[a-z_0-9]+\(", source), name
+
+
+def test_the_border_has_no_loop_over_packets_no_clock_and_no_sleep() -> None:
+    """Types, errors and the gate that releases the GIL. A deadline is made of seconds in seconds.rs."""
+    for name, source in rust("offramp-py").items():
+        assert not re.search(r"\bloop \{|\bwhile [^\"\n]*\{|\bsleep\(", source), name
+        assert name == "seconds.rs" or "Instant::now" not in source, name
+
+
 def test_the_picture_in_architecture_is_this_plan() -> None:
     assert drawn() == picture(), "python -m tests.unit.house.rooms writes it anew"
 

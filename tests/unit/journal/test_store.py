@@ -184,8 +184,8 @@ def to_large(path: Path) -> None:
         (to_directory, "not a regular file"),
         (to_fifo, "not a regular file"),
         (to_large, f"{MOST_BYTES + 1} bytes, more than {MOST_BYTES}"),
-        (lambda path: path.write_bytes(encode(RECORD)[:-20]), "no JSON, or cut off"),
-        (lambda path: path.write_bytes(b""), "no JSON, or cut off"),
+        (lambda path: path.write_bytes(encode(RECORD)[:-20]), "not JSON, or cut off"),
+        (lambda path: path.write_bytes(b""), "not JSON, or cut off"),
     ],
 )
 def test_a_forged_journal_is_refused(

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from offramp.cli.parameters import Do, chosen
 from offramp.facts.imagined import imagined
 from offramp.facts.records import DRIVERS, record
 from offramp.facts.ssh import Ssh
 from offramp.match import parse
-from offramp.planner import Options, assume, explain, make_plan
+from offramp.planner import Situation, assume, explain, make_plan
 from offramp.planner import cost as model
 from offramp.verdict import Verdict
 
@@ -28,9 +29,9 @@ def printed(line: str) -> str:
     known = record(options.pop("--caps"))
     assert known is not None
     rate = options.pop("--rate", None)
-    chosen = Options(**{name.removeprefix("--"): value for name, value in options.items()})  # type: ignore[arg-type]
+    asked = chosen(Do.COUNT, {name.removeprefix("--"): value for name, value in options.items()})
     able, assumed = assume(known, interface)
-    made = make_plan(parse(match), Verdict.CLAIM, imagined(able), chosen, Ssh((), ()), able, assumed=assumed)
+    made = make_plan(Situation(parse(match), Verdict.CLAIM, imagined(able), asked, Ssh((), ()), able, assumed=assumed))
     return explain(made, None if rate is None else float(rate))
 
 

@@ -12,7 +12,7 @@ from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupp
 from offramp.facts.capabilities import Capabilities, Feature, Ntuple, Queues, Rss, Vf, Vfs
 from offramp.facts.imagined import imagined
 from offramp.match import parse
-from offramp.planner import Beside, Change, Options, Plan, make_plan
+from offramp.planner import Beside, Change, Options, Plan, Situation, make_plan
 from offramp.steering import Rule
 from offramp.verdict import Verdict
 from tests.generators.steerable import MATCH, PAIR, elsewhere, of, plan, told
@@ -97,7 +97,7 @@ def test_the_user_decides() -> None:
     able = of("ixgbe")
     assert (plan(able, layout="in-driver").layout, plan(able, layout="in-driver").why) == ("in-driver", "as asked")
     assert plan(able, queues=(0, 1)).why == "the queues to listen on were named"
-    assert plan(able, queue=2).hidden_queue == 2
+    assert plan(able, hidden_queue=2).hidden_queue == 2
     assert plan(able, mode="generic").layout == "in-driver"
     generic = plan(able, mode="generic", layout="hidden-queue")
     assert (generic.hidden_queue, generic.copying) == (7, "copy")
@@ -107,16 +107,19 @@ def test_the_user_decides() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"queue": 9}, "queue 9: eth2 has queues 0 to 7"),
-        ({"queue": 1, "layout": "in-driver"}, "queue=1 in layout in-driver: it is for layout hidden-queue"),
-        ({"queue": 1, "vf": 1}, "vf=1 in layout hidden-queue: it is for layout vf"),
-        ({"queue": 1, "queues": (1,)}, "queues=(1,) in layout hidden-queue: a hidden queue is one: `queue`"),
-        ({"vf": 1, "queues": (1,)}, "queues=(1,) in layout vf: a VF has queues of its own"),
+        ({"hidden_queue": 9}, "hidden_queue=9: eth2 has queues 0 to 7"),
+        (
+            {"hidden_queue": 1, "layout": "in-driver"},
+            "hidden_queue=1 in layout in-driver: it is for layout hidden-queue",
+        ),
+        ({"hidden_queue": 1, "vf": 1}, "vf=1 in layout hidden-queue: it is for layout vf"),
+        ({"hidden_queue": 1, "queues": (1,)}, "queues=(1,) in layout hidden-queue: it is for layout in-driver"),
+        ({"vf": 1, "queues": (1,)}, "queues=(1,) in layout vf: it is for layout in-driver"),
         ({"layout": "best"}, "layout='best': not one of auto, hidden-queue, in-driver, vf"),
-        ({"queue": -1}, "queue=-1: not 0 or more"),
+        ({"hidden_queue": -1}, "hidden_queue=-1: not 0 or more"),
         ({"share": 2}, "share=2: not from 0 to 1"),
         ({"share": float("nan")}, "share=nan: not from 0 to 1"),
-        ({"vf": 3}, "vf 3: eth2 has no VFs yet: leave the number out"),
+        ({"vf": 3}, "vf=3: eth2 has no VFs yet: leave the number out"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
@@ -161,9 +164,9 @@ def test_a_hidden_queue_or_a_vf_without_sockets() -> None:
 def test_without_capabilities_nothing_of_the_nic_is_changed() -> None:
     _, link = elsewhere("ixgbe")
     with pytest.raises(NotSupported, match="a hidden queue on eth2: what its NIC can do is not known"):
-        make_plan(parse(MATCH), Verdict.CLAIM, link, Options(layout="hidden-queue"), None)
+        make_plan(Situation(parse(MATCH), Verdict.CLAIM, link, Options(layout="hidden-queue"), None))
     quiet = replace(link, rx_vlan_offload=False)
-    assert make_plan(parse(MATCH), Verdict.CLAIM, quiet, Options(), None).changes == ()
+    assert make_plan(Situation(parse(MATCH), Verdict.CLAIM, quiet, Options(), None)).changes == ()
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
@@ -239,7 +242,7 @@ def test_warnings() -> None:
     more = plan(of("ixgbe"), f"{MATCH} and len > 100")
     assert more.left_out == ("len > 100",)
     assert "the NIC brings more than matches to the hidden queue; the rest is passed on to the kernel" in more.warnings
-    assert any("queue 0 of eth2, the hidden one" in warning for warning in plan(of("ixgbe"), queue=0).warnings)
+    assert any("queue 0 of eth2, the hidden one" in warning for warning in plan(of("ixgbe"), hidden_queue=0).warnings)
 
 
 # -- virtual functions -------------------------------------------------------------------------------------------------
@@ -283,7 +286,7 @@ def test_a_vf_that_is_there() -> None:
     made = plan(able, vf=1)
     assert "vf.count" not in [change.knob for change in made.changes]
     assert made.rules[0].endswith("vf 1 queue 0 loc 2045")
-    assert told(OptionError, able, vf=2) == "vf 2: eth2 has VFs 0 to 1"
+    assert told(OptionError, able, vf=2) == "vf=2: eth2 has VFs 0 to 1"
 
 
 def test_a_vf_is_taken_from_its_driver_to_get_its_address() -> None:
@@ -330,7 +333,11 @@ def test_vfs_that_there_are_not() -> None:
     assert told(NotSupported, unknown, layout="vf") == "a VF on eth2: which driver its VFs have is not known"
     able = of("ixgbe")
     with pytest.raises(InterfaceDown, match="eth2 has no carrier: nothing would arrive at a VF of it either"):
-        make_plan(parse(MATCH), Verdict.CLAIM, replace(imagined(able), carrier=False), Options(layout="vf"), None, able)
+        make_plan(
+            Situation(
+                parse(MATCH), Verdict.CLAIM, replace(imagined(able), carrier=False), Options(layout="vf"), None, able
+            )
+        )
     assert told(NotSupported, of("ena"), layout="vf") == "a VF on eth2: it has no virtual functions"
 
 
@@ -357,7 +364,9 @@ def test_a_group_address_is_no_vfs() -> None:
 def test_a_queue_that_can_be_in_the_table_is_hidden() -> None:
     """The table of an 82599 has four bits for each entry."""
     able, link = of("ixgbe"), replace(imagined(of("ixgbe")), rx_queues=32)
-    made = make_plan(parse(PAIR), Verdict.CLAIM, link, Options(), None, able, refused={"rules": "were refused"})
+    made = make_plan(
+        Situation(parse(PAIR), Verdict.CLAIM, link, Options(), None, able, refused={"rules": "were refused"})
+    )
     assert made.hidden_queue == 15
 
 
@@ -365,6 +374,6 @@ def test_a_pf_with_jumbo_packets() -> None:
     """The frames of a VF are its own: none is as large as those of the PF."""
     able = of("igb")
     link = replace(imagined(able), mtu=9000)
-    assert make_plan(parse(MATCH), Verdict.CLAIM, link, Options(layout="vf"), None, able).frame_size == 0
+    assert make_plan(Situation(parse(MATCH), Verdict.CLAIM, link, Options(layout="vf"), None, able)).frame_size == 0
     with pytest.raises(InterfaceError, match="an MTU of 9000"):
-        make_plan(parse(MATCH), Verdict.CLAIM, link, Options(), None, able)
+        make_plan(Situation(parse(MATCH), Verdict.CLAIM, link, Options(), None, able))

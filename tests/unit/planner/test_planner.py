@@ -15,7 +15,7 @@ from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupp
 from offramp.facts.link import Link, Xdp
 from offramp.facts.ssh import Session, Ssh
 from offramp.match import Everything, parse
-from offramp.planner import Options, Plan, make_plan, mtu_refused
+from offramp.planner import Options, Plan, Situation, make_plan, mtu_refused
 from offramp.verdict import Verdict
 
 VETH = Link(
@@ -47,7 +47,7 @@ MATCH = parse("udp dst port 4321")
 
 
 def plan(link: Link = VETH, verdict: Verdict = Verdict.CLAIM, ssh: Ssh | None = NOTHING, **options: Any) -> Plan:
-    return make_plan(MATCH, verdict, link, Options(**options), ssh)
+    return make_plan(Situation(MATCH, verdict, link, Options(**options), ssh))
 
 
 def told(kind: type[OfframpError], link: Link, verdict: Verdict = Verdict.CLAIM, **options: Any) -> str:
@@ -101,7 +101,7 @@ def test_the_plan_as_text() -> None:
 
 
 def test_every_packet_and_nothing_protected_say_so() -> None:
-    made = make_plan(Everything(), Verdict.DROP, VETH, Options(protect=False), None)
+    made = make_plan(Situation(Everything(), Verdict.DROP, VETH, Options(protect=False), None))
     lines = str(made).splitlines()
     assert lines[0] == "DROP on eth0: every packet"
     assert "  protected: nothing" in lines
@@ -111,7 +111,8 @@ def test_every_packet_and_nothing_protected_say_so() -> None:
 def test_the_plan_as_json() -> None:
     made = plan(replace(VETH, rx_queues=2), ssh=Ssh((22,), ()))
     data = json.loads(json.dumps(made.to_dict()))
-    assert set(data) == {field.name for field in fields(Plan)} | {"umem_bytes"}
+    assert set(data) == {field.name for field in fields(Plan)} - {"protection"} | {"protect", "protected", "umem_bytes"}
+    assert Plan.from_dict(data) == made
     assert (data["verdict"], data["queues"], data["umem_bytes"]) == ("CLAIM", [0, 1], 16 << 20)
     assert [step["layer"] for step in data["steps"]] == ["xdp", "user", "xdp"]
     assert all(step["what"] and step["why"] and step["undo"] for step in data["steps"])
@@ -152,7 +153,7 @@ def test_an_old_kernel_does_not_say_what_the_driver_can() -> None:
 
 def test_a_driver_that_refused_when_asked_gets_generic_mode() -> None:
     link = replace(VETH, rx_vlan_offload=False, **OLD_KERNEL)
-    made = make_plan(MATCH, Verdict.CLAIM, link, Options(), NOTHING, native_refused=True)
+    made = make_plan(Situation(MATCH, Verdict.CLAIM, link, Options(), NOTHING, native_refused=True))
     assert (made.mode, made.vlan_metadata) == ("generic", False)
     assert made.warnings[0].startswith("generic mode, as veth has no native XDP: ")
     assert "in the stack (generic mode)" in made.steps[0].what
@@ -202,7 +203,7 @@ def test_a_driver_without_native_xdp() -> None:
 
 def test_a_driver_that_refused_where_native_is_required() -> None:
     with pytest.raises(NotSupported) as caught:
-        make_plan(MATCH, Verdict.DROP, VETH, Options(mode="native"), NOTHING, native_refused=True)
+        make_plan(Situation(MATCH, Verdict.DROP, VETH, Options(mode="native"), NOTHING, native_refused=True))
     assert str(caught.value) == "eth0 (veth) has no native XDP: its driver refused"
 
 
@@ -231,11 +232,11 @@ def test_sockets_on_an_interface_that_only_forwards(kind: str) -> None:
     """Its packets carry the queue of one of its ports: a redirect to a socket of its own would lose them all."""
     link = replace(VETH, name="bond0", kind=kind, driver=kind)
     with pytest.raises(InterfaceError) as caught:
-        make_plan(MATCH, Verdict.CLAIM, link, Options(), NOTHING)
+        make_plan(Situation(MATCH, Verdict.CLAIM, link, Options(), NOTHING))
     assert str(caught.value) == (
         f"bond0 is a {kind}: AF_XDP sockets on it receive nothing (open each of its ports instead)"
     )
-    assert make_plan(MATCH, Verdict.DROP, link, Options(), NOTHING).mode == "native"
+    assert make_plan(Situation(MATCH, Verdict.DROP, link, Options(), NOTHING)).mode == "native"
 
 
 @pytest.mark.parametrize("kind", ["macvlan", "bridge", "vrf", "ifb"])
@@ -286,7 +287,7 @@ def test_a_veth_whose_peer_has_too_large_an_mtu() -> None:
 
 
 def test_a_queue_that_is_not_there() -> None:
-    assert told(OptionError, replace(VETH, rx_queues=4), queues=(1, 4)) == "queue 4: eth0 has queues 0 to 3"
+    assert told(OptionError, replace(VETH, rx_queues=4), queues=(1, 4)) == "queues=4: eth0 has queues 0 to 3"
 
 
 # -- every plan there can be -------------------------------------------------------------------------------------------
@@ -339,7 +340,7 @@ def test_a_plan_is_refused_or_consistent(
     try:
         options = Options(**given_options)
         ssh = NOTHING if options.protect else None
-        made = make_plan(MATCH, verdict, link, options, ssh, native_refused=native_refused)
+        made = make_plan(Situation(MATCH, verdict, link, options, ssh, native_refused=native_refused))
     except OfframpError as error:
         told_in_one_line = "\n" not in str(error)
         assert told_in_one_line

@@ -40,7 +40,7 @@ OTHERS = [eth(ip(udp(sport=port, dport=53), src="10.0.0.1", dst=f"10.0.{port}.2"
 
 PLANS: list[tuple[str, dict[str, Any]]] = [
     (MATCH, {}),
-    (MATCH, {"queue": 1}),
+    (MATCH, {"hidden_queue": 1}),
     ("src host (10.0.0.1 or 10.0.0.2) and ip and udp", {}),
     (PAIR, {"refused": {"rules": "were refused"}}),
     (MATCH, {"layout": "vf"}),

@@ -11,7 +11,7 @@ from offramp.facts.ssh import Session, Ssh
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
 from offramp.match import parse
-from offramp.planner.protect import protection, protection_in_words
+from offramp.planner import Protection
 from offramp.verdict import Verdict
 from tests.oracles.libpcap import Filter
 
@@ -27,21 +27,21 @@ SESSIONS = (
 
 def test_what_is_protected() -> None:
     ssh = Ssh((22, 2222), SESSIONS)
-    assert protection(ssh) == (
+    assert Protection.of(ssh).text == (
         "vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
         " or (udp dst port 67 or 68 or 546 or 547)"
         " or (tcp port 22) or (tcp dst port 2222)"
         " or (ip src host 10.0.0.2 and dst host 10.0.0.1 and tcp src port 50000 and dst port 4022)"
         " or (ip6 src host 2001:db8::2 and dst host 2001:db8::1 and tcp src port 4022 and dst port 50001))"
     )
-    assert protection_in_words(ssh) == (
+    assert Protection.of(ssh).words == (
         "ARP, ND, DHCP, TCP port 22 (SSH), TCP to port 2222, 2 SSH sessions on other ports"
     )
 
 
 def test_port_22_is_protected_at_either_end_whatever_was_found() -> None:
-    assert protection(NOTHING).endswith(" or (tcp port 22))")
-    assert protection_in_words(NOTHING) == "ARP, ND, DHCP, TCP port 22 (SSH)"
+    assert Protection.of(NOTHING).text.endswith(" or (tcp port 22))")
+    assert Protection.of(NOTHING).words == "ARP, ND, DHCP, TCP port 22 (SSH)"
 
 
 ADDRESSES = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str).filter(lambda text: "." not in text)
@@ -59,8 +59,9 @@ SSH = st.builds(
 
 @given(SSH)
 def test_every_protection_is_a_match_for_us_and_for_libpcap(ssh: Ssh) -> None:
-    text = protection(ssh)
-    parse(text)
+    made = Protection.of(ssh)
+    assert made.node == parse(made.text)
+    text = made.text
     with Filter(text.removeprefix("vlan any and ")):
         pass
     assert text.count("src host") <= 64
@@ -68,5 +69,5 @@ def test_every_protection_is_a_match_for_us_and_for_libpcap(ssh: Ssh) -> None:
 
 def test_the_largest_protection_fits_a_program() -> None:
     sessions = tuple(Session("2001:db8::1", 4022, f"2001:db8::{number:x}", number) for number in range(1, 200))
-    text = protection(Ssh((22,), sessions))
-    assert xdp(Spec(MATCH, lower(parse(text)), Verdict.CLAIM, 4, 10**9, True)).code
+    protection = Protection.of(Ssh((22,), sessions))
+    assert xdp(Spec(MATCH, lower(protection.node), Verdict.CLAIM, 4, 10**9, True)).code

@@ -21,7 +21,7 @@ from offramp.facts.capabilities import Capabilities, Ntuple, Rss
 from offramp.facts.knobs import check
 from offramp.facts.records import DRIVERS, record
 from offramp.match import Node, parse
-from offramp.planner import Options, Plan, make_plan
+from offramp.planner import Options, Plan, Situation, make_plan
 from offramp.planner.bucket import buckets
 from offramp.planner.steer import Steered, steered
 from offramp.planner.typed import CannotSteer
@@ -302,7 +302,7 @@ def test_flows_without_rules_arrive_by_their_hash() -> None:
         base = able.rss.table or ()
         for text in [Steerable(seed)() for seed in range(400)]:
             node = parse(text)
-            plan = make_plan(node, Verdict.CLAIM, link, Options(), None, able)
+            plan = make_plan(Situation(node, Verdict.CLAIM, link, Options(), None, able))
             if plan.layout != "hidden-queue":
                 continue
             first, last = (change.value for change in plan.changes if change.knob == "rss.table")

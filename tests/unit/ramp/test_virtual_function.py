@@ -139,15 +139,11 @@ def test_files_that_may_not_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert caught.value.errno == errno.EACCES
 
 
-def test_via() -> None:
-    with pytest.raises(OptionError, match=r'via=4: not "vf"'):
-        offramp.open("lo", MATCH, via=4)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="via='vf' in layout in-driver: they exclude each other"):
-        offramp.open("lo", MATCH, via="vf", layout="in-driver")
+def test_a_vf_that_cannot_be() -> None:
     with pytest.raises(OptionError, match="vf=1 in layout hidden-queue"):
-        offramp.open("lo", MATCH, vf=1, queue=1)
+        offramp.open("lo", MATCH, vf=1, hidden_queue=1)
     with pytest.raises(NotSupported, match="a VF on lo: a virtual interface has no NIC"):
-        offramp.open("lo", MATCH, via="vf")
+        offramp.open("lo", MATCH, layout="vf")
 
 
 # -- afterwards --------------------------------------------------------------------------------------------------------

@@ -1,95 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The seam to libc: each call once, with its error named.
+//! mmap(2) and what belongs to it.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::time::Duration;
 
+use super::{check, errno};
 use crate::error::Error;
-
-pub const REALTIME: libc::clockid_t = libc::CLOCK_REALTIME;
-
-/// The errno of the last call.
-#[must_use]
-pub fn errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-/// `result`, or the errno if it is negative.
-pub fn check(result: i32, what: impl FnOnce() -> String) -> Result<i32, Error> {
-    if result < 0 {
-        Err(Error::System {
-            errno: errno(),
-            what: what(),
-        })
-    } else {
-        Ok(result)
-    }
-}
-
-/// socket(2), close-on-exec.
-pub fn socket(domain: i32, kind: i32, protocol: i32, name: &str) -> Result<OwnedFd, Error> {
-    // SAFETY: no pointers.
-    let fd = check(
-        unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) },
-        || format!("{name} socket"),
-    )?;
-    // SAFETY: fresh from the kernel, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// setsockopt(2) with a plain C structure.
-pub fn set_option<T>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T, what: &str) -> Result<(), Error> {
-    let size = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the pointer and the size describe `value`.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), size) };
-    check(result, || what.to_owned()).map(drop)
-}
-
-/// getsockopt(2) into a plain C structure; a kernel that knows fewer fields leaves the rest zero.
-///
-/// # Safety
-/// Every bit pattern is a valid `T`.
-pub unsafe fn get_option<T>(fd: BorrowedFd<'_>, level: i32, name: i32, what: &str) -> Result<T, Error> {
-    // SAFETY: by this function's contract, zeros are a valid T.
-    let mut value: T = unsafe { std::mem::zeroed() };
-    let mut size = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the pointer and the size describe `value`.
-    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut size) };
-    check(result, || what.to_owned()).map(|_| value)
-}
-
-/// Waits until one of `fds` has something to read. Returns which; none after the timeout or a signal.
-pub fn poll_readable(fds: &[i32], timeout: Duration) -> Result<Vec<bool>, Error> {
-    let mut entries: Vec<_> = fds
-        .iter()
-        .map(|&fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
-    // Rounded up, so that a wait of less than a millisecond is not a busy loop.
-    let milliseconds = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-    // SAFETY: the pointer and the count describe `entries`.
-    let result = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, milliseconds) };
-    if result < 0 && errno() != libc::EINTR {
-        return Err(Error::System {
-            what: "poll".into(),
-            errno: errno(),
-        });
-    }
-    Ok(entries.iter().map(|entry| result > 0 && entry.revents != 0).collect())
-}
-
-/// Nanoseconds of the given clock.
-#[must_use]
-pub fn clock(id: libc::clockid_t) -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is valid for writing; the clocks used here exist on every Linux.
-    unsafe { libc::clock_gettime(id, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
 
 /// Memory mapped by this process, unmapped when dropped.
 pub struct Mapping {
@@ -146,8 +62,8 @@ impl Mapping {
         Self::new(size, libc::MAP_SHARED, fd.as_raw_fd(), 0, what)
     }
 
-    /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a child would
-    /// keep a socket bound or a map alive that its parent has closed.
+    /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a
+    /// child would keep a socket bound or a map alive that its parent has closed.
     pub fn of_file(fd: BorrowedFd<'_>, size: usize, offset: i64, what: &str) -> Result<Self, Error> {
         let mapping = Self::new(
             size,

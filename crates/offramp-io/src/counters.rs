@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a port counts. The list below is the only one: `offramp.ports.ledger.QueueLedger` has the same names.
+
+macro_rules! counters {
+    ($($(#[$about:meta])* $name:ident),+ $(,)?) => {
+        /// Packets, except where it says frames.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$about])* pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Each counter with its name.
+            #[must_use]
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Handed to the application.
+    received,
+    /// In the rx ring, not yet read.
+    waiting,
+    /// Put into the tx ring; and of those, reported as done.
+    sent,
+    completed,
+    /// No frame in the fill ring, or a packet larger than a frame.
+    rx_dropped,
+    /// The rx ring was full.
+    rx_ring_full,
+    /// How often the driver found the fill ring empty; each is also in `rx_dropped` in copy mode.
+    fill_ring_empty,
+    /// Descriptors of ours that the kernel refused, on the fill and on the tx ring.
+    rx_invalid,
+    tx_invalid,
+    /// Addresses that the kernel returned without having been lent them.
+    strays,
+    /// Frames: in the free list, lent for receiving, lent for sending, in live batches and views.
+    free,
+    filling,
+    sending,
+    application,
+}

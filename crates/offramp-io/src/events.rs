@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What happens to a port while it runs, kept until somebody asks: the newest, if nobody does.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use crate::sys::{REALTIME, clock};
+
+/// So many events wait; then the oldest goes for each new one.
+pub const WAITING: usize = 256;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The interface is up and has lost its carrier; or has it again.
+    CarrierLost,
+    CarrierBack,
+    /// Somebody set the interface down; or up.
+    Down,
+    Up,
+    /// It was removed.
+    Gone,
+    /// To another network namespace, whose id (as this one numbers it) and index there the kernel told.
+    Moved {
+        netns: i32,
+        ifindex: Option<u32>,
+    },
+    Renamed {
+        name: String,
+    },
+    /// Nobody had looked at a queue for so long that its flow went to the kernel; now somebody does.
+    Stalled {
+        queue: usize,
+        nanoseconds: u64,
+    },
+}
+
+impl Happening {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CarrierLost => "carrier-lost",
+            Self::CarrierBack => "carrier-back",
+            Self::Down => "down",
+            Self::Up => "up",
+            Self::Gone => "gone",
+            Self::Moved { .. } => "moved",
+            Self::Renamed { .. } => "renamed",
+            Self::Stalled { .. } => "stalled",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it was noticed: nanoseconds since 1970.
+    pub time: u64,
+    pub what: Happening,
+}
+
+/// The events of one port or one interface.
+#[derive(Default)]
+pub struct Events(Mutex<VecDeque<Event>>);
+
+impl Events {
+    pub fn push(&self, what: Happening) {
+        let time = clock(REALTIME);
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() == WAITING {
+            events.pop_front();
+        }
+        events.push_back(Event { time, what });
+    }
+
+    /// Those that wait, the oldest first. They are told once.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_kept_in_order_and_told_once() {
+        let events = Events::default();
+        let stalled = |nanoseconds| Happening::Stalled { queue: 0, nanoseconds };
+        (0..WAITING as u64 + 10).for_each(|number| events.push(stalled(number)));
+        let told = events.take();
+        assert_eq!(told.len(), WAITING);
+        assert_eq!(told[0].what, stalled(10));
+        assert!(told.is_sorted_by_key(|event| event.time));
+        assert!(events.take().is_empty());
+    }
+}

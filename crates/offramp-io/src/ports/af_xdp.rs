@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+//! AF_XDP: frames of one receive queue of one interface, redirected to a socket by an XDP program.
+//!
+//! Documentation/networking/af_xdp.rst. Each socket has its own umem, so that queues share nothing and each can have
+//! its own thread. Needs `CAP_NET_RAW`; memory counts against `RLIMIT_MEMLOCK` unless the process has `CAP_IPC_LOCK`.
+//! Linux 5.4 for need_wakeup.
+//!
+//! The order matters: rings, then a filled fill ring, then bind (a zero-copy driver that finds the fill ring empty at
+//! bind may never look again). `bind` is not to be believed as to the mode: `XDP_OPTIONS` is asked.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libc::{
+    SOL_XDP, XDP_COPY, XDP_MMAP_OFFSETS, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING,
+    XDP_RX_RING, XDP_STATISTICS, XDP_TX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING,
+    XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_REG, XDP_USE_NEED_WAKEUP, XDP_ZEROCOPY,
+};
+use offramp_ring::{Consumer, Descriptor, Pool, Producer, Queue, Region, RingMemory, Rings};
+
+use super::Kind;
+use super::options::{Memory, Options, whole_number};
+use crate::counters::Counters;
+use crate::endpoint::{NAP, Parts};
+use crate::error::Error;
+use crate::events::Events;
+use crate::heartbeat::Heartbeat;
+use crate::link::Link;
+use crate::port::{Facts, Timestamps};
+use crate::ringed::{OtherSide, Ringed};
+use crate::sys::{self, Mapping, get_option, set_option};
+
+pub const KIND: Kind = Kind {
+    name: "af_xdp",
+    syntax: "af_xdp:IFACE[,queue=N]...[,copying=auto|copy|zero-copy]",
+    about: "bare AF_XDP sockets: they send at once, and receive what an XDP program redirects to them",
+    needs: "CAP_NET_RAW; Linux 5.4",
+    options: &["queue", "copying", "frames", "frame_size", "ring"],
+    usable,
+    open,
+};
+
+/// Bind returns EBUSY while the kernel is still tearing down a socket that was closed on this queue a moment ago.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Who copies the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copying {
+    /// Zero-copy if the driver can, else a copy by the kernel.
+    Auto,
+    /// A copy by the kernel.
+    Copy,
+    /// The driver writes to the umem, or bind fails with EOPNOTSUPP.
+    Zero,
+}
+
+impl Copying {
+    pub const NAMES: [(&str, Self); 3] = [("auto", Self::Auto), ("copy", Self::Copy), ("zero-copy", Self::Zero)];
+}
+
+/// What to bind to, and with how much memory for each socket.
+#[derive(Clone, Copy)]
+pub struct Binding<'a> {
+    pub interface: &'a str,
+    pub ifindex: u32,
+    pub queues: &'a [u32],
+    /// `frame_size` is a power of two from 2048 to the page size.
+    pub memory: Memory,
+    pub copying: Copying,
+}
+
+/// An AF_XDP socket, with its heartbeat if a program waits for one.
+pub struct AfXdp {
+    interface: String,
+    heartbeat: Option<Heartbeat>,
+    zero_copy: bool,
+    socket: OwnedFd,
+}
+
+/// A socket on each queue of an interface, and a watch on the interface.
+///
+/// `heartbeats`: the map in which a program looks whether the queues' readers live, and after what time it gives up on one.
+pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Option<Duration>)>) -> Result<Parts, Error> {
+    let events = Arc::<Events>::default();
+    // Watched from before the sockets are bound, so that no change is missed.
+    let link = Link::watch(binding.ifindex as i32, Arc::clone(&events))?;
+    let mut parts = Parts::new(binding.interface, Vec::new());
+    let mut hearts = match heartbeats {
+        Some((map, stall)) => {
+            // Four beats in the time after which the program gives up on us.
+            parts.nap = stall.map_or(NAP, |stall| NAP.min(stall / 4));
+            Heartbeat::map(map, binding.queues, stall, &events)?
+        }
+        None => Vec::new(),
+    };
+    parts.pulses = hearts.iter().map(Heartbeat::pulse).collect();
+    let mut hearts = hearts.drain(..);
+    for &queue in binding.queues {
+        parts.queues.push(Box::new(AfXdp::open(binding, queue, hearts.next())?));
+    }
+    (parts.link, parts.events) = (Some(link), events);
+    Ok(parts)
+}
+
+fn usable() -> Result<(), String> {
+    match sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP") {
+        Ok(_) => Ok(()),
+        Err(Error::System { errno, .. }) => Err(match errno {
+            libc::EPERM | libc::EACCES => "CAP_NET_RAW is missing: run as root".into(),
+            libc::EAFNOSUPPORT => "this kernel has no AF_XDP: it needs CONFIG_XDP_SOCKETS".into(),
+            errno => std::io::Error::from_raw_os_error(errno).to_string(),
+        }),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn open(target: &str, options: &Options) -> Result<Parts, Error> {
+    let numbers = options
+        .all("queue")?
+        .into_iter()
+        .map(|text| whole_number("queue", text, 0..=1 << 16));
+    let mut queues = numbers.collect::<Result<Vec<u32>, Error>>()?;
+    if queues.is_empty() {
+        queues.push(0);
+    }
+    if let Some(twice) = queues
+        .iter()
+        .enumerate()
+        .find(|(place, queue)| queues[..*place].contains(queue))
+    {
+        return Err(Error::option(format!("queue={}: given twice", twice.1), ""));
+    }
+    let copying = options.choice("copying", &Copying::NAMES)?.unwrap_or(Copying::Auto);
+    let binding = Binding {
+        interface: target,
+        ifindex: sys::index_of(target)?,
+        queues: &queues,
+        memory: Memory::of(options)?,
+        copying,
+    };
+    assemble(&binding, None)
+}
+
+struct UmemRegion(Mapping);
+
+// SAFETY: a private mapping, handed to the kernel and to the pool only.
+unsafe impl Region for UmemRegion {
+    fn start(&self) -> std::ptr::NonNull<u8> {
+        self.0.start()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+impl AfXdp {
+    /// Opens a socket on a queue. It receives what an XDP program redirects to it from that queue, as soon as it is in
+    /// an XSKMAP.
+    fn open(binding: &Binding<'_>, queue: u32, heartbeat: Option<Heartbeat>) -> Result<Ringed<Self>, Error> {
+        let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP")?;
+        let Memory {
+            frames,
+            frame_size,
+            ring,
+        } = binding.memory;
+        let umem = Mapping::anonymous(frames as usize * frame_size as usize, "the umem")?;
+        register(&socket, &umem, binding.memory)?;
+        let rings = make_rings(&socket, ring)?;
+        let (pool, free) = Pool::new(Box::new(UmemRegion(umem)), frame_size);
+        let mut filled = Queue::new(pool, free, rings);
+        filled.refill();
+        bind(&socket, binding, queue)?;
+        // SAFETY: a structure of integers.
+        let options: libc::xdp_options = unsafe { get_option(socket.as_fd(), SOL_XDP, XDP_OPTIONS, "XDP_OPTIONS")? };
+        let side = Self {
+            interface: binding.interface.to_owned(),
+            heartbeat,
+            zero_copy: options.flags & XDP_OPTIONS_ZEROCOPY != 0,
+            socket,
+        };
+        Ok(Ringed::new(filled, side))
+    }
+}
+
+fn register(socket: &OwnedFd, umem: &Mapping, memory: Memory) -> Result<(), Error> {
+    // SAFETY: a structure of integers.
+    let mut registration: libc::xdp_umem_reg = unsafe { std::mem::zeroed() };
+    registration.addr = umem.start().as_ptr() as u64;
+    registration.len = umem.size() as u64;
+    registration.chunk_size = memory.frame_size;
+    let what = format!(
+        "registering a umem of {} frames of {} bytes",
+        memory.frames, memory.frame_size
+    );
+    set_option(socket.as_fd(), SOL_XDP, XDP_UMEM_REG, &registration, &what)
+}
+
+fn make_rings(socket: &OwnedFd, size: u32) -> Result<Rings, Error> {
+    for (option, name) in [
+        (XDP_UMEM_FILL_RING, "fill"),
+        (XDP_UMEM_COMPLETION_RING, "completion"),
+        (XDP_RX_RING, "rx"),
+        (XDP_TX_RING, "tx"),
+    ] {
+        set_option(
+            socket.as_fd(),
+            SOL_XDP,
+            option,
+            &size,
+            &format!("a {name} ring of {size} entries"),
+        )?;
+    }
+    // SAFETY: a structure of integers.
+    let offsets: libc::xdp_mmap_offsets =
+        unsafe { get_option(socket.as_fd(), SOL_XDP, XDP_MMAP_OFFSETS, "XDP_MMAP_OFFSETS")? };
+    let (fill, completion) = (XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_PGOFF_COMPLETION_RING);
+    Ok(Rings {
+        fill: Producer::new(map_ring(socket, &offsets.fr, fill as i64, size, "the fill ring")?),
+        completion: Consumer::new(map_ring(
+            socket,
+            &offsets.cr,
+            completion as i64,
+            size,
+            "the completion ring",
+        )?),
+        rx: Consumer::new(map_ring(socket, &offsets.rx, XDP_PGOFF_RX_RING, size, "the rx ring")?),
+        tx: Producer::new(map_ring(socket, &offsets.tx, XDP_PGOFF_TX_RING, size, "the tx ring")?),
+    })
+}
+
+fn map_ring<T: Copy + Default + Send + 'static>(
+    socket: &OwnedFd,
+    offsets: &libc::xdp_ring_offset,
+    page_offset: i64,
+    size: u32,
+    what: &str,
+) -> Result<RingMemory<T>, Error> {
+    let bytes = offsets.desc as usize + size as usize * size_of::<T>();
+    let memory = Arc::new(Mapping::of_file(socket.as_fd(), bytes, page_offset, what)?);
+    let index = |offset: u64| memory.at(offset as usize);
+    let (producer, consumer, flags) = (index(offsets.producer), index(offsets.consumer), index(offsets.flags));
+    let entries = memory.at(offsets.desc as usize);
+    // SAFETY: the kernel laid the ring out at these offsets; descriptors and addresses are plain integers; one Producer
+    // or Consumer is made of it.
+    Ok(unsafe { RingMemory::new(producer, consumer, flags, entries, size, memory) })
+}
+
+fn bind(socket: &OwnedFd, binding: &Binding<'_>, queue: u32) -> Result<(), Error> {
+    let copying = match binding.copying {
+        Copying::Auto => 0,
+        Copying::Copy => XDP_COPY,
+        Copying::Zero => XDP_ZEROCOPY,
+    };
+    let address = libc::sockaddr_xdp {
+        sxdp_family: libc::AF_XDP as u16,
+        sxdp_flags: copying | XDP_USE_NEED_WAKEUP,
+        sxdp_ifindex: binding.ifindex,
+        sxdp_queue_id: queue,
+        sxdp_shared_umem_fd: 0,
+    };
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match sys::bind(socket.as_fd(), &address, || {
+            format!("binding an AF_XDP socket to queue {queue}")
+        }) {
+            Err(Error::System { errno: libc::EBUSY, .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl OtherSide for AfXdp {
+    fn kick_rx(&mut self, rings: &Rings) -> Result<(), Error> {
+        if rings.fill.memory().needs_wakeup() {
+            sys::kick_rx(self.socket.as_fd());
+        }
+        Ok(())
+    }
+
+    fn kick_tx(&mut self, rings: &Rings) -> Result<(), Error> {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.beat(); // who waits for room to send cannot look for packets, but lives
+        }
+        // Copy mode sends at most 32 frames a call: go on as long as the ring gets shorter.
+        let ring = rings.tx.memory();
+        let mut left = ring.len();
+        while left > 0 && ring.needs_wakeup() {
+            sys::kick_tx(self.socket.as_fd())?;
+            let before = std::mem::replace(&mut left, ring.len());
+            if left == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn pollable(&self) -> Option<i32> {
+        Some(self.socket.as_raw_fd())
+    }
+
+    fn counters(&self) -> Result<Counters, Error> {
+        // SAFETY: a structure of integers.
+        let counters: libc::xdp_statistics =
+            unsafe { get_option(self.socket.as_fd(), SOL_XDP, XDP_STATISTICS, "XDP_STATISTICS")? };
+        Ok(Counters {
+            rx_dropped: counters.rx_dropped,
+            rx_ring_full: counters.rx_ring_full,
+            fill_ring_empty: counters.rx_fill_ring_empty_descs,
+            rx_invalid: counters.rx_invalid_descs,
+            tx_invalid: counters.tx_invalid_descs,
+            ..Counters::default()
+        })
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            kind: KIND.name,
+            target: self.interface.clone(),
+            modes: vec![if self.zero_copy { "zero-copy" } else { "copy" }],
+            timestamps: Timestamps::Poll,
+            largest: 0,
+            sends: true,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Descriptor>() == size_of::<libc::xdp_desc>());

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `faults,drop=0.1,seed=7+...` does to packets what networks do to them, and to calls what systems do. A port around
+//! any port.
+//!
+//! Chance comes from a seed (splitmix64), so that what happened once happens again. Faults meet received packets, each
+//! with its own probability, in this order: `drop`, `corrupt` (a bit), `truncate` (its length on the wire stays),
+//! `duplicate` (both show one frame, and can be sent but not changed), `reorder` (with the packet before it). `short`:
+//! a call that sends takes no more than some of what it is given. `error=N`: the Nth call that receives or sends fails
+//! with EIO, and those before and after do not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use offramp_ring::{BURST, Burst, Pool};
+
+use super::Wrapper;
+use super::options::Options;
+use crate::counters::Counters;
+use crate::endpoint::Queues;
+use crate::error::Error;
+use crate::port::{End, Facts, Port};
+
+pub const WRAPPER: Wrapper = Wrapper {
+    name: "faults",
+    syntax: "faults[,drop=P][,corrupt=P][,truncate=P][,duplicate=P][,reorder=P][,short=P][,error=N][,seed=N]+...",
+    about: "drops, corrupts, truncates, duplicates and reorders received packets, sends less, and fails, by chance from a seed",
+    options: &[
+        "drop",
+        "corrupt",
+        "truncate",
+        "duplicate",
+        "reorder",
+        "short",
+        "error",
+        "seed",
+    ],
+    wrap,
+};
+
+/// What may happen, how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Faults {
+    pub drop: f64,
+    pub corrupt: f64,
+    pub truncate: f64,
+    pub duplicate: f64,
+    pub reorder: f64,
+    pub short: f64,
+    /// The number of the call that fails; 0: none.
+    pub error: u32,
+    pub seed: u32,
+}
+
+pub struct Faulty<P> {
+    port: P,
+    faults: Faults,
+    chance: Chance,
+    calls: u32,
+}
+
+/// splitmix64: Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators (2014).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// True with that probability. What never happens costs no number, so that other faults stay as they were.
+    fn happens(&mut self, probability: f64) -> bool {
+        probability > 0.0 && (self.next() >> 11) as f64 / ((1_u64 << 53) as f64) < probability
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+}
+
+fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
+    let faults = Faults {
+        drop: options.probability("drop")?,
+        corrupt: options.probability("corrupt")?,
+        truncate: options.probability("truncate")?,
+        duplicate: options.probability("duplicate")?,
+        reorder: options.probability("reorder")?,
+        short: options.probability("short")?,
+        error: options.number("error", 0, 0..=u32::MAX)?,
+        seed: options.number("seed", 0, 0..=u32::MAX)?,
+    };
+    let faulty = queues.into_iter();
+    Ok(faulty
+        .map(|port| Box::new(Faulty::new(port, faults)) as Box<dyn Port>)
+        .collect())
+}
+
+impl<P: Port> Faulty<P> {
+    pub fn new(port: P, faults: Faults) -> Self {
+        Self {
+            port,
+            faults,
+            chance: Chance(faults.seed.into()),
+            calls: 0,
+        }
+    }
+
+    /// Counts a call, and fails it if it is its turn.
+    fn call(&mut self) -> Result<(), Error> {
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls == self.faults.error {
+            return Err(Error::System {
+                what: format!("call {} (a fault that was injected)", self.calls),
+                errno: libc::EIO,
+            });
+        }
+        Ok(())
+    }
+
+    /// How many of so many a call takes.
+    fn taken(&mut self, given: usize) -> usize {
+        if self.chance.happens(self.faults.short) {
+            self.chance.below(given)
+        } else {
+            given
+        }
+    }
+
+    fn strike(&mut self, burst: &mut Burst) {
+        let (faults, chance) = (self.faults, &mut self.chance);
+        let mut row = 0;
+        while row < burst.len() {
+            if chance.happens(faults.drop) {
+                burst.remove(row);
+                continue;
+            }
+            if chance.happens(faults.corrupt) {
+                corrupt(burst, row, chance);
+            }
+            if chance.happens(faults.truncate) {
+                let length = burst.bytes(row).map_or(0, <[u8]>::len);
+                burst.truncate(row, chance.below(length));
+            }
+            if burst.len() < BURST && chance.happens(faults.duplicate) {
+                burst.repeat(row);
+                row += 1;
+            }
+            if row > 0 && chance.happens(faults.reorder) {
+                burst.swap(row - 1, row);
+            }
+            row += 1;
+        }
+    }
+}
+
+/// Turns one bit of the packet.
+fn corrupt(burst: &mut Burst, row: usize, chance: &mut Chance) {
+    if let Some(bytes) = burst.bytes_mut(row).filter(|bytes| !bytes.is_empty()) {
+        let place = chance.below(bytes.len() * 8);
+        bytes[place / 8] ^= 1 << (place % 8);
+    }
+}
+
+impl<P: Port> Port for Faulty<P> {
+    fn receive(&mut self, most: usize) -> Result<Burst, Error> {
+        self.call()?;
+        let mut burst = self.port.receive(most)?;
+        self.strike(&mut burst);
+        Ok(burst)
+    }
+
+    fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
+        self.call()?;
+        let taken = self.taken(rows.len());
+        self.port.transmit(burst, &rows[..taken], deadline)
+    }
+
+    fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+        self.call()?;
+        let taken = self.taken(frames.len());
+        self.port.send(&frames[..taken], deadline)
+    }
+
+    fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
+        self.port.flush(deadline)
+    }
+
+    fn pollable(&self) -> Option<i32> {
+        self.port.pollable()
+    }
+
+    fn counters(&self) -> Result<Counters, Error> {
+        self.port.counters()
+    }
+
+    fn facts(&self) -> Facts {
+        let mut facts = self.port.facts();
+        facts.modes.insert(0, WRAPPER.name);
+        facts
+    }
+
+    fn ended(&self) -> Option<End> {
+        self.port.ended()
+    }
+
+    fn pool(&self) -> &Arc<Pool> {
+        self.port.pool()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::null::Null;
+    use crate::ports::options::Memory;
+
+    const MEMORY: Memory = Memory {
+        frames: 256,
+        frame_size: 2048,
+        ring: 256,
+    };
+
+    fn arrived(faults: Faults) -> Vec<Vec<u8>> {
+        let templates: Vec<Box<[u8]>> = (0..200_u8).map(|number| [number; 60].into()).collect();
+        let mut port = Faulty::new(Null::open(&templates, false, MEMORY).unwrap(), faults);
+        let burst = port.receive(BURST).unwrap();
+        (0..burst.len()).map(|row| burst.bytes(row).unwrap().to_vec()).collect()
+    }
+
+    fn whole() -> Vec<Vec<u8>> {
+        arrived(Faults::default())
+    }
+
+    #[test]
+    fn without_faults_nothing_happens() {
+        assert_eq!(whole(), (0..200_u8).map(|number| vec![number; 60]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_seed_decides_what_happens() {
+        let drop = |seed| {
+            arrived(Faults {
+                drop: 0.3,
+                seed,
+                ..Faults::default()
+            })
+        };
+        assert_eq!(drop(7), drop(7));
+        assert_ne!(drop(7), drop(8));
+        assert!((100..180).contains(&drop(7).len()));
+        assert!(drop(7).is_sorted());
+        assert!(
+            arrived(Faults {
+                drop: 1.0,
+                ..Faults::default()
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn each_fault_does_what_it_says() {
+        let corrupted = arrived(Faults {
+            corrupt: 0.5,
+            ..Faults::default()
+        });
+        let bits = |(one, other): (&Vec<u8>, &Vec<u8>)| {
+            let pairs = one.iter().zip(other);
+            pairs.map(|(one, other)| (one ^ other).count_ones()).sum::<u32>()
+        };
+        let whole = whole();
+        let turned: Vec<u32> = corrupted.iter().zip(&whole).map(bits).collect();
+        assert!(turned.iter().all(|&bits| bits <= 1));
+        assert!((60..140).contains(&turned.iter().sum::<u32>()));
+
+        let truncated = arrived(Faults {
+            truncate: 0.5,
+            ..Faults::default()
+        });
+        assert!((60..140).contains(&truncated.iter().filter(|packet| packet.len() < 60).count()));
+
+        let doubled = arrived(Faults {
+            duplicate: 0.2,
+            ..Faults::default()
+        });
+        assert!((210..=BURST).contains(&doubled.len()));
+        let mut once = doubled.clone();
+        once.dedup();
+        assert_eq!(once, whole);
+
+        let mut mixed = arrived(Faults {
+            reorder: 0.3,
+            ..Faults::default()
+        });
+        assert_ne!(mixed, whole);
+        mixed.sort();
+        assert_eq!(mixed, whole);
+    }
+
+    #[test]
+    fn a_packet_that_was_cut_has_its_length_on_the_wire() {
+        let templates: Vec<Box<[u8]>> = vec![[1; 60].into()];
+        let faults = Faults {
+            truncate: 1.0,
+            ..Faults::default()
+        };
+        let mut port = Faulty::new(Null::open(&templates, false, MEMORY).unwrap(), faults);
+        let burst = port.receive(BURST).unwrap();
+        assert!(burst.bytes(0).unwrap().len() < 60);
+        assert_eq!(burst.wire_length(0), Some(60));
+    }
+
+    #[test]
+    fn the_nth_call_fails_and_calls_are_short() {
+        let faults = Faults {
+            error: 2,
+            short: 1.0,
+            ..Faults::default()
+        };
+        let mut port = Faulty::new(Null::open(&[], true, MEMORY).unwrap(), faults);
+        let frames = [&[0_u8; 60][..]; 10];
+        assert!(port.send(&frames, Instant::now()).unwrap() < 10);
+        let failed = port.receive(BURST).err().unwrap();
+        assert!(matches!(failed, Error::System { errno: libc::EIO, .. }), "{failed}");
+        assert!(port.send(&frames, Instant::now()).unwrap() < 10);
+    }
+}

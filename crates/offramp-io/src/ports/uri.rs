@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The names of ports, read: `[WRAPPER[,KEY=VALUE...]+]KIND:TARGET[,KEY=VALUE...]`.
+//!
+//! ```text
+//!   null:    loop:a    af_xdp:eth0,queue=1    trace,file=x.txt+loop:a    trace+faults,drop=0.1,seed=7+null:
+//! ```
+//!
+//! A wrapper and its values end at `+`, a target at the first comma; nothing is quoted, so that a value with a comma is
+//! given by a program.
+
+use super::options::{Given, Options};
+use crate::error::Error;
+
+pub const SYNTAX: &str = "[WRAPPER[,KEY=VALUE...]+]KIND:TARGET[,KEY=VALUE...], as in \"af_xdp:eth0,queue=1\"";
+
+/// A name with its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    pub options: Options,
+}
+
+/// What a URI says. Whether there is such a port is another question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uri {
+    /// The outermost first.
+    pub wrappers: Vec<Named>,
+    pub kind: Named,
+    pub target: String,
+}
+
+pub fn parse(uri: &str) -> Result<Uri, Error> {
+    let mut wrappers = Vec::new();
+    let mut rest = uri;
+    loop {
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+        let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if name.is_empty() {
+            return Err(wrong(uri, &format!("a name is missing before {rest:?}")));
+        }
+        if let Some(after) = after.strip_prefix(':') {
+            let (target, options) = after.split_once(',').map_or((after, None), |(t, o)| (t, Some(o)));
+            return Ok(Uri {
+                wrappers,
+                kind: Named {
+                    name: name.into(),
+                    options: pairs(uri, options)?,
+                },
+                target: target.into(),
+            });
+        }
+        let Some((options, next)) = after.split_once('+') else {
+            return Err(wrong(uri, &format!("no \":\" after {name:?}, nor \"+\" and a port")));
+        };
+        let options = match options.strip_prefix(',') {
+            None if !options.is_empty() => return Err(wrong(uri, &format!("{options:?} after {name:?}"))),
+            options => pairs(uri, options)?,
+        };
+        wrappers.push(Named {
+            name: name.into(),
+            options,
+        });
+        rest = next;
+    }
+}
+
+fn pairs(uri: &str, text: Option<&str>) -> Result<Options, Error> {
+    let mut options = Options::default();
+    for pair in text.into_iter().flat_map(|text| text.split(',')) {
+        match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => options.push(key, Given::Text(value.into())),
+            _ => return Err(wrong(uri, &format!("{pair:?} is not KEY=VALUE"))),
+        }
+    }
+    Ok(options)
+}
+
+fn wrong(uri: &str, why: &str) -> Error {
+    Error::option(format!("port {uri:?}: {why}"), SYNTAX)
+}
+
+/// What there is besides `name`: the nearest, if there is one near, and all.
+#[must_use]
+pub fn suggestion(name: &str, known: &[&str], what: &str) -> String {
+    let near = known.iter().map(|known| (distance(name, known), known));
+    let nearest = near.filter(|&(edits, known)| edits <= 1 + known.len() / 3).min();
+    let meant = nearest.map(|(_, known)| format!("did you mean {known:?}?"));
+    let listed = match (what, known) {
+        ("", _) => None,
+        (what, []) => Some(format!("it has no {what}")),
+        (what, known) => Some(format!("{what}: {}", known.join(", "))),
+    };
+    [meant, listed].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// How many letters have to be put in, left out or replaced; two neighbours that changed places count once (optimal
+/// string alignment).
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];
+    for i in 0..=one.len() {
+        for j in 0..=other.len() {
+            table[i][j] = match (i, j) {
+                (0, edits) | (edits, 0) => edits,
+                _ => {
+                    let replaced = table[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+                    let mut least = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                    if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                        least = least.min(table[i - 2][j - 2] + 1);
+                    }
+                    least
+                }
+            };
+        }
+    }
+    table[one.len()][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(uri: &str) -> (Vec<String>, String, String) {
+        let uri = parse(uri).unwrap();
+        let names = uri.wrappers.iter().map(|wrapper| wrapper.name.clone()).collect();
+        (names, uri.kind.name, uri.target)
+    }
+
+    #[test]
+    fn kinds_targets_and_wrappers() {
+        let of = |wrappers: &[&str], kind: &str, target: &str| {
+            let wrappers = wrappers.iter().map(|&name| name.to_owned()).collect();
+            (wrappers, kind.to_owned(), target.to_owned())
+        };
+        assert_eq!(shown("null:"), of(&[], "null", ""));
+        assert_eq!(shown("af_xdp:eth0,queue=1"), of(&[], "af_xdp", "eth0"));
+        assert_eq!(shown("trace,file=a:b.txt+loop:a"), of(&["trace"], "loop", "a"));
+        assert_eq!(
+            shown("trace+faults,drop=0.1,seed=7+null:"),
+            of(&["trace", "faults"], "null", "")
+        );
+        assert_eq!(shown("pcap:/a+b/c.pcap"), of(&[], "pcap", "/a+b/c.pcap"));
+    }
+
+    #[test]
+    fn options_go_to_whom_they_follow() {
+        let uri = parse("faults,drop=0.1,seed=7+af_xdp:eth0,queue=1,queue=3,copying=").unwrap();
+        assert_eq!(uri.wrappers[0].options.all("seed"), Ok(vec!["7"]));
+        assert_eq!(uri.kind.options.all("queue"), Ok(vec!["1", "3"]));
+        assert_eq!(uri.kind.options.text("copying"), Ok(Some("")));
+    }
+
+    #[test]
+    fn what_is_no_uri_is_quoted() {
+        for (uri, why) in [
+            ("", "port \"\": a name is missing before \"\""),
+            ("null", "port \"null\": no \":\" after \"null\", nor \"+\" and a port"),
+            ("null:,", "port \"null:,\": \"\" is not KEY=VALUE"),
+            ("null:,queues", "port \"null:,queues\": \"queues\" is not KEY=VALUE"),
+            ("null:,=1", "port \"null:,=1\": \"=1\" is not KEY=VALUE"),
+            ("trace+", "port \"trace+\": a name is missing before \"\""),
+            ("trace=x+null:", "port \"trace=x+null:\": \"=x\" after \"trace\""),
+            (":eth0", "port \":eth0\": a name is missing before \":eth0\""),
+        ] {
+            assert_eq!(parse(uri).unwrap_err().to_string(), why);
+        }
+    }
+
+    #[test]
+    fn the_nearest_is_suggested() {
+        let known = ["af_xdp", "loop", "null"];
+        assert_eq!(
+            suggestion("nul", &known, "kinds"),
+            "did you mean \"null\"? kinds: af_xdp, loop, null"
+        );
+        assert_eq!(suggestion("afxdp", &known, ""), "did you mean \"af_xdp\"?");
+        assert_eq!(suggestion("zzzzzz", &known, "kinds"), "kinds: af_xdp, loop, null");
+        assert_eq!(suggestion("x", &[], "options"), "it has no options");
+        assert_eq!(
+            (distance("cpoy", "copy"), distance("", "abc"), distance("same", "same")),
+            (1, 3, 0)
+        );
+    }
+}

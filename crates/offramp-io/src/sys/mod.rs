@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The seam to libc: each call once, with its error named. No other file of this crate calls it.
+
+mod descriptor;
+mod interface;
+mod mapping;
+mod socket;
+
+pub use descriptor::{eventfd, lead_nowhere, lower, raise};
+pub use interface::{Flags, index_of, name_and_flags};
+pub use mapping::Mapping;
+pub use socket::{Datagrams, bind, get_option, kick_rx, kick_tx, poll_readable, receive, set_option, socket};
+
+use crate::error::Error;
+
+pub const REALTIME: libc::clockid_t = libc::CLOCK_REALTIME;
+
+/// The errno of the last call.
+#[must_use]
+pub fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// `result`, or the errno if it is negative.
+pub fn check(result: i32, what: impl FnOnce() -> String) -> Result<i32, Error> {
+    if result < 0 {
+        Err(Error::System {
+            errno: errno(),
+            what: what(),
+        })
+    } else {
+        Ok(result)
+    }
+}
+
+/// Nanoseconds of the given clock.
+#[must_use]
+pub fn clock(id: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is valid for writing; the clocks used here exist on every Linux.
+    unsafe { libc::clock_gettime(id, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// membarrier(2) with `MEMBARRIER_CMD_GLOBAL`: waits until no CPU is in a read-side critical section of RCU that began
+/// before.
+pub fn membarrier() -> Result<(), i32> {
+    const GLOBAL: libc::c_int = 1 << 0; // include/uapi/linux/membarrier.h
+    // SAFETY: no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    if result < 0 { Err(errno()) } else { Ok(()) }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events as Python sees them: dicts, which `_native.pyi` describes; and the watch on an interface that nobody reads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use offramp_io::{Event, Happening, Link};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors;
+
+pub fn as_dicts(py: Python<'_>, events: Vec<Event>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    events.iter().map(|event| as_dict(py, event)).collect()
+}
+
+fn as_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("kind", event.what.name())?;
+    dict.set_item("time", event.time)?;
+    match &event.what {
+        Happening::Moved { netns, ifindex } => {
+            dict.set_item("netns", netns)?;
+            dict.set_item("ifindex", ifindex)?;
+        }
+        Happening::Renamed { name } => dict.set_item("name", name)?,
+        Happening::Stalled { queue, nanoseconds } => {
+            dict.set_item("queue", queue)?;
+            dict.set_item("nanoseconds", nanoseconds)?;
+        }
+        _ => {}
+    }
+    Ok(dict)
+}
+
+/// What happens to an interface, for attachments, which have no reader who would notice.
+#[pyclass(frozen, module = "offramp._native")]
+pub struct LinkWatch {
+    fd: i32,
+    link: Mutex<Option<Link>>,
+}
+
+#[pymethods]
+impl LinkWatch {
+    /// Of this thread's network namespace.
+    #[new]
+    fn new(py: Python<'_>, ifindex: i32) -> PyResult<Self> {
+        let link = Link::watch(ifindex, Arc::default());
+        let link = link.map_err(|error| errors::raise(py, &format!("interface {ifindex}"), error))?;
+        Ok(Self {
+            fd: link.fd(),
+            link: Mutex::new(Some(link)),
+        })
+    }
+
+    /// Polls readable when something may have happened, until it is closed.
+    fn fileno(&self) -> i32 {
+        self.fd
+    }
+
+    /// What has happened since it was asked last; nothing after closing.
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(link) = link.as_mut() else {
+            return Ok(Vec::new());
+        };
+        let _ = link.check(); // an interface that is down or gone is among the events
+        as_dicts(py, link.events().take())
+    }
+
+    fn close(&self) {
+        drop(self.link.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What each kind of set does in its own way. [`crate::structure`] lists the kinds.
+
+use std::sync::atomic::AtomicU64;
+
+use crate::Error;
+use crate::item::{Item, Key};
+use crate::region::Home;
+use crate::shape::MAX_BYTES;
+
+/// Keys in a set's memory, seen by its writer. What readers have to know is in the memory.
+pub trait Container: Sized + Send + 'static {
+    type Key: Key;
+
+    /// Whether a set can have this capacity, where memory is no matter.
+    #[must_use]
+    fn fits(capacity: usize) -> bool {
+        (1..MAX_BYTES).contains(&capacity)
+    }
+
+    /// Words of memory.
+    #[must_use]
+    fn words(capacity: usize) -> usize;
+
+    /// An empty one, in memory of all zeros.
+    #[must_use]
+    fn new(capacity: usize, home: &Home) -> Self;
+
+    /// Whether a packet with `key` is in the set, as compiled code finds out.
+    #[must_use]
+    fn matches(words: &[AtomicU64], capacity: usize, key: u128) -> bool;
+
+    #[must_use]
+    fn len(&self) -> usize;
+
+    #[must_use]
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, home: &Home, key: Self::Key) -> Result<bool, Error>;
+
+    /// Whether it was there.
+    fn remove(&mut self, home: &Home, key: Self::Key) -> Result<bool, Error>;
+
+    #[must_use]
+    fn contains(&self, home: &Home, key: Self::Key) -> bool;
+
+    /// The longest network with `address`, where keys are networks.
+    #[must_use]
+    fn longest(&self, _address: u128) -> Option<Self::Key> {
+        None
+    }
+
+    /// Adds all of `keys`, or, if they do not fit, none.
+    fn extend(&mut self, home: &Home, keys: &[Self::Key]) -> Result<(), Error>;
+
+    /// Removes those of `keys` that are there.
+    fn subtract(&mut self, home: &Home, keys: &[Self::Key]) -> Result<(), Error> {
+        keys.iter().try_for_each(|&key| self.remove(home, key).map(drop))
+    }
+
+    /// Readers see what was there, or `keys`, and nothing between. They may come in any order, and twice.
+    fn replace(&mut self, home: &Home, keys: Vec<Self::Key>) -> Result<(), Error>;
+
+    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed again.
+    fn fix(&mut self, home: &Home, ranges: &[(u128, u128)]) -> Result<(), Error> {
+        let keys = ranges.iter().flat_map(|&(first, last)| first..=last);
+        self.replace(home, keys.map(|key| Item::from(key).into()).collect())
+    }
+
+    /// Ascending.
+    #[must_use]
+    fn keys(&self, home: &Home) -> Vec<Self::Key>;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The text of elements: RFC 5952 for IPv6, dotted quads without leading zeros for IPv4, `aa:bb:cc:dd:ee:ff`.
+
+use std::fmt::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::item::{Item, Items, Wrong, from_number};
+use crate::shape::{Family, Shape};
+
+/// The element that `text` spells.
+#[inline]
+pub fn from_text(shape: Shape, text: &str) -> Result<Item, Wrong> {
+    let (address, length) = match text.split_once('/') {
+        None => (text, None),
+        Some((address, length)) => (address, Some(prefix_length(length).ok_or(Wrong::Text)?)),
+    };
+    match parse(shape.family(), address) {
+        Some(value) => from_number(shape, value, length),
+        None => match family_of(text) {
+            Some(family) if family != shape.family() => Err(Wrong::Family(family)),
+            _ if is_large_port(shape, text) => Err(Wrong::Number),
+            _ => Err(Wrong::Text),
+        },
+    }
+}
+
+fn is_large_port(shape: Shape, text: &str) -> bool {
+    shape.family() == Family::Port && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn parse(family: Family, text: &str) -> Option<u128> {
+    match family {
+        Family::Ip => Ipv4Addr::from_str(text).ok().map(|address| address.to_bits().into()),
+        Family::Ip6 => Ipv6Addr::from_str(text).ok().map(Ipv6Addr::to_bits),
+        Family::Port => decimal(text).map(Into::into),
+        Family::Ether => station(text),
+    }
+}
+
+/// The only family that `text` can be of. A port is a number alone.
+#[must_use]
+pub fn family_of(text: &str) -> Option<Family> {
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    [Family::Ip, Family::Ip6, Family::Ether, Family::Port]
+        .into_iter()
+        .find(|&family| parse(family, address).is_some())
+}
+
+fn decimal(text: &str) -> Option<u16> {
+    let is_plain = !text.starts_with(['+', '0']) || text == "0";
+    text.parse().ok().filter(|_| is_plain)
+}
+
+/// A prefix length; too large ones are found out later, so that the error can say so.
+fn prefix_length(text: &str) -> Option<u8> {
+    decimal(text).map(|length| u8::try_from(length).unwrap_or(u8::MAX))
+}
+
+/// Six numbers of one or two hexadecimal digits, with ':' or '-' between them.
+fn station(text: &str) -> Option<u128> {
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let mut value = 0;
+    let mut count = 0;
+    for part in text.split(separator) {
+        if !(1..=2).contains(&part.len()) || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        value = value << 8 | u128::from_str_radix(part, 16).ok()?;
+        count += 1;
+    }
+    (count == 6).then_some(value)
+}
+
+impl Item {
+    /// Appends the canonical text; networks of one address are written as that.
+    pub fn write(self, family: Family, text: &mut String) {
+        let length = self.length.unwrap_or(family.bits());
+        write_value(family, self.value, length, text).expect("a String takes everything");
+    }
+}
+
+fn write_value(family: Family, value: u128, length: u8, text: &mut String) -> fmt::Result {
+    match family {
+        Family::Ip => write!(text, "{}", Ipv4Addr::from_bits(value as u32))?,
+        Family::Ip6 => write!(text, "{}", Ipv6Addr::from_bits(value))?,
+        Family::Port => write!(text, "{value}")?,
+        Family::Ether => {
+            for place in (0..6).rev() {
+                write!(
+                    text,
+                    "{:02x}{}",
+                    (value >> (8 * place)) as u8,
+                    if place > 0 { ":" } else { "" }
+                )?;
+            }
+        }
+    }
+    if length == family.bits() {
+        Ok(())
+    } else {
+        write!(text, "/{length}")
+    }
+}
+
+/// `network/length`, for the hint of an error.
+#[must_use]
+pub fn network_text(family: Family, network: u128, length: u8) -> String {
+    let mut text = String::new();
+    write_value(family, network, length, &mut text).expect("a String takes everything");
+    text
+}
+
+/// The elements of a text with one in each line. '#' begins a comment. `Err` is the number of a line, from 1 on, and
+/// what is in it.
+pub fn from_lines(shape: Shape, text: &str) -> Result<Items, (usize, &str, Wrong)> {
+    let mut items = Items::new(shape, text.len() / 16);
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.split_once('#').map_or(line, |(element, _)| element).trim_ascii();
+        if !line.is_empty() {
+            items.push(from_text(shape, line).map_err(|wrong| (number, line, wrong))?);
+        }
+    }
+    Ok(items)
+}

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments that verbs share, and the flags of the table of options: how they look, and the values that they mean.
+
+Every value is typed as text, and read by the option itself (offramp.options), so that its errors are offramp's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from offramp.errors import OptionError
+from offramp.options import NO_SOCKET, TABLE, Option, Options
+from offramp.options.kinds import Choice, Duration, Switch
+
+if TYPE_CHECKING:
+    from offramp.verdict import Verdict
+
+__all__ = [
+    "AsJson",
+    "Do",
+    "File",
+    "Interface",
+    "Sets",
+    "WhatToDo",
+    "Words",
+    "chosen",
+    "flag",
+    "for_time",
+    "with_options",
+]
+
+_LONGEST = 366 * 86400.0  # seconds that --for may be
+
+
+class Do(StrEnum):
+    """What happens to matching packets."""
+
+    COUNT = "count"  # in user space
+    DROP = "drop"  # in the driver
+    ECHO = "echo"  # in user space
+
+    @property
+    def verdict(self) -> Verdict:
+        from offramp.verdict import Verdict
+
+        return Verdict.DROP if self is Do.DROP else Verdict.CLAIM
+
+    @classmethod
+    def typed(cls, word: str) -> Do:
+        """Errors: OptionError."""
+        return cls(_DO.typed(word))
+
+
+def flag(option: Option) -> Any:
+    """The option as typer takes it."""
+    if isinstance(option.kind, Switch):
+        return typer.Option(option.spelled, show_default=False, help=option.help)
+    return typer.Option(option.spelled, metavar=option.kind.metavar, show_default=False, help=option.help)
+
+
+def for_time(sentence: str) -> Option:
+    """`--for`."""
+    return Option("for", Duration(0.001, _LONGEST), sentence)
+
+
+_DO = Option(
+    "do",
+    Choice(tuple(Do)),
+    "what becomes of the packets: they come to user space and are counted, and nobody else gets them (count), they end "
+    "in the driver (drop), or they go back to the sender, addresses exchanged (echo)",
+)
+
+Interface = Annotated[
+    str, typer.Argument(metavar="INTERFACE", show_default=False, help="A network interface of this namespace.")
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MATCH",
+        show_default=False,
+        help="A tcpdump expression, in one argument or several; '' is every packet. Quote parentheses.",
+    ),
+]
+WhatToDo = Annotated[str, flag(_DO)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
+File = Annotated[
+    str | None,
+    typer.Option(
+        "-F",
+        metavar="FILE",
+        show_default=False,
+        help="Read the match from a file, as tcpdump does: lines are joined, '#' begins a comment. '-' is stdin.",
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=FILE",
+        show_default=False,
+        help="What @NAME in the match stands for: a file of addresses, networks or ports, a line each, or none yet. "
+        "Repeatable.",
+    ),
+]
+
+
+def with_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb a flag for each option of the table: what was typed comes in its last parameter, **typed."""
+    signature = inspect.signature(verb, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    flags = [_parameter(option) for option in TABLE.values()]
+    vars(verb)["__signature__"] = signature.replace(parameters=[*own, *flags])
+    return verb
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    kind: Any = str | None
+    default = None
+    if isinstance(option.kind, Switch):
+        kind, default = bool, option.default
+    elif option.repeatable:
+        kind = list[str] | None
+    annotation = Annotated[kind, flag(option)]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
+    """What was asked for, checked: of the options of `offramp.attach` with --do drop, else of `offramp.open`.
+
+    Errors: OptionError.
+    """
+    given = {name: value for name, value in typed.items() if value not in (None, []) and value is not _unset(name)}
+    for name in given:
+        if do is Do.DROP and "attach" not in TABLE[name].calls:
+            raise OptionError(f"{TABLE[name].spelled} with --do drop", reason=NO_SOCKET)
+    read: dict[str, Any] = {
+        name: value if isinstance(value, bool) else TABLE[name].typed(value) for name, value in given.items()
+    }
+    options = Options(**read)
+    if do is Do.DROP and options.wants_zero_copy:
+        raise OptionError("--require zero-copy with --do drop", reason=NO_SOCKET)
+    return options
+
+
+def _unset(name: str) -> object:
+    """The value of a switch that nobody typed."""
+    option = TABLE[name]
+    return option.default if isinstance(option.kind, Switch) else ...

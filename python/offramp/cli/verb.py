@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a verb's help looks: arguments are called by their name alone, as in INTERFACE and [MATCH...]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["Verb", "argument"]
+
+
+class Verb(TyperCommand):
+    """A verb. Its first sentence is all that the list of verbs shows: whole, however narrow the terminal."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        settings["short_help"] = str(settings.get("help")).partition("\n\n")[0]
+        super().__init__(name, **settings)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS]", *(_in_brackets(each) for each in self.params if _is_argument(each))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        params: list[Any] = self.get_params(ctx)
+        arguments = [(argument(each), each.help or "") for each in params if _is_argument(each)]
+        options = [each.get_help_record(ctx) for each in params if not _is_argument(each)]
+        for title, rows in (("Arguments", arguments), ("Options", [row for row in options if row is not None])):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def argument(param: Any) -> str:
+    """What an argument is called: INTERFACE."""
+    return str(param.metavar or param.name.upper())
+
+
+def _in_brackets(param: Any) -> str:
+    name = argument(param) + ("..." if param.nargs == -1 else "")
+    return name if param.required else f"[{name}]"
+
+
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")

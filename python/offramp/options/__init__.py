@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `offramp.open`, `offramp.attach`, `offramp run` and `offramp plan`. Pure: no I/O.
+
+kinds.py     what values may be: checked, and read from words of the command line
+option.py    one option
+table.py     all of them, each written once: `Options`, which the planner reads
+words.py     what docstrings and docs/options.md say of them
+"""
+
+from __future__ import annotations
+
+from .option import Call, Option
+from .table import NO_SOCKET, TABLE, Copying, LayoutChoice, Mode, Options, Requirement, asked, gone
+
+__all__ = [
+    "NO_SOCKET",
+    "TABLE",
+    "Call",
+    "Copying",
+    "LayoutChoice",
+    "Mode",
+    "Option",
+    "Options",
+    "Requirement",
+    "asked",
+    "gone",
+]

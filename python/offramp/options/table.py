@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each option of a public call, written once: its name, type, default, values, meaning, and what it applies to.
+
+`Options` is the table, and a row of it with values is what the planner reads. From here come the flags of `offramp run`
+and `offramp plan`, their help and manual pages, and docs/options.md; the signatures and docstrings of `offramp.open`
+and `offramp.attach` are compared with it by a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, get_args
+
+from offramp.arguments import meant, short
+from offramp.errors import OptionError
+from offramp.options.kinds import Choice, Choices, Duration, Kind, Number, Numbers, Real, Switch
+from offramp.options.option import Call, Option
+
+__all__ = ["NO_SOCKET", "TABLE", "Copying", "LayoutChoice", "Mode", "Options", "Requirement", "asked", "gone"]
+
+Mode = Literal["auto", "native", "generic"]
+Copying = Literal["auto", "copy", "zero-copy"]
+Requirement = Literal["native", "zero-copy"]
+LayoutChoice = Literal["auto", "hidden-queue", "in-driver", "vf"]
+
+NO_SOCKET: Final = "packets end in the driver, there is no socket"
+
+_BOTH: Final = ("open", "attach")
+_MOST_FRAMES: Final = 1 << 20  # 2 or 4 GiB a queue, which the kernel pins
+
+
+def _about(kind: Kind, sentence: str, **more: Any) -> Mapping[str, Any]:
+    """What a field of `Options` cannot say itself. `more`: see `Option`."""
+    return {"kind": kind, "sentence": sentence} | more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asks for. Checked on creation. Errors: OptionError that quotes the value."""
+
+    mode: Mode = field(
+        default="auto",
+        metadata=_about(
+            Choice(get_args(Mode)),
+            "where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can",
+            calls=_BOTH,
+        ),
+    )
+    copying: Copying | None = field(
+        default=None,
+        metadata=_about(
+            Choice(get_args(Copying)),
+            "who writes packets to our memory: the kernel (copy: packets that are passed on cost nothing extra) or the "
+            "NIC (zero-copy); auto: the NIC if its driver can",
+            none="auto on a hidden queue, else as the plan says",
+        ),
+    )
+    require: frozenset[Requirement] = field(
+        default=frozenset(),
+        metadata=_about(
+            Choices(get_args(Requirement)),
+            "what must not fall back: an error (NotSupported) if it cannot be had",
+            calls=_BOTH,
+            annotation="Requirement | Iterable[Requirement]",
+        ),
+    )
+    layout: LayoutChoice = field(
+        default="auto",
+        metadata=_about(
+            Choice(get_args(LayoutChoice)),
+            "how the flow gets to user space: on a queue of its own, to which the NIC brings it (hidden-queue); from "
+            "every queue, by the program (in-driver); on a virtual function (vf); auto: a hidden queue if the NIC is "
+            "known to bring the flow",
+        ),
+    )
+    hidden_queue: int | None = field(
+        default=None,
+        metadata=_about(
+            Number(),
+            "which receive queue is hidden",
+            none="the last free one",
+            layouts=("hidden-queue",),
+        ),
+    )
+    queues: tuple[int, ...] | None = field(
+        default=None,
+        metadata=_about(
+            Numbers(Number()),
+            "the receive queues to listen on, in the driver",
+            none="all",
+            layouts=("in-driver",),
+            annotation="Iterable[int] | None",
+        ),
+    )
+    vf: int | None = field(
+        default=None,
+        metadata=_about(
+            Number(),
+            "which virtual function, of those that are there and that nobody uses",
+            none="a new one",
+            layouts=("vf",),
+        ),
+    )
+    observe: float = field(
+        default=0.5,
+        metadata=_about(
+            Duration(0, 60),
+            "how long to watch whether the NIC delivers the flow to its hidden queue, 0: not at all; if it does not, "
+            "another layout is tried, and nothing is lost",
+            annotation="float | str",
+        ),
+    )
+    probe: bool = field(
+        default=False,
+        metadata=_about(
+            Switch(),
+            "make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is "
+            "silent, and names both addresses and, of TCP or UDP, both ports",
+        ),
+    )
+    share: float | None = field(
+        default=None,
+        metadata=_about(
+            Real(0, 1, "0..1"),
+            "the part of all packets that matches, from 0 to 1, as far as you know: decides between copy and zero-copy",
+            none="not known",
+        ),
+    )
+    frames: int = field(
+        default=4096,
+        metadata=_about(
+            Number(65, _MOST_FRAMES),
+            "packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)",
+        ),
+    )
+    ring: int = field(
+        default=2048,
+        metadata=_about(
+            Number(64, 1 << 15, power_of_two=True),
+            "entries of each ring of a queue, a power of two",
+        ),
+    )
+    stall: float | None = field(
+        default=1.0,
+        metadata=_about(
+            Duration(0.01, 3600, never=True),
+            "how long the reader may not look for packets before the kernel gets the flow, until it looks again",
+            none="never",
+            annotation="float | str | None",
+        ),
+    )
+    protect: bool = field(
+        default=True,
+        metadata=_about(
+            Switch(),
+            "leave ARP, ND, DHCP and SSH to the kernel, even if they match",
+            calls=_BOTH,
+            flag="--protect/--no-protect",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for name, option in TABLE.items():
+            object.__setattr__(self, name, option.checked(getattr(self, name)))
+        if self.mode == "generic" and "native" in self.require:
+            raise OptionError("native required in generic mode", reason="they exclude each other")
+        if self.mode == "generic" and self.wants_zero_copy:
+            raise OptionError("zero-copy in generic mode", reason="zero-copy is the driver's work")
+        if self.frames <= self.ring:
+            raise OptionError(
+                f"frames={self.frames} with ring={self.ring}",
+                reason=f"not from {self.ring + 1} to {_MOST_FRAMES}",
+                hint="the fill ring takes as many as it has entries, and sending needs some, too",
+            )
+        if self.probe and not self.observe:
+            raise OptionError("a probe without observing", reason="nobody would look where its answer arrives")
+        self._check_layout()
+
+    def _check_layout(self) -> None:
+        """What is named is of the layout that is wanted."""
+        wanted = self.wanted_layout
+        for name, option in TABLE.items():
+            value = getattr(self, name)
+            if value is not None and option.layouts and wanted not in option.layouts and wanted != "auto":
+                raise OptionError(
+                    f"{name}={value} in layout {wanted}", reason=f"it is for layout {' or '.join(option.layouts)}"
+                )
+
+    @property
+    def wanted_layout(self) -> LayoutChoice:
+        """A hidden queue or a VF that is named is wanted."""
+        if self.layout != "auto":
+            return self.layout
+        return "hidden-queue" if self.hidden_queue is not None else "vf" if self.vf is not None else "auto"
+
+    @property
+    def wants_zero_copy(self) -> bool:
+        return self.copying == "zero-copy" or "zero-copy" in self.require
+
+
+def _option(name: str, annotation: str, default: object, about: Mapping[str, Any]) -> Option:
+    return Option(name, default=default, **{"annotation": annotation, **about})
+
+
+TABLE: Final[Mapping[str, Option]] = {
+    each.name: _option(each.name, str(each.type), each.default, each.metadata) for each in fields(Options)
+}
+
+# Options of earlier versions: which say it now, and what they say.
+_GONE: Final[Mapping[str, Mapping[str, str]]] = {
+    "queue": {"hidden_queue": "says which queue is hidden", "queues": "which receive queues to listen on"},
+    "via": {"layout": "says it: vf"},
+}
+
+
+def asked(call: Call, given: Mapping[str, Any]) -> Options:
+    """The options of a public call: from its local variables, of which `unknown` has the keywords that it lacks.
+
+    Errors: OptionError; TypeError for a keyword that no call has, as Python's own.
+    """
+    for name, value in given["unknown"].items():
+        _refuse(call, name, value)
+    options = Options(**{name: given[name] for name, option in TABLE.items() if call in option.calls})
+    if call == "attach" and options.wants_zero_copy:
+        raise OptionError("attach with require='zero-copy'", reason=NO_SOCKET)
+    return options
+
+
+def _refuse(call: Call, name: str, value: object) -> None:
+    if earlier := gone(name, f"{name}={short(value)}", lambda option: f"{option.name}="):
+        raise earlier
+    if name in TABLE:
+        hint = f"offramp.{TABLE[name].calls[0]} has it"
+        raise OptionError(f"attach with {name}={short(value)}", reason=NO_SOCKET, hint=hint)
+    near = meant(name, [known for known, option in TABLE.items() if call in option.calls])
+    raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{f' ({near})' if near else ''}")
+
+
+def gone(name: str, what: str, spelled: Callable[[Option], str]) -> OptionError | None:
+    """The error for an option of an earlier version; None if it is none."""
+    if name not in _GONE:
+        return None
+    hint = ", ".join(f"{spelled(TABLE[now])} {says}" for now, says in _GONE[name].items())
+    return OptionError(what, reason="there is no such option any more", hint=hint)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a port is put on to be tested: something that makes packets arrive, and perhaps sees what leaves.
+
+A rig opens a port on which the given frames arrive, each once and in order, by and by. The cases of `port_cases.py`
+know no more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, Protocol
+
+from offramp.gen.packets import eth, ip, udp
+from offramp.ports import Port, open_port
+
+__all__ = ["Loop", "Null", "Oversized", "Rig", "frame", "numbers"]
+
+DEADLINE = 30.0  # seconds until a test that waits gives up
+
+
+Oversized = Literal["cut", "refused", "never"]
+
+
+class Rig(Protocol):
+    """`lossless`: a slow reader makes the writer wait. `oversized`: what becomes of a packet larger than a frame."""
+
+    lossless: bool
+    oversized: Oversized
+
+    def open(self, arriving: Sequence[bytes], **options: int) -> AbstractContextManager[Port]: ...
+
+    def close(self, port: Port) -> None:
+        """As the port's owner does it."""
+
+
+def frame(number: int, size: int = 60) -> bytes:
+    """A frame of that many bytes that has its number in it: UDP to port 4321."""
+    payload = number.to_bytes(4, "big") + bytes(max(size, 60) - 46)
+    return eth(ip(udp(sport=1024, dport=4321, payload=payload), src="198.18.0.1", dst="198.18.0.2"))
+
+
+def numbers(frames: Sequence[bytes] | Iterator[memoryview]) -> list[int]:
+    """The numbers of frames, in their order."""
+    return [int.from_bytes(bytes(each)[42:46], "big") for each in frames]
+
+
+class Null:
+    """`null:`, which has the packets from the start."""
+
+    lossless = True
+    oversized: Oversized = "refused"
+
+    def __init__(self, around: str = "") -> None:
+        self._around = around
+
+    @contextmanager
+    def open(self, arriving: Sequence[bytes], **options: int) -> Iterator[Port]:
+        with open_port(f"{self._around}null:", packets=arriving, repeat=False, **options) as port:
+            yield port
+
+    def close(self, port: Port) -> None:
+        port.close()
+
+
+class Loop:
+    """`loop:NAME`, to whose other end a thread sends the packets, and closes it then."""
+
+    lossless = True
+    oversized: Oversized = "cut"
+    _count = itertools.count()
+
+    def __init__(self, around: str = "") -> None:
+        self._around = around
+
+    @contextmanager
+    def open(self, arriving: Sequence[bytes], **options: int) -> Iterator[Port]:
+        name = f"loop:rig-{next(self._count)}"
+        over = threading.Event()
+
+        def feed(peer: Port) -> None:
+            left, deadline = list(arriving), time.monotonic() + DEADLINE
+            with peer:
+                while left and not over.is_set() and time.monotonic() < deadline:
+                    del left[: peer.send(left, timeout=0.05)]
+
+        with open_port(self._around + name, **options) as port:
+            feeder = threading.Thread(target=feed, args=(open_port(name),))
+            feeder.start()
+            try:
+                yield port
+            finally:
+                over.set()
+                feeder.join()
+
+    def close(self, port: Port) -> None:
+        port.close()
