@@ -17,14 +17,14 @@ import ctypes
 import os
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
 from offramp.syscalls.bpf import Command, bpf, buffer
 from offramp.testing import Interface, Wire
+from tests.rigs.waiting import eventually
 
 TAGS = (0x8100, 0x88A8)
 ETH_P_ALL = 3
@@ -95,7 +95,7 @@ class Tap:
             frames.extend(self())
             return len(frames) >= count
 
-        eventually(enough)
+        eventually(enough, 10.0)
         return frames
 
     def __enter__(self) -> Self:
@@ -162,13 +162,3 @@ def on_cpu(cpu: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def eventually(condition: Callable[[], bool], deadline: float = 10.0) -> bool:
-    """Whether it becomes true within `deadline` seconds."""
-    end = time.monotonic() + deadline
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.002)
-    return True
