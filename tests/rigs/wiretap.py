@@ -24,6 +24,7 @@ from typing import Self
 from offramp.bpf.descriptor import Descriptor
 from offramp.syscalls.bpf import Command, bpf, buffer
 from offramp.testing import Interface, Wire
+from tests.rigs.bytecode import instruction, returns
 from tests.rigs.waiting import eventually
 
 TAGS = (0x8100, 0x88A8)
@@ -133,11 +134,10 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
     """
     code = b"".join(
         (
-            _instruction(0xB7, 2, socket.htons(ethertype)),
-            _instruction(0xB7, 3, tci),
-            _instruction(0x85, 0, VLAN_PUSH),
-            _instruction(0xB7, 0, 0),
-            _instruction(0x95, 0, 0),
+            instruction(0xB7, 2, immediate=socket.htons(ethertype)),
+            instruction(0xB7, 3, immediate=tci),
+            instruction(0x85, immediate=VLAN_PUSH),
+            returns(0),
         )
     )
     instructions, license_text = buffer(code), buffer(b"GPL\0")
@@ -147,10 +147,6 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
         link = struct.pack("IIII", program.fd, interface.ifindex, TCX_EGRESS, 0)
         with Descriptor(bpf(Command.LINK_CREATE, link)):
             yield
-
-
-def _instruction(opcode: int, register: int, immediate: int) -> bytes:
-    return struct.pack("BBhi", opcode, register, 0, immediate)
 
 
 @contextlib.contextmanager
