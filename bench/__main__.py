@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 
 from bench import drop, framework, histogram, matching, sets, startup
-from bench.measure import ATTEMPTS, FOREIGN_LIMIT, ratio
-from bench.scene import Placement
+from offramp.bench.machine import machine
+from offramp.bench.scene import Mode, Placement
+from offramp.bench.windows import ATTEMPTS, FOREIGN_LIMIT, ratio
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-PLACEMENTS: tuple[Placement, ...] = ("inline", "threaded")
+MODES: tuple[Mode, ...] = ("inline", "threaded")
 Lines = list[str]
 
 
@@ -48,8 +48,8 @@ def _startup(rounds: int) -> Lines:
 def _histogram(rounds: int) -> Lines:
     """A Python loop with a histogram of `batch.ip.src`, against the native drop loop, on one AF_XDP port"""
     lines = []
-    for placement in PLACEMENTS:
-        windows, void = histogram.run(placement, rounds)
+    for mode in MODES:
+        windows, void = histogram.run(Placement.here(mode), rounds)
         native, *_ = windows.values()
         rows = [
             (
@@ -60,7 +60,7 @@ def _histogram(rounds: int) -> Lines:
             )
             for name, seen in windows.items()
         ]
-        lines += [_heading(placement, void, rounds), ""]
+        lines += [_heading(mode, void, rounds), ""]
         lines += [*_table(("loop", "Mpps", "reader's CPU ns per packet", "rate / native"), rows), ""]
     return lines
 
@@ -68,9 +68,9 @@ def _histogram(rounds: int) -> Lines:
 def _drop(rounds: int) -> Lines:
     """Dropping a flood: what each contender accepted"""
     lines = []
-    for placement in PLACEMENTS:
-        ratios, rates, void = drop.run(placement, rounds)
-        lines += [_heading(placement, void, rounds), ""]
+    for mode in MODES:
+        ratios, rates, void = drop.run(Placement.here(mode), rounds)
+        lines += [_heading(mode, void, rounds), ""]
         lines += _table(("contender", "Mpps"), [(name, _mpps(rate)) for name, rate in rates.items()])
         lines += ["", *_table(("ratio", "median"), [(name, f"**{found}**") for name, found in ratios.items()]), ""]
     return lines
@@ -114,14 +114,11 @@ BENCHES: dict[str, Callable[[int], Lines]] = {
 
 
 def _machine(rounds: int) -> Lines:
-    processor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
+    here = machine()
     return f"""# Results
 
-`python -m bench --rounds {rounds} --write` on {os.cpu_count()} CPUs ({processor}, virtual),
-Linux {platform.release().split("-")[0]}, Python {platform.python_version()}.
+`python -m bench --rounds {rounds} --write` on {here["cpus"]} CPUs ({here["cpu"]}, virtual),
+Linux {here["kernel"]}, Python {platform.python_version()}.
 
 veth, 60-byte UDP frames, flood by XDP live frames. *inline*: CPU 0 runs the flood and, in its context, the
 receiver's NAPI; CPU 1 the reader. *threaded*: CPU 0 runs the flood, CPU 1 the receiver's NAPI thread and the
@@ -130,9 +127,9 @@ others used more than {FOREIGN_LIMIT:.0%} of the CPUs is void and repeated, up t
 """.splitlines()
 
 
-def _heading(placement: Placement, void: int, rounds: int) -> str:
+def _heading(mode: Mode, void: int, rounds: int) -> str:
     disturbed = ", and those that are shown were disturbed, too" if void >= rounds * (ATTEMPTS - 1) else ""
-    return f"{placement}, {void} void rounds{disturbed}:"
+    return f"{mode}, {void} void rounds{disturbed}:"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Lines:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from offramp import Batch
 from offramp._native import FIELDS
-from offramp.gen.packets import eth, ip, udp
+from offramp.bench.scene import frame
 from offramp.ports.port import Port
 
-FRAME = eth(ip(udp(sport=4096, dport=4321, payload=bytes(18)), src="10.77.0.1", dst="10.77.0.2"))
+FRAME = frame("10.77.0.1", "10.77.0.2")
 SECONDS = 0.5
 ROUNDS = 5
 

@@ -24,7 +24,8 @@ from offramp.nic.live import LiveNic, open_nic
 from offramp.ramp import attachment, virtual_function
 from offramp.testing import Lab, Wire
 from tests.nic.functions import AWAY, MAC, everything
-from tests.rigs.leftovers import eventually, orphans
+from tests.rigs.leftovers import orphans
+from tests.rigs.waiting import eventually
 
 CARRIER = 30.0  # seconds: attaching XDP resets a link
 

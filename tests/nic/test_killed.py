@@ -16,8 +16,9 @@ import offramp
 from offramp.llvm import child as llvm
 from offramp.nic.live import open_nic
 from offramp.testing import Wire
-from tests.rigs.leftovers import eventually, has_xdp
+from tests.rigs.leftovers import has_xdp
 from tests.rigs.processes import forked
+from tests.rigs.waiting import eventually
 
 pytestmark = [pytest.mark.nic("igb"), pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 

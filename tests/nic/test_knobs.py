@@ -21,8 +21,8 @@ from offramp.nic.live import LiveNic, open_nic
 from offramp.planner import Options, Situation, make_plan
 from offramp.testing import Wire
 from offramp.verdict import Verdict
-from tests.rigs.leftovers import eventually
 from tests.rigs.processes import forked
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

@@ -20,7 +20,7 @@ from offramp.nic.live import LiveNic, open_nic
 from offramp.nic.stats import queue_packets, statistics
 from offramp.steering import Rss, queue_of
 from offramp.testing import Wire
-from tests.rigs.leftovers import eventually
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.nic("igb")
 

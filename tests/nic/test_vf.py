@@ -26,9 +26,9 @@ from offramp.ramp import virtual_function
 from offramp.testing import Wire
 from tests.nic.functions import MAC, PATIENCE, assert_bypass, everything, opened, pings
 from tests.nic.udevd import renaming
-from tests.rigs.leftovers import eventually
 from tests.rigs.processes import forked
 from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.waiting import eventually
 
 pytestmark = [
     pytest.mark.usefixtures("state"),

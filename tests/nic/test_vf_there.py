@@ -21,9 +21,9 @@ from offramp.nic import pci
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
 from tests.nic.functions import KNOBS, OF_VF, a_vf, address_of, assert_bypass, everything, opened
-from tests.rigs.leftovers import eventually
 from tests.rigs.processes import forked
 from tests.rigs.traffic import MATCH
+from tests.rigs.waiting import eventually
 
 pytestmark = [
     pytest.mark.usefixtures("state"),

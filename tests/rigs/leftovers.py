@@ -10,20 +10,18 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from lab.nic.inside import IN_GUEST
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.owner import attached
 from offramp.errors import KernelError
 from offramp.syscalls.bpf import Command, bpf, info
 from offramp.testing import Interface
 
-__all__ = ["Usage", "eventually", "has_xdp", "kernel_objects", "orphans", "usage"]
+__all__ = ["Usage", "has_xdp", "kernel_objects", "orphans", "usage"]
 
 
 class Kind(NamedTuple):
@@ -37,16 +35,6 @@ class Kind(NamedTuple):
 
 PROGRAM = Kind("prog_id", 11, 13, 64)
 KINDS = (PROGRAM, Kind("map_id", 12, 14, 24), Kind("link_id", 31, 30, None))  # a link is called like its program
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
-    """Whether it comes true in time, of which a guest without a processor of its own gets ten times as much."""
-    deadline = time.monotonic() + seconds * (10 if IN_GUEST in os.environ else 1)
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def has_xdp(interface: Interface) -> bool:

@@ -7,10 +7,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from offramp.testing import Host
+from tests.rigs.waiting import eventually
 
-__all__ = ["forked"]
+__all__ = ["forked", "gone"]
 
 
 @contextmanager
@@ -32,3 +34,15 @@ def forked(host: Host, work: Callable[[], object]) -> Iterator[int]:
             os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(pid, 0)
+
+
+def gone(pid: int, seconds: float = 5.0) -> bool:
+    """Whether the process has ended in time. A zombie counts: its parent, or init, has yet to notice."""
+
+    def ended() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+        except OSError:
+            return True
+
+    return eventually(ended, seconds)

@@ -17,14 +17,15 @@ import ctypes
 import os
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
 from offramp.syscalls.bpf import Command, bpf, buffer
 from offramp.testing import Interface, Wire
+from tests.rigs.bytecode import instruction, returns
+from tests.rigs.waiting import eventually
 
 TAGS = (0x8100, 0x88A8)
 ETH_P_ALL = 3
@@ -95,7 +96,7 @@ class Tap:
             frames.extend(self())
             return len(frames) >= count
 
-        eventually(enough)
+        eventually(enough, 10.0)
         return frames
 
     def __enter__(self) -> Self:
@@ -133,11 +134,10 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
     """
     code = b"".join(
         (
-            _instruction(0xB7, 2, socket.htons(ethertype)),
-            _instruction(0xB7, 3, tci),
-            _instruction(0x85, 0, VLAN_PUSH),
-            _instruction(0xB7, 0, 0),
-            _instruction(0x95, 0, 0),
+            instruction(0xB7, 2, immediate=socket.htons(ethertype)),
+            instruction(0xB7, 3, immediate=tci),
+            instruction(0x85, immediate=VLAN_PUSH),
+            returns(0),
         )
     )
     instructions, license_text = buffer(code), buffer(b"GPL\0")
@@ -149,10 +149,6 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
             yield
 
 
-def _instruction(opcode: int, register: int, immediate: int) -> bytes:
-    return struct.pack("BBhi", opcode, register, 0, immediate)
-
-
 @contextlib.contextmanager
 def on_cpu(cpu: int) -> Iterator[None]:
     """Runs the calling thread on one CPU, and so sends on one queue."""
@@ -162,13 +158,3 @@ def on_cpu(cpu: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def eventually(condition: Callable[[], bool], deadline: float = 10.0) -> bool:
-    """Whether it becomes true within `deadline` seconds."""
-    end = time.monotonic() + deadline
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.002)
-    return True

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`offramp demo`: two virtual hosts, a flood, a bypass, and the kernel still serving.
 
-stage.py        one round: a lab, who runs on which CPU, and how the figures are taken
-contenders.py   the four that take the flood in turn
-web.py          the HTTP server and client that go on meanwhile
-actor.py        processes on the lab's hosts, and how they talk
-report.py       the result, as JSON and as a table
-plot.py         the result as a picture
+stage.py       one round: a lab, one contender, and figures
+contender.py   the four that take the flood in turn, each in a process of its own
+web.py         the HTTP server and client that go on meanwhile
+actor.py       processes on the lab's hosts, and how they talk
+report.py      the result, as JSON and as a table
+plot.py        the result as a picture
 """
 
 from __future__ import annotations
@@ -39,16 +39,19 @@ def run(*, as_json: bool = False, plot: Path | None = None, seconds: float = SEC
     picture = _picture(plot, needed=not as_json)
     from rich.console import Console
 
+    from offramp.bench.machine import machine
+    from offramp.bench.scene import Placement
     from offramp.demo import report, stage
+    from offramp.demo.contender import NAMES
 
-    remarks, placement = Console(stderr=True), stage.Placement.here()
+    remarks, placement = Console(stderr=True), Placement.here("threaded")
     rounds: list[stage.Round | stage.Skipped] = []
     with remarks.status("HTTP without a flood") as status:
         quiet = stage.baseline(min(seconds, QUIET), placement)
-        for name in stage.CONTENDERS:
+        for name in NAMES:
             status.update(f"{name} takes the flood, HTTP goes on")
             rounds.append(stage.perform(name, seconds, placement))
-    result = report.summary(rounds, quiet, placement, stage.machine())
+    result = report.summary(rounds, quiet, placement, machine())
     if picture is not None:
         from offramp.demo.plot import draw
 

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from offramp.demo.stage import Placement, Round, Skipped
+from offramp.bench.scene import Placement
+from offramp.demo.stage import Round, Skipped
 from offramp.demo.web import INTERVAL
 
 __all__ = ["exact", "print_json", "print_table", "summary"]
@@ -64,11 +65,11 @@ def summary(
         "driver_ledger": ledgers.get("offramp-driver"),
         "baseline": quiet,
         "placement": {
-            "flood": placement.a,
-            "http_client": placement.a,
-            "napi": placement.b,
-            "contender": placement.b,
-            "http_server": placement.b,
+            "flood": placement.flood,
+            "http_client": placement.flood,
+            "napi": placement.reader,
+            "contender": placement.reader,
+            "http_server": placement.reader,
         },
         "machine": machine,
         "notes": _notes(rounds, placement),
@@ -150,10 +151,10 @@ def _ledger_line(result: dict[str, Any]) -> str:
 
 def _notes(rounds: Sequence[Round | Skipped], placement: Placement) -> list[str]:
     """What a reader has to know about the figures."""
-    notes = [note.format(a=placement.a, b=placement.b) for note in NOTES]
-    if placement.a == placement.b:
+    notes = [note.format(a=placement.flood, b=placement.reader) for note in NOTES]
+    if placement.flood == placement.reader:
         notes.append("there is one CPU only: flood and receiver take turns, and the flood offers less than it could")
-    foreign = max((played.foreign for played in rounds if isinstance(played, Round)), default=0.0)
+    foreign = max((played.window.foreign for played in rounds if isinstance(played, Round)), default=0.0)
     if foreign > DISTURBED:
         notes.append(f"other programs used up to {foreign:.0%} of this machine meanwhile: repeat it when it is quiet")
     return notes

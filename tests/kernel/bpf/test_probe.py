@@ -66,7 +66,9 @@ def test_this_kernel_has_what_linux_6_1_has() -> None:
 
 
 def test_what_cannot_be_told_is_not_remembered() -> None:
-    program = "from offramp.bpf.probe import KernelFeature, probe, _answers\nprint(probe(KernelFeature.XDP), len(_answers))"
+    program = (
+        "from offramp.bpf.probe import KernelFeature, probe, _answers\nprint(probe(KernelFeature.XDP), len(_answers))"
+    )
     assert without("-all", program) == "None 0\n"
 
 

@@ -22,6 +22,7 @@ import pytest
 from offramp import nic
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Host, Lab, Wire
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # of starting a command
 
@@ -60,12 +61,9 @@ def running(host: Host, *arguments: str, **options: Any) -> Iterator[subprocess.
 
 
 def wait_for_program(host: Host, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 20
     with host:
-        while nic.read("eth0").xdp is None:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert eventually(lambda: nic.read("eth0").xdp is not None or process.poll() is not None, 20.0)
+    assert process.poll() is None, process.communicate()
     time.sleep(0.3)  # the program is attached before the sockets are in its map, and signals are awaited last
 
 

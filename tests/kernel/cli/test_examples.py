@@ -16,6 +16,7 @@ import pytest
 import offramp
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # of starting an interpreter
 
@@ -77,9 +78,7 @@ def test_echo(wire: Wire) -> None:
     process = start(wire, "echo.py", MATCH)
     with flood(wire, count=3000) as source:
         source.wait()
-        deadline = time.monotonic() + 10
-        while wire.a.stats()["rx_packets"] - before < 3000 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: wire.a.stats()["rx_packets"] - before >= 3000, 10.0)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 0

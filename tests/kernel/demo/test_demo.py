@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.rigs.processes import gone
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed
 
@@ -146,28 +148,19 @@ def test_nothing_remains_when_it_is_ended(end: signal.Signals, tmp_path: Path) -
     command = [*COMMAND, "--seconds", "10", "--plot", str(tmp_path / "demo.png")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            actors = _wait_for_flood(process.pid)
+            assert eventually(lambda: _floods(process.pid), PATIENCE), "no flood"
+            actors = list(_descendants(process.pid))
             process.send_signal(end)
             _, complaint = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert process.returncode == (130 if end is signal.SIGINT else -signal.SIGKILL)
     assert "Traceback" not in complaint
-    deadline = time.monotonic() + 5
-    while left := {pid: cmdline for pid, cmdline in actors.items() if _cmdline(pid) == cmdline}:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    assert all(gone(pid) for pid in actors), actors
 
 
-def _wait_for_flood(demo: int) -> dict[int, str]:
-    """Until the demo's flood is running: its descendants then."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        actors = {pid: _cmdline(pid) for pid in _descendants(demo)}
-        if any("offramp.gen.generator" in cmdline for cmdline in actors.values()):
-            return actors
-        assert time.monotonic() < deadline, "no flood"
-        time.sleep(0.05)
+def _floods(demo: int) -> bool:
+    return any("offramp.gen.generator" in _cmdline(pid) for pid in _descendants(demo))
 
 
 def _descendants(pid: int) -> Iterator[int]:

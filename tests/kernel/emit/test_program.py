@@ -62,7 +62,7 @@ from tests.generators.lowered import (
     load,
     packet,
 )
-from tests.rigs.leftovers import eventually
+from tests.rigs.waiting import eventually
 
 EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 PACKETS = 30

@@ -27,7 +27,8 @@ from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
 from tests.generators.lowered import IP, KINDS, UDP, Expressions, equals, load, packet, with_tag
 from tests.kernel.emit.test_program import PROTECT, Maps, behind_tags, frame, maps, port, spec
-from tests.rigs.wiretap import Sender, eventually, hush, tags_beside
+from tests.rigs.waiting import eventually
+from tests.rigs.wiretap import Sender, hush, tags_beside
 
 pytestmark = pytest.mark.since("6.8")  # bpf_xdp_metadata_rx_vlan_tag
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from offramp.journal import transaction
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Interface
-from tests.rigs.leftovers import eventually
+from tests.rigs.waiting import eventually
 
 __all__ = [
     "KNOBS",

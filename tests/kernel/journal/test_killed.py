@@ -25,8 +25,8 @@ from tests.kernel.journal.changes import (
     kill,
     opened,
 )
-from tests.rigs.leftovers import eventually
 from tests.rigs.processes import forked
+from tests.rigs.waiting import eventually
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Python 3.12: threads, and fork

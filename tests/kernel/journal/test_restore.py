@@ -30,8 +30,8 @@ from tests.kernel.journal.changes import (
     name_of,
     opened,
 )
-from tests.rigs.leftovers import eventually
 from tests.rigs.processes import forked
+from tests.rigs.waiting import eventually
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Python 3.12: threads, and fork

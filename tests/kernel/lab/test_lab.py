@@ -10,13 +10,14 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from offramp.errors import Closed, InterfaceGone, KernelError, OptionError
 from offramp.testing import Host, Lab, Wire
+from tests.rigs.processes import gone
+from tests.rigs.waiting import eventually
 
 ECHO_REQUEST, ECHO_REPLY, ECHO6_REQUEST, ECHO6_REPLY = 8, 0, 128, 129
 
@@ -216,19 +217,6 @@ def test_closing_ends_processes_and_hosts() -> None:
     lab.close()
 
 
-def gone(pid: int, seconds: float = 2.0) -> bool:
-    """Whether the process has ended (or is a zombie that its parent has yet to notice) within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z"):
-                return True
-        except OSError:
-            return True
-        time.sleep(0.01)
-    return False
-
-
 VICTIM = """
 import os, subprocess, time
 from offramp.testing import Lab
@@ -257,10 +245,7 @@ def test_kill_9_leaves_nothing(lab: Lab) -> None:
         finally:
             victim.kill()
     assert gone(sleeper)
-    deadline = time.monotonic() + 5
-    while "probe" in witness.run(["ip", "link"]).stdout:
-        assert time.monotonic() < deadline, "the namespace is still there"
-        time.sleep(0.02)
+    assert eventually(lambda: "probe" not in witness.run(["ip", "link"]).stdout), "the namespace is still there"
     assert not set(names) & set(namespaces_in_use())
 
 

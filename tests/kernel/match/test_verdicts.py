@@ -20,7 +20,8 @@ from offramp.ramp.ramp import Ramp
 from offramp.testing import Interface, Lab, Wire
 from tests.generators.corpus import corpus
 from tests.oracles.libpcap import Filter
-from tests.rigs.wiretap import TAGS, Sender, Tap, eventually, hush, is_seen_by_taps, on_cpu, tagged, tags_beside
+from tests.rigs.waiting import eventually
+from tests.rigs.wiretap import TAGS, Sender, Tap, hush, is_seen_by_taps, on_cpu, tagged, tags_beside
 
 SSH = 22
 # All ramps here have stall=None: a test that the machine has no time for is not to be told so in packets.

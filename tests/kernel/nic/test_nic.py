@@ -25,6 +25,7 @@ from offramp.nic import ethtool
 from offramp.nic.netdev import xdp_features
 from offramp.nic.ssh import protected_ssh
 from offramp.testing import Host, Lab, Wire
+from tests.rigs.waiting import eventually
 
 PASS = Code(bytes.fromhex("b7000000020000009500000000000000"))  # r0 = 2; exit
 
@@ -266,10 +267,7 @@ def test_a_session_outlives_its_listener(wire: Wire) -> None:
     process.stdout.readline()
     with wire.a.host, socket.create_connection((wire.b.ip, 2222)) as client, wire.b.host:
         expected = nic.Ssh((), (Session(wire.b.ip, 2222, wire.a.ip, client.getsockname()[1]),))
-        deadline = time.monotonic() + 5
-        while protected_ssh() != expected and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert protected_ssh() == expected
+        assert eventually(lambda: protected_ssh() == expected), protected_ssh()
 
 
 def test_this_login(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

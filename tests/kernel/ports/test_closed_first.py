@@ -8,8 +8,9 @@ import pytest
 import offramp
 from offramp.errors import Closed
 from offramp.testing import Lab
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects
+from tests.rigs.leftovers import has_xdp, kernel_objects
 from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.waiting import eventually
 
 
 def test_the_ramp_still_closes(lab: Lab) -> None:

@@ -12,7 +12,7 @@ import pytest
 from offramp.errors import NotSupported
 from offramp.ramp.ask import Question, ask
 from offramp.testing import Lab, Wire
-from tests.rigs.leftovers import eventually
+from tests.rigs.waiting import eventually
 
 
 @pytest.fixture

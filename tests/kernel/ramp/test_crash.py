@@ -20,8 +20,9 @@ from offramp.errors import CompileError
 from offramp.llvm import child as llvm
 from offramp.testing import Flood, Host, Lab, Wire
 from tests.rigs import reader
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects, orphans
+from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.traffic import MATCH, claims, datagrams, frame, kernel_receives, kernel_socket
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # of starting an interpreter, many times
 

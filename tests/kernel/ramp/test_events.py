@@ -14,8 +14,8 @@ import pytest
 import offramp
 from offramp.ramp.events import WAITING, Event, EventKind, Events, News
 from offramp.testing import Lab, Wire
-from tests.rigs.leftovers import eventually
 from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

@@ -30,8 +30,9 @@ from offramp.errors import (
 )
 from offramp.gen import packets
 from offramp.testing import Host, Lab, Wire
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects
+from tests.rigs.leftovers import has_xdp, kernel_objects
 from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.waiting import eventually
 
 PASS = Code(bytes.fromhex("b7000000020000009500000000000000"))  # r0 = 2; exit
 VETH_MTU = 3506  # with XDP: a page of 4096 without headroom, struct skb_shared_info and Ethernet header

@@ -24,8 +24,9 @@ import offramp
 from offramp.errors import Closed
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects, orphans
+from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
 

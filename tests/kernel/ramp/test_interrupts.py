@@ -20,8 +20,9 @@ import offramp
 from offramp.errors import Closed
 from offramp.testing import Lab, Wire
 from tests.rigs.interrupts import Interrupt, at, count, sample
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects, orphans
+from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.traffic import MATCH
+from tests.rigs.waiting import eventually
 
 pytestmark = [
     pytest.mark.speed,

@@ -16,8 +16,9 @@ import pytest
 from offramp.nic.live import open_nic
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs import cycler
-from tests.rigs.leftovers import eventually, has_xdp, orphans
+from tests.rigs.leftovers import has_xdp, orphans
 from tests.rigs.traffic import frame
+from tests.rigs.waiting import eventually
 
 KNOBS = {"feature.rx-gro": True, "feature.rx-vlan-hw-parse": True, "mtu": 1500, "up": True}
 

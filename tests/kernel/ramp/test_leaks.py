@@ -24,8 +24,9 @@ from offramp.errors import Closed, InterfaceBusy, KernelError, NotSupported
 from offramp.ramp.interface import Interface
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects, orphans, usage
+from tests.rigs.leftovers import has_xdp, kernel_objects, orphans, usage
 from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # thousands of rounds
 

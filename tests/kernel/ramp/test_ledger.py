@@ -29,7 +29,8 @@ from offramp.ramp.ledger import Ledger
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Lab, Report, Wire
 from tests.generators.corpus import corpus
-from tests.rigs.wiretap import Sender, Tap, eventually, hush, is_seen_by_taps
+from tests.rigs.waiting import eventually
+from tests.rigs.wiretap import Sender, Tap, hush, is_seen_by_taps
 
 MILLION = 1 << 20  # a multiple of 65,536, so that every source port occurs equally often
 MATCH = "udp dst port 4321"

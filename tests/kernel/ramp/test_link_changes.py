@@ -15,8 +15,9 @@ import offramp
 from offramp.errors import InterfaceDown, InterfaceGone
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Host, Lab, Wire
-from tests.rigs.leftovers import eventually, has_xdp, kernel_objects, orphans
+from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.traffic import MATCH, claims, datagrams, frame
+from tests.rigs.waiting import eventually
 
 AWAY: dict[str, Callable[[Lab, Wire], None]] = {
     "removed": lambda lab, wire: wire.b.delete(),

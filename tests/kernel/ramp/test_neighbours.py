@@ -20,7 +20,7 @@ from offramp.errors import Closed
 from offramp.gen.packets import eth, ip, udp
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Host, Lab, Wire
-from tests.rigs.wiretap import eventually
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # of servers and their clients
 

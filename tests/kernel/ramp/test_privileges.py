@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import pytest
 
 from offramp.testing import Lab, Wire
-from tests.rigs.leftovers import eventually, has_xdp, orphans
+from tests.rigs.leftovers import has_xdp, orphans
+from tests.rigs.waiting import eventually
 
 NEEDED = ("bpf", "net_admin", "perfmon", "net_raw")  # as setpriv names them
 

@@ -18,8 +18,9 @@ from offramp.bpf import Program, XdpLink
 from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, OptionError
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
-from tests.rigs.leftovers import eventually, kernel_objects, orphans
+from tests.rigs.leftovers import kernel_objects, orphans
 from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket
+from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

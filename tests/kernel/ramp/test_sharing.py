@@ -21,8 +21,9 @@ from offramp.gen.packets import eth, ip, udp
 from offramp.nic.live import open_nic
 from offramp.ramp.interface import view
 from offramp.testing import Flood, Lab, Wire
-from tests.rigs.leftovers import eventually, has_xdp, orphans
+from tests.rigs.leftovers import has_xdp, orphans
 from tests.rigs.traffic import frame, kernel_receives, kernel_socket
+from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -16,8 +16,8 @@ import pytest
 import offramp
 from offramp.testing import Lab, Wire
 from tests.rigs import reader
-from tests.rigs.leftovers import eventually
 from tests.rigs.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket
+from tests.rigs.waiting import eventually
 
 STALL = 0.3  # seconds
 

@@ -24,7 +24,7 @@ from offramp.ramp.section import Section
 from offramp.ramp.virtual_function import opened
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
-from tests.rigs.leftovers import eventually
+from tests.rigs.waiting import eventually
 
 ADDRESS = "0000:02:10.0"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.gen.packets import eth, ip, udp
 from offramp.llvm.programs import xdp
 from offramp.testing import Interface, Lab, Wire
+from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -74,7 +75,7 @@ def test_a_change_acts_at_once_on_an_interface(wire: Wire) -> None:
         assert guard.ledger().claimed == 0
         blocked.add("10.0.0.0/8")
         inject(wire.a, [FRAME] * 10)
-        wait_for(lambda: guard.ledger().claimed == 10)
+        assert eventually(lambda: guard.ledger().claimed == 10, 10.0)
         blocked.clear()
         inject(wire.a, [FRAME] * 10)
         time.sleep(0.1)
@@ -112,7 +113,7 @@ def test_a_long_list_is_a_look_up(wire: Wire) -> None:
     ports = " or ".join(f"dst port {port}" for port in range(3322, 4322))
     with wire.b.host, offramp.attach(wire.b.name, f"udp and src host ({hosts}) and ({ports})") as guard:
         inject(wire.a, [FRAME] * 10)
-        wait_for(lambda: guard.ledger().claimed == 10)
+        assert eventually(lambda: guard.ledger().claimed == 10, 10.0)
 
 
 @pytest.mark.speed
@@ -127,10 +128,3 @@ def test_sets_of_the_command_line(wire: Wire, tmp_path: Path) -> None:
 def inject(end: Interface, frames: list[bytes]) -> None:
     with Sender(end) as sender:
         sender(frames)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

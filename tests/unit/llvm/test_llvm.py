@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,8 @@ from offramp.llvm import worker
 from offramp.lower.expression import Lowered
 from offramp.verdict import Verdict
 from tests.generators.lowered import DNS, Code, equals
+from tests.rigs.processes import gone
+from tests.rigs.waiting import eventually
 
 TEXT = xdp_ir.build([Spec(MatchBody(Lowered(DNS), Verdict.DROP))]).text
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(llvm.__file__).parents[2]), os.getcwd()])}
@@ -166,10 +167,11 @@ def test_an_idle_child_rests_and_nobody_notices(monkeypatch: pytest.MonkeyPatch)
 def test_a_resting_child_has_little_memory_and_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llvm, "IDLE", 0)
     compile_anew()
-    deadline = time.monotonic() + 10
-    while memory_of(pid()) > 20_000 or b"resting" not in Path(f"/proc/{pid()}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+
+    def rests() -> bool:
+        return memory_of(pid()) <= 20_000 and b"resting" in Path(f"/proc/{pid()}/cmdline").read_bytes()
+
+    assert eventually(rests, 10.0)
     assert llvm._child is not None
     llvm._child._in.close()
     assert llvm._child.process.wait(10) == 0
@@ -322,23 +324,6 @@ def write_sleeper(directory: Path) -> Path:
 
 
 def wait_for_pid(directory: Path) -> int:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        written = (directory / "pid").read_text() if (directory / "pid").exists() else ""
-        if written:
-            return int(written)
-        time.sleep(0.01)
-    raise TimeoutError("the child has not started")
-
-
-def gone(pid: int) -> bool:
-    """Whether the process ends soon. One without a parent may stay for a while until somebody waits for it."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.01)
-    return False
+    written = directory / "pid"
+    assert eventually(lambda: written.exists() and bool(written.read_text()), 10.0), "the child has not started"
+    return int(written.read_text())

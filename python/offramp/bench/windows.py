@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from offramp.lab import Usage
+
 __all__ = ["ATTEMPTS", "FOREIGN_LIMIT", "Ratio", "Window", "interleave", "ratio"]
 
 FOREIGN_LIMIT = 0.05  # of all CPUs: a window with more of it spent by strangers is void
@@ -23,9 +25,27 @@ ATTEMPTS = 3
 class Window:
     """One measurement."""
 
-    rate: float  # packets per second
-    cpu_ns: float  # of this process, per packet
+    seconds: float
+    sent: int  # packets offered
+    taken: int  # packets accepted
+    reader_ns: int  # CPU time of the contender
+    softirq_ns: int  # and of the kernel's receive thread, if it has one
     foreign: float  # share of all CPUs that strangers used
+
+    @classmethod
+    def of(cls, usage: Usage, sent: int, taken: int) -> Window:
+        """What a scene's meter found."""
+        return cls(usage.seconds, sent, taken, usage.cpu_ns["reader"], usage.cpu_ns["softirq"], usage.foreign)
+
+    @property
+    def rate(self) -> float:
+        """Packets accepted per second."""
+        return self.taken / self.seconds
+
+    @property
+    def cpu_ns(self) -> float:
+        """The contender's, per packet."""
+        return self.reader_ns / max(self.taken, 1)
 
 
 @dataclass(frozen=True, slots=True)
