@@ -82,7 +82,7 @@ class Attachment:
                 execution.close()
             raise
         finally:
-            Interface.end_unused()
+            self.events.put(*(News(EventKind.NOT_GIVEN_BACK, text) for text in Interface.end_unused(self.events)))
         return execution
 
     @property

@@ -47,8 +47,9 @@ _CARRIER_PATIENCE = 10.0  # seconds
 
 def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Execution:
     """Make a plan and carry it out, in as many attempts as its driver needs. Errors: as `open`; nothing is left of any
-    attempt then.
+    attempt then. `events` uses the interface, too, so that it outlives a refused attempt: see `Interface.end_unused`.
     """
+    use(interface, events, events)
     tried = Tried()
     had_carrier = carrier(interface.nic.identity.ifindex)
     while True:
@@ -68,6 +69,11 @@ def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Executi
         if had_carrier:
             carriers.gone("when what did not work was undone", patience=_CARRIER_PATIENCE)
         tried = tried.after(refusal)
+
+
+def use(interface: Interface, user: object, events: Events) -> None:
+    """Use it from now on, and tell what an earlier process had left on it, if that is news."""
+    events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.use(user)))
 
 
 class Execution:
@@ -219,7 +225,7 @@ class Execution:
     def _hold(self, interface: Interface) -> None:
         """Another interface is used as long as this is open."""
         self._holdings.add(Undoing(lambda: self._end_use(interface), interface.abandon, interface.leave_open))
-        self.events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.use(self)))
+        use(interface, self, self.events)
 
     # -- what they need ------------------------------------------------------------------------------------------------
 

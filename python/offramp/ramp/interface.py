@@ -103,10 +103,9 @@ class Interface:
         return _known(device) or cls(device)
 
     @staticmethod
-    def end_unused() -> None:
-        """Of those for whom no user was found: an interrupt has come in between."""
-        for interface in tuple(_in_use):
-            interface.done(None)
+    def end_unused(user: object) -> list[str]:
+        """`user` uses none any more; nor does anybody use one whose opening was interrupted. As `done`."""
+        return [text for interface in tuple(_in_use) for text in interface.done(user)]
 
     @contextmanager
     def here(self) -> Iterator[None]:

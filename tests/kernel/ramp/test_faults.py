@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from offramp.errors import (
     InterfaceBusy,
     InterfaceDown,
     InterfaceError,
+    KernelError,
     MatchError,
     NoSuchInterface,
     NotSupported,
@@ -29,6 +31,7 @@ from offramp.errors import (
     OptionError,
 )
 from offramp.gen import packets
+from offramp.nic import ethtool
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.leftovers import has_xdp, kernel_objects
 from tests.rigs.traffic import MATCH, claims, datagrams
@@ -308,3 +311,24 @@ def test_a_socket_on_the_queue(wire: Wire) -> None:
         other.close()
         with offramp.open("eth0", MATCH) as ramp, datagrams(wire):
             assert claims(ramp)
+
+
+def test_a_driver_that_refuses_native_mode_after_all(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As drivers of kernels that do not tell beforehand: the next attempt changes settings by the same journal."""
+    wire.b.gro(True)
+    real = XdpLink.attach
+
+    def refuse(program: Program, ifindex: int, mode: Any) -> XdpLink:
+        if mode == "native":
+            raise KernelError("attaching", errno.EOPNOTSUPP)
+        return real(program, ifindex, mode)
+
+    monkeypatch.setattr(XdpLink, "attach", refuse)
+    with wire.b.host, pytest.warns(OfframpWarning, match="generic mode"):
+        ramp = offramp.open("eth0", MATCH)
+    with ramp:
+        assert ramp.mode == "generic"
+        assert "feature.rx-gro" in [change.knob for change in ramp.plan.changes]
+        assert not wire.b.host.call(ethtool.gro, "eth0")
+    assert wire.b.host.call(ethtool.gro, "eth0")
+    assert not has_xdp(wire.b)
