@@ -24,9 +24,10 @@ from pathlib import Path
 from llvmlite import binding as llvm
 
 from offramp import DROP, Match
-from offramp.bpf import Map, MapType, Program
+from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
-from offramp.emit.program import Program as Compiled
+from offramp.emit.program import XdpProgram as Compiled
 from offramp.gen.packets import eth, icmp, ip, ip6, tcp, udp
 from offramp.llvm.programs import native, xdp
 from offramp.lower.expression import Const, Lowered
@@ -131,11 +132,13 @@ def cost(program: Program, frame: bytes) -> float:
 def ours(match: Match | Lowered) -> Iterator[Program]:
     """The match as a program that drops."""
     lowered = match.lowered() if isinstance(match, Match) else match
-    compiled = xdp(Spec(lowered, protect=None, verdict=DROP, queues=1, stall_ns=None, vlan_metadata=False))
+    compiled = xdp(Spec(MatchBody(lowered, DROP)))
     with ExitStack() as stack:
-        maps = {MapSlot.COUNTERS: stack.enter_context(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1))}
-        tables = stack.enter_context(match.tables(compiled.sets)) if isinstance(match, Match) else {}
-        yield stack.enter_context(Program.load(compiled, name="bench_ours", maps=maps | tables))
+        counters = stack.enter_context(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1))
+        slots = {MapSlot.COUNTERS: counters}
+        owner = Holder(slots, match.state) if isinstance(match, Match) else Holder(slots)
+        maps = stack.enter_context(bind(compiled, owner))
+        yield stack.enter_context(Program.load(compiled, name="bench_ours", maps=maps))
 
 
 @contextmanager
@@ -176,7 +179,8 @@ def natively(rounds: int) -> list[Natively]:
             buffers = [ctypes.create_string_buffer(frame, len(frame)) for frame in frames]
             packets = (ctypes.c_void_p * BURST)(*map(ctypes.addressof, buffers))
             captured = (ctypes.c_uint32 * BURST)(*map(len, frames))
-            with libpcap.Filter(case.match) as oracle, _executable(native(lower(parse(case.match))).code) as run:
+            body = MatchBody(lower(parse(case.match)), DROP)
+            with libpcap.Filter(case.match) as oracle, _executable(native(body, body.answers).code) as run:
                 costs = [_interleaved(loops, oracle, run, packets, captured) for _ in range(rounds)]
             ours_ns, theirs_ns = (statistics.median(column) for column in zip(*costs, strict=True))
             found.append(Natively(case.match, name, ours_ns, theirs_ns, theirs_ns / ours_ns))
@@ -238,7 +242,8 @@ import sys, time
 text = sys.stdin.read()
 start = time.perf_counter()
 from offramp import DROP, Match
-from offramp.bpf import Map, MapType, Program
+from offramp.bpf import Map, MapType, Owner, Program, bind
+from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.llvm import child as llvm
 from offramp.llvm.programs import xdp
@@ -247,11 +252,11 @@ import offramp.lower.meaning, offramp.state
 def load(text):
     llvm.start()
     match = Match(text)
-    program = xdp(Spec(match.lowered(), protect=None, verdict=DROP, queues=1, stall_ns=None, vlan_metadata=False))
+    program = xdp(Spec(MatchBody(match.lowered(), DROP)))
     with (
         Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="bench") as counters,
-        match.tables(program.sets) as tables,
-        Program.load(program, name="bench", maps={MapSlot.COUNTERS: counters} | tables) as loaded,
+        bind(program, Owner({MapSlot.COUNTERS: counters}, match.state)) as maps,
+        Program.load(program, name="bench", maps=maps) as loaded,
     ):
         return loaded.instructions
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .matcher import Match
     from .ports import Batch, Port, open_port
-    from .ramp import Attachment, Ramp, attach, open
+    from .ramp import Attachment, Ramp, attach, open, ramps
     from .state import HashSet, PrefixSet
     from .verdict import Verdict
 
@@ -85,6 +85,7 @@ __all__ = [
     "attach",
     "open",
     "open_port",
+    "ramps",
 ]
 
 _PLACES = {
@@ -103,6 +104,7 @@ _PLACES = {
     "attach": (".ramp", "attach"),
     "open": (".ramp", "open"),
     "open_port": (".ports", "open_port"),
+    "ramps": (".ramp", "ramps"),
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and still refuses a misspelt name

@@ -16,6 +16,7 @@ import random
 from collections.abc import Container, Sequence
 from typing import Final
 
+from offramp.lower.evaluate import Reader, Reject
 from offramp.lower.expression import (
     ALL_ONES,
     All,
@@ -28,10 +29,8 @@ from offramp.lower.expression import (
     Negate,
     Number,
     Op,
-    Reject,
     Test,
     Value,
-    _Reader,
 )
 
 __all__ = ["Aim"]
@@ -83,7 +82,7 @@ class Aim:
         self.write(left, wanted & ALL_ONES)
 
     def read(self, value: Value) -> int:
-        return _Reader(bytes(self.data), len(self.data), self.sets).value(value)
+        return Reader(bytes(self.data), len(self.data), self.sets).value(value)
 
     def write(self, value: Value, wanted: int) -> None:
         """Makes `value` be `wanted`, if it can be done by one load."""

@@ -31,6 +31,7 @@ from offramp.lower.expression import (
     Test,
     Value,
 )
+from offramp.verdict import Verdict
 
 __all__ = [
     "DNS",
@@ -254,16 +255,23 @@ class Code:
     def __call__(
         self, packets: Sequence[bytes], lengths: Sequence[int] | None = None, sets: Sequence[int] = ()
     ) -> list[bool]:
-        """Which of `packets` match. `sets`: the addresses of their memory."""
+        """Which of `packets` are dropped; others pass. `sets`: the addresses of their memory."""
+        found = self.verdicts(packets, lengths, sets)
+        assert set(found) <= {Verdict.DROP, Verdict.PASS}
+        return [verdict == Verdict.DROP for verdict in found]
+
+    def verdicts(
+        self, packets: Sequence[bytes], lengths: Sequence[int] | None = None, sets: Sequence[int] = ()
+    ) -> list[int]:
+        """The number that each packet is given."""
         count = len(packets)
         starts = (ctypes.c_char_p * count)(*packets)
         captured = (ctypes.c_uint32 * count)(*map(len, packets))
         on_wire = (ctypes.c_uint32 * count)(*(lengths or map(len, packets)))
-        verdicts = (ctypes.c_uint8 * count)(*[9] * count)
+        verdicts = (ctypes.c_uint8 * count)(*[99] * count)
         memories = (ctypes.c_void_p * len(sets))(*sets)
         self.function(starts, captured, on_wire, count, verdicts, memories)
-        assert set(verdicts) <= {0, 1}
-        return [verdict == 1 for verdict in verdicts]
+        return list(verdicts)
 
     def close(self) -> None:
         self._pin = None

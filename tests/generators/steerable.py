@@ -23,7 +23,8 @@ from offramp.facts.imagined import imagined
 from offramp.facts.link import Link
 from offramp.facts.records import record
 from offramp.facts.ssh import Ssh
-from offramp.lower.expression import Fixed, Lowered, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import Fixed, Lowered
 from offramp.lower.meaning import lower
 from offramp.match import Node, parse
 from offramp.planner import Beside, Options, Plan, Situation, assume, make_plan

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offramp import DROP, Match, OptionError
-from offramp.bpf import Map, MapType, Program
+from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.llvm.programs import xdp
 from tests.generators.aim import Aim
@@ -118,10 +119,8 @@ class Differential:
 
     def load(self, match: Match) -> Program:
         """Errors: OptionError, if it is too large."""
-        spec = Spec(match.lowered(), protect=None, verdict=DROP, queues=1, stall_ns=None, vlan_metadata=False)
-        compiled = xdp(spec)
-        with match.tables(compiled.sets) as tables:
-            maps = {MapSlot.COUNTERS: self.counters} | tables
+        compiled = xdp(Spec(MatchBody(match.lowered(), DROP)))
+        with bind(compiled, Holder({MapSlot.COUNTERS: self.counters}, match.state)) as maps:
             return Program.load(compiled, name="differential", maps=maps)
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container, Mapping
 
-from offramp.lower.expression import Fixed, Lowered, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import Fixed, Lowered
 from offramp.lower.meaning import lower
 from offramp.lower.shapes import Shape
 from offramp.match import parse

@@ -8,7 +8,7 @@ import struct
 
 from offramp.bpf import Map, MapFlag, MapType, Program
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 
 __all__ = [
     "DROP",

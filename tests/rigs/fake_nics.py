@@ -13,7 +13,7 @@ from offramp.facts.capabilities import Capabilities
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value
 from offramp.journal.place import boot
-from offramp.journal.record import Change, Record
+from offramp.journal.record import Changed, Record
 from offramp.journal.store import Store
 from offramp.syscalls.netns import namespace_cookie
 
@@ -89,9 +89,9 @@ STEPS = (
 RULE = {"flow-type": "udp4", "action": 1}
 
 
-def left_behind(nic: DictNic, store: Store, *changes: Change, **given: object) -> str:
+def left_behind(nic: DictNic, store: Store, *changes: Changed, **given: object) -> str:
     """A journal as a dead process leaves it."""
-    record = Record(nic.identity, namespace_cookie(), 999, "gone", 5, False, changes or (Change("mtu", 1500, 3000),))
+    record = Record(nic.identity, namespace_cookie(), 999, "gone", 5, False, changes or (Changed("mtu", 1500, 3000),))
     journal = store.new()
     journal.write(replace(record, **given))  # type: ignore[arg-type]
     journal.release()

@@ -15,27 +15,26 @@ import ctypes
 import struct
 from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from offramp.bpf import Map, MapType, Program
-from offramp.bpf.programs import load_code
+from offramp.bpf import Holder, Map, MapType, Program, bind
 from offramp.emit.emitter import Address, Emitter
-from offramp.emit.lookup import member, snapshot
+from offramp.emit.program import MapSlot
+from offramp.emit.program import XdpProgram as CompiledProgram
+from offramp.emit.sets.lookup import member, snapshot
+from offramp.emit.state import State
 from offramp.emit.target import I8, I32, I64, POINTER, Bpf, Target, const
 from offramp.llvm.child import bpf_code
+from offramp.lower.expression import Named
 from offramp.lower.shapes import KEY_WORDS, Shape
 from offramp.state import SharedSet
 
-if TYPE_CHECKING:
-    from offramp.emit.program import MapSlot
-
-FIRST_SLOT = 16  # of the placeholders for sets
-REPORT_SLOT = 15  # of that for two numbers: packets, and those whose verdict was none of the two that they allow
+REPORT = MapSlot.COUNTERS  # two numbers: packets, and those whose verdict was none of the two that they allow
 HEAD = 14  # bytes of a packet before the keys: two verdicts, and nothing
 
 
@@ -44,8 +43,8 @@ def words(shape: Shape, key: int) -> list[int]:
     return [key >> 32 * place & 0xFFFF_FFFF for place in reversed(range(KEY_WORDS[shape.family]))]
 
 
-def code(shapes: Sequence[Shape], *, together: bool = False) -> bytes:
-    """An XDP program whose verdict has bit i set if set i contains key i of the packet.
+def compiled(shapes: Sequence[Shape], *, together: bool = False) -> CompiledProgram:
+    """An XDP program whose verdict has bit i set if set i, which is named i, contains key i of the packet.
 
     It counts packets, and those whose verdict is none of the two that they begin with. `together`: the sets are the
     same one, and all look-ups see it at the same moment.
@@ -60,7 +59,7 @@ def code(shapes: Sequence[Shape], *, together: bool = False) -> bytes:
     emit.require(packet, size, reject)
     current = None
     for number, shape in enumerate(shapes):
-        base = target.map_value(cast("MapSlot", FIRST_SLOT + (0 if together else number)))
+        base = target.memory(Named("0" if together else str(number), shape))
         if together and current is None:
             current = snapshot(emit, shape, base)
         key = []
@@ -79,22 +78,13 @@ def code(shapes: Sequence[Shape], *, together: bool = False) -> bytes:
     allowed = [emit.load(Address(target.data, offset), 4, reject) for offset in (0, 4)]
     wrong = [builder.icmp_unsigned("!=", verdict, one) for one in allowed]
     for offset, add in ((0, const(1)), (8, builder.zext(builder.and_(*wrong), I64))):
-        report = builder.add(target.map_value(cast("MapSlot", REPORT_SLOT)), const(offset))
+        report = builder.add(target.map_value(REPORT), const(offset))
         builder.atomic_rmw("add", builder.inttoptr(report, POINTER), add, "monotonic")
     builder.ret(verdict)
     emit.enter(reject)
     builder.ret(const(0xFFFF_FFFF, I32))
-    return bpf_code(str(target.module))
-
-
-def patched(code: bytes, descriptors: Sequence[int]) -> bytes:
-    """The code with descriptors in place of REPORT_SLOT, FIRST_SLOT, FIRST_SLOT + 1, ..."""
-    result = bytearray(code)
-    for offset in range(0, len(code), 8):
-        opcode, registers, _, immediate = struct.unpack_from("<BBhi", code, offset)
-        if opcode == 0x18 and registers >> 4 == 2:
-            struct.pack_into("<i", result, offset + 4, descriptors[immediate - REPORT_SLOT])
-    return bytes(result)
+    module = target.finished()
+    return CompiledProgram(bpf_code(module.text), module.references)
 
 
 class Lookups:
@@ -103,9 +93,10 @@ class Lookups:
     def __init__(self, tables: Sequence[SharedSet], *, together: bool = False) -> None:
         self.shapes = [table.shape for table in tables]
         self.report = Map.create(MapType.ARRAY, 4, 16, 1, name="offramp_report")
-        descriptors = [self.report.fd, *(table.map().fd for table in tables)]
-        self.code = patched(code(self.shapes, together=together), descriptors)
-        self.program = Program(load_code(self.code, name="offramp_lookup"), "offramp_lookup", len(self.code) // 8)
+        program = compiled(self.shapes, together=together)
+        named: dict[State, SharedSet] = {Named(str(number), table.shape): table for number, table in enumerate(tables)}
+        with bind(program, Holder({REPORT: self.report}, named.__getitem__)) as maps:
+            self.program = Program.load(program, name="offramp_lookup", maps=maps)
 
     def packet(self, keys: Iterable[int], allowed: Collection[int] = (0,)) -> bytes:
         """A packet of these keys that allows one or two verdicts."""

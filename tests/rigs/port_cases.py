@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every port must do, written once. A case is given a rig; a folder of tests runs all of them on its ports.
 
-A new port needs a rig of some lines, and one line where its kin are listed: docs/adding-a-port.md.
+A new port needs a rig of some lines, and one line where its kin are listed: docs/adding-a-port.md. What happens to
+packets and calls that meet faults is in port_faults.py.
 """
 
 from __future__ import annotations
@@ -10,41 +11,19 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from offramp.errors import BatchInUse, Closed, OptionError
-from offramp.ports import Batch, Port, QueueLedger
+from offramp.ports import Batch, Port
+from tests.rigs.port_faults import FAULTS
+from tests.rigs.port_views import batches, everywhere, ledger, lost
 from tests.rigs.ports import DEADLINE, Rig, frame, numbers
 
-__all__ = ["CASES", "ENDING"]
-
-
-def batches(port: Port, wanted: int) -> Iterator[Batch]:
-    """Batches until so many packets have come."""
-    deadline = time.monotonic() + DEADLINE
-    while wanted > 0 and time.monotonic() < deadline:
-        batch = port.rx(timeout=0.1)
-        if batch is not None:
-            wanted -= len(batch)
-            yield batch
-        elif port.ended or lost(port) >= wanted:
-            return
-
-
-def ledger(port: Port) -> QueueLedger:
-    (only,) = port.ledgers()
-    return only
-
-
-def lost(port: Port) -> int:
-    return ledger(port).rx_dropped + ledger(port).rx_ring_full
-
-
-def everywhere(queue: QueueLedger) -> int:
-    return queue.free + queue.filling + queue.sending + queue.application
+__all__ = ["CASES", "cases"]
 
 
 def order_and_wrap_around(rig: Rig) -> None:
@@ -106,9 +85,20 @@ def close_while_another_thread_reads(rig: Rig) -> None:
         rig.close(port)
         reader.join(DEADLINE)
         assert not reader.is_alive()
-        for attempt in (lambda: port.rx(), lambda: port.send(b"x"), lambda: port.ledgers()):
+        for attempt in (lambda: port.rx(), lambda: port.send(b"x"), lambda: port.flush()):
             with pytest.raises(Closed, match="the port was closed"):
                 attempt()
+
+
+def the_ledger_outlives_the_port(rig: Rig) -> None:
+    """As it was when the port was closed."""
+    with rig.open([frame(number) for number in range(10)], frames=256, ring=128) as port:
+        held = list(batches(port, 10))
+        before = ledger(port)
+        rig.close(port)
+        del held
+        assert ledger(port) == before
+        assert (before.received, everywhere(before)) == (10, 256)
 
 
 def fork(rig: Rig) -> None:
@@ -225,19 +215,33 @@ def _with_lengths(port: Port) -> Iterator[tuple[memoryview, int]]:
         yield from zip(batch, batch.length, strict=True)
 
 
-CASES: tuple[Callable[[Rig], None], ...] = (
+Case = Callable[[Rig], None]
+
+CASES: tuple[Case, ...] = (
     order_and_wrap_around,
     nothing_to_read,
     a_full_ring,
     largest_and_impossible_frames,
     close_while_another_thread_reads,
+    the_ledger_outlives_the_port,
     fork,
     views_outlive_the_port,
     ledger_sums,
     an_application_that_holds_everything,
     a_reader_slower_than_the_writer,
     truncated_frames,
+    end_of_stream,
+    *FAULTS,
 )
 
-ENDING = (end_of_stream,)
-"""For ports whose stream has an end."""
+
+def cases(*kinds: type[Rig]) -> Sequence[Any]:
+    """For parametrize: each kind of rig with each case that applies to it."""
+    names = {case.__name__ for case in CASES}
+    assert all(kind.without.keys() <= names for kind in kinds)
+    return [
+        pytest.param(kind, case, id=f"{kind.__name__.lower()}-{case.__name__}")
+        for kind in kinds
+        for case in CASES
+        if case.__name__ not in kind.without
+    ]

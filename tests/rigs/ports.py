@@ -8,30 +8,39 @@ know no more.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from offramp.gen.packets import eth, ip, udp
 from offramp.ports import Port, open_port
 
-__all__ = ["Loop", "Null", "Oversized", "Rig", "frame", "numbers"]
+__all__ = ["AROUND", "DEADLINE", "Loop", "Null", "Oversized", "Rig", "frame", "numbers"]
 
 DEADLINE = 30.0  # seconds until a test that waits gives up
 
+AROUND = {"plain": "", "traced": f"trace,file={os.devnull}+", "faults": "faults,seed=1+"}
+"""What each port is tested in: nothing, a tracer, and a fault injector that injects nothing."""
 
 Oversized = Literal["cut", "refused", "never"]
 
 
 class Rig(Protocol):
-    """`lossless`: a slow reader makes the writer wait. `oversized`: what becomes of a packet larger than a frame."""
+    """`lossless`: a slow reader makes the writer wait. `oversized`: what becomes of a packet larger than a frame.
 
-    lossless: bool
-    oversized: Oversized
+    `without`: cases that cannot apply, by name, and why.
+    """
 
-    def open(self, arriving: Sequence[bytes], **options: int) -> AbstractContextManager[Port]: ...
+    lossless: ClassVar[bool]
+    oversized: ClassVar[Oversized]
+    without: ClassVar[Mapping[str, str]]
+
+    def open(self, arriving: Sequence[bytes], *, around: str = "", **options: int) -> AbstractContextManager[Port]:
+        """`around`: wrappers, as in a URI."""
+        ...
 
     def close(self, port: Port) -> None:
         """As the port's owner does it."""
@@ -51,15 +60,16 @@ def numbers(frames: Sequence[bytes] | Iterator[memoryview]) -> list[int]:
 class Null:
     """`null:`, which has the packets from the start."""
 
-    lossless = True
-    oversized: Oversized = "refused"
+    lossless: ClassVar = True
+    without: ClassVar[Mapping[str, str]] = {}
+    oversized: ClassVar[Oversized] = "refused"
 
     def __init__(self, around: str = "") -> None:
         self._around = around
 
     @contextmanager
-    def open(self, arriving: Sequence[bytes], **options: int) -> Iterator[Port]:
-        with open_port(f"{self._around}null:", packets=arriving, repeat=False, **options) as port:
+    def open(self, arriving: Sequence[bytes], *, around: str = "", **options: int) -> Iterator[Port]:
+        with open_port(f"{around}{self._around}null:", packets=arriving, repeat=False, **options) as port:
             yield port
 
     def close(self, port: Port) -> None:
@@ -69,15 +79,16 @@ class Null:
 class Loop:
     """`loop:NAME`, to whose other end a thread sends the packets, and closes it then."""
 
-    lossless = True
-    oversized: Oversized = "cut"
+    lossless: ClassVar = True
+    without: ClassVar[Mapping[str, str]] = {}
+    oversized: ClassVar[Oversized] = "cut"
     _count = itertools.count()
 
     def __init__(self, around: str = "") -> None:
         self._around = around
 
     @contextmanager
-    def open(self, arriving: Sequence[bytes], **options: int) -> Iterator[Port]:
+    def open(self, arriving: Sequence[bytes], *, around: str = "", **options: int) -> Iterator[Port]:
         name = f"loop:rig-{next(self._count)}"
         over = threading.Event()
 
@@ -87,7 +98,7 @@ class Loop:
                 while left and not over.is_set() and time.monotonic() < deadline:
                     del left[: peer.send(left, timeout=0.05)]
 
-        with open_port(self._around + name, **options) as port:
+        with open_port(around + self._around + name, **options) as port:
             feeder = threading.Thread(target=feed, args=(open_port(name),))
             feeder.start()
             try:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Matches compiled to this machine's code: memory that is executable, and never writable again.
 //!
-//! The code comes from offramp's compiler, in a process of its own; nothing is linked, it refers to nothing outside itself.
+//! The code comes from offramp's compiler, in a process of its own; nothing is linked, it refers to nothing outside
+//! itself.
 
 use crate::error::Error;
 use crate::sys::Mapping;
@@ -42,7 +43,7 @@ impl Packets {
     }
 }
 
-/// `verdicts[i]` becomes 1 if packet `i` matches, else 0.
+/// `verdicts[i]` becomes what the code says of packet `i`: a verdict, or whether it matches.
 type Match = unsafe extern "C" fn(
     packets: *const *const u8,
     captured: *const u32,
@@ -71,8 +72,8 @@ impl Code {
     /// Matches all packets.
     ///
     /// # Safety
-    /// What was pushed to `packets` is alive, and not written to, until this returns. `sets` are the regions of the match's
-    /// sets, in its order, and stay in place.
+    /// What was pushed to `packets` is alive, and not written to, until this returns. `sets` are the regions of the
+    /// match's sets, in its order, and stay in place.
     ///
     /// # Panics
     /// If there are not as many `verdicts` as `packets`.

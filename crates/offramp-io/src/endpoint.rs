@@ -70,6 +70,8 @@ pub enum Look {
 struct Place {
     /// `None` once closed.
     port: Mutex<Option<Box<dyn Port>>>,
+    /// What it had counted when it was closed.
+    last: OnceLock<Result<Counters, Error>>,
     facts: Facts,
     /// Its frames, to let go of in a forked child.
     pool: Weak<Pool>,
@@ -105,6 +107,7 @@ impl Endpoint {
             pool: Arc::downgrade(port.pool()),
             pollable: port.pollable(),
             port: Mutex::new(Some(port)),
+            last: OnceLock::new(),
             ended: OnceLock::new(),
         };
         Self {
@@ -169,7 +172,8 @@ impl Endpoint {
         }
     }
 
-    /// The next packets of one queue, or of any. Waits for some until `until`, or for ever; `stop` is asked after each nap.
+    /// The next packets of one queue, or of any. Waits for some until `until`, or for ever; `stop` is asked after each
+    /// nap.
     pub fn receive(
         &self,
         queue: Option<usize>,
@@ -311,8 +315,17 @@ impl Endpoint {
         self.with(queue, |port| port.flush(deadline))
     }
 
+    /// See [`Port::counters`]. After closing, as they were then.
     pub fn counters(&self, queue: usize) -> Result<Counters, Error> {
-        self.with(queue, |port| port.counters())
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(self.refusal());
+        }
+        let place = &self.queues[queue];
+        let counted = lock(&place.port).as_ref().map(Port::counters);
+        let counted = counted.or_else(|| place.last.get().cloned());
+        counted
+            .unwrap_or_else(|| Err(self.refusal()))
+            .map_err(|error| self.confirm(error))
     }
 
     /// What has happened since it was asked last.
@@ -328,11 +341,21 @@ impl Endpoint {
         self.events.take()
     }
 
-    /// Refuses every further call, and closes the queues, of which none may be in use when it returns. Any thread may
-    /// call it.
+    /// How many events nobody took before newer ones pushed them out.
+    #[must_use]
+    pub fn events_dropped(&self) -> u64 {
+        self.events.dropped()
+    }
+
+    /// Refuses every further call but that for the counters, and closes the queues, of which none is in use any more
+    /// when it returns. Any thread may call it.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.queues.iter().for_each(|queue| drop(lock(&queue.port).take()));
+        for place in &self.queues {
+            if let Some(port) = lock(&place.port).take() {
+                place.last.get_or_init(|| port.counters());
+            }
+        }
         self.link.iter().for_each(|(_, link)| drop(lock(link).take()));
     }
 

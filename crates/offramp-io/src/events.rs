@@ -2,7 +2,8 @@
 //! What happens to a port while it runs, kept until somebody asks: the newest, if nobody does.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::{REALTIME, clock};
 
@@ -59,26 +60,36 @@ pub struct Event {
 
 /// The events of one port or one interface.
 #[derive(Default)]
-pub struct Events(Mutex<VecDeque<Event>>);
+pub struct Events {
+    waiting: Mutex<VecDeque<Event>>,
+    dropped: AtomicU64,
+}
 
 impl Events {
     pub fn push(&self, what: Happening) {
         let time = clock(REALTIME);
-        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if events.len() == WAITING {
-            events.pop_front();
+        let mut waiting = self.lock();
+        if waiting.len() == WAITING {
+            waiting.pop_front();
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        events.push_back(Event { time, what });
+        waiting.push_back(Event { time, what });
     }
 
     /// Those that wait, the oldest first. They are told once.
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-            .collect()
+        self.lock().drain(..).collect()
+    }
+
+    /// How many went, untold, for newer ones.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,5 +107,6 @@ mod tests {
         assert_eq!(told[0].what, stalled(10));
         assert!(told.is_sorted_by_key(|event| event.time));
         assert!(events.take().is_empty());
+        assert_eq!(events.dropped(), 10);
     }
 }

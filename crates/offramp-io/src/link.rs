@@ -56,11 +56,6 @@ impl Link {
         self.socket.as_raw_fd()
     }
 
-    #[must_use]
-    pub fn events(&self) -> &Arc<Events> {
-        &self.events
-    }
-
     /// Reads what changed, then says whether the interface is usable.
     ///
     /// # Errors

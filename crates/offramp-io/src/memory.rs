@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where sets live: in memory of this process, or in the value of a BPF map, where programs in the kernel read them.
 //!
-//! Before memory that a program may be reading is written again, the program has to end. Programs run inside an RCU read-side
-//! critical section, so that it has when `synchronize_rcu` returns, and that is what `membarrier(MEMBARRIER_CMD_GLOBAL)` does
-//! (Linux 4.3; kernel/sched/membarrier.c), without privileges. It takes some 10 ms. On a machine with one CPU it returns at once,
-//! and may, because a program that runs in softirq is not interrupted by us. It refuses with EINVAL where the kernel was started with
-//! `nohz_full=`: found out when a set is to move, not when it is in use.
+//! Before memory that a program may be reading is written again, the program has to end. Programs run inside an RCU
+//! read-side critical section, so that it has when `synchronize_rcu` returns, and that is what
+//! `membarrier(MEMBARRIER_CMD_GLOBAL)` does (Linux 4.3; kernel/sched/membarrier.c), without privileges. It takes some
+//! 10 ms. On a machine with one CPU it returns at once, and may, because a program that runs in softirq is not
+//! interrupted by us. It refuses with EINVAL where the kernel was started with `nohz_full=`: found out when a set is to
+//! move, not when it is in use.
 //!
 //! Sources: membarrier(2), Documentation/RCU/whatisRCU.rst.
 
@@ -43,7 +44,8 @@ unsafe impl Memory for OwnMemory {
     }
 }
 
-/// The value of a `BPF_F_MMAPABLE` array of one element. A forked child shares it, and keeps the map alive as long as it runs.
+/// The value of a `BPF_F_MMAPABLE` array of one element. A forked child shares it, and keeps the map alive as long as
+/// it runs.
 pub struct MapMemory(Mapping);
 
 impl MapMemory {

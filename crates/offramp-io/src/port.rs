@@ -15,7 +15,7 @@ use crate::counters::Counters;
 use crate::error::Error;
 
 pub trait Port: Send {
-    /// Up to `most` packets that are there now, in the order of their arrival; none is no error.
+    /// Up to `most` packets that are there now, in the order of their arrival; finding none is not an error.
     ///
     /// # Errors
     /// [`Error::Starved`] if nothing can arrive because the application holds the frames.
@@ -34,7 +34,8 @@ pub trait Port: Send {
     /// Waits until everything that was accepted has left, or until `deadline`. Returns how many frames have not.
     fn flush(&mut self, deadline: Instant) -> Result<u32, Error>;
 
-    /// A file descriptor that polls readable when packets wait, the same for the port's whole life; `None` if it has none.
+    /// A file descriptor that polls readable when packets wait, the same for the port's whole life; `None` if it has
+    /// none.
     fn pollable(&self) -> Option<i32>;
 
     fn counters(&self) -> Result<Counters, Error>;
@@ -55,7 +56,7 @@ pub struct Facts {
     /// As in its URI.
     pub kind: &'static str,
     pub target: String,
-    /// As reported by whoever decides it, never as wished for: `zero-copy`, `copy`; wrappers by their names.
+    /// As really in effect, never as wished for: `zero-copy`, `copy`; wrappers by their names.
     pub modes: Vec<&'static str>,
     pub timestamps: Timestamps,
     /// The largest frame that it sends, in bytes.
@@ -93,7 +94,7 @@ impl Timestamps {
 pub enum End {
     /// There was so much and no more.
     Exhausted,
-    /// Who sent it has closed the other end.
+    /// The sender has closed the other end.
     PeerClosed,
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The contract for ports over rings: a [`Queue`], and somebody on the other side of it who may have to be told to look.
+//! The contract for ports over rings: a [`Queue`], and somebody on the other side of it who may have to be told to
+//! look.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

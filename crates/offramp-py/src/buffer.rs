@@ -32,8 +32,8 @@ impl Exported {
     /// `view` is what Python passed to `__getbuffer__` of `owner`.
     pub unsafe fn fill(&self, owner: &Bound<'_, PyAny>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let (start, size) = (self.start.cast_mut().cast(), self.size as ffi::Py_ssize_t);
-        // SAFETY: the memory is alive and unchanged by contract of `new`; the view takes a reference to `owner`. Marked read-only, so
-        // that a request for writable memory is refused with BufferError.
+        // SAFETY: the memory is alive and unchanged by contract of `new`; the view takes a reference to `owner`. Marked
+        // read-only, so that a request for writable memory is refused with BufferError.
         let result = unsafe { ffi::PyBuffer_FillInfo(view, owner.as_ptr(), start, size, 1, flags) };
         if result == 0 {
             Ok(())

@@ -15,7 +15,8 @@ use pyo3::prelude::*;
 use crate::buffer::Exported;
 use crate::errors;
 
-/// Received packets, or a selection of them. Selections share the packets; the frames go back when the last one is dropped.
+/// Received packets, or a selection of them. Selections share the packets; the frames go back when the last one is
+/// dropped.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct Burst {
     packets: Arc<Mutex<offramp_ring::Burst>>,

@@ -17,7 +17,7 @@ pub struct Code(offramp_io::Code);
 
 #[pymethods]
 impl Code {
-    /// `code` comes from `offramp.llvm.programs.native`, and from nowhere else: it is run as it is.
+    /// `code` comes from `offramp.llvm.programs.native`, and from nowhere else: it is run without a check.
     #[new]
     fn new(py: Python<'_>, code: &[u8]) -> PyResult<Self> {
         // SAFETY: by the caller's word, as above.
@@ -25,7 +25,7 @@ impl Code {
         code.map(Self).map_err(|error| errors::raise(py, "a match", error))
     }
 
-    /// Writes 1 or 0 for each of `packets` into `verdicts`, which is as long.
+    /// Writes what the code says of each of `packets` into `verdicts`, which is as long.
     fn run(
         &self,
         py: Python<'_>,
@@ -142,8 +142,8 @@ impl<'py> Owner<'py> {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
-            // SAFETY: contiguous bytes, exported until the buffer is dropped; whoever writes them meanwhile gets an answer
-            // about the one or the other.
+            // SAFETY: contiguous bytes, exported until the buffer is dropped; whoever writes them meanwhile gets an
+            // answer about the one or the other.
             Self::Buffer(buffer) if buffer.len_bytes() > 0 => unsafe {
                 std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes())
             },

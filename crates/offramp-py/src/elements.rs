@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Python objects as elements of sets, and what is said of those that are none.
+//! Python objects as elements of sets, and the errors about objects that are not elements.
 
 use offramp_state::item::from_number;
 use offramp_state::text::{family_of, from_text, network_text};
@@ -148,7 +148,7 @@ pub fn number(element: &Bound<'_, PyAny>) -> Option<u128> {
         .ok()
 }
 
-/// Whether it was given as a network, were it of one address.
+/// Whether it was given as a network, even a network of one address.
 pub fn is_network(element: &Bound<'_, PyAny>) -> PyResult<bool> {
     if let Ok(text) = element.cast::<PyString>() {
         return Ok(text.to_str()?.contains('/'));

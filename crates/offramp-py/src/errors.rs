@@ -32,7 +32,7 @@ pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
     make(py, class, &text, hint)
 }
 
-/// `OptionError`, for an argument that cannot be.
+/// `OptionError`, for an argument with an impossible value.
 pub fn option(py: Python<'_>, what: &str) -> PyErr {
     make(py, "OptionError", what, "")
 }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offramp_io::{Event, Happening, Link};
+use offramp_io::{Event, Events, Happening, Link};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -36,6 +36,7 @@ fn as_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> 
 #[pyclass(frozen, module = "offramp._native")]
 pub struct LinkWatch {
     fd: i32,
+    events: Arc<Events>,
     link: Mutex<Option<Link>>,
 }
 
@@ -44,10 +45,12 @@ impl LinkWatch {
     /// Of this thread's network namespace.
     #[new]
     fn new(py: Python<'_>, ifindex: i32) -> PyResult<Self> {
-        let link = Link::watch(ifindex, Arc::default());
+        let events = Arc::<Events>::default();
+        let link = Link::watch(ifindex, Arc::clone(&events));
         let link = link.map_err(|error| errors::raise(py, &format!("interface {ifindex}"), error))?;
         Ok(Self {
             fd: link.fd(),
+            events,
             link: Mutex::new(Some(link)),
         })
     }
@@ -64,7 +67,13 @@ impl LinkWatch {
             return Ok(Vec::new());
         };
         let _ = link.check(); // an interface that is down or gone is among the events
-        as_dicts(py, link.events().take())
+        as_dicts(py, self.events.take())
+    }
+
+    /// How many went, untold, for newer ones.
+    #[getter]
+    fn events_dropped(&self) -> u64 {
+        self.events.dropped()
     }
 
     fn close(&self) {

@@ -3,7 +3,8 @@
 //!
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`code`]: compiled matches
-//! - [`port`]: ports, with their [`options`], [`events`] and [`seconds`] to wait; every call that may wait gives up the GIL
+//! - [`port`]: ports, with their [`options`], [`events`] and [`seconds`] to wait; every call that may wait gives up the
+//!   GIL
 //! - [`sets`]: sets that packets are looked up in; [`elements`]: what can be in them
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ports in Python's hands: types and errors converted, the GIL given up. What a port does, `offramp_io::Endpoint` does.
+//! Ports in Python's hands: types and errors converted, the GIL given up. What a port does, `offramp_io::Endpoint`
+//! does.
 
 use std::os::fd::BorrowedFd;
 
@@ -191,6 +192,12 @@ impl Port {
     /// What has happened since it was asked last.
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         as_dicts(py, py.detach(|| self.0.take_events()))
+    }
+
+    /// How many events went, untold, for newer ones.
+    #[getter]
+    fn events_dropped(&self) -> u64 {
+        self.0.events_dropped()
     }
 
     /// Refuses if it is closed.

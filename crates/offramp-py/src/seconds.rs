@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::errors;
 
-/// A time to wait, as Python gives it. What is none is an `OptionError`.
+/// A time to wait, as Python gives it. A value that is not a time is an `OptionError`.
 pub struct Seconds(Duration);
 
 impl<'py> FromPyObject<'_, 'py> for Seconds {

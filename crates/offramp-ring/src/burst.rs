@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::umem::{Frame, Packet, Pool};
 
-/// One packet that outlives its burst, because somebody looks at it. Its frame is recycled when the last reference goes.
+/// One packet that outlives its burst, because somebody looks at it. Its frame is recycled when the last reference
+/// goes.
 pub struct Held {
     pool: Arc<Pool>,
     /// `None` only while dropping.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The far side of the rings: what a kernel does behind an AF_XDP socket, for ports whose other side is in this process.
+//! The far side of the rings: what a kernel does behind an AF_XDP socket, for ports whose other side is in this
+//! process.
 //!
 //! ```text
 //!   Queue   ── fill ──>  Arrivals    a lent frame is written to, and goes back through the rx ring
@@ -75,7 +76,8 @@ pub struct Departures {
     completion: Producer<u64>,
 }
 
-/// A queue over all of `region`, in frames of `frame_size` bytes, with four rings of `ring` entries; and their far side.
+/// A queue over all of `region`, in frames of `frame_size` bytes, with four rings of `ring` entries; and their far
+/// side.
 ///
 /// # Panics
 /// If `frame_size` or `ring` is not a power of two.
@@ -162,8 +164,8 @@ impl Arrivals {
         let mut arrived = 0;
         while let Some(frame) = lent.next() {
             let packet = memory.at(frame + u64::from(HEADROOM), largest);
-            // SAFETY: inside one frame that was lent and not yet returned, so that nobody else has access (see above); no
-            // other borrow of it is alive.
+            // SAFETY: inside one frame that was lent and not yet returned, so that nobody else has access (see above);
+            // no other borrow of it is alive.
             let bytes = unsafe { std::slice::from_raw_parts_mut(packet.as_ptr(), largest as usize) };
             let index = (frame >> frame_size.trailing_zeros()) as u32;
             let Some(arrival) = write(&mut Lent { index, bytes }) else {
@@ -215,7 +217,8 @@ impl Departures {
         let mut sent = self.tx.peek(done.remaining());
         let mut taken = 0;
         while let Some(Descriptor { address, length, .. }) = sent.next() {
-            // SAFETY: inside the region. The frame was lent for sending and not yet returned, so that nobody writes to it.
+            // SAFETY: inside the region. The frame was lent for sending and not yet returned, so that nobody writes to
+            // it.
             let bytes = unsafe { std::slice::from_raw_parts(memory.at(address, length).as_ptr(), length as usize) };
             if !take(bytes) {
                 sent.unread();

@@ -129,7 +129,8 @@ impl Queue {
         slots.submit();
     }
 
-    /// Up to `most` packets that have arrived; none is not an error. Call [`Self::refill`] before, or the kernel runs out of frames.
+    /// Up to `most` packets that have arrived; none is not an error. Call [`Self::refill`] before, or the kernel runs
+    /// out of frames.
     ///
     /// # Errors
     /// [`Starved`] if nothing is to be had because the application holds the frames.
@@ -186,8 +187,9 @@ impl Queue {
         Self { largest, ..self }
     }
 
-    /// Puts the packets at `rows` of `burst` into the tx ring: by moving the frame if it is this queue's own, else by copying.
-    /// Returns how many of `rows` were taken, in order; fewer if the ring or the free list is exhausted or a row cannot be sent.
+    /// Puts the packets at `rows` of `burst` into the tx ring: by moving the frame if it is this queue's own, else by
+    /// copying. Returns how many of `rows` were taken, in order; fewer if the ring or the free list is exhausted or a
+    /// row cannot be sent.
     pub fn transmit(&mut self, burst: &mut Burst, rows: &[u16]) -> usize {
         let own = Arc::ptr_eq(burst.pool(), &self.pool);
         let mut taken = 0;

@@ -8,9 +8,10 @@
 //!   entries: [T; size], size a power of two; index & (size - 1) is the slot
 //! ```
 //!
-//! Indices run freely and wrap at 2^32; `producer - consumer` (wrapping) is the number of entries in the ring. Each side keeps its
-//! own index and a cached copy of the other's, and reads the shared one (a cache miss) only when the cached one is not enough.
-//! The layout and the barriers are those of Documentation/networking/af_xdp.rst and of xsk_queue.h in the kernel.
+//! Indices run freely and wrap at 2^32; `producer - consumer` (wrapping) is the number of entries in the ring. Each
+//! side keeps its own index and a cached copy of the other's, and reads the shared one (a cache miss) only when the
+//! cached one is not enough. The layout and the barriers are those of Documentation/networking/af_xdp.rst and of
+//! xsk_queue.h in the kernel.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -43,16 +44,17 @@ pub struct RingMemory<T> {
     _owner: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: the pointers lead to memory that `owner` keeps alive; the indices are atomic, and the entries between them belong to one side
-// at a time, which is the ring's protocol.
+// SAFETY: the pointers lead to memory that `owner` keeps alive; the indices are atomic, and the entries between them
+// belong to one side at a time, which is the ring's protocol.
 unsafe impl<T: Send> Send for RingMemory<T> {}
 
 impl<T: Copy + Default + Send + 'static> RingMemory<T> {
     /// A ring at the given places.
     ///
     /// # Safety
-    /// The pointers are valid, aligned and not otherwise accessed for as long as `owner` lives, `entries` leads to `size` values
-    /// of `T` for which every bit pattern is valid, and this value becomes the ring's only producer or its only consumer.
+    /// The pointers are valid, aligned and not otherwise accessed for as long as `owner` lives, `entries` leads to
+    /// `size` values of `T` for which every bit pattern is valid, and this value becomes the ring's only producer or
+    /// its only consumer.
     ///
     /// # Panics
     /// If `size` is not a power of two.
@@ -76,7 +78,8 @@ impl<T: Copy + Default + Send + 'static> RingMemory<T> {
     }
 
     fn index(which: &NonNull<AtomicU32>) -> &AtomicU32 {
-        // SAFETY: valid as long as `owner` lives (see `new`); the borrow is of a field of the struct that holds `owner`.
+        // SAFETY: valid as long as `owner` lives (see `new`); the borrow is of a field of the struct that holds
+        // `owner`.
         unsafe { which.as_ref() }
     }
 
@@ -129,7 +132,8 @@ impl<T: Copy + Default + Send + 'static> Producer<T> {
         &self.memory
     }
 
-    /// Up to `wanted` slots to write to, fewer if the ring is nearly full. Nothing is visible to the consumer before `submit`.
+    /// Up to `wanted` slots to write to, fewer if the ring is nearly full. Nothing is visible to the consumer before
+    /// `submit`.
     pub fn reserve(&mut self, wanted: usize) -> Reservation<'_, T> {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         if self.limit.wrapping_sub(self.next) < wanted {
@@ -268,7 +272,8 @@ impl<T: Copy + Default + Send + 'static> Peek<'_, T> {
     }
 }
 
-/// An empty ring in ordinary memory, whose indices begin at `start`: for tests, and for ports whose other side is not a kernel.
+/// An empty ring in ordinary memory, whose indices begin at `start`: for tests, and for ports whose other side is not a
+/// kernel.
 #[must_use]
 pub fn pair<T: Copy + Default + Send + 'static>(size: u32, start: u32) -> (Producer<T>, Consumer<T>) {
     struct Storage<T> {

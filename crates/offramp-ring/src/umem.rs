@@ -10,8 +10,8 @@ use crate::metadata::Metadata;
 /// Memory for frames.
 ///
 /// # Safety
-/// `start` leads to `size` bytes that are readable and writable, and used by nobody but the [`Pool`] and the kernel it is registered
-/// with, for as long as the region lives.
+/// `start` leads to `size` bytes that are readable and writable, and used by nobody but the [`Pool`] and the kernel it
+/// is registered with, for as long as the region lives.
 pub unsafe trait Region: Send + Sync + 'static {
     fn start(&self) -> NonNull<u8>;
     fn size(&self) -> usize;
@@ -179,7 +179,8 @@ impl Pool {
     /// The packet's bytes.
     #[must_use]
     pub fn bytes<'a>(&'a self, packet: &'a Packet) -> &'a [u8] {
-        // SAFETY: inside the region; whoever has the packet has the frame, and a shared borrow of it forbids `bytes_mut`.
+        // SAFETY: inside the region; whoever has the packet has the frame, and a shared borrow of it forbids
+        // `bytes_mut`.
         unsafe { std::slice::from_raw_parts(self.pointer(packet).as_ptr(), packet.len()) }
     }
 
@@ -226,8 +227,8 @@ impl Pool {
         }
     }
 
-    /// In a forked child, where nobody receives any more: frames are not taken back, as a thread of the parent may have held
-    /// the lock for that.
+    /// In a forked child, where nobody receives any more: frames are not taken back, as a thread of the parent may have
+    /// held the lock for that.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
@@ -289,8 +290,8 @@ impl Custody {
         u64::from(frame.index) << self.shift
     }
 
-    /// The frame at `address`, and the offset in it, if it was lent to `from`. `None` means that the kernel returned what it did
-    /// not have.
+    /// The frame at `address`, and the offset in it, if it was lent to `from`. `None` means that the kernel returned
+    /// what it did not have.
     #[inline]
     pub fn reclaim(&mut self, address: u64, from: Place) -> Option<(Frame, u32)> {
         let index = address >> self.shift;

@@ -119,5 +119,5 @@ impl Container for Bitmap {
     }
 }
 
-// The layout is known outside of this crate (offramp/emit/lookup.py).
+// The layout is known outside of this crate (offramp/emit/sets/).
 const _: () = assert!(8 * (HEADER + 2 * HALF) == 64 + 2 * 8192);

@@ -10,7 +10,7 @@
 //! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
 //! - [`structure`]: all kinds of sets, a line each
 //! - [`container`]: what each kind does in its own way
-//! - [`bitmap`], [`hash`], [`prefixes`]: the kinds; `offramp/emit/lookup.py` reads them
+//! - [`bitmap`], [`hash`], [`prefixes`]: the kinds; `offramp/emit/sets/` reads them
 //! - [`tree`]: ranges of addresses; of [`prefixes`] those that are inside no other
 //! - [`address`]: IP addresses and networks as numbers
 //! - [`item`]: elements of all families.  [`text`]: how they are written

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a set is, and where in its memory things are. `offramp/emit/memory.py` has the same sums; a test compares them.
+//! What a set is, and where in its memory things are. `offramp/emit/sets/layout.py` has the same sums; a test compares them.
 //!
 //! The memory is words of 64 bits, little-endian. The first 8 are the header: word 0 says what is current, word 1
 //! counts grace periods.

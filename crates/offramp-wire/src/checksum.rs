@@ -4,7 +4,7 @@
 //!
 //! Linux writes the sum of the pseudo-header into the checksum field then (`CHECKSUM_PARTIAL`,
 //! Documentation/networking/checksum-offloads.rst), and the NIC adds the rest: header and payload. No receiver looks, as long as
-//! the packet keeps the kernel's note that it is unfinished; a frame that has been in user space has lost the note.
+//! the packet keeps the kernel's note that its checksum is unfinished. A frame that has been in user space has lost it.
 
 use crate::layers::{Layers, Network, Transport};
 

@@ -20,7 +20,7 @@ pub enum Column<'a> {
     Address(&'a [[u8; 16]]),
 }
 
-/// What is parsed together: a layer's columns, because whoever wants one often wants the next, and rarely another layer's.
+/// What is parsed together: a layer's columns. A reader of one often wants the next, and rarely another layer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     Length,
@@ -43,7 +43,7 @@ impl Layer {
         Self::Udp,
     ];
 
-    /// With what the names of its columns begin.
+    /// The beginning of the names of its columns.
     const fn name(self) -> &'static str {
         match self {
             Self::Length => "length",

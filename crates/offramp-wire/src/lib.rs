@@ -2,7 +2,7 @@
 //! Packet headers: where they lie in a frame, what they say, and columns of them.
 //!
 //! ```text
-//! frame bytes --Layers::parse--> offsets of the headers --Columns::push--> one array per field
+//! frame bytes --Layers::parse--> offsets of the headers --Columns::parse-> one array per field
 //!                                        |
 //!                                        +--swap_addresses--> the same frame, on its way back, its checksum finished
 //! ```

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bpf(2): the room that puts compiled programs into the kernel, and the only one that makes that system call.
+"""Maps, programs and links: the room that puts compiled programs into the kernel, and the only one that uses bpf(2).
 
-    syscall.py      the seam: bpf(2), its commands, its errors
     descriptor.py   what every kernel object here is: one owned file descriptor
     maps.py         memory shared by programs, sockets and Python
     programs.py     placeholders patched, verified, loaded, test-run
+    references.py   what the placeholders stand for
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface
     btf.py          ids of kernel functions (kfuncs)
     probe.py        what this kernel can do, found by trying
-    privileges.py   the capabilities held and missing
+
+The system call itself is in syscalls/bpf.py.
 
 Every object is a descriptor: `close()` it, or use it as a context manager. One that is forgotten is closed with a
 ResourceWarning. Nothing is ever pinned to a file system, so nothing outlives the process.
@@ -22,8 +23,10 @@ from __future__ import annotations
 from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
 from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
+from offramp.bpf.references import Holder, bind
 
 __all__ = [
+    "Holder",
     "LinkInfo",
     "Map",
     "MapFlag",
@@ -33,5 +36,6 @@ __all__ = [
     "UpdateFlag",
     "XdpLink",
     "XdpMode",
+    "bind",
     "xdp_context",
 ]

@@ -8,47 +8,51 @@ The kernel creates all bpf descriptors close-on-exec. Closing the last descripto
 
 from __future__ import annotations
 
-import os
 import warnings
 from types import TracebackType
 from typing import Self
 
 from offramp.errors import Closed
+from offramp.syscalls.kept import Kept
 
 __all__ = ["Descriptor"]
 
 
 class Descriptor:
-    """Owns `fd` from now on: closes it once, and never a number that somebody else has reused."""
+    """Owns `fd` from now on. It closes that once, and never closes a number that somebody else has reused."""
 
-    _fd: int = -1  # of an object whose __init__ did not get far
+    _kept: Kept | tuple[()] = ()  # of an object whose __init__ did not get far
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int | Kept) -> None:
+        self._kept = Kept([fd]) if isinstance(fd, int) else fd
 
     @property
     def fd(self) -> int:
         """The descriptor; raises `Closed` after close()."""
-        if self._fd < 0:
+        if not self._kept:
             raise Closed(self._describe(), reason="already closed")
-        return self._fd
+        return self._kept[0]
 
     @property
     def closed(self) -> bool:
-        return self._fd < 0
+        return not self._kept
 
     def fileno(self) -> int:
         return self.fd
 
     def close(self) -> None:
         """Give the descriptor back. Closing twice is allowed."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        if self._kept:
+            self._kept.close()
+
+    def abandon(self) -> None:
+        """In a forked child: close the copy of what is the parent's."""
+        self.close()
 
     def leave(self) -> None:
-        """Let the kernel close it when the process ends, without a warning: somebody else has given one."""
-        self._fd = -1
+        """Let the kernel close it when the process ends. No warning: somebody else has given one."""
+        if self._kept:
+            self._kept.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +63,13 @@ class Descriptor:
         self.close()
 
     def __del__(self) -> None:
-        if self._fd >= 0:
+        if self._kept:
             forgotten = repr(self)
             self.close()  # first: the warning may be made an error
             warnings.warn(f"{forgotten} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
-        return f"<{self._describe()}, {f'fd {self._fd}' if self._fd >= 0 else 'closed'}>"
+        return f"<{self._describe()}, {f'fd {self._kept[0]}' if self._kept else 'closed'}>"
 
     def _describe(self) -> str:
         """What it is a descriptor of."""

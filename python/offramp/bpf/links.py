@@ -3,14 +3,14 @@
 
     XdpLink.attach(...)  ──close(), exit, kill -9──>  the interface is as before
 
-That is the guaranteed return: nothing has to be undone by anybody. Nor can `ip link set dev X xdp off` replace it.
+That is the guaranteed return: nobody has to undo anything. And `ip link set dev X xdp off` cannot remove it.
 Native mode ("native", XDP_FLAGS_DRV_MODE) runs in the driver; generic mode ("generic", XDP_FLAGS_SKB_MODE) runs later,
 on socket buffers, with every driver. What the kernel answers, and what it means (net/core/dev.c, dev_xdp_attach):
 
 | errno            | meaning                                                               | raised              |
 |------------------|-----------------------------------------------------------------------|---------------------|
 | EBUSY, EEXIST    | another program is attached, in this mode or the other                | InterfaceBusy       |
-| EOPNOTSUPP       | the driver has no native XDP: generic mode would do                   | KernelError, errno  |
+| EOPNOTSUPP       | the driver has no native XDP: generic mode would work                 | KernelError, errno  |
 | ERANGE           | the MTU (or the peer's, on veth) is too large for one buffer          | KernelError, errno  |
 | EINVAL           | the same from other drivers; or a device-bound program in generic mode | KernelError, errno  |
 | ENOSPC, ENOMEM   | the channels (queues) do not fit, veth and virtio_net                 | KernelError, errno  |
@@ -33,6 +33,7 @@ from offramp.bpf.maps import wait_for_programs
 from offramp.bpf.programs import Program
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.kept import Kept
 
 __all__ = ["LinkInfo", "XdpLink", "XdpMode"]
 
@@ -62,7 +63,7 @@ class LinkInfo:
 class XdpLink(Descriptor):
     """An attachment, owned by its descriptor. Made with `XdpLink.attach`."""
 
-    def __init__(self, fd: int, mode: XdpMode, ifindex: int) -> None:
+    def __init__(self, fd: int | Kept, mode: XdpMode, ifindex: int) -> None:
         super().__init__(fd)
         self.mode: XdpMode = mode
         self.ifindex = ifindex
@@ -81,7 +82,8 @@ class XdpLink(Descriptor):
         attributes = struct.pack("IIII", program.fd, ifindex, _ATTACH_TYPE_XDP, _FLAGS[mode])
         what = f"attaching XDP to {name} in {mode} mode"
         try:
-            fd = bpf(Command.LINK_CREATE, attributes, what)
+            kept = Kept()
+            bpf(Command.LINK_CREATE, attributes, what, kept)
         except PrivilegeError:
             raise
         except KernelError as error:
@@ -90,10 +92,10 @@ class XdpLink(Descriptor):
                 hint = "offramp never replaces a program: end that process or detach it first"
                 raise InterfaceBusy(f"{name} already runs {present}", hint=hint) from error
             raise KernelError(what, code, hint=_HINTS.get(code, "")) from error
-        return cls(fd, mode, ifindex)
+        return cls(kept, mode, ifindex)
 
     def update(self, program: Program) -> None:
-        """Run another program from now on, with no packet in between; returns when none is in the old one any more.
+        """Run another program from now on, without a gap; returns when no packet is in the old one any more.
 
         Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
         Errors: PrivilegeError; KernelError (ENOLINK: the interface was removed; EINVAL).

@@ -27,6 +27,7 @@ from typing import Self
 from offramp.bpf.descriptor import Descriptor
 from offramp.errors import KernelError
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
+from offramp.syscalls.kept import Kept
 
 __all__ = ["Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus", "wait_for_programs"]
 
@@ -69,7 +70,9 @@ def possible_cpus() -> int:
 class Map(Descriptor):
     """A map, owned by its descriptor. Made with `Map.create`."""
 
-    def __init__(self, fd: int, type: MapType, key_size: int, value_size: int, entries: int, name: str = "") -> None:
+    def __init__(
+        self, fd: int | Kept, type: MapType, key_size: int, value_size: int, entries: int, name: str = ""
+    ) -> None:
         super().__init__(fd)
         self.type = type
         self.key_size = key_size
@@ -95,8 +98,10 @@ class Map(Descriptor):
         """
         kind, within = MapType(type), inner.fd if inner is not None else 0
         attributes = struct.pack("IIIIIII16s", kind, key_size, value_size, entries, flags, within, 0, check_name(name))
-        fd = bpf(Command.MAP_CREATE, attributes, f"creating {kind.name} map {name!r} of {entries} x {value_size} bytes")
-        return cls(fd, kind, key_size, value_size, entries, name)
+        kept = Kept()
+        what = f"creating {kind.name} map {name!r} of {entries} x {value_size} bytes"
+        bpf(Command.MAP_CREATE, attributes, what, kept)
+        return cls(kept, kind, key_size, value_size, entries, name)
 
     @property
     def id(self) -> int:
@@ -172,7 +177,7 @@ class Map(Descriptor):
 
 
 def wait_for_programs() -> None:
-    """Return when every program that runs now has ended: one that was replaced before is at no packet any more.
+    """Return when every program that runs now has ended: a program that was replaced before handles no packet any more.
 
     Takes some 10 ms. Needs CAP_BPF. Source: kernel/bpf/syscall.c, maybe_wait_bpf_programs: what an update of a map of
     maps does. Unlike membarrier(2) it works with nohz_full=, too.

@@ -40,7 +40,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose program it is. `program_name` is empty and the rest None where it cannot be known."""
+    """Whose program it is. `program_name` is empty, and the rest is None, if that cannot be known."""
 
     program_id: int
     program_name: str

@@ -3,10 +3,10 @@
 
     True    it worked
     False   the kernel answered that it does not know it
-    None    it cannot be told: no privileges, no memory, no BTF
+    None    it could not be found out: no privileges, no memory, no BTF
 
 Only True and False are remembered; a None is tried again the next time. Every probe tries the smallest thing that only
-works with the feature, on no interface, and takes it back. So a probe changes nothing that others can see.
+works with the feature, touches no interface, and takes it back. So a probe changes nothing that others can see.
 
 Needs what the feature needs: CAP_BPF and CAP_NET_ADMIN. Takes some milliseconds each.
 """
@@ -24,10 +24,10 @@ from offramp.bpf.programs import Program, load_code, xdp_context
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.bpf import info
 
-__all__ = ["Feature", "jit", "probe", "probe_all"]
+__all__ = ["KernelFeature", "jit", "probe", "probe_all"]
 
 
-class Feature(Enum):
+class KernelFeature(Enum):
     """What offramp can make use of. The value is a description for people."""
 
     XDP = "XDP programs"
@@ -49,10 +49,10 @@ _DROP, _PASS = 1, 2
 _REDIRECT_MAP, _KTIME_GET_COARSE_NS = 51, 160
 _XDP_HAS_FRAGS = 1 << 5
 
-_answers: dict[Feature, bool] = {}
+_answers: dict[KernelFeature, bool] = {}
 
 
-def probe(feature: Feature) -> bool | None:
+def probe(feature: KernelFeature) -> bool | None:
     """Whether this kernel has `feature`; None when it cannot be told now."""
     if feature not in _answers:
         answer = _try(_PROBES[feature])
@@ -62,13 +62,13 @@ def probe(feature: Feature) -> bool | None:
     return _answers[feature]
 
 
-def probe_all() -> dict[Feature, bool | None]:
+def probe_all() -> dict[KernelFeature, bool | None]:
     """Every feature with its answer."""
-    return {feature: probe(feature) for feature in Feature}
+    return {feature: probe(feature) for feature in KernelFeature}
 
 
 def jit() -> bool | None:
-    """Whether programs are compiled to machine code here: asked of one, as the sysctl is the first namespace's only.
+    """Whether programs are compiled to machine code here. A program is asked: only the first namespace has the sysctl.
 
     Not remembered: it can be switched.
     """
@@ -129,16 +129,16 @@ def _in_btf(function: str) -> bool | None:
     return btf.function_id(function) is not None if btf.VMLINUX.exists() else None
 
 
-_PROBES: dict[Feature, Callable[[], bool | None]] = {
-    Feature.XDP: lambda: _loads(_return(_PASS)),
-    Feature.REDIRECT_MAP: _redirect_map,
-    Feature.XSKMAP: lambda: _creates(MapType.XSKMAP, 4),
-    Feature.PERCPU_ARRAY: lambda: _creates(MapType.PERCPU_ARRAY, 8),
-    Feature.MMAPABLE: lambda: _creates(MapType.ARRAY, 8, MapFlag.MMAPABLE),
-    Feature.KTIME: lambda: _loads(_instruction(0x85, immediate=_KTIME_GET_COARSE_NS) + _return(_PASS)),
-    Feature.FRAGS: lambda: _loads(_return(_PASS), _XDP_HAS_FRAGS),
-    Feature.LIVE_FRAMES: _live_frames,
+_PROBES: dict[KernelFeature, Callable[[], bool | None]] = {
+    KernelFeature.XDP: lambda: _loads(_return(_PASS)),
+    KernelFeature.REDIRECT_MAP: _redirect_map,
+    KernelFeature.XSKMAP: lambda: _creates(MapType.XSKMAP, 4),
+    KernelFeature.PERCPU_ARRAY: lambda: _creates(MapType.PERCPU_ARRAY, 8),
+    KernelFeature.MMAPABLE: lambda: _creates(MapType.ARRAY, 8, MapFlag.MMAPABLE),
+    KernelFeature.KTIME: lambda: _loads(_instruction(0x85, immediate=_KTIME_GET_COARSE_NS) + _return(_PASS)),
+    KernelFeature.FRAGS: lambda: _loads(_return(_PASS), _XDP_HAS_FRAGS),
+    KernelFeature.LIVE_FRAMES: _live_frames,
     # These two cannot be tried without an interface; the kernel's list of its own functions tells as well.
-    Feature.XDP_LINK: lambda: _in_btf("bpf_xdp_link_attach"),
-    Feature.RX_VLAN_TAG: lambda: _in_btf("bpf_xdp_metadata_rx_vlan_tag"),
+    KernelFeature.XDP_LINK: lambda: _in_btf("bpf_xdp_link_attach"),
+    KernelFeature.RX_VLAN_TAG: lambda: _in_btf("bpf_xdp_metadata_rx_vlan_tag"),
 }

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """XDP programs: placeholders patched, checked by the verifier, loaded, and run on given packets.
 
-    compile.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
+    emit.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
-What the compiler left open, and what is put there:
+The compiler leaves placeholders. This is what replaces them:
 
 | instruction   | opcode | src_reg            | imm before              | imm after                                  |
 |---------------|--------|--------------------|-------------------------|--------------------------------------------|
-| ld_imm64      | 0x18   | 1 map, 2 its value | MapSlot, or SET_BASE +  | the map's descriptor                       |
-|               |        |                    | a set's number          |                                            |
+| ld_imm64      | 0x18   | 1 map, 2 its value | index of a Reference    | the map's descriptor                       |
 | call          | 0x85   | 0, becomes 2       | KFUNC_BASE + KfuncSlot  | BTF id of the function in vmlinux          |
 
 Source: Documentation/bpf/standardization/instruction-set.rst; include/uapi/linux/bpf.h (union bpf_attr);
@@ -29,13 +28,14 @@ from typing import TYPE_CHECKING, Self
 from offramp.bpf import btf
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.maps import Map
-from offramp.emit.program import KFUNC_BASE, KfuncSlot
+from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError, VerifierError
 from offramp.syscalls import privileges
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
+from offramp.syscalls.kept import Kept
 
 if TYPE_CHECKING:
-    from offramp.emit.program import Program as CompiledProgram
+    from offramp.emit.program import XdpProgram as CompiledProgram
 
 __all__ = ["Program", "ProgramInfo", "TestRun", "load_code", "patch", "xdp_context"]
 
@@ -81,7 +81,7 @@ class TestRun:
 class Program(Descriptor):
     """An XDP program in the kernel, owned by its descriptor. It keeps its maps alive, even after they are closed."""
 
-    def __init__(self, fd: int, name: str, instructions: int) -> None:
+    def __init__(self, fd: int | Kept, name: str, instructions: int) -> None:
         super().__init__(fd)
         self.name = name
         self.instructions = instructions
@@ -98,7 +98,7 @@ class Program(Descriptor):
     ) -> Self:
         """Patch `program` and load it.
 
-        `maps`: by MapSlot; the memory of its sets by SET_BASE + their index in `program.sets`.
+        `maps`: by placeholder, as `bind` finds them.
 
         `ifindex` binds it to that device of this thread's network namespace: needed for kfuncs (metadata of the NIC),
         and it can then be attached there only, and only in native mode. `frags`: it accepts packets of several buffers.
@@ -202,12 +202,12 @@ def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
     return bytes(patched)
 
 
-def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> int:
+def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> Kept:
     """Load finished instructions and return the descriptor. Verbose only after a failure: the log costs time."""
     what = f"loading XDP program {name!r}" + (f" for {_interface(ifindex)}" if ifindex else "")
     instructions, license_text, label = buffer(code), ctypes.create_string_buffer(LICENSE), check_name(name)
 
-    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
+    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> Kept:
         head = struct.pack(
             "IIQQIIQII16sII",
             _PROG_TYPE_XDP,
@@ -223,13 +223,16 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
             ifindex,
             _ATTACH_TYPE_XDP,
         )
+        kept = Kept()
         for _ in range(_INTERRUPTED_LOADS):
             try:
-                return bpf(Command.PROG_LOAD, head, what)
+                bpf(Command.PROG_LOAD, head, what, kept)
+                return kept
             except KernelError as error:
                 if error.errno != errno.EAGAIN:
                     raise
-        return bpf(Command.PROG_LOAD, head, what)
+        bpf(Command.PROG_LOAD, head, what, kept)
+        return kept
 
     try:
         return attempt(None)
@@ -252,7 +255,7 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> in
 
 
 def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
-    """The error that tells a refusal by the verifier from a missing capability and from a system call gone wrong."""
+    """The error: a refusal by the verifier, a missing capability, or another failure of the system call."""
     code = refusal.errno or 0
     if code == errno.EACCES and privileges.Capability.CAP_PERFMON in privileges.missing():
         return PrivilegeError(what, code, hint=privileges.hint())

@@ -5,6 +5,7 @@
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out
     nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes
+    ports.py    what can be opened by name
     restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
     parameters.py  the arguments that verbs share, and the flags of the table of options
@@ -32,6 +33,7 @@ from offramp.cli.demo import demo
 from offramp.cli.doctor import doctor
 from offramp.cli.nic import nic
 from offramp.cli.plan import plan
+from offramp.cli.ports import ports
 from offramp.cli.restore import restore
 from offramp.cli.run import run
 from offramp.cli.verb import Verb
@@ -52,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (run, plan, doctor, restore, demo):
+for verb in (run, plan, doctor, ports, restore, demo):
     app.command(cls=Verb)(verb)
 app.command(cls=Verb, context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is no option
 

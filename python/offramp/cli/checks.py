@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from offramp.bpf import btf
-from offramp.bpf.probe import Feature, jit, probe_all
+from offramp.bpf.probe import KernelFeature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
@@ -39,11 +39,11 @@ Status = Literal["ok", "warn", "missing", "unknown"]
 
 _NEEDED = (*FOR_BPF, Capability.CAP_NET_RAW)
 _OPTIONAL = {
-    Feature.FRAGS: "not needed: offramp's frames are single buffers",
-    Feature.LIVE_FRAMES: "only offramp.testing's floods need it",
-    Feature.RX_VLAN_TAG: "where a NIC strips VLAN tags, stripping has to be switched off",
+    KernelFeature.FRAGS: "not needed: offramp's frames are single buffers",
+    KernelFeature.LIVE_FRAMES: "only offramp.testing's floods need it",
+    KernelFeature.RX_VLAN_TAG: "where a NIC strips VLAN tags, stripping has to be switched off",
 }
-_FROM_BTF = (Feature.XDP_LINK, Feature.RX_VLAN_TAG)
+_FROM_BTF = (KernelFeature.XDP_LINK, KernelFeature.RX_VLAN_TAG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _features() -> Iterator[Check]:
             yield Check(feature.value, "missing", "this kernel has none", "Linux 6.1 with CONFIG_XDP_SOCKETS=y")
 
 
-def _not_tried(feature: Feature) -> Check:
+def _not_tried(feature: KernelFeature) -> Check:
     if feature in _FROM_BTF:
         return Check(feature.value, "unknown", "without BTF")
     if missing():

@@ -81,9 +81,9 @@ def nic(
 def _show(device: LiveNic, *, forever: bool, as_json: bool) -> None:
     from offramp.cli.nic_view import text, to_dict
     from offramp.nic.ethtool import drvinfo
-    from offramp.nic.rates import Meter
+    from offramp.nic.rates import RateMeter
 
-    meter = Meter(device.name, device.identity.ifindex)
+    meter = RateMeter(device.name, device.identity.ifindex)
     while True:
         time.sleep(1)
         able, rates = device.capabilities(), meter.rates()

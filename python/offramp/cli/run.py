@@ -2,7 +2,7 @@
 """`offramp run`: chosen packets leave the kernel, and are counted, dropped or echoed until Ctrl-C.
 
     reading thread    receives (count: in native code; echo: a batch at a time), or, for drop, watches the interface
-    main thread       shows the ledger and listens to signals
+    main thread       shows the ledger, tells events, follows the match's file, and listens to signals
 
 Two threads, because drawing a table takes longer than it takes a ring to overflow.
 """
@@ -20,8 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from offramp.cli.following import Followed, Meanwhile
 from offramp.cli.matching import matching
 from offramp.cli.parameters import (
     AsJson,
@@ -37,7 +39,9 @@ from offramp.cli.parameters import (
     with_options,
 )
 from offramp.cli.view import Lines, Screen, View
-from offramp.errors import InterfaceDown, InterfaceGone, OfframpError
+from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
+from offramp.options.kinds import Switch
+from offramp.options.option import Option
 
 if TYPE_CHECKING:
     from offramp import Match
@@ -51,6 +55,12 @@ _TURN = 0.05  # seconds: how soon an end is noticed
 
 
 _FOR = for_time("end by itself after so long")
+_RELOAD = Option(
+    "reload",
+    Switch(),
+    "follow the file of -F: a new match in it takes the place of the old one within a second, and at once on SIGHUP",
+    default=False,
+)
 
 
 @with_options
@@ -62,6 +72,7 @@ def run(
     sets: Sets = None,
     seconds: Annotated[str | None, flag(_FOR)] = None,
     as_json: AsJson = False,
+    reload: Annotated[bool, flag(_RELOAD)] = False,
     **typed: Any,
 ) -> None:
     """Count, drop or echo matching packets.
@@ -70,6 +81,8 @@ def run(
     offramp run eth0 udp dst port 4321 --do count
     offramp run eth0 'src net 203.0.113.0/24' --do drop
     offramp run eth0 udp dst port 7 --do echo --for 1m30s
+
+    What happens meanwhile is told on stderr, with --json as objects; docs/events.md lists it.
 
     They are taken away from the kernel until Ctrl-C, SIGTERM or SIGHUP; then comes the ledger of all packets, and exit
     status 0. Packets that do not match stay with the kernel, and so do, in any case, ARP, neighbour discovery, DHCP,
@@ -81,13 +94,16 @@ def run(
     what = Do.typed(do)
     options = chosen(what, typed)
     limit = math.inf if seconds is None else _FOR.typed(seconds)
+    followed = _followed(file, sets) if reload else None
     with (
         _open(interface, matching(match, file, sets), what, options) as ramp,
-        _signals() as signals,
+        _signals(followed) as signals,
         _view(ramp, what, as_json) as view,
     ):
         zero_copy = getattr(ramp, "zero_copy", None)
-        outcome = _work(ramp, what, view, signals, limit)
+        meanwhile = Meanwhile(ramp, followed, as_json=as_json)
+        outcome = _work(ramp, what, view, meanwhile, _Until(signals, limit))
+        meanwhile.tell()
         view.end(outcome.ledger, outcome.seconds)
     ledger = outcome.ledger
     packets = ledger.claimed if what is Do.DROP else ledger.received
@@ -124,7 +140,21 @@ def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
     return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
 
 
-def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
+def _followed(file: str | None, sets: list[str] | None) -> Followed:
+    if file is None or file == "-":
+        raise OptionError("--reload", reason="there is no file to follow", hint="-F FILE reads the match from one")
+    return Followed(file, lambda: matching(None, file, sets))
+
+
+@dataclass(frozen=True)
+class _Until:
+    """When it ends by itself: at a signal, or when its time is over."""
+
+    signals: list[int]
+    limit: float  # seconds
+
+
+def _title(ramp: Attachment, do: Do) -> str:
     from offramp.planner import shortened
 
     zero_copy: bool | None = getattr(ramp, "zero_copy", None)
@@ -132,7 +162,11 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     hidden = ramp.plan.hidden_queue
     where = "" if hidden is None else f", hidden queue {hidden}"
     where += f", VF {ramp.plan.vf} of {ramp.plan.pf}" if ramp.plan.pf else ""
-    title = f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}{where}"
+    return f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}{where}"
+
+
+def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
+    title = _title(ramp, do)
     if as_json:
         return View(title, do)
     on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")
@@ -141,11 +175,11 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     print(f"offramp: always left to the kernel: {ramp.plan.protected}", file=sys.stderr)
     if ramp.plan.observed:
         print(f"offramp: {ramp.plan.observed}", file=sys.stderr)
-    return (Screen if on_screen else Lines)(title, do, steered=hidden is not None)
+    return (Screen if on_screen else Lines)(title, do, steered=ramp.plan.hidden_queue is not None)
 
 
-def _work(ramp: Attachment, do: Do, view: View, signals: list[int], limit: float) -> _Outcome:
-    """Read and show for `limit` seconds, or until a signal or an error. Closes the ramp: its ledger is at rest."""
+def _work(ramp: Attachment, do: Do, view: View, meanwhile: Meanwhile, until: _Until) -> _Outcome:
+    """Read and show until it is time, or an error. Closes the ramp: its ledger is at rest."""
     done = Event()
     error = None
     with ThreadPoolExecutor(1) as threads:
@@ -153,11 +187,13 @@ def _work(ramp: Attachment, do: Do, view: View, signals: list[int], limit: float
         reading = threads.submit(_read, ramp, do, done)
         try:
             due = view.every
-            while not signals and not reading.done() and (elapsed := time.monotonic() - started) < limit:
+            while not until.signals and not reading.done() and (elapsed := time.monotonic() - started) < until.limit:
+                if meanwhile.look():
+                    view.title = _title(ramp, do)
                 if elapsed >= due:
                     view.show(ramp.ledger(), elapsed)
                     due = max(due + view.every, elapsed)
-                time.sleep(max(0.0, min(_TURN, due - elapsed, limit - elapsed)))
+                time.sleep(max(0.0, min(_TURN, due - elapsed, until.limit - elapsed)))
         finally:
             done.set()
         try:
@@ -177,9 +213,7 @@ def _read(ramp: Attachment, do: Do, done: Event) -> None:
         try:
             turn(cast("Ramp", ramp))
             down = False
-        except InterfaceDown:
-            if not down:
-                print(f"offramp: warning: {name} is down; it goes on when it is up again", file=sys.stderr)
+        except InterfaceDown:  # which is an event
             down = True
             time.sleep(_TURN)
         except InterfaceGone as error:
@@ -211,14 +245,21 @@ def _stand_by(ramp: Attachment) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The list of SIGINT, SIGTERM and SIGHUP received: they no longer interrupt anything. nohup's stays ignored."""
+def _signals(followed: Followed | None) -> Iterator[list[int]]:
+    """The list of SIGINT, SIGTERM and SIGHUP received: they no longer interrupt anything. nohup's stays ignored. A file
+    that is followed is read on SIGHUP, which ends nothing then.
+    """
     received: list[int] = []
-    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
-    previous = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, *hangup)
-    }
+
+    def receive(number: int, _: FrameType | None) -> None:
+        if followed is not None and number == signal.SIGHUP:
+            followed.asked = True
+        else:
+            received.append(number)
+
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and followed is None
+    hangup = () if ignored else (signal.SIGHUP,)
+    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM, *hangup)}
     try:
         yield received
     finally:

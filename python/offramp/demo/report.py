@@ -150,7 +150,7 @@ def _ledger_line(result: dict[str, Any]) -> str:
 
 
 def _notes(rounds: Sequence[Round | Skipped], placement: Placement) -> list[str]:
-    """What one has to know to read the figures."""
+    """What a reader has to know about the figures."""
     notes = [note.format(a=placement.flood, b=placement.reader) for note in NOTES]
     if placement.flood == placement.reader:
         notes.append("there is one CPU only: flood and receiver take turns, and the flood offers less than it could")

@@ -9,7 +9,7 @@
 
 Each host has one CPU for all that it does, as two small machines would. What makes the figures true:
 
-- The flood does not wait: the receiving end's NAPI has a thread on the other CPU. Left alone, a veth receives on the
+- The flood does not wait: the receiving end's NAPI has a thread on the other CPU. By default a veth receives on the
   *sender's* CPU, and so slows the sender down to what the receiver can take: a closed loop, in which nothing is lost.
 - Two receive queues, as RSS has it on a NIC: the flood fills the ring of its own queue, HTTP arrives in the other (by
   XPS on host a). On a single queue the overflowing ring would lose HTTP packets before any of the contenders sees them.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's own traffic: a web server on the flooded host, and a client on the other one.
 
-Each request makes a connection of its own, as curl would: handshake, request, answer, and the end of it all pass the
-flooded interface. One is due every 10 ms, whatever became of the last, and its time counts from when it was *due*: a
-client that waits for a stalled server would otherwise measure one slow request where a hundred users had to wait.
-A request that was not even made by the end has taken at least the time since it was due.
+Each request makes a connection of its own, as curl would: handshake, request, answer and close all pass the flooded
+interface. A request is due every 10 ms, whatever became of the last one, and its time counts from when it was *due*.
+Otherwise a client that waits for a stalled server would measure one slow request where a hundred users had to wait.
+A request that was not even made by the end counts with the time since it was due.
 """
 
 from __future__ import annotations

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An expression becomes LLVM IR: for the driver (eBPF) or for this CPU. Pure: the same text each time.
+"""A program as LLVM IR: for the driver (eBPF) or for this CPU. Pure: the same text each time.
 
-    xdp.py         the XDP program around matches: counters, protection, verdicts
-    burst.py       the function around a match in user space: a loop over packets
-    program.py     Spec, Program, NativeProgram: the values that go in and come out, and the placeholders in code
-    decide.py      expressions -> branches
-    values.py      values -> registers; where on the wire is where in memory
-    lookup.py      membership in a set; memory.py how a set lies in memory
-    emitter.py     the pen that all of them write with: labels, loads, and what is known where
-    ranges.py      what is known before a packet is seen
-    size.py        what is too large for one program
-    target.py      what differs between targets: addresses, barriers, calls
+    Spec: what is protected, a body, what its verdicts need       for the driver: xdp.py writes a program of them
+    Body: asks about a packet, which leaves by one of its exits   for this CPU: burst.py loops over packets
+    Exit: a verdict and a counter
+
+    program.py         Spec, Program, NativeProgram: the values that go in and come out
+    body.py            Body, Exit: what there is to write for a handler; match.py the body of a match
+    state.py           the kinds of state that bodies refer to; sets/ is one
+    placeholders.py    what code leaves open
+    xdp.py             the XDP program around bodies: counters, protection, verdicts; vlan_tag.py tags beside the frame
+    burst.py           the function around a body in user space
+    decide.py          expressions -> branches
+    values.py          values -> registers; tagged_values.py where a tag is beside the frame
+    emitter.py         the pen that all of them write with: labels, loads, and what is known where
+    intervals.py       what is known before a packet is seen
+    size.py            what is too large for one program; limits.py the kernel's limits
+    target.py          what differs between targets: addresses, barriers, calls
 
 Sources: Documentation/bpf/standardization/instruction-set.rst; https://llvm.org/docs/LangRef.html.
 """

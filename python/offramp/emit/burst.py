@@ -1,35 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The function around a match in user space, as LLVM IR: each packet of a burst, one after the other.
+"""The function around a body in user space, as LLVM IR: each packet of a burst, one after the other.
 
-    void match(const u8 *const *packets, const u32 *captured, const u32 *lengths, u64 n, u8 *verdicts,
-               const u8 *const *sets)
+    void run(const u8 *const *packets, const u32 *captured, const u32 *lengths, u64 n, u8 *verdicts,
+             u8 *const *state)
 
-`captured` bytes of a packet are there; `lengths` is what it had on the wire. `verdicts` become 1 where the match holds.
+`captured` bytes of a packet are there; `lengths` is what it had on the wire. `verdicts` become those of the exits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llvmlite import ir
 
-from offramp.emit.decide import Decision
+from offramp.emit.body import Body, Exit
 from offramp.emit.emitter import Emitter
+from offramp.emit.placeholders import Module
+from offramp.emit.state import State
+from offramp.emit.tagged_values import TaggedValues
 from offramp.emit.target import I8, I32, I64, Native, const
-from offramp.emit.values import TaggedValues, Values
-from offramp.lower.expression import Lowered
+from offramp.emit.values import Values
 
 __all__ = ["build"]
 
 
-def build(match: Lowered, tag: int | None = None) -> str:
-    """The module's text.
+def build(body: Body, *, says: Mapping[Exit, int] | None = None, tag: int | None = None) -> Module[State]:
+    """The module.
+
+    `says`: the number for packets that leave by an exit; by default its verdict's.
 
     `tag`: of a VLAN tag that is out of band in every packet, ethertype and control information. That is how the XDP
     program sees frames of some drivers; here it is for tests, which cannot have such a driver for each case.
     """
+    says = {exit: exit.final for exit in body.exits} if says is None else says
     target = Native()
     emit, builder = Emitter(target), target.builder
     packets, captured, lengths, count, verdicts, _ = target.function.args
-    loop, matches, others, decided, done = (emit.label() for _ in range(5))
+    loop = emit.label()
+    leave = {exit: emit.label() for exit in body.exits}
+    decided, done = emit.label(), emit.label()
     entry = builder.block
     emit.branch(builder.icmp_unsigned("==", count, const(0)), done, loop)
     emit.enter(loop)
@@ -43,17 +52,17 @@ def build(match: Lowered, tag: int | None = None) -> str:
     target.captured = builder.zext(element(captured, I32), I64)
     target.end = builder.add(target.data, target.captured)
     target.on_wire = element(lengths, I32)
-    values = Values(emit, others) if tag is None else TaggedValues(emit, others, const(tag, I32), (tag >> 16,))
-    Decision(values, match.sets).decide(match.expr, matches, others)
-    emit.enter(matches)
-    emit.goto(decided)
-    emit.enter(others)
-    emit.goto(decided)
-    (verdict,) = emit.merge(decided, [(const(1, I8), matches.block), (const(0, I8), others.block)])
+    unreadable = leave[body.exits[-1]]
+    values = Values(emit, unreadable) if tag is None else TaggedValues(emit, unreadable, const(tag, I32), (tag >> 16,))
+    body.write(values, leave)
+    for label in leave.values():
+        emit.enter(label)
+        emit.goto(decided)
+    (verdict,) = emit.merge(decided, [(const(int(says[exit]), I8), label.block) for exit, label in leave.items()])
     builder.store(verdict, builder.gep(verdicts, [index], source_etype=I8))
     following = builder.add(index, const(1))
     index.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_unsigned("==", following, count), done.block, loop.block)
     emit.enter(done)
     builder.ret_void()
-    return str(target.module)
+    return target.finished()

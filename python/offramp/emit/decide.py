@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from llvmlite import ir
 
 from offramp.emit.emitter import Label
-from offramp.emit.lookup import member, snapshot
+from offramp.emit.sets.lookup import member, snapshot
 from offramp.emit.values import Values
 from offramp.lower.expression import All, Any, Const, Expr, Member, Named, Negate, SetUse, Test
 
@@ -22,19 +22,18 @@ __all__ = ["Decision"]
 
 
 class Decision:
-    """Expressions over one frame. `sets` are their match's; the first of them is the program's number `first_set`."""
+    """Expressions over one frame. `sets` are their match's."""
 
-    def __init__(self, values: Values, sets: Sequence[SetUse] = (), first_set: int = 0) -> None:
+    def __init__(self, values: Values, sets: Sequence[SetUse] = ()) -> None:
         self.values = values
         self.emit = values.emit
         self.sets = sets
-        self.first_set = first_set
         self.snapshots: dict[int, ir.Value] = {}
 
     def decide(self, expr: Expr, yes: Label, no: Label) -> None:
         """Branch to `yes` or `no`. Leaves the current place.
 
-        A set that is asked twice about a packet, and changes meanwhile, is for both what it was at the beginning.
+        If a set is asked twice about a packet, and changes meanwhile, both answers are as of the beginning.
         """
         asked = Counter(_members(expr))
         for number in sorted(number for number, times in asked.items() if times > 1):
@@ -71,7 +70,7 @@ class Decision:
         member(self.emit, shape, self._memory(number), key, yes, no, self.snapshots.get(number))
 
     def _memory(self, number: int) -> ir.Value:
-        return self.emit.target.set_memory(self.first_set + number)
+        return self.emit.target.memory(self.sets[number])
 
 
 def _members(expr: Expr) -> Iterator[int]:

@@ -12,9 +12,9 @@ The check asks for exactly the bytes that the load needs, because a load beyond 
 means (see expression.py): no check may come earlier or ask for more.
 
 Facts keep registers alive, BPF has ten of them and 512 bytes of stack, and the verifier compares all that are alive
-wherever ways meet. So the oldest facts are forgotten; where ways meet, so are places that reach less far on one of
-them; and where a crowd of ways meets, so are all loads: what is known of a number on one way (it is 80) would keep that
-way apart from the others (it is 443) for all that follows.
+wherever ways meet. So the oldest facts are forgotten. Where ways meet, places that reach less far on one of them are
+forgotten too. Where a crowd of ways meets, all loads are forgotten: a number that is known on one way (it is 80) would
+keep that way apart from the others (it is 443) for all that follows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from llvmlite import ir
 
 from offramp.emit.target import I32, POINTER, Target, const
 
-__all__ = ["Address", "Emitter", "Facts", "Label"]
+__all__ = ["Address", "Emitter", "Known", "Label"]
 
 _MOST_LOADS, _MOST_PLACES = 16, 6  # remembered at a time
 _CROWD = 8  # ways
@@ -48,32 +48,32 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Known:
     """What holds on every path to this place."""
 
     reach: dict[ir.Value, int] = field(default_factory=dict)
     loads: dict[tuple[Address, int], ir.Value] = field(default_factory=dict)
     places: dict[Hashable, ir.Value] = field(default_factory=dict)
 
-    def reaching(self, address: ir.Value, length: int) -> Facts:
+    def reaching(self, address: ir.Value, length: int) -> Known:
         return replace(self, reach={**self.reach, address: length})
 
-    def loaded(self, what: tuple[Address, int], value: ir.Value) -> Facts:
+    def loaded(self, what: tuple[Address, int], value: ir.Value) -> Known:
         return replace(self, loads=_remember(self.loads, what, value, _MOST_LOADS))
 
-    def placed(self, what: Hashable, register: ir.Value) -> Facts:
+    def placed(self, what: Hashable, register: ir.Value) -> Known:
         places = _remember(self.places, what, register, _MOST_PLACES)
         gone = set(self.places.values()) - set(places.values())
         if not gone:
             return replace(self, places=places)
         reach = {address: length for address, length in self.reach.items() if address not in gone}
         loads = {what: value for what, value in self.loads.items() if what[0].register not in gone}
-        return Facts(reach, loads, places)
+        return Known(reach, loads, places)
 
     @staticmethod
-    def join(arrivals: Sequence[Facts]) -> Facts:
+    def join(arrivals: Sequence[Known]) -> Known:
         if not arrivals:
-            return Facts()
+            return Known()
         first, *others = arrivals
         if not others:
             return first
@@ -90,7 +90,7 @@ class Facts:
             for what, place in places.items()
             if any(other.reach.get(place) != first.reach.get(place) for other in others)
         }
-        return Facts(reach, loads, {what: place for what, place in places.items() if what not in uneven})
+        return Known(reach, loads, {what: place for what, place in places.items() if what not in uneven})
 
 
 def _remember(known: dict[_Key, ir.Value], what: _Key, value: ir.Value, most: int) -> dict[_Key, ir.Value]:
@@ -108,7 +108,7 @@ class Label:
 
     def __init__(self, block: ir.Block) -> None:
         self.block = block
-        self.arrivals: list[Facts] = []
+        self.arrivals: list[Known] = []
 
 
 class Emitter:
@@ -117,7 +117,7 @@ class Emitter:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.builder = target.builder
-        self.facts = Facts()
+        self.facts = Known()
         self._unreachable = False
 
     def label(self) -> Label:
@@ -138,7 +138,7 @@ class Emitter:
     def merge(self, label: Label, *values: Sequence[tuple[ir.Value, ir.Block]]) -> list[ir.Value]:
         """Enter `label`. Of each of `values`, the one that the block brings from which the packet came."""
         self._unreachable = not label.arrivals
-        self.facts = Facts.join(label.arrivals)
+        self.facts = Known.join(label.arrivals)
         self.builder.position_at_end(label.block)
         merged = []
         for choices in values:
@@ -154,7 +154,7 @@ class Emitter:
         self.goto(label)
         self.enter(self.label())
 
-    def _arrive(self, label: Label, facts: Facts) -> None:
+    def _arrive(self, label: Label, facts: Known) -> None:
         if not self._unreachable:
             label.arrivals.append(facts)
 

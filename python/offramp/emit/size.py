@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a match fits into one program, as far as that can be told before there is one, and what is said if not.
+"""Whether a body fits into one program, as far as that can be told before there is one, and what is said if not.
 
 What is found here is known at once, when a `Match` is made. The rest shows when a program is compiled, which takes
 seconds for a match of this size, or in the kernel: it depends on the interface, whose program may hold the match twice
@@ -8,18 +8,20 @@ seconds for a match of this size, or in the kernel: it depends on the interface,
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
 
-from offramp.emit import memory as layout
 from offramp.emit.limits import FARTHEST_JUMP, OPEN_WAYS
+from offramp.emit.state import kind
 from offramp.errors import OptionError
 from offramp.lower.expression import All, Any, Calculation, Expr, Load, Lowered, Member, Negate, Test, Value
 
-__all__ = ["Size", "check", "size", "too_deep"]
+__all__ = ["MAX_STATE", "Size", "size", "too_deep", "total"]
 
 MAX_TESTS: Final = OPEN_WAYS  # each is a branch at least
-MAX_SETS: Final = 60  # MAX_USED_MAPS is 64; counters, sockets, heartbeats and protected ports are others
-MAX_LOOKUPS: Final = FARTHEST_JUMP  # instructions
+MAX_STATE: Final = 60  # MAX_USED_MAPS is 64; counters, sockets, heartbeats and protected ports are others
+MAX_ACCESSES: Final = FARTHEST_JUMP  # instructions
 
 _WHAT: Final = "the match is too large for one program"
 _TOGETHER: Final = "the matches of all ramps on this interface are too large for one program"
@@ -27,42 +29,43 @@ _FEWER_TESTS: Final = "use networks, port ranges, or sets"
 _FEWER_SETS: Final = "one set with the members of several is one look-up"
 
 
-class Size(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Size:
     """Of all that one program decides."""
 
-    tests: int  # of packet bytes, and calculations beyond the one of an ordinary test
-    sets: int
-    lookups: int  # instructions, about
-    together: bool = False  # of several matches
+    tests: int = 0  # of packet bytes, and calculations beyond the one of an ordinary test
+    state: tuple[str, ...] = ()  # what it refers to, by the names of their kinds
+    accesses: int = 0  # to state: instructions, about
+    together: bool = False  # of several sections
 
     def check(self) -> None:
         """Errors: OptionError for what never fits."""
         if self.tests > MAX_TESTS:
             raise self.too_large(f"{self.tests} tests of packet bytes, and more than {MAX_TESTS} never fit")
-        if self.sets > MAX_SETS:
-            raise self.too_large(f"it looks into {self.sets} sets, and {MAX_SETS} is the most")
-        if self.lookups > MAX_LOOKUPS:
-            needs = f"its look-ups in {self.sets} sets need about {self.lookups:,} instructions"
-            raise self.too_large(f"{needs}, and {MAX_LOOKUPS:,} is the most")
+        if len(self.state) > MAX_STATE:
+            raise self.too_large(f"it looks into {self._state}, and {MAX_STATE} is the most")
+        if self.accesses > MAX_ACCESSES:
+            needs = f"its look-ups in {self._state} need about {self.accesses:,} instructions"
+            raise self.too_large(f"{needs}, and {MAX_ACCESSES:,} is the most")
 
     def too_large(self, reason: str = "") -> OptionError:
         """The error, with a hint that fits the larger part."""
-        reason = reason or f"{self.tests} tests of packet bytes, look-ups in {self.sets} sets"
-        hint = _FEWER_SETS if self.lookups > self.tests or self.sets > MAX_SETS else _FEWER_TESTS
+        reason = reason or f"{self.tests} tests of packet bytes, look-ups in {self._state or 'no sets'}"
+        hint = _FEWER_SETS if self.accesses > self.tests or len(self.state) > MAX_STATE else _FEWER_TESTS
         return OptionError(_TOGETHER if self.together else _WHAT, reason=reason, hint=hint)
 
+    @property
+    def _state(self) -> str:
+        """In words: "3 sets"."""
+        return " and ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in Counter(self.state).items())
 
-def check(match: Lowered) -> None:
-    """Errors: OptionError for a match that is too large for any program."""
-    size(match).check()
 
-
-def size(*parts: Lowered, together: bool = False) -> Size:
-    sizes = [_size(part) for part in parts]
+def total(*sizes: Size, together: bool = False) -> Size:
+    """Of all of them, in one program."""
     return Size(
-        tests=sum(each.tests for each in sizes),
-        sets=sum(each.sets for each in sizes),
-        lookups=sum(each.lookups for each in sizes),
+        tests=sum(size.tests for size in sizes),
+        state=sum((size.state for size in sizes), ()),
+        accesses=sum(size.accesses for size in sizes),
         together=together,
     )
 
@@ -71,10 +74,11 @@ def too_deep() -> OptionError:
     return OptionError(_WHAT, reason="it is nested too deeply", hint="use fewer parentheses")
 
 
-def _size(match: Lowered) -> Size:
+def size(match: Lowered) -> Size:
+    """What a match takes of a program."""
     places: set[tuple[Value, ...]] = set()
-    lookups = [layout.instructions(use.shape) for use in match.sets]
-    looking = 0
+    costs = [kind(state).instructions(state.shape) for state in match.sets]
+    accesses = 0
 
     def calculations(value: Value) -> int:
         """Those of a place count once."""
@@ -87,7 +91,7 @@ def _size(match: Lowered) -> Size:
         return 0
 
     def tests(expr: Expr) -> int:
-        nonlocal looking
+        nonlocal accesses
         match expr:
             case All(parts) | Any(parts):
                 return sum(map(tests, parts))
@@ -96,8 +100,8 @@ def _size(match: Lowered) -> Size:
             case Test(left, _, right):
                 return max(1, calculations(left) + calculations(right))
             case Member(words, number):
-                looking += lookups[number]
+                accesses += costs[number]
                 return 1 + sum(map(calculations, words))
         return 1
 
-    return Size(tests(match.expr), len(match.sets), looking)
+    return Size(tests(match.expr), tuple(kind(state).name for state in match.sets), accesses)

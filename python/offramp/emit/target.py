@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What differs between targets. The emitter asks for no more than `Target`; the code around a match also for more.
 
-    Target: where the packet begins and ends, as i64 addresses, its length, the sets, and what a verifier wants
+    Target: where the packet begins and ends, as i64 addresses, its length, state, and what a verifier wants
       Bpf:     XDP's context, helpers, maps, kernel functions
       Native:  a loop over many packets (burst.py), nobody who has to be convinced
 
@@ -11,8 +11,8 @@ compute the same address anew, or to leave out a comparison that always holds. A
 the place of its argument costs no instruction. `fence` hides in the same way that memory has not changed, so that what
 is loaded again is a number of its own.
 
-`launder` hides from the verifier what a value is, where it came by several ways and is another constant on each: it
-would walk through all that follows once for each of them.
+`launder` hides a value from the verifier if it came by several ways and is another constant on each of them: the
+verifier would walk through all that follows once for each way.
 
 All addresses are i64, because the verifier prohibits 32-bit arithmetic on pointers.
 
@@ -26,7 +26,8 @@ from typing import Protocol
 
 from llvmlite import ir
 
-from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot
+from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot, MapSlot, Module, Reference
+from offramp.emit.state import State
 
 __all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Helper", "Native", "Target", "const"]
 
@@ -53,8 +54,8 @@ class Target(Protocol):
     def beyond(self, address: ir.Value, size: int) -> ir.Value:
         """Whether `size` bytes from `address` on are not all inside the packet, i1."""
 
-    def set_memory(self, number: int) -> ir.Value:
-        """The address of the memory of a set, i64."""
+    def memory(self, state: State) -> ir.Value:
+        """The address of the memory of a piece of state, i64."""
 
     def barrier(self, value: ir.Value) -> ir.Value:
         """`value`, of whose origin LLVM knows nothing."""
@@ -98,9 +99,11 @@ def _function(name: str, signature: ir.FunctionType) -> ir.Function:
 class Bpf:
     """A function `int xdp(struct xdp_md *)` in a module of its own."""
 
+    section = 0  # whose maps and state are meant by what is written now
     farthest: int | None = 0xFF00  # the verifier follows packet pointers up to 0xffff, variable offsets included
 
     def __init__(self) -> None:
+        self._references: dict[Reference, int] = {}
         self.function = _function("xdp", ir.FunctionType(I32, [POINTER]))
         self.module = self.function.module
         self.module.triple = "bpfel"
@@ -119,8 +122,8 @@ class Bpf:
     def beyond(self, address: ir.Value, size: int) -> ir.Value:
         return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
 
-    def set_memory(self, number: int) -> ir.Value:
-        return self.map_value(SET_BASE + number)
+    def memory(self, state: State) -> ir.Value:
+        return self._reference(_PSEUDO_MAP_VALUE, state)
 
     def barrier(self, value: ir.Value) -> ir.Value:
         signature = ir.FunctionType(value.type, [value.type])
@@ -148,13 +151,21 @@ class Bpf:
         with self.builder.goto_entry_block():
             return self.builder.alloca(type)
 
-    def map(self, slot: int) -> ir.Value:
-        """A placeholder for the map."""
-        return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_FD), const(slot)])
+    def map(self, slot: MapSlot) -> ir.Value:
+        """A placeholder for the map of this section."""
+        return self._reference(_PSEUDO_MAP_FD, slot)
 
-    def map_value(self, slot: int) -> ir.Value:
+    def map_value(self, slot: MapSlot) -> ir.Value:
         """A placeholder for the address of the value of an array map's only element."""
-        return self.builder.call(self._pseudo, [const(_PSEUDO_MAP_VALUE), const(slot)])
+        return self._reference(_PSEUDO_MAP_VALUE, slot)
+
+    def _reference(self, pseudo: int, what: MapSlot | State) -> ir.Value:
+        number = self._references.setdefault(Reference(self.section, what), len(self._references))
+        return self.builder.call(self._pseudo, [const(pseudo), const(number)])
+
+    def finished(self) -> Module[Reference]:
+        """What has been written."""
+        return Module(str(self.module), tuple(self._references))
 
     def helper(self, number: Helper, *arguments: ir.Value) -> ir.Value:
         return self._call(number, I64, *arguments)
@@ -169,7 +180,7 @@ class Bpf:
 
 
 class Native:
-    """A function of the form of `program.native`, in a module of its own. burst.py says which packet it is at."""
+    """A function of the form that program.py describes, in a module of its own. burst.py says which packet it is at."""
 
     farthest: int | None = None
 
@@ -180,10 +191,10 @@ class Native:
 
     def __init__(self) -> None:
         pointers = [POINTER] * 3
-        self.function = _function("match", ir.FunctionType(ir.VoidType(), [*pointers, I64, POINTER, POINTER]))
+        self.function = _function("run", ir.FunctionType(ir.VoidType(), [*pointers, I64, POINTER, POINTER]))
         self.module = self.function.module
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self._sets: dict[int, ir.Value] = {}
+        self._memories: dict[State, ir.Value] = {}
 
     def length(self) -> ir.Value:
         return self.on_wire
@@ -193,13 +204,17 @@ class Native:
             return self.builder.icmp_unsigned("<", self.captured, const(size))
         return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
 
-    def set_memory(self, number: int) -> ir.Value:
+    def memory(self, state: State) -> ir.Value:
         """Loaded once, before the first packet."""
-        if number not in self._sets:
+        if state not in self._memories:
             with self.builder.goto_entry_block():
-                place = self.builder.gep(self.function.args[5], [const(number)], source_etype=POINTER)
-                self._sets[number] = self.builder.load(place, typ=I64)
-        return self._sets[number]
+                place = self.builder.gep(self.function.args[5], [const(len(self._memories))], source_etype=POINTER)
+                self._memories[state] = self.builder.load(place, typ=I64)
+        return self._memories[state]
+
+    def finished(self) -> Module[State]:
+        """What has been written."""
+        return Module(str(self.module), tuple(self._memories))
 
     def barrier(self, value: ir.Value) -> ir.Value:
         return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of an interface, a driver, a machine: values alone, as values that all rooms share. Pure.
+"""What is known of an interface, a driver, a machine, as values that all rooms share. Pure.
 
     link.py          an interface in one record: `Link`, and the XDP program that it runs
     capabilities.py  what an interface or a driver can do: `Capabilities`

@@ -21,8 +21,8 @@ class Identity:
     boot: str  # the kernel's boot id
 
     def same_device(self, other: Identity) -> bool:
-        """A device on a bus by its place and address. A virtual one by its number, which a boot uses once: one that is
-        made anew, be it by the same name, is another one, with settings of its own.
+        """A device on a bus is known by its place and address, a virtual one by its number, which a boot uses once.
+        A virtual one that is made anew, even under the same name, is another one, with settings of its own.
         """
         if self.bus or other.bus:
             known = [mac for mac in (self.mac, other.mac) if mac]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `Link` as an interface with certain capabilities would show it: for planning where it is not. No I/O."""
+"""A `Link` as an interface with certain capabilities would show it: for plans about a NIC that is not here. No I/O."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@
     rss.fields.FLOW      "sdfn"               vf.N.driver          "igbvf"
 
 None stands for "there is no such thing now": a location without a rule, a VF that does not exist, a device without a
-driver. Setting it removes a rule or a driver; nothing else can be removed. What is not in this list is never changed by
-offramp, written to a journal or taken from one. NAME is the kernel's: "rx-gro", "rx-vlan-hw-parse", "rx-ntuple-filter".
+driver. Setting None removes a rule or a driver; nothing else can be removed. A setting that is not in this list is
+never changed by offramp, nor written to a journal or read from one. NAME is the kernel's: "rx-gro", "rx-vlan-hw-parse".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LARGEST_TABLE = 1 << 16
 
 
 class Nic(Protocol):
-    """Whoever can read and write knobs: a live interface (live.py), a software NIC (testing/software_nic.py)."""
+    """Something with knobs: a live interface (nic/live.py), a software NIC (testing/software_nic.py)."""
 
     @property
     def identity(self) -> Identity: ...
@@ -46,7 +46,7 @@ class Nic(Protocol):
         """The value now, in `check`'s form; None: there is no such thing now. Errors: OptionError, InterfaceGone."""
 
     def set(self, knob: str, value: Value) -> None:
-        """Change it. Whether that had an effect is for the caller to see, with `get`.
+        """Change it. The caller has to check with `get` whether that had an effect.
 
         Errors: OptionError (not a knob, not its value), KernelError, PrivilegeError, InterfaceGone.
         """
@@ -58,7 +58,7 @@ class Nic(Protocol):
 def check(knob: str, value: Value) -> Value:
     """The value in its one form (a rule without bits that are not compared, a key in lower case).
 
-    Errors: OptionError for a name that is no knob's, or for a value of another shape than the knob's.
+    Errors: OptionError for a name that is not a knob, or for a value that does not have the knob's shape.
     """
     for pattern, form in _KNOBS:
         if pattern.fullmatch(knob):

@@ -14,8 +14,8 @@ How to measure with it, on veth:
   `wire.b.set_threaded_napi(True, cpu=...)` puts it elsewhere: then count what was `refused`.
 - All frames leave from one CPU, and so arrive in one queue (CPU number modulo queues), however they vary.
 
-The first BPF_PROG_TEST_RUN of a program that is attached nowhere rewrites the kernel's XDP dispatcher, which takes some
-20 ms, each time: so the program is attached to the loopback interface of a host that nobody uses.
+Each first BPF_PROG_TEST_RUN of a program that is attached nowhere rewrites the kernel's XDP dispatcher, which takes
+some 20 ms. So the program is attached to the loopback interface of a host that nobody uses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import IO, Any
 
 from offramp.bpf import Map, MapFlag, MapType, Program, XdpLink
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as CompiledProgram
+from offramp.emit.program import XdpProgram as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
 from offramp.gen.generator import Orders
 from offramp.gen.variation import Vary, program, vary
@@ -49,7 +49,7 @@ START_TIMEOUT = 10.0  # seconds for the generator to start and to end
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a flood did.  A frame that was sent and not refused entered the receiver's ring."""
+    """What a flood did.  A frame that was sent, and not refused, entered the receiver's ring."""
 
     sent: int  # offered: frames that the program was run for
     refused: int  # by the receiving end, because its ring was full (what else was sent there and refused counts, too)
@@ -121,14 +121,14 @@ class Flood:
         return self._sent
 
     def stop(self) -> Report:
-        """Ends it now, if it has not ended, and tells what it did."""
+        """Ends the flood now, if it has not ended, and says what it did."""
         if self.running:
             self.interface.host.kill(self._process)
             self._lasted = time.monotonic() - self._started
         return self.wait()
 
     def wait(self) -> Report:
-        """Waits for its end and tells what it did."""
+        """Waits for the flood's end, and says what it did."""
         if self._lasted is None:
             remaining = self._started + self._seconds - time.monotonic()
             if self._process.wait(max(0.0, remaining) + START_TIMEOUT):

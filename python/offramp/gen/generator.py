@@ -4,8 +4,8 @@
 It inherits the loaded program as a descriptor and does nothing but run it, in slices, until `count` frames or `seconds`
 have passed.  A line on stdout tells that it starts, another how long it took; errors go to stderr.
 
-At a rate, frames leave in bursts, because each system call costs about 15 us: of at most BURST, which fits the rings of
-what receives them (a veth's has 256 places), and after a wait of at most PATIENCE.
+At a rate, frames leave in bursts, because each system call costs about 15 us. A burst has at most BURST frames, which
+fit the receiver's ring (a veth's has 256 places), and a frame waits at most PATIENCE for the others.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 
     eth(ip(udp(sport=4096, dport=4321, payload=bytes(18)), src="198.18.0.1", dst=wire.b.ip), dst=wire.b.mac)
 
-Written as on the wire, from the outside in; each call returns the bytes of its layer and all inside.  Sums are filled
-in by the outermost one, `eth`, which sees the addresses that the inner sums cover.  For anything odder use scapy.
+Packets are written as on the wire, from the outside in; each call returns the bytes of its layer and all inside.  The
+outermost call, `eth`, fills in the sums, because it sees the addresses that they cover.  For odder packets use scapy.
 
 Sources: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 768 (UDP), RFC 9293 (TCP), RFC 792 and 4443 (ICMP), RFC 826 (ARP),
 RFC 1071 (the checksum), IEEE 802.1Q.

@@ -36,7 +36,7 @@ REDIRECT = 23  # bpf_redirect, enum bpf_func_id
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """A frame with valid sums; the offsets of its words that are zero and will count up, and that are 0xffff, down."""
+    """A frame with valid sums; the offsets of its words that begin at zero and count up, and at 0xffff and down."""
 
     frame: bytes
     up: tuple[int, ...]
@@ -44,7 +44,7 @@ class Variation:
 
 
 def vary(template: bytes, what: Vary) -> Variation:
-    """Prepares a template.  Errors: OptionError where this frame has nothing of the kind to vary."""
+    """Prepares a template.  Errors: OptionError if this frame has no such field to vary."""
     if what == "none":
         return Variation(template, (), ())
     found = layers(template)

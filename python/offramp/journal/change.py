@@ -15,9 +15,7 @@ thread's network namespace when the transaction is opened; it may be used from a
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,20 +24,20 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from offramp import process
 from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
 from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import moment
-from offramp.journal.record import Change, Record, printable, short
+from offramp.journal.record import Changed, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
-from offramp.syscalls.netns import inside, namespace, namespace_cookie
+from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
 
 __all__ = ["Transaction", "apply", "transaction"]
 
-_undivided = threading.RLock()  # held while changing and forking: a child has to know what there is to let go of
 _open_here: dict[Transaction, None] = {}  # the oldest first
 
 
@@ -73,8 +71,8 @@ def apply(
 class Transaction:
     """Changes to one interface, to be undone. A context manager.
 
-    What an owner before us left on this interface when it died is given back first (`found`: how that went). One that
-    nobody closes is undone when the process ends.
+    If an owner before us died and left changes on this interface, these are given back first (`found`: how that went).
+    A transaction that nobody closes is undone when the process ends.
     Needs CAP_NET_ADMIN, and to write to the directory of journals.
     Errors: InterfaceBusy if another process uses the interface; PrivilegeError, KernelError, JournalError.
     """
@@ -83,19 +81,18 @@ class Transaction:
         self.nic = nic
         self.device = nic.identity
         store = store or Store()
-        with _undivided, ExitStack() as stack:
+        with process.alone(), ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
-            self._namespace = namespace()
-            stack.callback(os.close, self._namespace)
+            self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
-            self._changes: list[Change] = []
+            self._changes: list[Changed] = []
             self._report: Report | None = None  # of the end
             _open_here[self] = None
             stack.pop_all()
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[Changed, ...]:
         """What is changed now, in the order in which it was done."""
         return tuple(self._changes)
 
@@ -108,8 +105,9 @@ class Transaction:
 
         `moves`: other knobs that the driver may turn by itself when it does this (the number of channels moves the
         RSS table); they are given back, too.
-        Errors: OptionError for what is no knob or no value of it; InterfaceError if the driver accepts it without
-        effect; what the driver or the journal says (KernelError, InterfaceGone); Closed. The knob is as before then.
+        Errors: OptionError for a name that is not a knob, or a value that the knob cannot have; InterfaceError if the
+        driver accepts the value without effect; KernelError, InterfaceGone from the driver or the journal; Closed.
+        After an error the knob is as before.
         """
         self.set_all([(knob, value)], moves=moves)
 
@@ -119,7 +117,7 @@ class Transaction:
             pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
             if all(change.before == change.after for change in pending):
                 return
-            guardian.watch(self._path, self._namespace)
+            guardian.watch(self._path, self._namespace.fileno())
             self._write([*self._changes, *pending])
             try:
                 for change in pending:
@@ -158,7 +156,7 @@ class Transaction:
         with self._at_work():
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
-                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace)
+                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
             self._let_go(report)
         return report
 
@@ -168,27 +166,27 @@ class Transaction:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Nothing else happens to this process's changes, and this thread is where the interface was."""
-        with _undivided:
+        """Inside: no other thread touches this process's changes, and this thread is in the interface's namespace."""
+        with process.alone():
             if self._report is not None:
                 raise Closed(f"the journal of {self.device.name} was closed")
-            with inside(self._namespace):
+            with inside(self._namespace.fileno()):
                 yield
 
-    def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Change]:
+    def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Changed]:
         says: dict[str, Value] = {}
         pending = []
         for knob in moves:
             says[knob] = self.nic.get(knob)
-            pending.append(Change(knob, says[knob], says[knob], pending=True))
+            pending.append(Changed(knob, says[knob], says[knob], pending=True))
         for knob, value in wanted:
             before = says[knob] if knob in says else self.nic.get(knob)
             says[knob] = value
             if before != value:
-                pending.append(Change(knob, before, value, pending=True))
+                pending.append(Changed(knob, before, value, pending=True))
         return pending
 
-    def _turn(self, change: Change) -> None:
+    def _turn(self, change: Changed) -> None:
         if change.before == change.after:  # the driver moves it, if it does
             return
         self.nic.set(change.knob, change.after)
@@ -199,39 +197,40 @@ class Transaction:
                 reason=f"accepted without effect: it is {short(found)}",
             )
 
-    def _confirmed(self, change: Change) -> Change:
+    def _confirmed(self, change: Changed) -> Changed:
         after = self.nic.get(change.knob) if change.before == change.after else change.after
         return replace(change, after=after, pending=False)
 
-    def _not_undone(self, pending: list[Change]) -> list[Change]:
+    def _not_undone(self, pending: list[Changed]) -> list[Changed]:
         try:
             return undo(pending, self.nic)[1]
         except InterfaceGone:  # closing will look for it elsewhere
             return pending
 
-    def _write(self, changes: Sequence[Change]) -> None:
+    def _write(self, changes: Sequence[Changed]) -> None:
         if changes:
             self._journal.write(self._record(changes))
         else:
             self._journal.remove()
 
-    def _record(self, changes: Sequence[Change], *, kept: bool = False) -> Record:
+    def _record(self, changes: Sequence[Changed], *, kept: bool = False) -> Record:
         here = namespace_cookie()
         return Record(self.device, here, os.getpid(), _command(), moment(), kept, tuple(changes))
 
     def _let_go(self, report: Report) -> None:
-        self._report = report
-        _open_here.pop(self, None)
+        """Each part may be let go of again, should a signal's handler raise in between."""
         guardian.done(self._path)
         self._journal.release()
         self._lock.close()
-        os.close(self._namespace)
+        self._report = report
+        self._namespace.close()
+        _open_here.pop(self, None)
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         self._report = Report(self._journal.name, self.device.name, "in use", "by the parent process")
         self._journal.release()
-        os.close(self._namespace)
+        self._namespace.close()
 
     def __enter__(self) -> Self:
         return self
@@ -247,9 +246,9 @@ class Transaction:
         return f"<Transaction of {self.device.name}, {'closed' if self.closed else knobs}>"
 
 
-def _merged(changes: Sequence[Change]) -> list[Change]:
-    """Turning a knob again is one change with turning it before, if nothing but rules has come in between."""
-    merged: list[Change] = []
+def _merged(changes: Sequence[Changed]) -> list[Changed]:
+    """A knob that is turned again makes one change with the time before, if only rules were changed in between."""
+    merged: list[Changed] = []
     for change in changes:
         place = len(merged) - 1
         while place >= 0 and merged[place].knob != change.knob and merged[place].knob.startswith("rule."):
@@ -270,7 +269,7 @@ def _command() -> str:
 
 
 def _warn(report: Report) -> None:
-    if report.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in report.knobs):
+    if report.is_trouble:
         warnings.warn(str(report), OfframpWarning, stacklevel=3)
 
 
@@ -283,12 +282,9 @@ def _close_all() -> None:
 
 def _in_child() -> None:
     with ExitStack() as stack:  # each one, whatever happens to another
-        stack.callback(_undivided.release)
-        stack.callback(guardian.forget)
         for change in tuple(_open_here):
             stack.callback(change._abandon)
         _open_here.clear()
 
 
-atexit.register(_close_all)
-os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)
+process.holds("changes", in_child=_in_child, at_exit=_close_all)

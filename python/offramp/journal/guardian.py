@@ -5,12 +5,12 @@
                  ──"done JOURNAL"───────────────────────────>
     the kernel   ──pidfd: this process has ended────────────> undoes what it still watches, and ends
 
-There is one for the process, started before its first change and told to end (the socket is closed) after its last
-journal is done, when we wait for it. If it was killed, the next change starts another one; until then the journals are
-what is left. It is a child of ours, which a program that waits for any child (`os.wait()`) will meet.
+Each process has one. It is started before the process's first change. After the last journal is done it is told to end
+(the socket is closed), and we wait for it. If it was killed, the next change starts another one; until then only the
+journals are left. It is a child of ours: a program that waits for any child (`os.wait()`) will meet it.
 
 Starting it costs some 50 ms, so it starts lean: -I and -S leave out environment, site-packages and its .pth files.
-Everything here is called with the lock of change.py held.
+Everything here is called while nobody else changes anything (process.alone).
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import socket
 import sys
 from contextlib import suppress
 
+from offramp import process
 from offramp.errors import KernelError, OfframpError
 
-__all__ = ["done", "forget", "watch"]
+__all__ = ["done", "watch"]
 
 _PATIENCE = 10.0  # seconds to start or to end: hundreds of times what it takes
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watch.py")
@@ -34,7 +35,7 @@ _watched: dict[str, int] = {}  # path of a journal: descriptor of the network na
 
 
 def watch(journal: str, namespace: int) -> None:
-    """From now on `journal` is undone when this process ends. Can be repeated: it sees to it that the guardian lives.
+    """From now on `journal` is undone when this process ends. Calling it again makes sure that the guardian lives.
 
     Errors: OfframpError, KernelError: there is no guardian, so nothing may be changed.
     """
@@ -62,7 +63,7 @@ def done(journal: str) -> None:
         _guardian = None
 
 
-def forget() -> None:
+def _forget() -> None:
     """In a forked child: the guardian is the parent's."""
     global _guardian
     _watched.clear()
@@ -132,3 +133,6 @@ class _Guardian:
     def forget(self) -> None:
         self._line.close()
         self._process.returncode = 0  # or it would be missed here
+
+
+process.holds("guardian", in_child=_forget)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process per interface: a lock that the second one is refused, with the pid of the first.
+"""One process per interface: a lock. A second process is refused, and told the pid of the first.
 
     /run/offramp/<network namespace>-<ifindex>.lock       a virtual interface
     /run/offramp/<PCI address>.lock                       a device, which may lose its interface and get another one
 
-It is a record lock of POSIX: the kernel lets go of it with the process, however that ends, and tells who holds it. A
-forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last one
-lets go. (It is also lost when the process closes another descriptor of the same file: nobody but this module opens it.)
+It is a record lock of POSIX: the kernel releases it when the process ends, however that happens, and tells who has it.
+A forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last
+releases it. (It is also lost when the process closes another descriptor of the same file: only this module opens it.)
 
 Needs to write to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
 """
@@ -16,14 +16,15 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import threading
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from offramp import process
 from offramp.errors import InterfaceBusy
 from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
+from offramp.syscalls.kept import Kept
 from offramp.syscalls.netns import namespace_cookie
 
 __all__ = ["InterfaceLock"]
@@ -31,8 +32,7 @@ __all__ = ["InterfaceLock"]
 _DIRECTORY = "/run/offramp"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
-_mutex = threading.RLock()  # the collector may close a forgotten one while we hold it
-_held: dict[str, tuple[int, int]] = {}  # path: descriptor, holders in this process
+_held: dict[str, tuple[Kept, int]] = {}  # path: descriptor, holders in this process
 
 
 class InterfaceLock:
@@ -46,24 +46,25 @@ class InterfaceLock:
         key = device.bus.replace("/", "_") or f"{namespace_cookie():x}-{device.ifindex}"
         self._path = f"{directory}/{key}.lock"
         self._pid = os.getpid()
-        with _mutex:
+        with process.alone():
             descriptor, holders = _held.get(self._path) or (_lock(self._path, device.name or device.bus), 0)
             _held[self._path] = descriptor, holders + 1
 
     def close(self) -> None:
         """Let go. Closing twice is allowed."""
-        path, self._path = self._path, ""
-        if not path or self._pid != os.getpid():  # a forked child has nothing to let go of
+        if not self._path or self._pid != os.getpid():  # a forked child has nothing to let go of
             return
-        with _mutex:
+        with process.alone():
+            path = self._path
             descriptor, holders = _held[path]
             if holders > 1:
-                _held[path] = descriptor, holders - 1
+                _held[path], self._path = (descriptor, holders - 1), ""
                 return
-            del _held[path]
             with suppress(OSError):
                 os.unlink(path)  # while we hold it: see _lock
-            os.close(descriptor)
+            descriptor.close()
+            del _held[path]
+            self._path = ""
 
     def __enter__(self) -> Self:
         return self
@@ -74,24 +75,25 @@ class InterfaceLock:
         self.close()
 
 
-def _lock(path: str, name: str) -> int:
+def _lock(path: str, name: str) -> Kept:
     """The descriptor that holds the lock."""
     while True:
         try:
             os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = (kept := Kept()).keep(os.open, path, flags, 0o600)
         except OSError as error:
             raise failure(f"locking {name} by {path}", error) from error
         holder = _try(descriptor)
         if holder is None and _is_current(descriptor, path):
-            return descriptor
-        os.close(descriptor)
+            return kept
+        kept.close()
         if holder is not None:
             raise InterfaceBusy(name, reason=f"in use by {_who(holder)}", hint="one offramp process per interface")
 
 
 def _try(descriptor: int) -> int | None:
-    """Take the lock. None: it is ours; else the pid of who has it, 0 if it is in a pid namespace that we cannot see."""
+    """Take the lock. None: it is ours. Else the holder's pid, or 0 if that is in a pid namespace that we cannot see."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     while True:
         try:
@@ -104,7 +106,7 @@ def _try(descriptor: int) -> int | None:
 
 
 def _is_current(descriptor: int, path: str) -> bool:
-    """Whether the path still means this file: who lets go removes it."""
+    """Whether the path still means this file: a holder that releases the lock removes it."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     return False
@@ -121,9 +123,8 @@ def _who(pid: int) -> str:
 def _in_child() -> None:
     """Other processes' locks are not ours to hold; our parent keeps its own, whatever we close."""
     for descriptor, _ in _held.values():
-        os.close(descriptor)
+        descriptor.close()
     _held.clear()
-    _mutex.release()
 
 
-os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_in_child)
+process.holds("locks", in_child=_in_child)

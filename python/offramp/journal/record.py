@@ -4,7 +4,7 @@
     {"offramp journal": 1,                           the schema's version; another one is not read
      "device": {"name": "eth0", "ifindex": 2, ...},  Identity: which interface
      "namespace": 4,                                 the cookie of its network namespace: not used twice in a boot
-     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: to be told, nothing is decided by it
+     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: for people, nothing is decided by it
      "moment": 81234567890,                          when: nanoseconds after the boot that the device names
      "kept": false,                                  true: to stay after the owner's end, until `offramp restore`
      "changes": [{"knob": "mtu",                     in the order in which they were made
@@ -28,7 +28,7 @@ from offramp.errors import JournalError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check
 
-__all__ = ["MOST_BYTES", "Change", "Record", "decode", "encode", "printable", "short"]
+__all__ = ["MOST_BYTES", "Changed", "Record", "decode", "encode", "printable", "short"]
 
 MOST_BYTES = 4 << 20  # ten thousand rules
 MOST_CHANGES = 20_000
@@ -43,7 +43,7 @@ _LINE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Changed:
     """A knob that was turned, or is about to be."""
 
     knob: str
@@ -68,13 +68,13 @@ class Record:
     command: str
     moment: int  # CLOCK_BOOTTIME
     kept: bool
-    changes: tuple[Change, ...]
+    changes: tuple[Changed, ...]
 
     def is_about(self, device: Identity, namespace: int) -> bool:
         """Whether that device, in the network namespace of that cookie, is the one that was changed.
 
-        A virtual one only where it was: elsewhere another may have the same number and address, in a container of the
-        same making for example.
+        A virtual one only where it was: elsewhere another may have the same number and address, for example in a
+        container that was made in the same way.
         """
         return self.device.same_device(device) and (bool(device.bus) or namespace == self.namespace)
 
@@ -173,10 +173,10 @@ def _record(found: Any) -> Record:
     )
 
 
-def _change(found: Any) -> Change:
+def _change(found: Any) -> Changed:
     _fits(found, _CHANGE, "a change")
     knob, before, after = found["knob"], found["before"], found["after"]
-    return Change(**found | {"before": check(knob, before), "after": check(knob, after)})
+    return Changed(**found | {"before": check(knob, before), "after": check(knob, after)})
 
 
 def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:

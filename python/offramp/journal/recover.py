@@ -25,7 +25,7 @@ from offramp.facts.identity import Identity
 from offramp.facts.knobs import Nic
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.place import boot
-from offramp.journal.record import Change, Record
+from offramp.journal.record import Changed, Record
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
 from offramp.nic.live import find
@@ -50,8 +50,13 @@ class Report:
 
     @property
     def dealt_with(self) -> bool:
-        """Whether nothing is left that was to be done, and can be done now."""
+        """Whether all is done that can be done now."""
         return self.state not in ("failed", "refused")
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether something is not as it was before, which the user should hear of."""
+        return self.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in self.knobs)
 
     def to_dict(self) -> dict[str, Any]:
         knobs = [knob.to_dict() for knob in self.knobs]
@@ -145,7 +150,7 @@ def restore(which: Sequence[str] = (), store: Store | None = None) -> list[Repor
 def leftovers(device: Identity, ours: Collection[str] = (), store: Store | None = None) -> list[Report]:
     """Give back what dead owners have left on this interface, except what was to stay; waits for a guardian at work.
 
-    For one who has the interface's lock, so there is no living owner but itself: `ours` are its own journals.
+    The caller has the interface's lock, so there is no living owner but itself: `ours` are its own journals.
     Errors: as for `listed`.
     """
     store = store or Store()
@@ -184,7 +189,7 @@ def give_back(
         return Report(journal.name, record.device.name, "failed", str(error))
     if not left:
         return Report(journal.name, name, "given back", _remove(journal), tuple(undone))
-    with suppress(OfframpError):  # a full disk: then it still lists all, and what is done will be found to be as before
+    with suppress(OfframpError):  # a full disk: all is still listed, and found to be as before
         journal.write(replace(record, changes=tuple(left)))
     return Report(journal.name, name, "failed", f"still listed in {journal.name}", tuple(undone))
 
@@ -208,8 +213,8 @@ def _restore(entry: Listed, store: Store, patience: float = 0.2) -> Report:
         journal.release()
 
 
-def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> tuple[str, list[Undone], list[Change]]:
-    """Undo it wherever the interface is, and as what it is known there."""
+def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> tuple[str, list[Undone], list[Changed]]:
+    """Undo it wherever the interface is, under the name that it has there."""
     same_boot = record.device.boot == boot()
     if nic is not None:
         with suppress(InterfaceGone):  # it may have been moved to another namespace

@@ -7,13 +7,13 @@
 A file is replaced, never changed: a new one is written beside it, synced, renamed over it, and the directory is synced.
 So after kill -9 and after a power failure there is the old journal or the new one.
 
-Whoever may change a journal holds its lock (flock), from before its name exists: the owner for as long as it lives, or
-the one who gives back what a dead owner has changed. The kernel lets go of the lock with the process, in whichever pid
-namespace it was. (A child forked in C has a copy of the descriptor, and the lock with it; in one that Python forks the
-copy is closed.)
+A process that may change a journal holds its lock (flock), from before the file's name exists: the owner as long as
+it lives, or the process that gives back what a dead owner has changed. The kernel releases the lock when the process
+ends, in whichever pid namespace it was. (A child forked in C has a copy of the descriptor, and the lock with it; in a
+child that Python forks the copy is closed.)
 
-What is read could have been put there by somebody else: no symbolic link is followed, and the file has to be a regular
-one with one name, of a bounded size, and nobody else's to write or to own.
+Somebody else could have put a file there. So no symbolic link is followed, and the file has to be a regular one with
+one name, of a bounded size, that nobody else owns or may write.
 Source: open(2), flock(2), rename(2), fsync(2).
 """
 
@@ -30,6 +30,7 @@ from contextlib import contextmanager, suppress
 
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Record, decode, encode
+from offramp.syscalls.kept import Kept
 
 __all__ = ["DIRECTORY", "VARIABLE", "Journal", "Store", "failure"]
 
@@ -59,11 +60,11 @@ class Store:
             raise
 
     def new(self) -> Journal:
-        """A journal with a name that no other one has or had. There is no file before it is written to."""
+        """A journal with a name that no other one has or had. The file appears when it is first written to."""
         return Journal(self, f"{os.getpid()}-{os.urandom(8).hex()}.json")
 
     def read(self, name: str) -> tuple[Record, bool] | None:
-        """What a journal says, and whether its owner lives (or it is just being restored); None: there is none."""
+        """What a journal says, and whether its owner lives (or somebody is restoring it now); None: there is none."""
         with self._open(name) as descriptor:
             if descriptor is None:
                 return None
@@ -80,7 +81,7 @@ class Store:
         return claimed
 
     def seize(self, name: str) -> tuple[Journal, Record] | None:
-        """Take over a journal, whoever holds it: for those who know better than the lock. None: it is gone."""
+        """Take over a journal, whoever holds it: for a caller that knows better than the lock. None: it is gone."""
         if (claimed := self.claim(name, 0.0)) is not None:
             return claimed
         found = self.read(name)
@@ -99,14 +100,15 @@ class Store:
         try:
             if make:
                 os.makedirs(self.directory, 0o700, exist_ok=True)
-            directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            directory = (kept := Kept()).keep(os.open, self.directory, flags)
         except OSError as error:
             raise failure(f"the directory of journals {self.directory}", error) from error
         try:
             _private(os.fstat(directory), self.directory)
             yield directory
         finally:
-            os.close(directory)
+            kept.close()
 
     def sweep(self) -> None:
         """Remove files that a crash left unfinished: the change was never made."""
@@ -187,7 +189,7 @@ class Journal:
                 if isinstance(error, OSError):
                     raise failure(f"writing the journal {self.store.directory}/{self.name}", error) from error
                 raise
-        self.release()
+        self.release()  # of the one before
         self._descriptor = descriptor
 
     def remove(self) -> None:
@@ -205,9 +207,9 @@ class Journal:
 
     def release(self) -> None:
         """Let go of the lock; the file stays."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _locked(descriptor: int) -> bool:

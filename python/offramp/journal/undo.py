@@ -9,8 +9,8 @@
 
 "What we set" is followed through several changes of one knob: 1500 -> 2000 -> 3000 goes back to 1500, but if somebody
 has put 9000 between our two changes, it goes back to 9000. All knobs are read before the first one is turned, because
-turning one may move another (the number of channels moves the RSS table). What is as before then, and stands there only
-because a driver may move it (before == after), is read again at its turn, and restored if undoing another has moved it.
+turning one may move another (the number of channels moves the RSS table). A knob that is listed only because a driver
+may move it (before == after) is read again at its turn, and restored if undoing another one has moved it.
 
 A knob that fails stays listed, with the reason, and does not stop the others.
 """
@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from offramp.errors import InterfaceGone, OfframpError
 from offramp.facts.knobs import Nic, Value
-from offramp.journal.record import Change, printable, short
+from offramp.journal.record import Changed, printable, short
 
 __all__ = ["Outcome", "Undone", "decide", "undo"]
 
@@ -55,8 +55,8 @@ class Undone:
         return f"{self.knob}: not back to {short(self.before)}: {self.reason}"
 
 
-def decide(changes: Sequence[Change], now: Mapping[str, Value], *, same_boot: bool) -> list[tuple[Outcome, Value]]:
-    """For each change, last first: what is to become of it, and what its knob says when its turn comes. Pure.
+def decide(changes: Sequence[Changed], now: Mapping[str, Value], *, same_boot: bool) -> list[tuple[Outcome, Value]]:
+    """For each change, last first: what to do about it, and what its knob says when its turn comes. Pure.
 
     `now` is what the knobs say at the beginning.
     """
@@ -73,7 +73,7 @@ def decide(changes: Sequence[Change], now: Mapping[str, Value], *, same_boot: bo
     return decided
 
 
-def undo(changes: Sequence[Change], nic: Nic, *, same_boot: bool = True) -> tuple[list[Undone], list[Change]]:
+def undo(changes: Sequence[Changed], nic: Nic, *, same_boot: bool = True) -> tuple[list[Undone], list[Changed]]:
     """Undo `changes`, last first: what became of each in that order, and those that failed, in theirs.
 
     Errors: InterfaceGone; nothing was turned then.
@@ -94,7 +94,7 @@ def undo(changes: Sequence[Change], nic: Nic, *, same_boot: bool = True) -> tupl
     return undone, left[::-1]
 
 
-def _moved(change: Change, nic: Nic) -> tuple[Outcome, Value]:
+def _moved(change: Changed, nic: Nic) -> tuple[Outcome, Value]:
     """A knob that nobody has turned: has its driver?"""
     try:
         found = nic.get(change.knob)
@@ -116,7 +116,7 @@ def _read(knobs: set[str], nic: Nic) -> tuple[dict[str, Value], dict[str, str]]:
     return now, unread
 
 
-def _set_back(change: Change, nic: Nic) -> str:
+def _set_back(change: Changed, nic: Nic) -> str:
     """Why it did not work; "" if the knob says again what it said before."""
     try:
         nic.set(change.knob, change.before)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU time: what a benchmark's actors used, and how much of the machine others used meanwhile.
+"""CPU time: how much a benchmark's actors used, and how much of the machine others used meanwhile.
 
     with Meter(receiver=[process.pid], softirq=wire.b.napi_threads()) as meter:
         ...
     meter.usage.cpu_ns["receiver"], meter.usage.foreign
 
-Time on CPU is read from schedstat, in ns, of every thread of a process.  Softirq work that the kernel does inline, in
-whichever task it interrupts, counts as that task's time: unless veth's NAPI is threaded, the sender pays for receiving.
-/proc/stat, from which the foreign share is found, counts in ticks (10 ms as a rule): measure for a second or more.
+Time on CPU is read from schedstat, in ns, for every thread of a process.  Softirq work that the kernel does inline
+counts as time of the task that it interrupts: unless veth's NAPI is threaded, the sender pays for receiving.  The
+foreign share comes from /proc/stat, which counts in ticks (10 ms as a rule): measure for a second or more.
 
 Sources: Documentation/scheduler/sched-stats.rst, proc_stat(5), proc_pid_task(5), getrusage(2).
 """

@@ -53,7 +53,7 @@ class Interface:
         self._link("set", mtu=mtu)
 
     def move_to(self, host: Host) -> None:
-        """Moves the interface to another host, as an unplugged cable would not; this record is stale afterwards."""
+        """Moves the interface to another host; this record is stale afterwards."""
         self._link("set", net_ns_fd=host.fileno())
 
     def delete(self) -> None:
@@ -95,7 +95,7 @@ class Interface:
     def set_threaded_napi(self, on: bool, *, cpu: int | None = None) -> list[int]:
         """Receives in kernel threads instead of on the sender's CPU; pins those threads to `cpu`; returns their pids.
 
-        A veth has NAPI only while XDP is attached or GRO is on: do that first, and call this again when it changed.
+        A veth has NAPI only while XDP is attached or GRO is on: do that first, and call this again when it changes.
         """
         threaded = Path("/sys/class/net", self.name, "threaded")
         try:

@@ -168,7 +168,7 @@ class Host:
 
 
 def _kill_inhabitants(namespace: int) -> None:
-    """Ends what other processes there are in the namespace: what ours have left running."""
+    """Ends the other processes in the namespace: those that ours have left running."""
     home = os.fstat(namespace)
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended just now

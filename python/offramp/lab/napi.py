@@ -4,7 +4,7 @@
 By default a veth's receive work runs in softirq on the *sender's* CPU.  With /sys/class/net/X/threaded = 1 each receive
 queue gets a kernel thread, `napi/<interface>-<id>`, that can be pinned and whose CPU time can be read.  Names are
 ambiguous (every namespace may have an eth0), so the kernel is asked: generic netlink family "netdev", NAPI_GET, which
-names the thread's pid.  Kernels before 6.7 have no such family (ENOENT): there the name has to do.
+gives the thread's pid.  Kernels before 6.7 have no such family (ENOENT): there the thread is found by its name.
 
 Sources: Documentation/networking/napi.rst, Documentation/netlink/specs/netdev.yaml, linux/netdev.h.
 """
@@ -54,7 +54,7 @@ def _ask(ifindex: int) -> list[Any]:
 
 
 def _by_name(name: str) -> list[int]:
-    """The threads by their name; another namespace's interface of that name is not told apart."""
+    """The threads by their name, also those of an interface of the same name in another namespace."""
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:

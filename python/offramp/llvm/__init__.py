@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LLVM IR becomes code. The one step of compiling that is not pure: LLVM runs in a child process.
 
-programs.py  Specs -> Program, Lowered -> NativeProgram: `xdp`, `native`
+programs.py  Specs -> Program, Body -> NativeProgram: `xdp`, `native`
 child.py     the child process, and the conversation with it
 worker.py    that process
-limits.py    what the kernel's verifier would refuse without saying so
 """

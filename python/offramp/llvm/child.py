@@ -4,23 +4,22 @@
     this process ──target, IR text──> worker.py (LLVM) ──code──> this process
                                       └─ stderr: what LLVM says, into the CompileError
 
-LLVM can abort or exit on input that it does not like, and it takes 70 MB of memory: both stay in the child, which gets
-nothing but the text. Starting it costs more than compiling, so it stays for the next request, and `start` has it start
-while the text is still made. It ends when we end, and after TIMEOUT seconds of one request. It is started lean: -I and
--S leave out environment, site-packages and its .pth files, and the one directory that it needs, llvmlite's, is an
-argument.
+LLVM can abort or exit on input that it does not like, and it takes 70 MB of memory. Both stay in the child, which gets
+nothing but the text. Starting it costs more than compiling, so it stays for the next request, and `start` starts it
+early, while the text is still being made. It ends when we end, and after TIMEOUT seconds of one request. It is started
+lean: -I and -S leave out environment, site-packages and its .pth files, and the one directory that it needs,
+llvmlite's, is an argument.
 
-After IDLE seconds without a request it gives LLVM's memory back, and waits on. It does not end: it would be a zombie
-until the next request, which may never come, as threads and signals are our user's. Nor is it an orphan, which would be
-a zombie for good where process 1 is somebody's program, as in containers.
+After IDLE seconds without a request it gives LLVM's memory back, and waits on. It does not end, because then it would
+be a zombie until the next request, which may never come: threads and signals belong to our user, so we cannot wait for
+it. Nor is it an orphan: that would be a zombie for good where process 1 is somebody's program, as in containers.
 
-There is one child for each process; a forked process has its own. A request that is interrupted ends the child, for
-its answer would be taken for the next one's.
+There is one child for each process; a forked process has its own. A request that is interrupted ends the child, because
+its answer would be taken for the answer to the next request.
 """
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import importlib.util
 import os
@@ -34,6 +33,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from offramp import process
 from offramp.emit.limits import too_much
 from offramp.errors import CompileError, NotSupported
 from offramp.llvm.worker import BPF, DONE, HEADER
@@ -72,8 +72,8 @@ def native_code(text: str) -> bytes:
 
 
 def _remembered(triple: str, text: str) -> bytes:
-    """Compiled, or what came of the same text before. Kept by digest, and REMEMBERED bytes in all: a long text or code
-    stays with nobody because it was compiled once.
+    """Compiled now, or taken from memory if the same text was compiled before. Memory is by digest, and of REMEMBERED
+    bytes in all, so that a long text or code does not stay for good because it was compiled once.
     """
     key = hashlib.sha256(f"{triple} {text}".encode()).digest()
     code = _codes.pop(key, None)
@@ -94,8 +94,8 @@ def forget() -> None:
 
 
 def start() -> None:
-    """Have the child start, if there is none: it is ready when it is needed. Returns at once; what prevents it is
-    reported when something is to be compiled.
+    """Start the child, if there is none, so that it is ready when it is needed. Returns at once; if it cannot start,
+    the next request reports why.
     """
     with _lock, suppress(CompileError):
         _running()
@@ -267,5 +267,4 @@ def _in_forked_process() -> None:
         _child = None
 
 
-atexit.register(stop)
-os.register_at_fork(after_in_child=_in_forked_process)
+process.holds("compiler", in_child=_in_forked_process, at_exit=stop)

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Specs to programs: emit/ writes their IR, the child process makes machine code of it.
 
-Specs   --xdp()-->    Program(code, sections)     --bpf.Program.load()-->  a program in the kernel
-Lowered --native()--> NativeProgram(code, sets)   --_native.Code()-->      a function in this process
+Specs --xdp()-->    XdpProgram(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
+Body  --native()--> NativeProgram(code, state) --_native.Code()-->                  a function in this process
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
-from offramp.emit.program import NativeProgram, Program, Spec
-from offramp.emit.size import size, too_deep
+from offramp.emit.body import Body, Exit
+from offramp.emit.placeholders import Module
+from offramp.emit.program import NativeProgram, Spec, XdpProgram
+from offramp.emit.size import Size, too_deep, total
 from offramp.errors import CompileError, OptionError
 from offramp.llvm import child
-from offramp.lower.expression import Lowered
 
 __all__ = ["native", "xdp"]
 
@@ -24,9 +25,13 @@ _ALWAYS_FITS: Final = (
 )
 
 
-def xdp(*specs: Spec) -> Program:
-    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict;
-    who has not (it is protected there, does not match, its reader sleeps) has counted it. After the last one it passes.
+_Reference = TypeVar("_Reference")
+
+
+def xdp(*specs: Spec) -> XdpProgram:
+    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict.
+    A section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A
+    packet that all sections decline passes.
 
     The same specs give the same bytes; the second time in a process it costs a few milliseconds. Takes some ten
     milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError
@@ -39,36 +44,39 @@ def xdp(*specs: Spec) -> Program:
         raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
     if len({spec.vlan_metadata for spec in specs}) > 1:
         raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device or not")
-    parts = [part for spec in specs for part in spec.parts]
-    code = _compile(lambda: build(specs), child.bpf_code, parts, together=len(specs) > 1)
-    return Program(code, tuple(sum((part.sets for part in spec.parts), ()) for spec in specs))
+
+    def measure() -> Size:
+        return total(*(spec.size for spec in specs), together=len(specs) > 1)
+
+    return XdpProgram(*_compile(measure, lambda: build(specs), child.bpf_code))
 
 
-def native(match: Lowered) -> NativeProgram:
-    """Compile `match` to a function of this process. Cost and errors as of `xdp`; NotSupported on other machines than
-    x86-64 and 64-bit Arm, little-endian.
+def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
+    """Compile `body` to a function of this process, which gives a number for each packet: of the exit by which it
+    leaves, as in `says`, or its verdict. Cost and errors as of `xdp`; NotSupported on other machines than x86-64 and
+    64-bit Arm, little-endian.
     """
     child.start()
     from offramp.emit.burst import build
 
-    return NativeProgram(_compile(lambda: build(match), child.native_code, [match]), match.sets)
+    return NativeProgram(*_compile(lambda: body.size, lambda: build(body, says=says), child.native_code))
 
 
 def _compile(
-    build: Callable[[], str], compile_text: Callable[[str], bytes], parts: list[Lowered], *, together: bool = False
-) -> bytes:
-    """Tells from a bug what is only too much."""
+    measure: Callable[[], Size], build: Callable[[], Module[_Reference]], compile_text: Callable[[str], bytes]
+) -> tuple[bytes, tuple[_Reference, ...]]:
+    """The code, and what its placeholders stand for. Tells a program that is only too large from a bug."""
     try:
-        found = size(*parts, together=together)
-        found.check()
-        text = build()
+        size = measure()
+        size.check()
+        module = build()
     except RecursionError as error:
         raise too_deep() from error
     try:
-        return compile_text(text)
+        return compile_text(module.text), module.references
     except child.DoesNotFit as error:
-        raise found.too_large(error.reason) from error
+        raise size.too_large(error.reason) from error
     except CompileError as error:
-        if len(text) > _ALWAYS_FITS:
-            raise found.too_large() from error
+        if len(module.text) > _ALWAYS_FITS:
+            raise size.too_large() from error
         raise

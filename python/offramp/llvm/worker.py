@@ -8,8 +8,8 @@ After SECONDS_OF_IDLENESS it starts itself anew, `resting`: without LLVM and its
     request    u32 length of the triple, u32 length of the text, triple, LLVM IR as text
     answer     u32 status, u32 length, machine code (DONE) or a reason (REFUSED)
 
-Numbers are in host order. LLVM may also abort, or exit, or take too long: then there is no answer, and what it says of
-that is on stderr. Imports nothing of offramp, and of llvmlite only the binding.
+Numbers are in host order. LLVM may also abort, or exit, or take too long: then there is no answer, and LLVM's last
+words are on stderr. Imports nothing of offramp, and of llvmlite only the binding.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def _something_comes() -> bool:
 
 
 def _leave_namespace() -> None:
-    """For an empty one. The thread that started us may be a visitor in a network namespace, and that would live for as
-    long as we do. Whoever may not do this (CAP_SYS_ADMIN) could not have gone visiting, either.
+    """Move to an empty namespace. The thread that started us may be a visitor in a network namespace, which would live
+    for as long as we do. Without CAP_SYS_ADMIN this fails, but without it the thread could not have gone there, either.
     """
     import ctypes
 
@@ -84,7 +84,7 @@ def _leave_namespace() -> None:
 
 
 def _read(size: int) -> bytes:
-    """As many bytes; none if stdin is closed, by now or before all have come."""
+    """So many bytes; none if stdin is closed now, or before all have come."""
     found = b""
     parts = []
     while size > 0:
@@ -133,7 +133,7 @@ def compile_text(triple: str, text: str) -> bytes:
 
 
 def _add_passes(passes: llvm.ModulePassManager, large: bool) -> None:
-    """What branches over packet bytes gain from.
+    """The passes from which branches over packet bytes gain.
 
     These passes skip what is known since an earlier test, and make one binary search of many comparisons with one
     value. The code is smaller than that of -O2, with which a match of 1,800 tests takes five times as long to compile.
@@ -151,7 +151,7 @@ def _add_passes(passes: llvm.ModulePassManager, large: bool) -> None:
 
 
 def _text(object_file: bytes) -> bytes:
-    """The code in it, which has to be all that there is."""
+    """The code in it; there must be nothing else."""
     import llvmlite.binding as llvm
 
     found = {each.name(): each.data() for each in llvm.ObjectFileRef.from_data(object_file).sections() if each.size()}

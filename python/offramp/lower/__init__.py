@@ -4,8 +4,8 @@
 match tree --lower()--> Lowered(expr, sets)
 
 meaning.py     `lower`: what each primitive asks of a packet
-expression.py  the expression, and its reference meaning
-layers.py      where a layer begins; fields.py the fields in it; protocols.py the numbers that name what comes next
+expression.py  the expression; evaluate.py its meaning, in Python
+layers.py      where a layer begins, and what comes next; fields.py the fields in it
 addresses.py   tests of hosts, networks and ports; unions.py many of them as one look-up
 shapes.py      what compiled code has to know of a set
 """

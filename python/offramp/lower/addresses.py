@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
+from offramp.match.protocols import ADDRESS_OFFSETS, ETHERTYPES, IP, IP6, IP6_HEADER, IP_PROTOCOLS
 from offramp.match.tree import Address, Direction, Port, Protocol, Station
 
 from .expression import All, Any, Calculation, Expr, Member, Number, Place, Test, Value
 from .fields import first_fragment
-from .layers import IP, IP6, Layers, equal, load, masked
-from .protocols import ADDRESS_OFFSETS, ETHERTYPES, IP6_HEADER, IP_PROTOCOLS, WITH_PORTS
+from .layers import Layers, equal, load, masked
 
 Asked: TypeAlias = Callable[[tuple[Value, ...]], Expr]  # whether a key is asked for
 
 ALL_BITS = 0xFFFF_FFFF
+_WITH_PORTS = (Protocol.SCTP, Protocol.TCP, Protocol.UDP)  # in libpcap's order
 
 
 def member(number: int) -> Asked:
@@ -103,7 +104,7 @@ def port(node: Port, layers: Layers) -> Expr:
 
 def ports(direction: Direction, protocol: Protocol | None, layers: Layers, asked: Asked) -> Expr:
     """Whether the ports are asked for: those directly behind IPv6's header, or of an IPv4 packet's first fragment."""
-    numbers = [IP_PROTOCOLS[one] for one in ((protocol,) if protocol else WITH_PORTS)]
+    numbers = [IP_PROTOCOLS[one] for one in ((protocol,) if protocol else _WITH_PORTS)]
     network = layers.network
 
     def at(start: Place) -> Expr:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lowered form of a match: a boolean expression over numbers read from a packet.
 
-    tree (match/) --lower--> expression (here) --emit.py--> LLVM IR --> eBPF | native
+    tree (match/) --lower--> expression (here) --emit/--> LLVM IR --> eBPF | native
 
     udp dst port 53, the IPv4 half:
         header = Calculation("<<", Calculation("&", Load(Place(14), 1), Number(15)), Number(2))
@@ -15,13 +15,11 @@ A load beyond the end of the captured packet, or a division by zero, rejects the
 the meaning of classic BPF (McCanne & Jacobson 1993; Linux, Documentation/networking/filter.rst), and so of every
 tcpdump expression. A place is a sum without wrap: one behind 2**32 is beyond every packet.
 
-`evaluate` is the reference: what the compiled programs are compared with.
+evaluate.py is the reference: what the compiled programs are compared with.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -48,7 +46,6 @@ __all__ = [
     "TagBytes",
     "Test",
     "Value",
-    "evaluate",
 ]
 
 Op: TypeAlias = Literal["==", ">=", "<="]
@@ -174,92 +171,3 @@ class Lowered:
 
     expr: Expr
     sets: tuple[SetUse, ...] = ()
-
-
-class Reject(Exception):
-    """A load beyond the end of the packet, or a division by zero."""
-
-
-def evaluate(expr: Expr, packet: bytes, length: int | None = None, sets: Sequence[Container[int]] = ()) -> bool:
-    """Whether `packet`, a frame from its first MAC address on, matches. `length`: on the wire, if it was cut off.
-    `sets`: the members by number, each as one integer.
-    """
-    reader = _Reader(packet, len(packet) if length is None else length, sets)
-    try:
-        return reader.decide(expr)
-    except Reject:
-        return False
-
-
-_RELATIONS: dict[str, Callable[[int, int], bool]] = {"==": operator.eq, ">=": operator.ge, "<=": operator.le}
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    packet: bytes
-    length: int
-    sets: Sequence[Container[int]]
-
-    def decide(self, expr: Expr) -> bool:
-        match expr:
-            case Const(value):
-                return value
-            case Negate(part):
-                return not self.decide(part)
-            case All(parts):
-                return all(self.decide(part) for part in parts)
-            case Any(parts):
-                return any(self.decide(part) for part in parts)
-            case Test(left, op, right):
-                return _RELATIONS[op](self.value(left), self.value(right))
-            case Member(words, number):
-                key = 0
-                for word in words:
-                    key = key << 32 | self.value(word)
-                return key in self.sets[number]
-
-    def value(self, value: Value) -> int:
-        match value:
-            case Number(number):
-                return number
-            case Length():
-                return self.length
-            case Load(place, size):
-                return self.load(place.offset + sum(self.value(part) for part in place.behind), size)
-            case TagBytes(offset):
-                tags = 0
-                while tags < MAX_TAGS and self.load(offset + TAG_BYTES * tags, 2) in TAG_ETHERTYPES:
-                    tags += 1
-                return TAG_BYTES * tags
-            case Calculation(op, left, right):
-                return _calculate(op, self.value(left), self.value(right))
-
-    def load(self, start: int, size: int) -> int:
-        if start + size > len(self.packet):
-            raise Reject
-        return int.from_bytes(self.packet[start : start + size], "big")
-
-
-def _calculate(op: Operator, left: int, right: int) -> int:
-    match op:
-        case "+":
-            result = left + right
-        case "-":
-            result = left - right
-        case "*":
-            result = left * right
-        case "/" | "%":
-            if right == 0:
-                raise Reject
-            result = left // right if op == "/" else left % right
-        case "&":
-            result = left & right
-        case "|":
-            result = left | right
-        case "^":
-            result = left ^ right
-        case "<<":
-            result = left << right if right < 32 else 0
-        case ">>":
-            result = left >> right if right < 32 else 0
-    return result & ALL_ONES

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import assert_never
 
 from offramp.match import tree
+from offramp.match.protocols import ETHERTYPES, IP, IP6, IP6_HEADER, IP_PROTOCOLS
 from offramp.match.tree import Protocol
 
 from .expression import ALL_ONES, All, Calculation, Expr, Length, Load, Negate, Number, Place, Test, Value
-from .layers import IP, IP6, Layers, equal, load, masked
-from .protocols import ETHERTYPES, IP6_HEADER, IP_PROTOCOLS
+from .layers import Layers, equal, load, masked
 
 _LONGEST_IP_HEADER = 60
 

@@ -17,6 +17,21 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from offramp.match.protocols import (
+    AARP,
+    ATALK,
+    DECNET,
+    IP,
+    IP6,
+    IPX_ETHERTYPE,
+    MPLS,
+    PPPOE_SESSION,
+    SAP_IPX,
+    SAP_ISO,
+    SAP_STP,
+    XNS,
+)
+
 from .expression import (
     TAG_BYTES,
     TAG_ETHERTYPES,
@@ -34,12 +49,6 @@ from .expression import (
     Value,
 )
 
-# Ethertypes (IEEE 802 numbers, IANA), and service access points of IEEE 802.2, which are 1500 at most
-IP, ARP, RARP, IP6 = 0x0800, 0x0806, 0x8035, 0x86DD
-MPLS, PPPOE_DISCOVERY, PPPOE_SESSION = 0x8847, 0x8863, 0x8864
-XNS, MOPDL, MOPRC, DECNET, LAT, SCA = 0x0600, 0x6001, 0x6002, 0x6003, 0x6004, 0x6007
-ATALK, AARP, IPX_ETHERTYPE = 0x809B, 0x80F3, 0x8137
-SAP_IP, SAP_STP, SAP_IPX, SAP_NETBEUI, SAP_ISO = 0x06, 0x42, 0xE0, 0xF0, 0xFE
 MAX_LENGTH = 1500  # up to which the type of an Ethernet header is a length, and 802.2's header follows
 
 # PPP's numbers for them (RFC 1661, IANA ppp-numbers); what has none keeps its ethertype, and never matches

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a match means for the bytes of a frame: tree to expression, with tcpdump's meaning.
 
-    lower.py      the walk, protocols and sets
+    meaning.py    the walk, protocols and sets
     layers.py     where the headers are, and what comes next: vlan, mpls, pppoes, 802.2
     addresses.py  hosts, networks, stations, ports
     fields.py     proto[offset:size] and arithmetic
     unions.py     long unions become look-ups
 
-The meaning is libpcap's (gencode.c), surprises included, since that is what people test with tcpdump first:
+The meaning is libpcap's (gencode.c), surprises included, because people test a match with tcpdump first:
 - `host A` (IPv4) is an address of the IP header or one in an ARP or RARP packet; ports need the first fragment.
 - `tcp` on IPv6 is the next header, or the one after a fragment header; `port N` and `icmp6[0]` do not look behind any
   extension header; `tcp[...]` is a field of TCP over IPv4 only.
@@ -33,21 +33,25 @@ from typing import Final, assert_never
 from offramp.errors import MatchError, OptionError
 from offramp.match import tree
 from offramp.match.context import Behind
-from offramp.match.tree import Node, Primitive, Protocol
-
-from . import addresses
-from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
-from .fields import compare
-from .layers import IP, IP6, PPPOE_DISCOVERY, SAP_ISO, Layers, equal, load, masked
-from .protocols import (
+from offramp.match.protocols import (
     ETHERTYPES,
+    IP,
+    IP6,
     IP6_FRAGMENT,
     IP6_HEADER,
     IP_PROTOCOLS,
     ISO_PROTOCOLS,
     ONLY_IP,
     ONLY_IP6,
+    PPPOE_DISCOVERY,
+    SAP_ISO,
 )
+from offramp.match.tree import Node, Primitive, Protocol
+
+from . import addresses
+from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
+from .fields import compare
+from .layers import Layers, equal, load, masked
 from .shapes import Shape
 from .unions import union
 
@@ -170,7 +174,7 @@ class _Walk:
         if layer is Protocol.ETHER:
             return addresses.station(tree.Station(BROADCAST, tree.Direction.DST), self.layers)
         if self.netmask is None:
-            what = "the netmask is not known, which says what a broadcast address is"
+            what = "the netmask is not known; it says what a broadcast address is"
             raise self._refusal(tree.Broadcast(layer), what, NETMASK_HINT)
         if self.netmask == tree.ALL_ONES:
             raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")

@@ -3,18 +3,21 @@
 
     "udp dst port 53" --parse--> Port(53, 53, Direction.DST, Protocol.UDP) --text--> "udp dst port 53"
 
-    tree.py        the nodes: what can be said           record.py      frozen records, quickly made
-    network.py     addresses under a mask
+    tree.py        the nodes, and how they print         frozen.py      frozen records, quickly made
+    leaves.py      its leaves: conditions                values.py      what relations compare
+    words.py       protocols, directions                 network.py     addresses under a mask
+    protocols.py   the numbers that headers have for them
+
     scan.py        text -> tokens                        names.py       names that are numbers
-    parse.py       tokens -> tree: chains and groups     values.py      spellings of addresses -> numbers
+    parse.py       tokens -> tree: chains and groups     numbers.py     spellings of addresses -> numbers
     primitive.py   qualifiers and a value -> node        runs.py        long lists of addresses
     condition.py   the other conditions -> node          context.py     what cannot stand behind mpls and pppoes
-    arithmetic.py  what relations compare                complain.py    the words of a MatchError
-    text.py        tree -> canonical text          suggest.py      what was probably meant
+    arithmetic.py  values -> node                        complain.py    the words of a MatchError
+                                                         suggest.py     what was probably meant
 
 A tree is normal by construction (`A and (B and C)` is `And(A, B, C)`), so `parse(text(node)) == node` for every node.
-What a node means for the bytes of a packet is compile/lower.py. Extensions, which tcpdump does not have: `in @name`, a
-set that is bound when the match is compiled, and `vlan any`.
+lower/meaning.py says what a node means for the bytes of a packet. Two extensions are not in tcpdump: `in @name`, a set
+that is bound when the match is compiled, and `vlan any`.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from __future__ import annotations
 from .names import Names
 from .network import Network
 from .parse import parse
-from .text import primitives, set_names, text
 from .tree import (
     Address,
     And,
@@ -52,6 +54,9 @@ from .tree import (
     SetKind,
     Station,
     Vlan,
+    primitives,
+    set_names,
+    text,
 )
 
 __all__ = [

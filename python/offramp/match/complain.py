@@ -41,17 +41,17 @@ CANDIDATES: Final = {CONDITION: BEGINNINGS, ARITHMETIC: ("len", *sorted(PROTOCOL
 
 def _refused() -> dict[str, tuple[str, str]]:
     """Words of pcap-filter(7) that cannot mean anything here, or are not supported: why, and what to do."""
-    wireless = "is about wireless frames (802.11), which are no Ethernet frames"
-    pflog = "is about records of OpenBSD's packet filter (pflog), which are no Ethernet frames"
+    wireless = "is about wireless frames (802.11), which are not Ethernet frames"
+    pflog = "is about records of OpenBSD's packet filter (pflog), which are not Ethernet frames"
     groups = {
         "wlan fddi tr ppp slip": ("is another kind of link than Ethernet", "write 'ether'"),
         "radio type subtype dir addr1 addr2 addr3 addr4 ra ta": (wireless, ""),
         "ifname ruleset rnr srnr reason action": (pflog, ""),
         "lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect": (
-            *("is about ATM, which is no Ethernet", ""),
+            *("is about ATM, which is not Ethernet", ""),
         ),
         "fisu lssu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls": (
-            "is about SS7, which is no Ethernet",
+            "is about SS7, which is not Ethernet",
             "",
         ),
         "inbound outbound": (
@@ -158,7 +158,7 @@ def _token(word: str, cursor: Cursor, expected: tuple[str, ...]) -> _Complaint:
     if kind == "/":
         return what, "a prefix length follows an address: 'net 10.0.0.0/8'", None
     if kind == "%" and (zone := re.compile(r"%[-\w.]+").match(cursor.text, cursor.start)):
-        return what, "a zone is nothing that a frame tells", Fix(cursor.start, zone.end(), "")
+        return what, "no frame says which zone it is from", Fix(cursor.start, zone.end(), "")
     return what, "", None
 
 

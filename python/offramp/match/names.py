@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names that stand for numbers: those of the language itself, and the shape of those that the system knows.
 
-Services and protocols (`port http`, `ip proto \\gre`) come in as `Names`; offramp/names.py makes one from the system's
-files. The others are part of pcap-filter(7), and tcpdump has them built in as well.
+Services and protocols (`port http`, `ip proto \\gre`) come in as `Names`; matcher/services.py makes one from the
+system's files. The others are part of pcap-filter(7), and tcpdump has them built in as well.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from . import protocols
 from .frozen import record
+from .protocols import ETHERTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +61,9 @@ WELL_KNOWN_PORTS: Final = _table(
 
 NO_NAMES: Final = Names(_no_service, _well_known_protocol, "names of services are not known here: write the number")
 
-ETHER_PROTOCOLS: Final = _table(  # `ether proto \ip`: EtherTypes, and LLC SAPs below 1501
-    """
-    ip 0x0800   arp 0x0806   rarp 0x8035   ip6 0x86dd   atalk 0x809b   aarp 0x80f3   decnet 0x6003   lat 0x6004
-    sca 0x6007   mopdl 0x6001   moprc 0x6002   loopback 0x9000   iso 0xfe   stp 0x42   ipx 0xe0   netbeui 0xf0
-    """
-)
-
-ISO_PROTOCOLS: Final = {"clnp": 0x81, "esis": 0x82, "isis": 0x83}
+# `ether proto \ip`, `iso proto \isis`
+ETHER_PROTOCOLS: Final = {protocol.value: number for protocol, number in ETHERTYPES.items()} | {"loopback": 0x9000}
+ISO_PROTOCOLS: Final = {protocol.value: number for protocol, number in protocols.ISO_PROTOCOLS.items()}
 
 ISIS_PDUS: Final = {  # `l1`: the PDU types that the keyword stands for (ISO 10589, 9.5 to 9.13)
     "l1": (15, 17, 18, 24, 26),

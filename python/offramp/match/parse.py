@@ -24,7 +24,7 @@ from .complain import CONDITION, OR_VALUE, RELATION, VALUE, VLAN_IDS, as_conditi
 from .condition import CASTS, DIRECTIONS, SPECIAL, cast, direction_of, qualifier
 from .context import Behind
 from .names import ISIS_PDUS, NO_NAMES, Names
-from .primitive import STARTS, Qualifiers, Reader
+from .primitive import STARTS, Reader
 from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, Cursor, Fault, Fix
 from .suggest import suggestion
 from .tree import (
@@ -43,6 +43,7 @@ from .tree import (
     Protocol,
     Vlan,
 )
+from .words import Qualifiers
 
 if TYPE_CHECKING:
     from .tree import Node, Primitive

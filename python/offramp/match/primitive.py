@@ -8,7 +8,7 @@ follows a port range without a space (`portrange 80-90x` is 80-90). Names of hos
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpected
 from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
@@ -21,13 +21,13 @@ from .tree import (
     MAX_PORT,
     Address,
     Carries,
-    Direction,
     InSet,
     Port,
     Protocol,
     SetKind,
     Station,
 )
+from .words import Qualifiers
 
 if TYPE_CHECKING:
     from .tree import Primitive
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 ADDRESSED = (Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP)
 SERVICES: tuple[Literal["tcp"], Literal["udp"]] = ("tcp", "udp")
 STARTS = (NUMBER, IPV4, IPV6, MAC, NAME, ARCNET)  # kinds of tokens that begin a value
-
-
-class Qualifiers(NamedTuple):
-    protocol: Protocol | None
-    direction: Direction
-    kind: str  # host, net, port, portrange, proto, or nothing, which is host
 
 
 class Reader:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from .frozen import alike
 from .network import Network
 from .numbers import ipv6
-from .tree import Address, Not, check_address_protocol
+from .tree import Address, Not
+from .words import check_address_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .primitive import Qualifiers
+    from .words import Qualifiers
 
 NEGATIONS = ("!", "not")
 SPACE = r"[ \t\r\n]"

@@ -5,8 +5,8 @@
     ip src 80       two fixes, one after the other               ip and src port 80
     icmp port 5     nothing would make sense of it               no suggestion, rather than a wrong one
 
-So what is suggested is always a whole match with all that its writer has said. Where a text is long, or has other
-errors further on, it is the piece at the caret.
+So a suggestion is always a whole match, with all that its writer has said. If the text is long, or has other errors
+further on, the suggestion is only the piece at the caret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tree import Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .primitive import Qualifiers
+    from .words import Qualifiers
 
 ROUNDS: Final = 4  # of mending
 LONGEST: Final = 1 << 16  # characters that are parsed once more

@@ -4,14 +4,13 @@
     Match("udp dst port 53").matches(frame)
     Match("src host in @blocked", blocked=PrefixSet(["203.0.113.0/24"]))
 
-Whatever takes a match takes its text as well, where it names no set. Asking needs neither privileges nor a kernel: the
-match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
+Every function that takes a match also takes its text, if it names no set. Asking needs neither privileges nor a kernel:
+the match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +19,7 @@ from offramp import arguments
 from offramp.errors import OptionError
 from offramp.match import Broadcast, Protocol, parse, primitives, set_names
 from offramp.matcher.services import system
+from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from offramp import _native
-    from offramp.bpf import Map
-    from offramp.lower.expression import Lowered, SetUse
+    from offramp.emit.state import State
+    from offramp.lower.expression import Lowered
     from offramp.match import Node
     from offramp.ports.batch import Batch
     from offramp.state import HashSet, PrefixSet, SharedSet
@@ -45,20 +45,20 @@ class Match:
     the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface its own is the
     default.
 
-    Names of services and protocols are looked up in /etc/services and /etc/protocols; names of hosts are not.
+    Names of services and protocols are looked up in /etc/services and /etc/protocols; host names are not looked up.
 
     Two extensions to tcpdump's language: `host in @name` and `port in @name`, which mean the union of the set's
     members, and `vlan any`, behind which everything is about tagged and untagged packets alike.
 
     Errors: MatchError, with the place in the text; OptionError for a set that is missing, not named, or of a kind that
-    cannot be looked up there, and for a match that is too large for any program. One that is not much smaller may turn
-    out too large for an interface later, where that needs more of the program.
+    cannot be looked up there, and for a match that is too large for any program. A match that is only a little smaller
+    may be too large for an interface later, if that needs a larger program.
     """
 
     __slots__ = ("_compiled", "_lowered", "_netmask", "_node", "_sets")
 
     def __init__(self, text: str, netmask: str | int | None = None, /, **sets: Set) -> None:
-        from offramp.emit.size import check
+        from offramp.emit.size import size
 
         self._node = parse(arguments.text("match", text), system())
         self._netmask = _netmask(netmask) if netmask is not None else None
@@ -66,7 +66,7 @@ class Match:
         self._compiled: tuple[_native.Code, list[SharedSet]] | None = None
         _check_names(set_names(self._node), sets)
         self._lowered = self._lower(self._netmask or 0)  # finds a set of the wrong kind now rather than later
-        check(self._lowered)
+        size(self._lowered).check()
 
     @classmethod
     def of(cls, match: str | Match) -> Match:
@@ -123,29 +123,31 @@ class Match:
 
         return lower(self._node, netmask=netmask, sets={name: table.shape for name, table in self._sets.items()})
 
-    @contextmanager
-    def tables(self, uses: Sequence[SetUse], first: int = 0) -> Iterator[dict[int, Map]]:
-        """The maps that an XDP program of this match needs for its sets, while it is loaded: it keeps them itself then.
-        `first`: the number that the program gives to the first of them.
-
-        Errors: as SharedSet.map.
+    def state(self, reference: State) -> SharedSet:
+        """What a reference of its programs means: the user's set of that name, or a new one, of values that the match
+        spells out. Errors: OptionError where there are too many for one map.
         """
-        from offramp.emit.program import SET_BASE
+        from offramp.lower.expression import Fixed, Named
+        from offramp.state import fixed
 
-        looked_up = _looked_up(uses, self._sets)
-        yield {SET_BASE + number: table.map() for number, table in enumerate(looked_up, first)}
+        if isinstance(reference, Fixed):
+            return fixed(reference)
+        assert isinstance(reference, Named)
+        return self._sets[reference.name]
 
     def _code(self) -> tuple[_native.Code, list[SharedSet]]:
         if self._compiled is None:
             from offramp import _native
+            from offramp.emit.match import MatchBody
             from offramp.llvm.programs import native
 
-            program = native(self.lowered())
-            self._compiled = _native.Code(program.code), _looked_up(program.sets, self._sets)
+            body = MatchBody(self.lowered(), Verdict.CLAIM)
+            program = native(body, body.answers)
+            self._compiled = _native.Code(program.code), [self.state(reference) for reference in program.state]
         return self._compiled
 
     def __str__(self) -> str:
-        """The canonical text, which tcpdump takes, too, but for the extensions."""
+        """The canonical text, which tcpdump takes too, except for the extensions."""
         return str(self._node)
 
     def __repr__(self) -> str:
@@ -171,14 +173,6 @@ class Match:
 
     def __hash__(self) -> int:
         return hash(self._identity())
-
-
-def _looked_up(uses: Sequence[SetUse], sets: Mapping[str, Set]) -> list[SharedSet]:
-    """The sets that a program looks into, in its order: those of the user, and those that the match spells out."""
-    from offramp.lower.expression import Named
-    from offramp.state import fixed
-
-    return [sets[use.name] if isinstance(use, Named) else fixed(use) for use in uses]
 
 
 def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this system calls its services and protocols, for matches such as `port http` and `ip proto \\gre`.
 
-The C library's answers (getservbyname(3), getprotobyname(3): /etc/services, /etc/protocols, or what nsswitch.conf(5)
-names), so that a name means the same as in tcpdump. Without the files, matches with numbers still work.
+The C library answers (getservbyname(3), getprotobyname(3): /etc/services, /etc/protocols, or what nsswitch.conf(5)
+names), so a name means the same as in tcpdump. Without the files, matches with numbers still work.
 """
 
 from __future__ import annotations

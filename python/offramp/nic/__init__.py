@@ -2,21 +2,24 @@
 """The network interface: what it is, what it can do, what it counts, and how it is changed.
 
     link.py          everything about one interface in one record: `read("eth0")`; its counters: `counters(ifindex)`
-    live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set; which device it is, across renames
+    live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set
+    device.py        which device an interface is, across renames
     capable.py       what it can do, as facts/capabilities.py has it
     stacked.py       what is below a bond, bridge or VLAN
 
     ethtool.py       driver, channels, rings, offloads            features.py   all offloads by the kernel's names
     rss.py           indirection table, key, hash fields          rules.py      n-tuple rules
     stats.py         the driver's counters                        rates.py      packets a second, by queue
-    carrier_watch.py how long its carrier is gone when something was done to it
+    carrier_watch.py how long its carrier is gone after a change
     vf.py            virtual functions, by netlink                qstats.py     the kernel's counters by queue
     pci.py           drivers and number of VFs, in sysfs
     netdev.py        what the driver can do with XDP: the "netdev" family of generic netlink
     ssh.py           the ports and connections of SSH here, that a ramp must never cut
 
-All of them answer for the network namespace of the calling thread. What changes anything is called by `set` of live.py,
-and that by the journal, which can take it back.
+    udev.py          whether udev has given an interface its lasting name
+
+All of them answer for the network namespace of the calling thread. Functions that change something are called by `set`
+of live.py only, and that is called by the journal, which can undo the change.
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@
 """A live interface's `Capabilities`: what the kernel and driver say, filled up from what is known of the driver.
 
 Takes some milliseconds; with many rules, 10 µs each. Needs no privileges; without CAP_NET_ADMIN some drivers do not
-tell the RSS key. Nothing is tried: what can only be found out by changing it stays None.
+report the RSS key. Nothing is tried: a fact that only a change would show stays None.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceGone
 from offramp.facts.capabilities import (
@@ -27,25 +26,21 @@ from offramp.facts.capabilities import (
 from offramp.facts.link import Link
 from offramp.facts.records import record
 from offramp.nic import ethtool, features, link, pci, rss, rules, stacked
-from offramp.nic.live import of_pci
-
-if TYPE_CHECKING:
-    from offramp.nic.live import LiveNic
+from offramp.nic.device import of_pci
 
 __all__ = ["capabilities"]
 
 _NTUPLE = "rx-ntuple-filter"
 
 
-def capabilities(nic: LiveNic) -> Capabilities:
-    """What the interface can do now. Errors: InterfaceGone."""
-    name = nic.name
+def capabilities(name: str, bus: str) -> Capabilities:
+    """What the interface can do now; `bus`: its PCI address, if it has one. Errors: InterfaceGone."""
     now = link.read(name)
     switches = features.features(name)
     live = Capabilities(
         interface=name,
         driver=now.driver,
-        bus=nic.identity.bus,
+        bus=bus,
         kind=now.kind,
         lower=stacked.lower_devices(name),
         up=now.up,
@@ -56,7 +51,7 @@ def capabilities(nic: LiveNic) -> Capabilities:
         rss=_rss(name),
         ntuple=_ntuple(name, switches),
         xdp=_xdp(now),
-        vfs=_vfs(nic.identity.bus),
+        vfs=_vfs(bus),
         features={feature: Feature(state.on, state.fixed) for feature, state in switches.items()},
     )
     return _with_key(with_record(live, record(now.driver)))

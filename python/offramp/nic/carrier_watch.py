@@ -14,8 +14,8 @@ _TURN = 0.002
 
 
 class CarrierWatch:
-    """Made before whatever may reset the link. Whether the carrier went is the kernel's count
-    (IFLA_CARRIER_DOWN_COUNT), or that it isn't there. Errors: InterfaceGone.
+    """Made before a change that may reset the link. The kernel's count (IFLA_CARRIER_DOWN_COUNT) tells whether the
+    carrier went; so does a carrier that is not there. Errors: InterfaceGone.
     """
 
     def __init__(self, name: str, ifindex: int) -> None:
@@ -23,9 +23,9 @@ class CarrierWatch:
         self._losses, self._began = carrier_losses(ifindex), time.monotonic()
 
     def gone(self, when: str, *, settle: float = 0.0, patience: float = 30.0) -> float:
-        """Wait until the carrier is there and stays for `settle` seconds: the seconds since this watch was made, an
-        upper bound; 0.0 if it was never gone. Errors: InterfaceError if it is not back after `patience` seconds;
-        InterfaceGone.
+        """Wait until the carrier is there and stays for `settle` seconds. Returns the seconds since this watch was
+        made, which is an upper bound; 0.0 if the carrier was never gone. Errors: InterfaceError if it is not back after
+        `patience` seconds; InterfaceGone.
         """
         done = back = time.monotonic()
         was_gone = False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interface's driver, queues and rings; offloads that have a question of their own.
+"""An interface's driver, queues and rings; offloads that have an ioctl command of their own.
 
-A question that a driver does not know is answered with None. No privileges to ask, CAP_NET_ADMIN to change.
+If the driver does not know a question, the answer is None. Asking needs no privileges, changing CAP_NET_ADMIN.
 Source: include/uapi/linux/ethtool.h; each function names ethtool's option for it.
 """
 
@@ -39,7 +39,7 @@ _ADDRESS_SIZE = 32  # MAX_ADDR_LEN
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """Who drives the interface; "" where it does not say."""
+    """Which driver the interface has; "" where it does not say."""
 
     name: str
     version: str

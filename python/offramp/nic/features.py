@@ -67,7 +67,7 @@ def features(interface: str) -> dict[str, Feature]:
 
 
 def set_feature(interface: str, name: str, on: bool) -> None:
-    """Switch a feature, as `ethtool -K` does. The kernel may keep it as it is: another feature needs it so.
+    """Switch a feature, as `ethtool -K` does. The kernel may leave it as it is, because another feature needs it.
 
     Errors: OptionError (no such feature in this kernel), KernelError EOPNOTSUPP (the driver has it fixed).
     """

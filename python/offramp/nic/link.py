@@ -152,7 +152,7 @@ def move(ifindex: int, namespace: int) -> None:
 
 
 def silence(ifindex: int) -> None:
-    """Let the kernel neither answer nor ask who has an address there, in IPv4 or IPv6, nor configure one by itself.
+    """Stop the kernel from answering and asking there who has an address (IPv4, IPv6), and from configuring one.
 
     Needs CAP_NET_ADMIN, and a writable /proc/sys. Errors: KernelError, PrivilegeError.
     """

@@ -5,7 +5,7 @@
     channels, rings, feature.*, rss.*, rule.*              SIOCETHTOOL
     vf.count, vf.autoprobe, vf.N.driver, pci.driver        sysfs, by PCI address
 
-A LiveNic is the device, not its name: it is found again after a rename, a PCI device also after its driver was taken
+A LiveNic is the device, not its name. It is found again after a rename; a PCI device also after its driver was taken
 away and given back. It works in the network namespace that it was opened in; elsewhere it is gone. Reading needs no
 privileges, changing CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
 """
@@ -13,27 +13,26 @@ privileges, changing CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceError, InterfaceGone, KernelError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check, removable
 from offramp.nic import ethtool, features, link, pci, rss, rules, stacked, vf
+from offramp.nic.device import identify, namespace, of_pci, without_interface
 from offramp.steering import Rule
 from offramp.syscalls import netlink
 
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities
 
-__all__ = ["LiveNic", "find", "identify", "of_pci", "open_nic"]
+__all__ = ["LiveNic", "find", "open_nic"]
 
-_ADDRESS, _MTU, _NAME, _PERM_ADDRESS, _PARENT = 1, 4, 3, 54, 56
+_MTU = 4
 _IFF_UP = 1
 
 
@@ -43,7 +42,7 @@ def open_nic(interface: str) -> LiveNic:
     Errors: NoSuchInterface, with a similar name if there is one.
     """
     if pci.present(interface):
-        return LiveNic(of_pci(interface) or _without_interface(interface))
+        return LiveNic(of_pci(interface) or without_interface(interface))
     with suppress(KernelError):
         if "\0" not in interface:  # where the kernel would stop to read
             return LiveNic(identify(interface))
@@ -59,17 +58,7 @@ def find(identity: Identity) -> LiveNic | None:
             continue
         if found.same_device(identity):
             return LiveNic(found)
-    return LiveNic(_without_interface(identity.bus)) if pci.present(identity.bus) else None
-
-
-def identify(interface: str | int) -> Identity:
-    """Which device an interface of this network namespace is. Errors: KernelError (ENODEV)."""
-    ifindex, _, found = netlink.link(interface)
-    name = netlink.text(found.get(_NAME)) or ""
-    mac = found.get(_PERM_ADDRESS) or found.get(_ADDRESS, b"")
-    driver = ethtool.drvinfo(name)
-    bus = driver.bus if driver and _PARENT in found else ""
-    return Identity(name, ifindex, mac.hex(":"), bus, driver.name if driver else "", _netns(), _boot())
+    return LiveNic(without_interface(identity.bus)) if pci.present(identity.bus) else None
 
 
 class LiveNic:
@@ -84,7 +73,7 @@ class LiveNic:
     @property
     def name(self) -> str:
         """What the interface is called now. Errors: InterfaceGone."""
-        if _netns() == self.identity.netns:
+        if namespace() == self.identity.netns:
             try:
                 return socket.if_indextoname(self.identity.ifindex)
             except (OSError, OverflowError):
@@ -147,7 +136,7 @@ class LiveNic:
     def capabilities(self) -> Capabilities:
         from offramp.nic.capable import capabilities
 
-        return capabilities(self)
+        return capabilities(self.name, self.identity.bus)
 
     def _set(self, knob: str, value: Value) -> None:
         match knob.split("."):
@@ -224,7 +213,7 @@ class LiveNic:
     def _bus(self, knob: str) -> str:
         if not pci.present(self.identity.bus):
             what = f"{knob} of {self.identity.name or self.identity.bus}"
-            raise KernelError(what, errno.EOPNOTSUPP, hint="it is no PCI device")
+            raise KernelError(what, errno.EOPNOTSUPP, hint="it is not a PCI device")
         return self.identity.bus
 
     def _gone(self) -> InterfaceGone:
@@ -251,27 +240,3 @@ def _part(state: rss.RssState | None, part: str) -> Value:
         return None
     values: dict[str, Value] = {"table": list(state.table), "key": state.key.hex(":"), "function": state.function}
     return values[part] or None
-
-
-def of_pci(address: str) -> Identity | None:
-    """The interface of a PCI device here."""
-    for ifindex, _ in socket.if_nameindex():
-        try:
-            found = identify(ifindex)
-        except (KernelError, InterfaceError):  # removed just now
-            continue
-        if found.bus == address:
-            return found
-    return None
-
-
-def _without_interface(address: str) -> Identity:
-    return Identity("", 0, "", address, pci.driver(address) or "", _netns(), _boot())
-
-
-def _netns() -> int:
-    return os.stat("/proc/thread-self/ns/net").st_ino
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

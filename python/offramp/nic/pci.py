@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PCI network device in sysfs: who drives it, how many virtual functions it has.
+"""A PCI network device in sysfs: which driver it has, and how many virtual functions.
 
     /sys/bus/pci/devices/0000:02:00.0/   driver -> ../../../drivers/igb      driver_override
                                          sriov_totalvfs sriov_numvfs         sriov_drivers_autoprobe
@@ -65,7 +65,7 @@ def is_loaded(name: str) -> bool:
 def bind(address: str, name: str | None) -> None:
     """Bind the device to a driver, or (None) to none. Its network interface goes or comes with it.
 
-    A driver of its own gets it back without driver_override, so that nothing of ours stays behind.
+    The device's own driver gets it back without driver_override, so that nothing of ours stays behind.
     Errors: OptionError (no such driver loaded), KernelError.
     """
     if name is not None and not is_loaded(name):
@@ -94,7 +94,7 @@ def vf_count(address: str) -> tuple[int, int] | None:
 
 
 def set_vf_count(address: str, count: int) -> None:
-    """Make so many virtual functions. The kernel changes a number other than 0 only over 0: all of them go first.
+    """Make so many virtual functions. If there are some already, the kernel wants 0 first: all of them are removed.
 
     Errors: KernelError: ERANGE (more than there can be), EBUSY (one is assigned to a guest).
     """
@@ -125,7 +125,7 @@ def set_vf_autoprobe(address: str, on: bool) -> None:
 
 
 def check_writable(address: str, what: str) -> None:
-    """Errors: PrivilegeError if what `what` is about to change there may not be changed."""
+    """Errors: PrivilegeError if `what`, a change there, is not allowed."""
     if not os.access(PCI / "devices" / address / "sriov_numvfs", os.W_OK, effective_ids=True):
         raise PrivilegeError(what, errno.EACCES, hint=_NEEDS)
 

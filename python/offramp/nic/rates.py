@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets a second, queue by queue: what `watch 'ethtool -S eth2 | grep rx'` leaves the reader to subtract.
+"""Packets a second, queue by queue: the differences that `watch 'ethtool -S eth2 | grep rx'` leaves to the reader.
 
-The driver's own counters where it has them by queue (stats.py), else the kernel's queue statistics (qstats.py), else
-only the interface's total. No privileges are needed.
+They come from the driver's own counters if it has them by queue (stats.py), else from the kernel's queue statistics
+(qstats.py), else there is only the interface's total. No privileges are needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from offramp.nic import link, qstats, stats
 
-__all__ = ["Meter", "Rates"]
+__all__ = ["RateMeter", "Rates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Rates:
         return {"seconds": self.seconds, "total": self.total, "queues": {str(q): r for q, r in self.queues.items()}}
 
 
-class Meter:
+class RateMeter:
     """Begins to count when it is made. Errors: InterfaceGone."""
 
     def __init__(self, interface: str, ifindex: int) -> None:

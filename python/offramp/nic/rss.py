@@ -102,7 +102,7 @@ def _read_key() -> bytes:
 
 
 def request(table: Sequence[int] | None = None, key: bytes = b"", function: int = 0) -> bytes:
-    """The bytes of `ethtool -X`; what is left out stays as it is. An empty table is the driver's default one."""
+    """The bytes of `ethtool -X`; parts that are left out stay as they are. An empty table is the driver's default."""
     entries = _NO_CHANGE if table is None else len(table)
     body = struct.pack(f"{len(table or ())}I", *(table or ())) + key
     return _HEAD.pack(_SRSSH, 0, entries, len(key), function, 0) + body
@@ -111,8 +111,8 @@ def request(table: Sequence[int] | None = None, key: bytes = b"", function: int 
 def set_rss(
     interface: str, *, table: Sequence[int] | None = None, key: bytes = b"", function: str | None = None
 ) -> None:
-    """Change what is given. A table that spreads over all queues in turn is asked for as the default one: the kernel
-    then forgets that anybody has chosen a table, and changes it with the number of channels again.
+    """Change the parts that are given. A table that spreads over all queues in turn is written as the default one: the
+    kernel then forgets that somebody has chosen a table, and again changes it with the number of channels.
 
     Errors: OptionError (size, function), KernelError: EINVAL for a queue that does not exist, EOPNOTSUPP where the
     driver has it fixed.

@@ -5,7 +5,7 @@
     struct ethtool_rx_flow_spec   flow type u32 | fields 52 B | ext 20 B | masks 52 B | ext masks 20 B | pad |
                                   action u64 | location u32 | pad                                         168 bytes
 
-A mask's ones are compared here; ethtool's command line has it the other way round (and steering.Term as here).
+Bits that are 1 in a mask are compared here, as in steering.Term; on ethtool's command line they are ignored.
 Listing needs no privileges, changing CAP_NET_ADMIN. Source: include/uapi/linux/ethtool.h.
 """
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SSH on other ports than 22: what a ramp passes to the kernel beside TCP port 22, which it always does.
+"""SSH on other ports than 22. A ramp passes it to the kernel, besides TCP port 22, which it always passes.
 
     ports      that root's SSH server (sshd, sshd-session, dropbear) listens on, except on loopback addresses;
                the server's port of $SSH_CONNECTION
     sessions   established connections that such a server or anybody's client (ssh, dbclient) holds, or on one
                of these ports; $SSH_CONNECTION itself
 
-So a session stays protected when its server is restarted, on another port or gone. What is *not* found, on other ports
-than 22: a server that starts later or has another name, a session that begins later elsewhere than on the ports found,
-and, except by root, what others hold.
+So a session stays protected when its server restarts, moves to another port or ends. On other ports than 22 these are
+*not* found: a server that starts later or has another name; a session that begins later and not on a port that was
+found; and, except by root, the sockets of other users.
 
 The tables are those of the calling thread's network namespace. Takes some milliseconds, more with ten thousands of
 connections. Source: proc(5), proc_net_tcp in Documentation/networking; ssh(1), section ENVIRONMENT.
@@ -67,7 +67,7 @@ def _of_this_login() -> tuple[set[int], set[Session]]:
 
 
 def _held_sockets() -> tuple[set[int], set[int]]:
-    """The inodes of all sockets that processes hold open which are named like an SSH server, and like a client."""
+    """The inodes of all sockets that processes hold open: those named like an SSH server, and those like a client."""
     servers: set[int] = set()
     clients: set[int] = set()
     for process in os.listdir("/proc"):

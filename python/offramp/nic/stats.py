@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver's own counters, as `ethtool -S` shows them, and those among them that belong to one receive queue.
 
-Every driver names them in its own way; a name that has the queue's number and a word for packets is taken for its
-counter. Drivers known: rx_queue_0_packets (ixgbe, ice, igb; veth's rx_queue_0_xdp_packets), rx-0.packets (i40e),
+Every driver names them in its own way. A counter is taken for a queue's if its name has the queue's number and a word
+for packets. Drivers known: rx_queue_0_packets (ixgbe, ice, igb; veth's rx_queue_0_xdp_packets), rx-0.packets (i40e),
 rx0_packets (mlx5), queue_0_rx_cnt (ena). Drivers that have moved them to netlink's queue statistics: qstats.py.
 Source: include/uapi/linux/ethtool.h; the drivers.
 """
@@ -38,7 +38,7 @@ def statistics(interface: str) -> dict[str, int]:
 
 
 def queue_packets(counters: dict[str, int]) -> dict[int, int]:
-    """Packets received by each queue; {} if no counter is known to be one queue's."""
+    """Packets received by each queue; {} if no counter is known to belong to one queue."""
     found: dict[int, int] = {}
     for name, count in counters.items():
         for pattern in _QUEUE:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""udev gives a new interface its lasting name, a moment after the driver has made it: whether that is done.
+"""Whether udev is done with a new interface: it gives it its lasting name, a moment after the driver has made it.
 
     /run/udev/control      while udev runs
     /run/udev/data/n7      what it knows of interface 7: "I:" and when it was through with it; "E:ID_RENAMING=1" before
@@ -21,7 +21,7 @@ _RUN = Path("/run/udev")
 
 
 def settled(ifindex: int) -> bool:
-    """Whether udev lets an interface of this thread's network namespace keep its name. Errors: OSError (not root)."""
+    """Whether an interface of this thread's network namespace has its lasting name. Errors: OSError (not root)."""
     if not (_RUN / "control").exists() or not _is_first():
         return True
     try:

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from offramp.arguments import duration, in_words, number, one_of, several, truth, whole_number
 from offramp.errors import OptionError
 
-__all__ = ["Choice", "Choices", "Duration", "Kind", "Number", "Numbers", "Real", "Switch"]
+__all__ = ["Choice", "Choices", "Duration", "Number", "Numbers", "Real", "Switch", "ValueKind"]
 
 
-class Kind(Protocol):
+class ValueKind(Protocol):
     @property
     def metavar(self) -> str: ...
 

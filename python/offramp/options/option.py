@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from offramp.arguments import in_words, short
 from offramp.errors import OptionError
-from offramp.options.kinds import Choices, Duration, Kind, Numbers
+from offramp.options.kinds import Choices, Duration, Numbers, ValueKind
 
 __all__ = ["Call", "Option"]
 
@@ -20,7 +20,7 @@ Call = Literal["open", "attach"]
 @dataclass(frozen=True, slots=True)
 class Option:
     name: str
-    kind: Kind
+    kind: ValueKind
     sentence: str  # what it means: begins small, ends without a full stop
     default: Any = None
     none: str = ""  # what None means; "": None cannot be

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 
 from offramp.arguments import meant, short
 from offramp.errors import OptionError
-from offramp.options.kinds import Choice, Choices, Duration, Kind, Number, Numbers, Real, Switch
+from offramp.options.kinds import Choice, Choices, Duration, Number, Numbers, Real, Switch, ValueKind
 from offramp.options.option import Call, Option
 
 __all__ = ["NO_SOCKET", "TABLE", "Copying", "LayoutChoice", "Mode", "Options", "Requirement", "asked", "gone"]
@@ -30,7 +30,7 @@ _BOTH: Final = ("open", "attach")
 _MOST_FRAMES: Final = 1 << 20  # 2 or 4 GiB a queue, which the kernel pins
 
 
-def _about(kind: Kind, sentence: str, **more: Any) -> Mapping[str, Any]:
+def _about(kind: ValueKind, sentence: str, **more: Any) -> Mapping[str, Any]:
     """What a field of `Options` cannot say itself. `more`: see `Option`."""
     return {"kind": kind, "sentence": sentence} | more
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules that a table has room for: with one mask where the NIC has but one, and not more than there are locations.
 
-Whatever is done here makes rules wider. Source: planner/drivers, `one_mask_per`, `slots`.
+Each step here makes rules wider. Source: facts/drivers, `one_mask_per`, `slots`.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["IP", "IP6", "Bits", "Flow", "least"]
+from offramp.match.protocols import IP, IP6
 
-IP, IP6 = 0x0800, 0x86DD
+__all__ = ["Bits", "Flow", "least"]
 
 
 class Bits(NamedTuple):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plan is data: ordered steps, each with its layer, its reason and its undo.
 
-A step that changes the interface carries the knobs with their values (nic/knobs.py), so that whoever carries the plan
-out walks over data, and back:
+A step that changes the interface carries the knobs with their values (facts/knobs.py). So carrying a plan out is a walk
+over data, and so is taking it back:
 
     for step in plan.steps:
         for change in step.changes:

@@ -5,7 +5,7 @@
                                                        └── as few as there are free locations ──> rules
 
 A rule that would bring all of TCP, all of IPv4 or so is none: then CannotSteer says why, and what would help.
-Source: of what drivers take, planner/drivers; ethtool(8), "-N --config-nfc".
+Source: of what drivers take, facts/drivers; ethtool(8), "-N --config-nfc".
 """
 
 from __future__ import annotations

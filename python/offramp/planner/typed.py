@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from offramp.planner.flow import IP, IP6, Bits, Flow, least
+from offramp.match.protocols import IP, IP6
+from offramp.planner.flow import Bits, Flow, least
 from offramp.steering import Rule, Term
 
 __all__ = ["NAMES", "CannotSteer", "Typed", "fields_of", "least_typed"]

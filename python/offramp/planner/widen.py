@@ -24,8 +24,22 @@ from itertools import product
 from typing import Final
 
 from offramp.match.network import Network
+from offramp.match.protocols import (
+    ARP,
+    ETHERTYPES,
+    IP,
+    IP6,
+    IP_PROTOCOLS,
+    MPLS,
+    ONLY_IP,
+    ONLY_IP6,
+    PPPOE_DISCOVERY,
+    PPPOE_SESSION,
+    RARP,
+)
 from offramp.match.tree import (
     MAX_PORT,
+    WITH_PORTS,
     Address,
     And,
     AnyVlan,
@@ -52,28 +66,11 @@ from offramp.match.tree import (
     Value,
     Vlan,
 )
-from offramp.planner.flow import IP, IP6, Bits, Flow, least
+from offramp.planner.flow import Bits, Flow, least
 
 __all__ = ["Widened", "widened"]
 
-_ARP, _RARP = 0x0806, 0x8035
-_MPLS, _PPPOED, _PPPOES = 0x8847, 0x8863, 0x8864
-_TCP, _UDP, _ICMP6, _SCTP = 6, 17, 58, 132
-_IP_PROTOCOLS: Final = {
-    Protocol.ICMP: 1,
-    Protocol.IGMP: 2,
-    Protocol.TCP: _TCP,
-    Protocol.IGRP: 9,
-    Protocol.UDP: _UDP,
-    Protocol.ESP: 50,
-    Protocol.AH: 51,
-    Protocol.PIM: 103,
-    Protocol.VRRP: 112,
-    Protocol.CARP: 112,
-    Protocol.SCTP: _SCTP,
-}
-_ETHERTYPES: Final = {Protocol.IP: IP, Protocol.IP6: IP6, Protocol.ARP: _ARP, Protocol.RARP: _RARP}
-_WITH_PORTS: Final = (_TCP, _UDP, _SCTP)
+_COMPARED: Final = (Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP)  # others stand behind 802.2, too
 _EXTENSIONS: Final = (0, 43, 44, 60)  # of IPv6: NICs look for the protocol behind them
 # Of `ether proto`: behind an 802.2 header, too (AppleTalk), or where NICs look behind (tags).
 _NOT_COMPARED: Final = (0x809B, 0x80F3, 0x8100, 0x88A8, 0x9100)
@@ -191,9 +188,9 @@ class _Walk:
                 return [_GROUPS[layer]]
             case Mpls(label) | Pppoes(label):
                 self.left_out += [] if label is None else [str(node)]
-                return [_of_type(_MPLS if isinstance(node, Mpls) else _PPPOES)]
+                return [_of_type(MPLS if isinstance(node, Mpls) else PPPOE_SESSION)]
             case Pppoed():
-                return [_of_type(_PPPOED)]
+                return [_of_type(PPPOE_DISCOVERY)]
             case Compare(left, _, right):
                 return self._compare(node, [field.protocol for field in (*_fields(left), *_fields(right))])
         return None
@@ -218,7 +215,7 @@ _GROUPS: Final = {  # `ip multicast` is all from 224.0.0.0 on, as in tcpdump
 
 
 def _may_be_arp(flow: Flow) -> bool:
-    return flow.ethertype is None or flow.ethertype.value in (_ARP, _RARP)
+    return flow.ethertype is None or flow.ethertype.value in (ARP, RARP)
 
 
 def _of_type(ethertype: int, protocol: int | None = None) -> Flow:
@@ -226,15 +223,12 @@ def _of_type(ethertype: int, protocol: int | None = None) -> Flow:
 
 
 def _protocol(protocol: Protocol) -> _Flows:
-    if protocol in _ETHERTYPES:
-        return [_of_type(_ETHERTYPES[protocol])]
-    if protocol is Protocol.ICMP6:
-        return [_of_type(IP6, _ICMP6)]
-    if protocol in (Protocol.ICMP, Protocol.IGMP, Protocol.IGRP):
-        return [_of_type(IP, _IP_PROTOCOLS[protocol])]
-    if protocol in _IP_PROTOCOLS:
-        return [_of_type(ethertype, _IP_PROTOCOLS[protocol]) for ethertype in (IP, IP6)]
-    return None
+    if protocol in _COMPARED:
+        return [_of_type(ETHERTYPES[protocol])]
+    if protocol not in IP_PROTOCOLS:
+        return None
+    versions = (IP,) if protocol in ONLY_IP else (IP6,) if protocol in ONLY_IP6 else (IP, IP6)
+    return [_of_type(version, IP_PROTOCOLS[protocol]) for version in versions]
 
 
 def _carries(number: int, layer: Protocol | None) -> _Flows:
@@ -251,8 +245,8 @@ def _carries(number: int, layer: Protocol | None) -> _Flows:
 
 def _transports(protocol: Protocol | None) -> list[Flow]:
     """Of one protocol with ports, or of all, over IPv4 and IPv6."""
-    numbers = _WITH_PORTS if protocol is None else (_IP_PROTOCOLS[protocol],)
-    return [_of_type(ethertype, number) for number in numbers for ethertype in (IP, IP6)]
+    protocols = WITH_PORTS if protocol is None else (protocol,)
+    return [_of_type(ethertype, IP_PROTOCOLS[one]) for one in protocols for ethertype in (IP, IP6)]
 
 
 def _address(network: Network, direction: Direction, protocol: Protocol | None) -> _Flows:
@@ -296,7 +290,7 @@ def _fields(value: Value) -> Iterable[Field]:
             yield value
             yield from _fields(offset)
         case Calculation(_, left, _):
-            yield from _fields(left)  # the right side does not decide, as in tcpdump (compile/fields.py)
+            yield from _fields(left)  # the right side does not decide, as in tcpdump (lower/fields.py)
         case Negative(inner):
             yield from _fields(inner)
 

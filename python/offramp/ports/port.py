@@ -14,13 +14,13 @@ second one waits.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.ports.batch import Batch
@@ -37,7 +37,7 @@ __all__ = ["Facts", "Port", "Queue", "open_port"]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a port is, and what is really in effect, as reported by whoever decides it."""
+    """What a port is, and what is really in effect, as the kernel or the port itself reports it."""
 
     kind: str  # as in its name: "null", "loop", "af_xdp"
     target: str
@@ -103,7 +103,7 @@ class Queue(_Receiver):
 
     @property
     def zero_copy(self) -> bool:
-        """Whether the driver writes packets straight to the umem, as the kernel reports it."""
+        """Whether the driver writes packets straight into the umem, as the kernel reports it."""
         self._native.check()
         return "zero-copy" in self.facts.modes
 
@@ -118,7 +118,7 @@ class Queue(_Receiver):
         return self._native.ended(self.place)
 
     def ledger(self) -> QueueLedger:
-        """This queue's counters."""
+        """This queue's counters. After `close`, as they were then. Errors: Closed, in a forked child."""
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
@@ -199,7 +199,7 @@ class Port(_Receiver):
         return self._native.discard(seconds)
 
     def ledgers(self) -> tuple[QueueLedger, ...]:
-        """The counters of each queue."""
+        """The counters of each queue: see `Queue.ledger`."""
         return tuple(queue.ledger() for queue in self.queues)
 
     def close(self) -> None:
@@ -276,4 +276,4 @@ def _in_child() -> None:
     _open_here.clear()
 
 
-os.register_at_fork(after_in_child=_in_child)
+process.holds("ports", in_child=_in_child)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from offramp.bpf import Map, MapType, Program, XdpLink, XdpMode
+from offramp.bpf import Holder, Map, MapType, Program, XdpLink, XdpMode, bind
+from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.errors import InterfaceDown, KernelError
 from offramp.llvm.programs import xdp
@@ -45,10 +46,11 @@ def measure(interface: str) -> Flap:
         if not carrier(ifindex):
             hint = f"ip link set {interface} up, and its peer"
             raise InterfaceDown(f"measuring {interface}", reason="it has no carrier", hint=hint)
-        spec = Spec(Match("").lowered(), None, Verdict.PASS, 1, None, vlan_metadata=False)
+        compiled = xdp(Spec(MatchBody(Match("").lowered(), Verdict.PASS)))
         with (
             Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts") as counters,
-            Program.load(xdp(spec), name="offramp_measure", maps={MapSlot.COUNTERS: counters}) as program,
+            bind(compiled, Holder({MapSlot.COUNTERS: counters})) as maps,
+            Program.load(compiled, name="offramp_measure", maps=maps) as program,
         ):
             watch = CarrierWatch(interface, ifindex)
             with _attached(program, ifindex) as link:

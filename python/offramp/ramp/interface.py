@@ -13,32 +13,30 @@ given back with it; what others may need as well (offloads) when the last one go
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from offramp import journal, nic
-from offramp.bpf import Map, Program, XdpLink
-from offramp.emit.program import MapSlot, Spec, slot
+from offramp.bpf import Holder, Program, XdpLink, bind
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, OfframpWarning
 from offramp.llvm.programs import xdp
 from offramp.nic.live import open_nic
 from offramp.planner import Beside
+from offramp.ramp.section import Section
 from offramp.steering import hiding
-from offramp.syscalls.netns import inside, namespace
+from offramp.syscalls.netns import inside, namespace_file
 
 if TYPE_CHECKING:
     from offramp.bpf import XdpMode
     from offramp.facts.capabilities import Capabilities
     from offramp.facts.knobs import Nic
-    from offramp.matcher import Match
     from offramp.planner import Change
 
-__all__ = ["Interface", "Section", "View", "view"]
+__all__ = ["Interface", "View", "view"]
 
 _TABLE = "rss.table"
 _OWN = ("rule.", "vf.")  # knobs that one ramp alone has changed
@@ -47,24 +45,6 @@ _VF_COUNT = "vf.count"
 _MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
 _OFFLOADS = {"feature.rx-gro": "gro", "feature.rx-lro": "lro", "feature.rx-vlan-hw-parse": "rx_vlan_offload"}
 _in_use: list[Interface] = []
-
-
-@dataclass(eq=False)
-class Section:
-    """One ramp's part of the program."""
-
-    spec: Spec
-    match: Match
-    maps: Mapping[MapSlot, Map]
-    queues: tuple[int, ...] = ()  # that it reads
-    hidden: int | None = None
-    entries: tuple[int, ...] = ()  # of the RSS table that lead to its hidden queue
-    knobs: list[str] = field(default_factory=list)  # changed for it alone: rules, a VF
-
-    def become(self, other: Section) -> None:
-        """Made anew, before it has changed anything."""
-        self.spec, self.maps = other.spec, other.maps
-        self.queues, self.hidden, self.entries = other.queues, other.hidden, other.entries
 
 
 @dataclass(frozen=True)
@@ -90,7 +70,7 @@ def view(name: str) -> View:
 
 
 class Interface:
-    """See the module. A context manager for each ramp; `of` finds it, or takes it into use."""
+    """See the module. `of` finds it, or makes it; it ends with the last of its users."""
 
     def __init__(self, device: Nic) -> None:
         """Errors: InterfaceBusy: another process has it."""
@@ -98,30 +78,41 @@ class Interface:
         self.link: XdpLink | None = None
         self.sections: list[Section] = []  # as they are to be
         self._running: list[Section] | None = []  # as the program has them; None: one of two, for a moment
-        self._users = 0
+        self._users: list[object] = []
         self._table_before: tuple[int, ...] = ()  # () while no queue is hidden
         self._table_written: list[int] = []
         self.tagless = False  # no tagged frame gets here, so that it does not matter who strips tags
         self._transaction: journal.Transaction | None = None
         self._no_journal: OfframpError | None = None
-        with ExitStack() as stack:
-            self._namespace = namespace()
-            stack.callback(os.close, self._namespace)
-            try:
-                self._transaction = stack.enter_context(journal.transaction(device))
-            except InterfaceBusy:
-                raise
-            except OfframpError as error:  # it matters to those only who change something
-                self._no_journal = error
-            for report in self._transaction.found if self._transaction is not None else ():
-                warnings.warn(f"left by an earlier process: {report}", OfframpWarning, stacklevel=6)
-            self._owned = stack.pop_all()
+        self._namespace = namespace_file()
+        self._left: tuple[str, ...] = ()  # by earlier processes, and given back now: to be told once
+        _in_use.append(self)
+        try:
+            self._transaction = journal.transaction(device)
+            self._left = tuple(f"left by an earlier process: {report}" for report in self._transaction.found)
+        except InterfaceBusy:
+            self.done(None)
+            raise
+        except OfframpError as error:  # it matters to those only who change something
+            self._no_journal = error
 
     @classmethod
     def of(cls, name: str) -> Interface:
         """Errors: NoSuchInterface, InterfaceBusy."""
         device = open_nic(name)
         return _known(device) or cls(device)
+
+    @staticmethod
+    def end_unused() -> None:
+        """Of those for whom no user was found: an interrupt has come in between."""
+        for interface in tuple(_in_use):
+            interface.done(None)
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """This thread is where the interface was, for a while: it may be elsewhere now."""
+        with inside(self._namespace.fileno()):
+            yield
 
     def view(self, but: Section | None = None) -> View:
         """For one more ramp, or another one in the place of `but`."""
@@ -148,20 +139,36 @@ class Interface:
     def join(self, section: Section, mode: XdpMode) -> None:
         """From now on the program asks this section, too. Whatever happens: `leave` afterwards."""
         self.sections = [*self.sections, section]
-        if self.link is not None:
-            self.refresh()
-            return
         with self._program(self.sections) as program:
+            if self.link is not None:
+                self._put(program, self.sections)
+                return
+            self._running = None
             self.link = XdpLink.attach(program, self.nic.identity.ifindex, mode)
         self._running = self.sections
 
-    def refresh(self) -> None:
-        """A section has become another one, or is gone."""
+    def exchange(self, old: Section, new: Section) -> None:
+        """The program asks `new` in the place of `old`, from one packet to the next; none is in `old` any more.
+
+        If that fails nothing is changed; if it is interrupted, `sections` has the one that is asked.
+        """
+        wanted = [new if each is old else each for each in self.sections]
+        with self.here(), self._program(wanted) as program:
+            self._put(program, wanted)
+
+    def _put(self, program: Program, sections: list[Section]) -> None:
+        """Another program in the place of the one that runs."""
         assert self.link is not None
-        with self._program(self.sections) as program:
-            running, self._running = self.sections, None
+        running, self._running = self._running, None
+        try:
             self.link.update(program)
-            self._running = running
+        except BaseException:  # perhaps after it was done
+            if self.link.info().program_id == program.id:
+                self.sections = self._running = sections
+            else:
+                self._running = running
+            raise
+        self.sections = self._running = sections
 
     def leave(self, section: Section) -> None:
         """No packet is in this section when this returns. Leaving twice is allowed.
@@ -173,8 +180,8 @@ class Interface:
             return
         try:
             if self.sections and not self._is_gone():
-                with inside(self._namespace):  # this thread may be elsewhere now
-                    self.refresh()
+                with self.here(), self._program(self.sections) as program:
+                    self._put(program, self.sections)
                 return
         except BaseException:
             self._detach()
@@ -189,7 +196,7 @@ class Interface:
     def _is_gone(self) -> bool:
         """Removed, or moved to another namespace, where sockets are unbound and no program can be made anew."""
         try:
-            with inside(self._namespace):
+            with self.here():
                 nic.carrier(self.nic.identity.ifindex)
         except InterfaceGone:
             return True
@@ -198,15 +205,9 @@ class Interface:
     def _program(self, sections: Sequence[Section]) -> Program:
         compiled = xdp(*(section.spec for section in sections))
         bound = self.nic.identity.ifindex if sections[0].spec.vlan_metadata else None
-        verdicts = {section.spec.verdict.name.lower() for section in sections}
+        verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
-        maps: dict[int, Map] = {}
-        sets = 0
-        with ExitStack() as stack:
-            for number, (section, uses) in enumerate(zip(sections, compiled.sections, strict=True)):
-                maps |= {slot(number, kind): each for kind, each in section.maps.items()}
-                maps |= stack.enter_context(section.match.tables(uses, sets))
-                sets += len(uses)
+        with bind(compiled, *(Holder(section.maps, section.match.state) for section in sections)) as maps:
             return Program.load(compiled, name=name, maps=maps, ifindex=bound)
 
     # -- the knobs -----------------------------------------------------------------------------------------------------
@@ -226,57 +227,82 @@ class Interface:
                 self._table_before = tuple(table)
             self._table_written = dict(wanted)[_TABLE]
 
-    def give_back(self, section: Section) -> None:
-        """What is changed for this section alone."""
+    def give_back(self, section: Section) -> list[str]:
+        """What is changed for this section alone. What of it could not be given back, in words. Again: nothing."""
         if self._transaction is None or self._transaction.closed:
-            return
-        with inside(self._namespace):
-            self._give_back(section, self._transaction)
+            return []
+        with self.here():
+            try:
+                return self._give_back(section, self._transaction)
+            except InterfaceGone:  # closing the journal says what that means
+                return []
 
-    def _give_back(self, section: Section, transaction: journal.Transaction) -> None:
-        knobs, section.knobs = section.knobs, []
-        others = _hidden(self.sections)
+    def remove(self, knobs: Sequence[str], section: Section) -> list[str]:
+        """Some of what is changed for this section: rules that it no longer needs. What could not be, in words."""
+        assert self._transaction is not None
+        with self.here():
+            undone = self._transaction.undo(*knobs) if knobs else []
+        section.knobs[:] = [knob for knob in section.knobs if knob not in knobs]
+        return self._in_words(undone)
+
+    def _give_back(self, section: Section, transaction: journal.Transaction) -> list[str]:
+        knobs = list(section.knobs)
+        others = _hidden(each for each in self.sections if each is not section)
         if section.hidden is not None and not others:
-            knobs = [*knobs, _TABLE]
-        if not any(knob.startswith("rule.") for each in self.sections for knob in each.knobs):
-            knobs = [*knobs, _N_TUPLE]
-        try:
-            alone = _VF_COUNT in knobs and self._users == 1  # then with what the driver has moved for it
-            undone = transaction.undo(*(() if alone else knobs)) if knobs else []
-            if section.hidden is not None and others and self.nic.get(_TABLE) == self._table_written:
-                table = hiding(self._table_before, others)
-                transaction.set(_TABLE, table)
-                self._table_written = table
-        except InterfaceGone:  # closing the journal says what that means
-            return
+            knobs.append(_TABLE)
+        if not any(knob.startswith("rule.") for each in self.sections if each is not section for knob in each.knobs):
+            knobs.append(_N_TUPLE)
+        alone = _VF_COUNT in knobs and len(self._users) == 1  # then with what the driver has moved for it
+        undone = transaction.undo(*(() if alone else knobs)) if knobs else []
+        section.knobs.clear()
+        if section.hidden is not None and others and self.nic.get(_TABLE) == self._table_written:
+            table = hiding(self._table_before, others)
+            transaction.set(_TABLE, table)
+            self._table_written = table
         if not others:
             self._table_before = ()
-        for knob in undone:
-            if knob.outcome in ("failed", "left alone"):
-                warnings.warn(f"{self.nic.identity.name}: {knob}", OfframpWarning, stacklevel=4)
+        return self._in_words(undone)
+
+    def _in_words(self, undone: Iterable[journal.Undone]) -> list[str]:
+        name = self.nic.identity.name
+        return [f"{name}: {knob}" for knob in undone if knob.outcome in ("failed", "left alone")]
 
     # -- its users -----------------------------------------------------------------------------------------------------
 
+    def use(self, user: object) -> tuple[str, ...]:
+        """From now on it is used. What an earlier process had left on it, if that is news."""
+        if user not in self._users:
+            self._users.append(user)
+        news, self._left = self._left, ()
+        return news
+
+    def done(self, user: object) -> list[str]:
+        """Without users it ends: what could not be given back, in words. Again: nothing."""
+        if user in self._users:
+            self._users.remove(user)
+        if self._users or self not in _in_use:
+            return []
+        report = self._transaction.close() if self._transaction is not None else None
+        self._namespace.close()
+        _in_use.remove(self)
+        return [str(report)] if report is not None and report.is_trouble else []
+
     def __enter__(self) -> Self:
-        self._users += 1
-        if self not in _in_use:
-            _in_use.append(self)
+        for report in self.use(_Anonymous(self)):
+            warnings.warn(report, OfframpWarning, stacklevel=3)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._users -= 1
-        if not self._users and self in _in_use:
-            _in_use.remove(self)
-            self._owned.close()
+        anonymous = [user for user in self._users if isinstance(user, _Anonymous)]
+        self.done(anonymous[-1])
 
     def abandon(self) -> None:
         """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
         if self in _in_use:
             _in_use.remove(self)
-            self._owned.pop_all()
-            os.close(self._namespace)
+            self._namespace.close()
         if self.link is not None:
             self.link.close()
 
@@ -284,6 +310,14 @@ class Interface:
         """At the end of the process: the kernel closes the link."""
         if self.link is not None:
             self.link.leave()
+        self._namespace.close()
+
+
+@dataclass(eq=False)
+class _Anonymous:
+    """A user by `with`."""
+
+    interface: Interface
 
 
 def _known(device: Nic) -> Interface | None:

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
 from offramp.matcher import Match
 from offramp.nic import netmask, protected_ssh
-from offramp.planner import Method, Options, Plan, Situation, make_plan
+from offramp.options import Options
+from offramp.planner import Plan, Situation, make_plan
 from offramp.ramp.interface import View, view
+from offramp.ramp.wanted import UNTRIED, Tried, Wanted
 from offramp.verdict import Verdict
 
 __all__ = ["continued", "plan_for", "planned", "program"]
@@ -22,7 +24,7 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
     """What would be done, without doing it."""
     match = Match.of(match)
     seen = view(interface)
-    plan = planned(match, verdict, seen, options)
+    plan = planned(Wanted(match, verdict, options), seen)
     if seen.left:
         left = "; ".join(" ".join(text.split()) for text in seen.left)
         warning = f"what an earlier process has left is given back first, and may change this plan: {left}"
@@ -31,28 +33,20 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
     return plan
 
 
-def planned(
-    match: Match,
-    verdict: Verdict,
-    seen: View,
-    options: Options,
-    *,
-    native_refused: bool = False,
-    refused: Mapping[Method, str] = {},
-) -> Plan:
-    """The plan for what was seen of the interface. Errors: as `make_plan`."""
-    ssh = protected_ssh() if options.protect else None
+def planned(wanted: Wanted, seen: View, tried: Tried = UNTRIED) -> Plan:
+    """The plan for what was seen of the interface, in the light of what was tried. Errors: as `make_plan`."""
+    ssh = protected_ssh() if wanted.options.protect else None
     return make_plan(
         Situation(
-            match.node,
-            verdict,
+            wanted.match.node,
+            wanted.verdict,
             seen.link,
-            options,
+            wanted.options,
             ssh,
             seen.able,
             seen.beside,
-            native_refused=native_refused,
-            refused=refused,
+            native_refused=tried.native_refused,
+            refused=tried.refused,
         )
     )
 
@@ -60,9 +54,8 @@ def planned(
 def program(match: Match, plan: Plan) -> Spec:
     """The program of a plan."""
     return Spec(
-        match=match.lowered(netmask(plan.interface)),
+        MatchBody(match.lowered(netmask(plan.interface)), plan.verdict),
         protect=lower(plan.protection.node) if plan.protection is not None else None,
-        verdict=plan.verdict,
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
         vlan_metadata=plan.vlan_metadata,

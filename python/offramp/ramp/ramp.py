@@ -10,28 +10,16 @@ Linux 6.1 or later. Everything applies to the network namespace of the calling t
 
 from __future__ import annotations
 
-import errno
-import resource
-import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from offramp import _native
-from offramp.arguments import short
-from offramp.bpf import Map, MapFlag, MapType
-from offramp.emit.program import MapSlot
-from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.matcher import Match
 from offramp.options import asked
-from offramp.planner import Plan
 from offramp.ports.batch import Batch
-from offramp.ports.ledger import QueueLedger
 from offramp.ports.port import Port, Queue
+from offramp.ramp import lifetime
 from offramp.ramp.attachment import Attachment
-from offramp.ramp.interface import Section
-from offramp.syscalls.privileges import FOR_BPF, Capability
+from offramp.ramp.wanted import acting
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -40,7 +28,7 @@ if TYPE_CHECKING:
 
     from offramp.options import Copying, LayoutChoice, Mode, Requirement
 
-__all__ = ["Attachment", "Ramp", "attach", "open"]
+__all__ = ["Attachment", "Ramp", "attach", "open", "ramps"]
 
 
 def open(
@@ -124,21 +112,26 @@ def attach(
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
     """
     options = asked("attach", locals())
-    if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
-        raise OptionError(
-            f"verdict={short(verdict)}",
-            reason="not offramp.DROP, offramp.TX or offramp.PASS",
-            hint="open() brings packets to user space",
-        )
-    return Attachment(interface, match, Verdict(verdict), options)
+    return Attachment(interface, match, acting(verdict), options)
+
+
+def ramps() -> list[Attachment]:
+    """What this process holds: the ramps and attachments that are open, in order of opening. In a forked child: none.
+
+    Needs no privileges.
+    """
+    return lifetime.living()
 
 
 class Ramp(Attachment):
     """Claimed packets, live. A context manager and an iterable of batches; made by `open`."""
 
-    port: Port
-    needs = (*FOR_BPF, Capability.CAP_NET_RAW)
-    purpose = "taking packets off"
+    @property
+    def port(self) -> Port:
+        """The sockets. Closing the ramp closes them, and not the other way round."""
+        sockets = self._execution.live.sockets
+        assert sockets is not None
+        return sockets.port
 
     @property
     def queues(self) -> Sequence[Queue]:
@@ -172,111 +165,3 @@ class Ramp(Attachment):
     def flush(self, timeout: float = 1.0) -> int:
         """Wait until everything sent has left: see `Port.flush`."""
         return self.port.flush(timeout)
-
-    def _check(self, plan: Plan) -> None:
-        super()._check(plan)
-        _check_memory(plan)
-
-    def _make_section(self, match: Match) -> Section:
-        section, plan = super()._make_section(match), self.plan
-        own = self._owned.enter_context
-        with self._forbidding():
-            self._sockets = own(Map.create(MapType.XSKMAP, 4, 4, plan.all_queues, name="offramp_socks"))
-            size = 8 * plan.all_queues
-            self._heartbeats = own(Map.create(MapType.ARRAY, 4, size, 1, MapFlag.MMAPABLE, name="offramp_beats"))
-        maps = {**section.maps, MapSlot.SOCKETS: self._sockets, MapSlot.HEARTBEATS: self._heartbeats}
-        return replace(section, maps=maps, queues=plan.queues, hidden=plan.hidden_queue, entries=plan.buckets)
-
-    def _bind(self) -> None:
-        watch = self._watch_carrier()
-        with self._forbidding():
-            self.port = self._owned.enter_context(Port(_bind(self.plan, self._heartbeats)))
-        if self.plan.copying == "zero-copy" and not self.zero_copy:
-            raise NotSupported(
-                f"zero-copy on {self.plan.interface}", reason="the kernel bound the sockets in copy mode"
-            )
-        if self.plan.copying == "auto":  # the kernel has chosen
-            self.plan = _told_by_the_kernel(self.plan, zero_copy=self.zero_copy)
-        if self.zero_copy:
-            self._await_carrier("when zero-copy sockets were bound", watch)
-
-    def _connect(self) -> None:
-        for queue, socket in zip(self.plan.queues, self.port._native.sockets(), strict=True):
-            self._sockets.update(struct.pack("I", queue), struct.pack("I", socket))
-
-    def _queue_ledgers(self) -> Sequence[QueueLedger]:
-        return self.port.ledgers()
-
-    def _abandon(self) -> None:
-        super()._abandon()
-        self.port._abandon()
-
-
-def _check_memory(plan: Plan) -> None:
-    """It is pinned, and cannot be swapped out: half of what is left has to do."""
-    half = _available() // 2
-    if plan.umem_bytes > half:
-        wanted, limit = (f"{size >> 20:,} MiB" for size in (plan.umem_bytes, half))
-        raise OptionError(
-            f"frames={plan.frames} on {len(plan.queues)} receive queues",
-            reason=f"{wanted} of packet memory, and half of what is available is {limit}",
-            hint="fewer frames, or fewer queues",
-        )
-
-
-def _available() -> int:
-    """Bytes of memory that this machine could give."""
-    memory = Path("/proc/meminfo").read_text()
-    return int(memory.split("MemAvailable:")[1].split()[0]) << 10
-
-
-def _told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
-    """The plan with what became of copying "auto"."""
-    if zero_copy:
-        return replace(plan, copying="zero-copy")
-    warning = "its driver does no zero-copy on all of these queues: the kernel copies packets"
-    return replace(plan, copying="copy", warnings=(*plan.warnings, warning))
-
-
-def _bind(plan: Plan, heartbeats: Map) -> _native.Port:
-    try:
-        return _native.Port.af_xdp(
-            plan.interface,
-            plan.ifindex,
-            plan.queues,
-            frames=plan.frames,
-            frame_size=plan.frame_size,
-            ring=plan.ring,
-            copying=plan.copying or "copy",
-            heartbeats=heartbeats.fd if plan.stall is not None else None,
-            stall=plan.stall,
-        )
-    except KernelError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
-            raise PrivilegeError(error.what, error.errno) from error
-        raise _explain(error, plan) from error
-
-
-def _explain(error: KernelError, plan: Plan) -> Exception:
-    """The same failure in the words of what the user asked for."""
-    what, code = error.what, error.errno or 0
-    match code:
-        case errno.ENOBUFS:
-            limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-            wanted = f"{plan.umem_bytes >> 10} KiB with RLIMIT_MEMLOCK at {limit >> 10} KiB"
-            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames, a higher `ulimit -l`, or CAP_IPC_LOCK")
-        case errno.EBUSY:
-            return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
-        case errno.EOPNOTSUPP if plan.copying == "zero-copy":
-            return NotSupported(what, reason="the driver has no zero-copy", hint="copying auto falls back to a copy")
-        case errno.EINVAL if plan.copying == "zero-copy":
-            return NotSupported(
-                what,
-                reason="the driver refuses zero-copy here [EINVAL]",
-                hint="copying auto falls back to a copy; virtio-net has zero-copy only with QEMU's iommu_platform=on",
-            )
-        case errno.ENETDOWN:
-            return InterfaceDown(what, hint=f"ip link set {plan.interface} up")
-        case errno.ENOMEM:
-            return KernelError(what, code, hint="fewer frames")
-    return KernelError(what, code)

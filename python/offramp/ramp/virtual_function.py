@@ -19,22 +19,23 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from offramp.errors import KernelError, NotSupported, OfframpError, PrivilegeError
 from offramp.nic import carrier, pci, read, udev
+from offramp.nic.device import identify, of_pci
 from offramp.nic.link import move, silence
-from offramp.nic.live import identify, of_pci
-from offramp.planner import Change, Options, Plan, lacks_for_native, largest_mtu
+from offramp.options import Options
+from offramp.planner import Change, Plan, lacks_for_native, largest_mtu
 from offramp.ramp.interface import Interface
 from offramp.syscalls.netns import inside, namespace, other_namespaces
 from offramp.syscalls.privileges import hint, missing
 
 if TYPE_CHECKING:
     from offramp.facts.identity import Identity
-    from offramp.ramp.interface import Section
+    from offramp.ramp.section import Section
     from offramp.syscalls.privileges import Capability
 
 __all__ = ["check", "opened", "options", "too_small", "whole"]
@@ -61,9 +62,9 @@ def options(given: Options) -> Options:
     return replace(given, layout="in-driver", vf=None)
 
 
-@contextmanager
-def opened(physical: Interface, plan: Plan, section: Section) -> Iterator[Interface]:
-    """The VF that the plan has given its driver: up, with carrier, in the PF's network namespace.
+def opened(physical: Interface, plan: Plan, section: Section, hold: Callable[[Interface], None]) -> Interface:
+    """The VF that the plan has given its driver: up, with carrier, in the PF's network namespace. `hold` is called with
+    it before anything is changed of it.
 
     Errors: OfframpError if it is gone, or its interface or carrier do not come; as Interface.of and Interface.change.
     """
@@ -77,14 +78,14 @@ def opened(physical: Interface, plan: Plan, section: Section) -> Iterator[Interf
         _await(lambda: udev.settled(ifindex) or None, what)
     silence(ifindex)
     name = identify(ifindex).name
-    with ExitStack() as stack:
-        interface = stack.enter_context(Interface.of(name))
-        interface.tagless = True
-        with suppress(KernelError):  # `too_small` says so
-            interface.change([Change("mtu", _mtu(physical, interface))], section)
-        interface.change([Change("up", True)], section)
-        _await(lambda: carrier(ifindex) or None, f"{what}, {name}: it has no carrier")
-        yield interface
+    interface = Interface.of(name)
+    hold(interface)
+    interface.tagless = True
+    with suppress(KernelError):  # `too_small` says so
+        interface.change([Change("mtu", _mtu(physical, interface))], section)
+    interface.change([Change("up", True)], section)
+    _await(lambda: carrier(ifindex) or None, f"{what}, {name}: it has no carrier")
+    return interface
 
 
 def _mtu(physical: Interface, interface: Interface) -> int:
@@ -146,7 +147,7 @@ def _visible() -> Iterator[int]:
 
 
 def _await(look: Callable[[], _Found | None], failed: str) -> _Found:
-    """What there is at last. Errors: OfframpError."""
+    """Poll until `look` finds something. Errors: OfframpError."""
     deadline = time.monotonic() + _PATIENCE
     while (found := look()) is None:
         if time.monotonic() > deadline:

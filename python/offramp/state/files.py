@@ -72,6 +72,6 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
 
 
 def first_element(text: str) -> str | None:
-    """What is in the first line that is neither blank nor a comment."""
+    """The element in the first line that is neither blank nor a comment."""
     found = _ELEMENT.search(text)
     return found[1] if found else None

@@ -108,7 +108,7 @@ class _Set(SharedSet):
         return self._shape.capacity
 
     def add(self, element: Element) -> None:
-        """Add one. Errors: OptionError for what is no element of this family, and if the set is full."""
+        """Add one. Errors: OptionError if it is not an element of this family, or if the set is full."""
         self._core.add(element)
 
     def discard(self, element: Element) -> None:
@@ -121,21 +121,21 @@ class _Set(SharedSet):
             raise KeyError(element)
 
     def update(self, elements: Iterable[Element]) -> None:
-        """Add all of them, or, if one is no element of this family or they do not fit, none.
+        """Add all of them; none, if one is not an element of this family, or if they do not fit.
 
         Packets may see some of them before others.
         """
         self._core.extend(elements)
 
     def difference_update(self, elements: Iterable[Element]) -> None:
-        """Remove those that are there; none of them, if one is no element of this family."""
+        """Remove those that are there; none of them, if one is not an element of this family."""
         self._core.subtract(elements)
 
     def replace(self, elements: Iterable[Element]) -> None:
         """Hold these and no others. Each look-up sees the old elements or the new ones, never a mixture.
 
-        Before the memory of the elements before the old ones is used again, running programs are waited for: about
-        20 ms, which other threads can use.
+        It writes over the memory of an earlier list, so it first waits for programs that may still read that: about
+        20 ms, in which other threads can run.
         """
         self._core.replace(elements)
 
@@ -155,7 +155,7 @@ class _Set(SharedSet):
     def load(cls, path: str | os.PathLike[str], *, family: Family | None = None, capacity: int | None = None) -> Self:
         """A set of the lines of a text file. '#' begins a comment.
 
-        Family and capacity are those it was saved with, unless given; of other files they are found as for a new set.
+        Family and capacity are those it was saved with, unless given; for other files they are found as for a new set.
         Errors: KernelError; OptionError, with the line.
         """
         text, header = files.read(path)
@@ -175,7 +175,7 @@ class _Set(SharedSet):
         return made
 
     def __contains__(self, element: Element) -> bool:
-        """An element of the other version of IP is in no set; what is no address at all is an OptionError."""
+        """An element of the other version of IP is not in the set; a value that is no address is an OptionError."""
         return element in self._core
 
     def __iter__(self) -> Iterator[str | int]:
@@ -195,8 +195,8 @@ class HashSet(_Set):
     look-up takes the same time however many there are.
 
     Like a Python set: add, discard, remove, update, in, len, iteration (sorted: str; ports: int). It can be changed by
-    several threads while packets are matched, in the driver and here: an element that stays is found by each packet,
-    and what was never added by none. In a forked child it can be read; changing it raises Closed.
+    several threads while packets are matched, in the driver and here: each packet finds an element that stays, and none
+    finds one that was never added. In a forked child it can be read; changing it raises Closed.
 
     Needs no privileges, until it is used on an interface (see `map`). Errors: OptionError.
     """
@@ -218,9 +218,9 @@ class PrefixSet(_Set):
     Memory that packets look into: at `capacity` N, about 34 bytes for each of N networks and 1 MiB; for "ip6" four
     times that. And some 20 (40) bytes for each network that it holds.
 
-    `address in prefixes` is whether a packet with that address matches; `network in prefixes`, of text with a '/' or an
-    ipaddress network, is whether that very network was added. Otherwise as a HashSet: changed by several threads while
-    packets are matched, each change seen as a whole.
+    `address in prefixes` says whether a packet with that address matches. `network in prefixes`, for text with a '/' or
+    an ipaddress network, says whether that very network was added. Else it is like a HashSet: several threads may
+    change it while packets are matched, and each change is seen as a whole.
 
     Needs no privileges, until it is used on an interface (see `map`). Errors: OptionError.
     """
@@ -244,7 +244,7 @@ def _known(first: str | None, name: str) -> str | None:
     """The first element of a file, if it says of which family the set is."""
     if first is not None and _native.SetCore.family_of(first) is None:
         raise OptionError(
-            f"{name}: {first!r} is no address, network or port", hint="one in each line, '#' begins a comment"
+            f"{name}: {first!r} is not an address, network or port", hint="one in each line, '#' begins a comment"
         )
     return first
 

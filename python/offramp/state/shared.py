@@ -24,7 +24,7 @@ __all__ = ["FixedSet", "SharedSet", "fixed"]
 
 
 class SharedSet:
-    """Memory that compiled matches look into. Equal to nothing but itself, as what it holds may change."""
+    """Memory that compiled matches look into. Equal only to itself, because its contents may change."""
 
     def __init__(self, shape: Shape, *, numbers: bool = True) -> None:
         self._shape = shape
@@ -44,11 +44,11 @@ class SharedSet:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory: in a map all of them, before that as many as are in use."""
+        """Bytes of memory: in a map all of them, before that those in use."""
         return self._core.size
 
     def map(self) -> Map:
-        """The BPF map that is this set's memory: made, and moved into, when it is first asked for. Closed with the set.
+        """The BPF map that is this set's memory: the first call makes it, and moves the set in. Closed with the set.
 
         Needs CAP_BPF the first time. Minimum kernel: 6.1. Errors: PrivilegeError; KernelError (ENOMEM; EINVAL where the
         kernel was started with nohz_full=, as programs cannot be waited for there); Closed in a forked child.

@@ -3,7 +3,7 @@
 
     Ethernet | up to one VLAN tag | IPv4, or IPv6 with its extension headers | the first four bytes behind them
 
-A NIC looks for no ports in a fragment, be it the first: of a fragment it knows the addresses only.
+A NIC looks for no ports in a fragment, not even in the first: of a fragment it knows the addresses only.
 Source: RFC 791, RFC 8200, IEEE 802.1Q; Intel 82599 datasheet, section 7.1.2.8 (packet types, fragments).
 """
 

@@ -11,7 +11,7 @@ Real NICs differ in four points, which the model takes as settings:
     unhashed        the queue of frames that are not hashed: no IP, or a flow type without hash fields
     fragments       have no ports for rules, and RSS hashes their addresses only: true of all of them
 
-Source: ethtool(8), "-N rx-flow-hash" (letters); include/uapi/linux/ethtool.h; drivers as cited in planner/drivers.
+Source: ethtool(8), "-N rx-flow-hash" (letters); include/uapi/linux/ethtool.h; drivers as cited in facts/drivers.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
     DROP      2**64 - 1        no queue: discarded by the NIC
     WAKE      2**64 - 2        used for Wake-on-LAN
 
-A packet that several rules match goes where the one with the lowest location says.
+If several rules match a packet, the one with the lowest location decides.
 Source: include/uapi/linux/ethtool.h, struct ethtool_rx_flow_spec, ETHTOOL_RX_FLOW_SPEC_RING_VF.
 """
 
@@ -41,7 +41,7 @@ def cookie(queue: int, vf: int | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One field: bits of `value` where `mask` has ones (ethtool's `m` is the other way round: its ones are ignored)."""
+    """One field: the bits of `value` where `mask` is 1 are compared (in ethtool's `m` a 1 means *ignored*)."""
 
     field: str
     value: int
@@ -103,7 +103,7 @@ class Rule:
     def to_value(self) -> dict[str, int | str]:
         """As JSON, in ethtool's words: {"flow-type": "udp4", "src-ip": "10.0.0.0", "src-ip-mask": "0.0.0.255", ...}.
 
-        A mask's ones are ignored bits, as ethtool has it. The location is not in it: it is the rule's name.
+        A bit that is 1 in a mask is ignored, as in ethtool. The location is left out: it is the rule's name.
         """
         value: dict[str, int | str] = {"flow-type": self.flow}
         for term in self.terms:

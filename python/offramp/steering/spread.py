@@ -56,9 +56,9 @@ def without(table: Sequence[int], excluded: Collection[int]) -> list[int]:
 
 
 def hiding(table: Sequence[int], hidden: Mapping[int, Collection[int]]) -> list[int]:
-    """The table with queues left out, each but for the entries that are to lead there.
+    """The table with queues left out, except for the entries of each that shall lead there.
 
-    One after the other: with one more queue at the end, only entries that led there move. Errors: as `without`.
+    Queues are left out one after the other: one more at the end moves only its own entries. Errors: as `without`.
     """
     spread = list(table)
     for queue in hidden:

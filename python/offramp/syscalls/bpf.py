@@ -4,7 +4,7 @@
     bpf(command, attributes, size) -> a descriptor, or 0
 
 `attributes` is one C union whose layout depends on the command. Callers spell it with `struct.pack`, in the order of
-include/uapi/linux/bpf.h; what is left out at the end reads as zero, in every kernel. Memory that the attributes point
+include/uapi/linux/bpf.h; attributes left out at the end read as zero, in every kernel. Memory that the attributes point
 to is the caller's, and has to live until the call returns.
 
 The GIL is released during the call. Needs: see privileges.py. Source: bpf(2), include/uapi/linux/bpf.h.
@@ -21,6 +21,7 @@ from enum import IntEnum
 
 from offramp.errors import KernelError, NotSupported, PrivilegeError
 from offramp.syscalls import privileges
+from offramp.syscalls.kept import Kept
 
 __all__ = ["Buffer", "Command", "bpf", "buffer", "check_name", "info"]
 
@@ -47,11 +48,11 @@ class Command(IntEnum):
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long)
-_libc.syscall.restype = ctypes.c_long
 
 
-def bpf(command: Command, attributes: bytes | Buffer, what: str = "") -> int:
+def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept | None = None) -> int:
     """Make the system call. A ctypes buffer as `attributes` lets the caller read what the kernel wrote into it.
+    `kept` gets the descriptor that it returns.
 
     Errors: `PrivilegeError` for EPERM, `KernelError` for the rest, saying that `what` failed.
     """
@@ -59,8 +60,13 @@ def bpf(command: Command, attributes: bytes | Buffer, what: str = "") -> int:
     if number is None:
         raise NotSupported("bpf(2)", reason=f"unknown system call number on {platform.machine()}")
     block = buffer(attributes) if isinstance(attributes, bytes) else attributes
-    result: int = _libc.syscall(number, command, ctypes.addressof(block), len(block))
+    results: list[int] = [] if kept is None else kept
+    call = _libc["syscall"]
+    call.argtypes, call.restype = _libc.syscall.argtypes, results.append
+    call(number, command, ctypes.addressof(block), len(block))
+    result = results[0]
     if result < 0:
+        del results[:]
         code = ctypes.get_errno()
         subject = what or f"bpf({command.name})"
         if code == errno.EPERM:

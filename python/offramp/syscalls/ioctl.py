@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ioctl(2) on interfaces. SIOCETHTOOL asks an interface's driver or tells it, and every kernel and driver has it.
+"""ioctl(2) on interfaces. SIOCETHTOOL asks a driver something, or changes it; all kernels and drivers have it.
 
     ioctl(any socket, SIOCETHTOOL, struct ifreq {name[16], pointer}) ──> struct ethtool_* {command u32, answers ...}
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network namespaces: which one this thread is in, and how to be in another one for a while.
 
-A namespace is entered by the calling thread alone, and left again. That needs CAP_SYS_ADMIN; staying does not.
+The calling thread alone enters a namespace, and leaves it again. That needs CAP_SYS_ADMIN; staying does not.
 Source: namespaces(7), setns(2); SO_NETNS_COOKIE: include/uapi/asm-generic/socket.h, Linux 5.14.
 """
 
@@ -13,10 +13,20 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 
 from offramp.errors import KernelError, PrivilegeError
 
-__all__ = ["enter", "enter_new", "first", "inside", "namespace", "namespace_cookie", "other_namespaces"]
+__all__ = [
+    "enter",
+    "enter_new",
+    "first",
+    "inside",
+    "namespace",
+    "namespace_cookie",
+    "namespace_file",
+    "other_namespaces",
+]
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x0002_0000, 0x4000_0000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
@@ -31,6 +41,14 @@ def namespace() -> int:
     """A descriptor of this thread's network namespace, which keeps it alive. Errors: KernelError (EMFILE)."""
     try:
         return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
+
+
+def namespace_file() -> FileIO:
+    """The same, owned by an object: closed when nobody has it, also if a signal's handler raises right now."""
+    try:
+        return open(_HERE, "rb", buffering=0)
     except OSError as error:
         raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
 
@@ -57,15 +75,12 @@ def inside(namespace: int) -> Iterator[None]:
     if os.path.samestat(os.fstat(namespace), os.stat(_HERE)):
         yield
         return
-    home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        enter(namespace)
+    with namespace_file() as home:
         try:
+            enter(namespace)
             yield
         finally:
-            enter(home)
-    finally:
-        os.close(home)
+            enter(home.fileno())
 
 
 def other_namespaces() -> Iterator[int]:

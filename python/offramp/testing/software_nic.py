@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A NIC of software: a `Nic` over a dictionary, which behaves well or badly as a test wants, and steers frames.
+"""A software NIC: a `Nic` over a dictionary. It behaves well or badly, as a test wants, and steers frames.
 
     nic = SoftwareNic(queues=4)
-    nic.refuse("rule.", errno.EOPNOTSUPP)       every such knob: the driver says no
+    nic.refuse("rule.", errno.EOPNOTSUPP)       the driver refuses every knob whose name begins so
     nic.ignore("rss.table")                     accepted, without effect
     nic.fail_at(3)                              the third change fails, and (keep=True) all after it
     nic.set("rule.7", {"flow-type": "udp4", "dst-port": 53, "action": 2})
@@ -55,7 +55,7 @@ _RINGS = 4096
 
 
 class SoftwareNic:
-    """See `nic.knobs.Nic`. `knobs` may be changed behind its back: somebody else at the same interface."""
+    """See `facts.knobs.Nic`. A test may change `knobs` directly: that is somebody else at the same interface."""
 
     def __init__(
         self,

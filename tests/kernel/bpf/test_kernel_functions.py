@@ -12,7 +12,7 @@ import pytest
 
 from offramp.bpf import Map, Program, XdpLink, btf
 from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import KernelError
 from offramp.syscalls import privileges
 from offramp.testing import Lab, Wire

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from offramp.bpf.probe import Feature, probe, probe_all
+from offramp.bpf.probe import KernelFeature, probe, probe_all
 from offramp.syscalls import privileges
 from tests.rigs.bytecode import PASS, returns
 
@@ -27,7 +27,7 @@ def without(capabilities: str, program: str) -> str:
 
 TRY_TO_LOAD = f"""
 from offramp.bpf import Program
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import PrivilegeError
 try:
     Program.load(Code({POINTER_DIFFERENCE!r}), name="offramp_test", maps={{}}).close()
@@ -61,17 +61,19 @@ def test_a_map_without_privileges() -> None:
 
 def test_this_kernel_has_what_linux_6_1_has() -> None:
     found = probe_all()
-    assert found.pop(Feature.RX_VLAN_TAG) is not None  # Linux 6.8
+    assert found.pop(KernelFeature.RX_VLAN_TAG) is not None  # Linux 6.8
     assert found == dict.fromkeys(found, True)
 
 
 def test_what_cannot_be_told_is_not_remembered() -> None:
-    program = "from offramp.bpf.probe import Feature, probe, _answers\nprint(probe(Feature.XDP), len(_answers))"
+    program = (
+        "from offramp.bpf.probe import KernelFeature, probe, _answers\nprint(probe(KernelFeature.XDP), len(_answers))"
+    )
     assert without("-all", program) == "None 0\n"
 
 
 def test_a_probe_leaves_nothing() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    for feature in Feature:
+    for feature in KernelFeature:
         probe(feature)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -9,7 +9,7 @@ import pytest
 
 from offramp.bpf import Program, owner, xdp_context
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as Code
+from offramp.emit.program import XdpProgram as Code
 from offramp.errors import OptionError, VerifierError
 from offramp.syscalls import privileges
 from tests.rigs.bytecode import DROP, FRAME, NOTHING_IN_R0, PASS, counts, descriptors, load, read_words, returns, words

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import offramp
-import offramp.ramp.attachment
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.waiting import eventually
@@ -126,7 +125,7 @@ def test_the_readme_tells_the_truth(wire: Wire, snippet: str) -> None:
     """Each runs as it stands on an interface eth0 under flood; a loop over a ramp ends when the ramp is closed."""
 
     def close_all() -> None:
-        for ramp in list(offramp.ramp.attachment._open_here):
+        for ramp in offramp.ramps():
             ramp.close()
 
     timer = threading.Timer(3.0, close_all)

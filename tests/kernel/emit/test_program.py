@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,15 @@ from hypothesis import settings
 
 import offramp
 from offramp import bpf
+from offramp.bpf.references import Mapped
 from offramp.emit import xdp as xdp_ir
-from offramp.emit.program import COUNTERS, SET_BASE, MapSlot, Spec
-from offramp.errors import OptionError, PrivilegeError
+from offramp.emit.match import MatchBody
+from offramp.emit.program import COUNTERS, MapSlot, Spec
+from offramp.emit.state import State
+from offramp.errors import PrivilegeError
 from offramp.llvm import child as llvm
 from offramp.llvm.programs import xdp
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -42,7 +46,6 @@ from offramp.lower.expression import (
     TagBytes,
     Test,
     Value,
-    evaluate,
 )
 from offramp.lower.shapes import Shape
 from offramp.state import HashSet, fixed
@@ -54,10 +57,8 @@ from tests.generators.lowered import (
     KINDS,
     UDP,
     Expressions,
-    Size,
     behind_header,
     equals,
-    header,
     load,
     packet,
 )
@@ -66,6 +67,7 @@ from tests.rigs.waiting import eventually
 EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 PACKETS = 30
 QUEUES = 2
+MOST_COUNTERS = 16
 
 ARP = equals(12, 2, 0x0806)
 
@@ -120,12 +122,12 @@ def frame(destination: int = 53, *, protocol: int = 17, tags: tuple[int, ...] = 
 
 class Maps:
     def __init__(self, queues: int = QUEUES) -> None:
-        words = len(COUNTERS)
-        self.counters = bpf.Map.create(bpf.MapType.PERCPU_ARRAY, 4, 8 * words, 1, name="counters")
+        self.names: tuple[str, ...] = COUNTERS
+        self.counters = bpf.Map.create(bpf.MapType.PERCPU_ARRAY, 4, 8 * MOST_COUNTERS, 1, name="counters")
         self.sockets = bpf.Map.create(bpf.MapType.XSKMAP, 4, 4, queues, name="sockets")
         beats = bpf.Map.create(bpf.MapType.ARRAY, 4, 8 * queues, 1, bpf.MapFlag.MMAPABLE, name="heartbeats")
         self.heartbeats = beats
-        self.slots: dict[int, bpf.Map] = {
+        self.slots: dict[MapSlot, bpf.Map] = {
             MapSlot.COUNTERS: self.counters,
             MapSlot.SOCKETS: self.sockets,
             MapSlot.HEARTBEATS: self.heartbeats,
@@ -136,11 +138,13 @@ class Maps:
             struct.pack_into("Q", memory, 8 * queue, when_ns)
 
     def read(self) -> Counter[str]:
-        return Counter(dict(zip(COUNTERS, self.counters.sum(), strict=True)))
+        """What was counted, by the names of the program that was loaded last."""
+        return Counter(dict(zip(self.names, self.counters.sum(), strict=False)))
 
-    def load(self, spec: Spec, ifindex: int | None = None, sets: tuple[bpf.Map, ...] = ()) -> bpf.Program:
-        maps = {**self.slots, **{SET_BASE + number: memory for number, memory in enumerate(sets)}}
-        return bpf.Program.load(xdp(spec), name="test", maps=maps, ifindex=ifindex)
+    def load(self, spec: Spec, ifindex: int | None = None, state: Mapping[State, Mapped] = {}) -> bpf.Program:
+        compiled, self.names = xdp(spec), spec.counters
+        with bpf.bind(compiled, bpf.Holder(self.slots, state.__getitem__)) as maps:
+            return bpf.Program.load(compiled, name="test", maps=maps, ifindex=ifindex)
 
 
 @pytest.fixture
@@ -163,7 +167,8 @@ def spec(
     stall_ns: int | None = None,
     vlan_metadata: bool = False,
 ) -> Spec:
-    return Spec(Lowered(match), Lowered(protect) if protect else None, verdict, QUEUES, stall_ns, vlan_metadata)
+    protected = Lowered(protect) if protect else None
+    return Spec(MatchBody(Lowered(match), verdict), protected, QUEUES, stall_ns, vlan_metadata)
 
 
 def run(maps: Maps, spec: Spec, packet: bytes, ctx: bytes | None = None) -> tuple[str, int]:
@@ -219,109 +224,6 @@ def test_random_expressions_agree_with_the_reference(maps: Maps) -> None:
     assert min(seen["claimed"], seen["passed"], seen["protected"]) > EXPRESSIONS, seen
 
 
-def chained(operator: str, values: list[Value], *, from_right: bool = False) -> Value:
-    first, *others = reversed(values) if from_right else values
-    for other in others:
-        left, right = (other, first) if from_right else (first, other)
-        first = Calculation(operator, left, right)  # type: ignore[arg-type]
-    return first
-
-
-def paired(operator: str, values: list[Value]) -> Value:
-    """A tree that is as flat as it can be."""
-    while len(values) > 1:
-        halves = zip(values[::2], [*values[1::2], *([Number(1)] * (len(values) % 2))], strict=True)
-        values = [Calculation(operator, left, right) for left, right in halves]  # type: ignore[arg-type]
-    return values[0]
-
-
-def bytes_of(count: int, size: Size = 1) -> list[Value]:
-    return [load(index % 60, size) for index in range(count)]
-
-
-def scattered(count: int) -> list[Value]:
-    """At places that are calculated, many different ones."""
-    return [load(index % 40, 1, Calculation("&", load(index % 37, 2), Number(63))) for index in range(count)]
-
-
-def deep_place(depth: int) -> Value:
-    place: Value = load(0, 1)
-    for level in range(depth):
-        place = load(level % 7, 1, place)
-    return place
-
-
-def zero(value: Value) -> Expr:
-    return Test(value, "==", Number(0))
-
-
-def alternatives(offset: int, count: int) -> Expr:
-    return Any(tuple(equals(offset, 2, number) for number in range(count)))
-
-
-def tags_in_two_places(index: int) -> Expr:
-    one, other = load(index % 40, 4, TagBytes(12 + index % 7)), load(30, 4, header(14, TagBytes(index % 9)))
-    return Any((zero(one), zero(other), Const(True)))
-
-
-ABSURD: dict[str, Expr] = {
-    "a long sum": zero(chained("+", bytes_of(300))),
-    "from the right": zero(chained("-", bytes_of(200), from_right=True)),
-    "a flat tree": zero(paired("-", bytes_of(1024))),
-    "divided 200 times": zero(chained("/", bytes_of(200, 4), from_right=True)),
-    "a flat tree of shifts": zero(paired("<<", bytes_of(512, 4))),
-    "500 calculated places": zero(paired("^", scattered(500))),
-    "a place behind 60 others": zero(deep_place(60)),
-    "2,000 scattered numbers": Any(tuple(map(zero, scattered(2000)))),
-    "one number, twice, and then a place from it": All(
-        (alternatives(16, 1000), *(Negate(zero(load(index, 2, load(16, 2)))) for index in range(300)))
-    ),
-    "one number, many times, masked": All(
-        (alternatives(16, 500), *(Negate(equals(16, 2, number, 0xFFFE)) for number in range(1, 1000, 2)))
-    ),
-    "places that reach differently far": All(
-        tuple(
-            Any((equals(0, 1, 1), zero(load(index, 4, load(index % 5 + 20, 1))), Const(True))) for index in range(200)
-        )
-    ),
-    "tags everywhere": All(tuple(map(tags_in_two_places, range(100)))),
-    "500 hosts": Any(tuple(host(0x0A00_0000 + 7 * number) for number in range(500))),
-    "300 ports": Any(tuple(port(number) for number in range(53, 353))),
-    "300 ports behind tags": behind_tags(Any(tuple(port(number) for number in range(53, 353)))),
-    "1,000 ports of one protocol": All(
-        (UDP, Any(tuple(Test(behind_header(2, 2), "==", Number(number)) for number in range(53, 1053))))
-    ),
-    "all but 500 hosts": All(tuple(Negate(host(0x0B00_0000 + number)) for number in range(500))),
-    "8,192 tests": Any(tuple(equals(26, 4, 0x0A00_0000 + 7 * number) for number in range(8192 - 100))),
-}
-
-
-# LLVM's work, half a minute of it each where a processor is emulated.
-LABORIOUS = {"2,000 scattered numbers", "300 ports", "300 ports behind tags", "8,192 tests", "all but 500 hosts"}
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[pytest.mark.speed] if kind in LABORIOUS else []) for kind in ABSURD]
-)
-def test_absurd_and_large_matches_load(maps: Maps, kind: str) -> None:
-    chance = random.Random(kind)
-    check(maps, ABSURD[kind], PROTECT, [frame(53), frame(67), frame(40_000), *(packet(chance) for _ in range(10))])
-
-
-def test_what_the_verifier_gives_up_on_is_the_users_error(maps: Maps) -> None:
-    """A loop of a million rounds, in place of a program that no limit of ours foresaw."""
-    from offramp.emit.program import Program
-
-    code = bytes.fromhex("b400000000000000" + "0700000001000000" + "a500feff00001000" + "9500000000000000")
-    with pytest.raises(OptionError, match="verifier gives up on a program of this size"):
-        bpf.Program.load(Program(code), name="test", maps={})
-
-
-def test_a_load_farther_away_than_any_packet_is_long(maps: Maps) -> None:
-    for far in (load(65_549, 4), behind_header(65_535, 1), load(33_000, 2), load(4_294_967_295, 4)):
-        assert run(maps, spec(Any((zero(far), Const(True)))), frame()) == ("passed", Verdict.PASS)
-
-
 # -- sets --------------------------------------------------------------------------------------------------------------
 
 
@@ -330,11 +232,11 @@ def test_each_member_is_looked_up_in_its_set(maps: Maps) -> None:
     hosts = Fixed(Shape("hash", "ip", 8), ((here, here),))
     ports, protected = HashSet([53]), HashSet(family="ip", capacity=8)
     first, second = Member((load(36, 2),), 0), Member((load(26, 4),), 1)
-    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (Named("protected", protected.shape),))
-    match = Lowered(All((first, second)), (Named("ports", ports.shape), hosts))
-    tables = (ports, fixed(hosts), protected)
-    both = Spec(match, protect, Verdict.DROP, QUEUES, None, False)
-    with maps.load(both, sets=tuple(table.map() for table in tables)) as program:
+    left_alone, asked = Named("protected", protected.shape), Named("ports", ports.shape)
+    protect = Lowered(All((IP, Member((load(26, 4),), 0))), (left_alone,))
+    match = Lowered(All((first, second)), (asked, hosts))
+    both = Spec(MatchBody(match, Verdict.DROP), protect)
+    with maps.load(both, state={asked: ports, hosts: fixed(hosts), left_alone: protected}) as program:
         assert program.test_run(frame(53)).retval == Verdict.DROP
         assert program.test_run(frame(54)).retval == Verdict.PASS
         assert program.test_run(frame(53)[:36]).retval == Verdict.PASS
@@ -445,7 +347,7 @@ def test_the_compilers_child_does_not_stay_in_a_visited_namespace(lab: Lab) -> N
     host = lab.host("a")
     llvm.stop()
     with host:
-        llvm._compile("bpfel", xdp_ir.build([spec(port(53))]))
+        llvm._compile("bpfel", xdp_ir.build([spec(port(53))]).text)
         assert llvm._child is not None
         theirs, ours = f"/proc/{llvm._child.process.pid}/ns/net", os.readlink("/proc/thread-self/ns/net")
         assert eventually(lambda: os.readlink(theirs) != ours)

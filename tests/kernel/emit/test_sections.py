@@ -12,10 +12,12 @@ from dataclasses import replace
 import pytest
 
 from offramp import bpf
-from offramp.emit.program import MapSlot, Spec, slot
+from offramp.emit.match import MatchBody
+from offramp.emit.program import Spec
 from offramp.errors import OptionError
 from offramp.llvm.programs import xdp
-from offramp.lower.expression import Any, Expr, Lowered, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import Any, Expr, Lowered
 from offramp.testing import Lab
 from offramp.verdict import Verdict
 from tests.generators.lowered import Expressions, equals, packet
@@ -34,8 +36,9 @@ def each() -> Iterator[list[Maps]]:
 
 
 def load(each: list[Maps], *specs: Spec, ifindex: int | None = None) -> bpf.Program:
-    maps = {slot(number, MapSlot(kind)): one for number, mine in enumerate(each) for kind, one in mine.slots.items()}
-    return bpf.Program.load(xdp(*specs), name="test_sections", maps=maps, ifindex=ifindex)
+    compiled = xdp(*specs)
+    with bpf.bind(compiled, *(bpf.Holder(mine.slots) for mine in each)) as maps:
+        return bpf.Program.load(compiled, name="test_sections", maps=maps, ifindex=ifindex)
 
 
 def counted(each: list[Maps]) -> list[Counter[str]]:
@@ -133,6 +136,7 @@ def test_too_many_and_too_large() -> None:
         xdp(dns, replace(dns, vlan_metadata=True))
     with pytest.raises(OptionError, match=r"hidden_queue=2: not one of 2 queues"):
         replace(dns, hidden_queue=2)
-    wide = replace(dns, match=Lowered(Any(tuple(equals(30, 4, number) for number in range(3000)))))
+    many = Lowered(Any(tuple(equals(30, 4, number) for number in range(3000))))
+    wide = replace(dns, body=MatchBody(many, Verdict.DROP))
     with pytest.raises(OptionError, match="the matches of all ramps on this interface are too large for one program"):
         xdp(*[wide] * 3)

@@ -16,7 +16,7 @@ import pytest
 
 from offramp.bpf import Map, MapType, Program, XdpLink
 from offramp.emit.program import MapSlot
-from offramp.emit.program import Program as CompiledProgram
+from offramp.emit.program import XdpProgram as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
 from offramp.gen import packets
 from offramp.gen.packets import eth, icmp6, ip, ip6, tcp, udp

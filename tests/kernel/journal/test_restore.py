@@ -14,7 +14,7 @@ import pytest
 
 from offramp.errors import InterfaceBusy
 from offramp.journal import Listed, listed, restore, transaction
-from offramp.journal.record import Change
+from offramp.journal.record import Changed
 from offramp.journal.store import Store
 from offramp.nic.live import open_nic
 from offramp.testing import Host, Interface, Lab, Wire
@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 
-def changes_of(entry: Listed) -> tuple[Change, ...]:
+def changes_of(entry: Listed) -> tuple[Changed, ...]:
     assert entry.record is not None
     return entry.record.changes
 

@@ -163,11 +163,11 @@ def test_verdicts_that_cannot_be(wire: Wire, verdict: Any) -> None:
 
 def test_more_memory_than_half_of_what_is_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before anything is attached, and before the kernel has pinned any of it."""
-    monkeypatch.setattr("offramp.ramp.ramp._available", lambda: 15 << 20)
+    monkeypatch.setattr("offramp.ramp.sockets._available", lambda: 15 << 20)
     said = "frames=4096 on 1 receive queues: 8 MiB of packet memory, and half of what is available is 7 MiB"
     with wire.b.host, pytest.raises(OptionError, match=said):
         offramp.open("eth0", MATCH)
-    monkeypatch.setattr("offramp.ramp.ramp._available", lambda: 16 << 20)
+    monkeypatch.setattr("offramp.ramp.sockets._available", lambda: 16 << 20)
     with wire.b.host, offramp.open("eth0", MATCH):
         pass
 

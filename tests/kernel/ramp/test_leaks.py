@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import gc
 import re
+import resource
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ import pytest
 import offramp
 from offramp.bpf import Map
 from offramp.errors import Closed, InterfaceBusy, KernelError, NotSupported
+from offramp.ramp.interface import Interface
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.rigs.bytecode import load
@@ -50,14 +52,15 @@ def nothing_is_left(wire: Wire) -> Iterator[None]:
 def test_a_warning_that_the_user_has_made_an_error_is_told_when_all_is_closed(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ramp, "_at_the_end", lambda *_: ["the flow went elsewhere"])
+    monkeypatch.setattr(Interface, "give_back", lambda *_: ["mtu: not back"])
     with wire.b.host, warnings.catch_warnings():
         warnings.simplefilter("error")
         ramp = offramp.open("eth0", MATCH)
-        with pytest.raises(offramp.OfframpWarning, match="the flow went elsewhere"):
+        with pytest.raises(offramp.OfframpWarning, match="mtu: not back"):
             ramp.close()
         assert not has_xdp(wire.b)
         assert ramp.ledger().known
+        assert [event.kind for event in ramp.events] == ["not-given-back"]
         monkeypatch.undo()
         with offramp.open("eth0", MATCH):  # the lock and the queues are free
             pass
@@ -156,6 +159,23 @@ def test_closed_when_the_counters_cannot_be_read(wire: Wire, monkeypatch: pytest
     assert not has_xdp(wire.b)
     assert (ramp.ledger().known, ramp.ledger().exact) == (False, False)
     assert str(ramp.ledger()).startswith("unknown")
+
+
+@pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
+def test_closed_when_no_descriptor_is_left(wire: Wire, opening: Callable[[str, str], Ramp]) -> None:
+    """The program is detached first, whatever else fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with wire.b.host:
+        ramp = opening("eth0", MATCH)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with suppress(KernelError, OSError):
+                ramp.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not has_xdp(wire.b)
+        ramp.close()
+        opening("eth0", MATCH).close()  # the lock is free
 
 
 def read_all(ramp: Ramp) -> None:

@@ -13,13 +13,14 @@ import pytest
 from offramp.errors import InterfaceGone, KernelError, OfframpError
 from offramp.facts.identity import Identity
 from offramp.matcher import Match
-from offramp.nic import live
+from offramp.nic import device, live
+from offramp.nic.device import identify
 from offramp.nic.link import silence
-from offramp.nic.live import identify
 from offramp.planner import Options
 from offramp.ramp import virtual_function
-from offramp.ramp.interface import Interface, Section
+from offramp.ramp.interface import Interface
 from offramp.ramp.planned import plan_for, program
+from offramp.ramp.section import Section
 from offramp.ramp.virtual_function import opened
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
@@ -119,18 +120,19 @@ def test_an_interface_that_goes_while_another_is_looked_for(physical: Wire, monk
             raise InterfaceGone("vf0", reason="not there any more")
         return identify(which)
 
-    monkeypatch.setattr(live, "identify", gone_but)
+    for module in (device, live):
+        monkeypatch.setattr(module, "identify", gone_but)
     with physical.b.host:
         wanted = identify("eth0")
         found = live.find(wanted)
         assert found is not None
         assert found.identity == wanted
-        assert live.of_pci(ADDRESS) is None
+        assert device.of_pci(ADDRESS) is None
 
 
 def test_a_vf_that_is_gone_again(physical: Wire) -> None:
     with physical.b.host, Interface.of("eth0") as interface:
         plan = replace(plan_for("eth0", "udp", Verdict.CLAIM, Options()), vf=0)
         section = Section(program(Match("udp"), plan), Match("udp"), {})
-        with pytest.raises(OfframpError, match="VF 0 of eth0: it is gone"), opened(interface, plan, section):
-            pass
+        with pytest.raises(OfframpError, match="VF 0 of eth0: it is gone"):
+            opened(interface, plan, section, lambda _: None)

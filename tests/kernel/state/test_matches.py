@@ -14,7 +14,8 @@ import pytest
 
 import offramp
 from offramp import DROP, HashSet, Match, OptionError, PrefixSet
-from offramp.bpf import Map, MapType, Program
+from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.gen.packets import eth, ip, udp
 from offramp.llvm.programs import xdp
@@ -35,11 +36,11 @@ def wire(lab: Lab) -> Wire:
 @contextmanager
 def loaded(match: Match) -> Iterator[tuple[Program, Map]]:
     """The program, which drops what matches, and its counters."""
-    compiled = xdp(Spec(match.lowered(), protect=None, verdict=DROP, queues=1, stall_ns=None, vlan_metadata=False))
+    compiled = xdp(Spec(MatchBody(match.lowered(), DROP)))
     with (
         Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="test_counts") as counters,
-        match.tables(compiled.sets) as tables,
-        Program.load(compiled, name="test_sets", maps={MapSlot.COUNTERS: counters} | tables) as program,
+        bind(compiled, Holder({MapSlot.COUNTERS: counters}, match.state)) as maps,
+        Program.load(compiled, name="test_sets", maps=maps) as program,
     ):
         yield program, counters
 

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from offramp.bpf import btf, programs
-from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot
+from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
 from offramp.errors import NotSupported
 from offramp.syscalls.bpf import check_name
 
@@ -27,10 +27,10 @@ def test_map_slots_become_descriptors(pseudo: int) -> None:
     assert programs.patch(code, {MapSlot.SOCKETS: 77, MapSlot.COUNTERS: 5}) == expected
 
 
-def test_the_memory_of_sets_becomes_descriptors() -> None:
-    code = b"".join(instruction(0x18, 3, 2, immediate=SET_BASE + n) + instruction(0) for n in range(2)) + RETURN
+def test_each_placeholder_becomes_its_descriptor() -> None:
+    code = b"".join(instruction(0x18, 3, 2, immediate=n) + instruction(0) for n in range(2)) + RETURN
     expected = b"".join(instruction(0x18, 3, 2, immediate=90 + n) + instruction(0) for n in range(2)) + RETURN
-    assert programs.patch(code, {MapSlot.COUNTERS: 5, SET_BASE: 90, SET_BASE + 1: 91}) == expected
+    assert programs.patch(code, {0: 90, 1: 91, 2: 5}) == expected
 
 
 def test_kfunc_slots_become_btf_ids(monkeypatch: pytest.MonkeyPatch) -> None:

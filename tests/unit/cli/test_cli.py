@@ -25,7 +25,7 @@ from offramp.ramp.ledger import Ledger
 from offramp.state import HashSet, PrefixSet
 from offramp.verdict import Verdict
 
-VERBS = ("run", "plan", "doctor", "nic", "restore", "demo")
+VERBS = ("run", "plan", "doctor", "nic", "ports", "restore", "demo")
 LEDGER = Ledger(
     Verdict.CLAIM,
     seen=100,
@@ -51,7 +51,7 @@ def test_help_names_the_verbs_and_shows_examples(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     assert "Usage: " in result.stdout
-    if arguments[0] in ("run", "plan", "doctor", "restore"):
+    if arguments[0] in ("run", "plan", "doctor", "ports", "restore"):
         assert f"\n  offramp {arguments[0]} " in result.stdout
     if len(arguments) == 1:
         assert all(f"\n  {verb} " in result.stdout for verb in VERBS)

@@ -17,14 +17,16 @@ import pytest
 from hypothesis import settings
 
 from offramp.emit import burst
-from offramp.emit import memory as layout
 from offramp.emit import xdp as xdp_ir
-from offramp.emit.emitter import Address, Facts
-from offramp.emit.program import KFUNC_BASE, SET_BASE, KfuncSlot, MapSlot, Program, Spec
+from offramp.emit.emitter import Address, Known
+from offramp.emit.match import MatchBody
+from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot, Reference, Spec, XdpProgram
+from offramp.emit.sets import layout
 from offramp.emit.target import I64, const
 from offramp.errors import NotSupported, OptionError
 from offramp.llvm import child as llvm
 from offramp.llvm.programs import native, xdp
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -39,7 +41,6 @@ from offramp.lower.expression import (
     Number,
     Test,
     Value,
-    evaluate,
 )
 from offramp.lower.shapes import KEY_WORDS, Shape
 from offramp.matcher import Match
@@ -73,7 +74,12 @@ def spec(
     stall_ns: int | None = 10**9,
     vlan_metadata: bool = False,
 ) -> Spec:
-    return Spec(Lowered(match), Lowered(protect) if protect else None, verdict, queues, stall_ns, vlan_metadata)
+    protected = Lowered(protect) if protect else None
+    return Spec(MatchBody(Lowered(match), verdict), protected, queues, stall_ns, vlan_metadata)
+
+
+def body(match: Expr) -> MatchBody:
+    return MatchBody(Lowered(match), Verdict.DROP)
 
 
 # -- native code against the reference ---------------------------------------------------------------------------------
@@ -107,20 +113,20 @@ def test_random_expressions_agree_with_the_reference() -> None:
 def check_native(expr: Expr, packets: list[bytes], chance: random.Random) -> Counter[bool]:
     """Of whole packets, of packets cut off anywhere, and of packets with a tag out of band."""
     expected = [evaluate(expr, frame) for frame in packets]
-    with Code(native(Lowered(expr)).code) as code:
+    with Code(native(body(expr)).code) as code:
         assert code(packets) == expected, expr
         cut = [frame[: chance.randrange(len(frame) + 1)] for frame in packets]
         lengths = [len(frame) for frame in packets]
         assert code(cut, lengths) == [evaluate(expr, frame, length) for frame, length in zip(cut, lengths, strict=True)]
     for tag in TAGS:
         long_enough = [frame for frame in packets if len(frame) >= 14]
-        with Code(llvm.native_code(burst.build(Lowered(expr), tag))) as code:
+        with Code(llvm.native_code(burst.build(body(expr), tag=tag).text)) as code:
             assert code(long_enough) == [evaluate(expr, with_tag(frame, tag)) for frame in long_enough], (expr, tag)
     return Counter(expected)
 
 
 def test_a_burst_of_none_and_of_many() -> None:
-    with Code(native(Lowered(DNS)).code) as code:
+    with Code(native(body(DNS)).code) as code:
         assert code([]) == []
         assert code([FRAMES[0], b""] * 1000) == [True, False] * 1000
 
@@ -133,7 +139,7 @@ def test_what_is_far_away_in_a_long_packet() -> None:
         "==",
         Number(0x0102),
     )
-    with Code(native(Lowered(Any((far, equals(200_001, 1, 9))))).code) as code:
+    with Code(native(body(Any((far, equals(200_001, 1, 9))))).code) as code:
         assert code([long, long[:-1], long + bytes(1)]) == [True, False, True]
 
 
@@ -146,8 +152,8 @@ IN_BOTH = All((Member((load(36, 2),), 0), IN_SECOND))
 
 
 def test_each_member_is_looked_up_in_its_set() -> None:
-    program = native(Lowered(IN_BOTH, (PORTS, HOSTS)))
-    assert program.sets == (PORTS, HOSTS)
+    program = native(MatchBody(Lowered(IN_BOTH, (PORTS, HOSTS)), Verdict.DROP))
+    assert program.state == (PORTS, HOSTS)
     frame = bytearray(FRAMES[0])
     frame[26:30], frame[36:38] = struct.pack("!I", 7), struct.pack("!H", 53)
     others = [bytes(frame), bytes(frame[:36]), bytes(frame).replace(b"\x00\x35", b"\x00\x36")]
@@ -156,12 +162,17 @@ def test_each_member_is_looked_up_in_its_set() -> None:
         assert code(others, sets=[first, second]) == [True, False, False]
 
 
-def test_a_program_names_its_sets() -> None:
+def test_a_program_says_what_it_refers_to() -> None:
+    port = Member((load(36, 2),), 1)
     program = xdp(
-        Spec(Lowered(IN_SECOND, (PORTS, HOSTS)), Lowered(IN_SECOND, (HOSTS, PORTS)), Verdict.DROP, 1, None, False)
+        Spec(MatchBody(Lowered(IN_SECOND, (PORTS, HOSTS)), Verdict.DROP), Lowered(port, (HOSTS, PORTS))),
+        Spec(MatchBody(Lowered(IN_SECOND, (PORTS, HOSTS)), Verdict.DROP)),
     )
-    assert program.sets == (PORTS, HOSTS, HOSTS, PORTS)
-    assert placeholders(program) == {(1, MapSlot.COUNTERS), (2, SET_BASE + 1), (2, SET_BASE + 3)}
+    assert referred(program) == {
+        *((1, Reference(0, MapSlot.COUNTERS)), (2, Reference(0, PORTS)), (2, Reference(0, HOSTS))),
+        *((1, Reference(1, MapSlot.COUNTERS)), (2, Reference(1, HOSTS))),
+    }
+    assert len(program.references) == 5
 
 
 # -- IR --------------------------------------------------------------------------------------------------------------
@@ -170,27 +181,27 @@ def test_a_program_names_its_sets() -> None:
 def test_facts_meet_at_the_smaller_length_and_the_same_register() -> None:
     here, there, one, other = (const(number, I64) for number in range(4))
     what, else_ = (Address(here), 1), (Address(here), 2)
-    left = Facts({here: 20, there: 4}, {what: one, else_: one}, {"a": one})
-    right = Facts({here: 14}, {what: one, else_: other}, {"a": one})
-    assert Facts.join([left, right]) == Facts({here: 14}, {what: one}, {"a": one})
-    assert Facts.join([left]) is left
-    assert Facts.join([]) == Facts()
+    left = Known({here: 20, there: 4}, {what: one, else_: one}, {"a": one})
+    right = Known({here: 14}, {what: one, else_: other}, {"a": one})
+    assert Known.join([left, right]) == Known({here: 14}, {what: one}, {"a": one})
+    assert Known.join([left]) is left
+    assert Known.join([]) == Known()
 
 
 def test_where_a_crowd_meets_loads_are_forgotten() -> None:
     here, one = const(1, I64), const(2, I64)
-    facts = Facts({here: 20}, {(Address(here), 1): one}, {"a": one})
-    assert Facts.join([facts] * 100) == Facts({here: 20}, {}, {"a": one})
+    facts = Known({here: 20}, {(Address(here), 1): one}, {"a": one})
+    assert Known.join([facts] * 100) == Known({here: 20}, {}, {"a": one})
 
 
 def test_a_place_that_reaches_less_far_on_one_way_is_forgotten() -> None:
     place = const(1, I64)
-    near, far = Facts({place: 4}, {}, {"a": place}), Facts({place: 8}, {}, {"a": place})
-    assert Facts.join([near, far]).places == {}
+    near, far = Known({place: 4}, {}, {"a": place}), Known({place: 8}, {}, {"a": place})
+    assert Known.join([near, far]).places == {}
 
 
 def test_the_oldest_facts_are_forgotten() -> None:
-    facts = Facts()
+    facts = Known()
     for number in range(100):
         place = const(number, I64)
         facts = facts.placed(number, place).reaching(place, 4).loaded((Address(place), 4), place)
@@ -205,7 +216,7 @@ def test_addresses_add_offsets() -> None:
 
 def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
     hosts = Any(tuple(equals(30, 4, number) for number in range(100)))
-    text = xdp_ir.build([spec(All((IP, hosts)), None)])
+    text = xdp_ir.build([spec(All((IP, hosts)), None)]).text
     assert text.count("icmp ugt") == 2  # 14 bytes, then 34
     assert text.count('load i32, ptr %".') - text.count("load i64") <= 4  # the address and three fields of the context
 
@@ -213,7 +224,7 @@ def test_each_length_is_checked_once_and_each_value_loaded_once() -> None:
 # -- code ------------------------------------------------------------------------------------------------------------
 
 
-def instructions(program: Program) -> Iterator[tuple[int, int, int]]:
+def instructions(program: XdpProgram) -> Iterator[tuple[int, int, int]]:
     """Opcode, source register, immediate."""
     skip = False
     for opcode, registers, _, immediate in struct.iter_unpack("BBhi", program.code):
@@ -222,42 +233,49 @@ def instructions(program: Program) -> Iterator[tuple[int, int, int]]:
         skip = opcode == 0x18 and not skip
 
 
-def placeholders(program: Program) -> set[tuple[int, int]]:
-    return {(source, value) for opcode, source, value in instructions(program) if opcode == 0x18 and source}
+def referred(program: XdpProgram) -> set[tuple[int, Reference]]:
+    """What its code refers to, by source register: 1, the map; 2, its value."""
+    found = {(source, value) for opcode, source, value in instructions(program) if opcode == 0x18 and source}
+    return {(source, program.references[value]) for source, value in found}
 
 
-def calls(program: Program) -> list[int]:
+def maps(program: XdpProgram) -> set[tuple[int, object]]:
+    """Those of its only section."""
+    assert {section for _, (section, _) in referred(program)} == {0}
+    return {(source, what) for source, (_, what) in referred(program)}
+
+
+def calls(program: XdpProgram) -> list[int]:
     return [value for opcode, _, value in instructions(program) if opcode == 0x85]
 
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
-    first = llvm.bpf_code(xdp_ir.build([spec()]))
+    first = llvm.bpf_code(xdp_ir.build([spec()]).text)
     llvm.forget()
     llvm.stop()
-    assert llvm.bpf_code(xdp_ir.build([spec()])) == first == xdp(spec()).code
+    assert llvm.bpf_code(xdp_ir.build([spec()]).text) == first == xdp(spec()).code
     assert xdp(spec(match=Negate(DNS))).code != first
-    first = llvm.native_code(burst.build(Lowered(DNS)))
+    first = llvm.native_code(burst.build(body(DNS)).text)
     llvm.forget()
-    assert llvm.native_code(burst.build(Lowered(DNS))) == first == native(Lowered(DNS)).code
+    assert llvm.native_code(burst.build(body(DNS)).text) == first == native(body(DNS)).code
 
 
 def test_a_claiming_program_refers_to_all_maps() -> None:
     program = xdp(spec())
-    assert placeholders(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS), (2, MapSlot.HEARTBEATS)}
+    assert maps(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS), (2, MapSlot.HEARTBEATS)}
     assert set(calls(program)) == {1, 51, 160}
-    assert program.sets == ()
 
 
 def test_no_heartbeat_without_a_limit() -> None:
     program = xdp(spec(stall_ns=None))
-    assert placeholders(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS)}
+    assert maps(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS)}
     assert set(calls(program)) == {1, 51}
 
 
 @pytest.mark.parametrize("verdict", [Verdict.DROP, Verdict.PASS, Verdict.TX])
 def test_other_verdicts_only_count(verdict: Verdict) -> None:
     program = xdp(spec(verdict=verdict))
-    assert placeholders(program) == {(1, MapSlot.COUNTERS)}
+    assert maps(program) == {(1, MapSlot.COUNTERS)}
     assert calls(program) == [1]
 
 
@@ -325,7 +343,9 @@ def test_a_match_with_too_many_sets_is_refused_at_once(
         Match(text, **sets)
     assert time.perf_counter() - begin < 2
     few = dict(list(sets.items())[:5])
-    assert native(Match(" or ".join(f"{words} in @{name}" for name in few), **few).lowered()).code
+    assert native(
+        MatchBody(Match(" or ".join(f"{words} in @{name}" for name in few), **few).lowered(), Verdict.DROP)
+    ).code
 
 
 def test_how_many_instructions_a_look_up_needs_is_known_about() -> None:
@@ -337,14 +357,14 @@ def test_how_many_instructions_a_look_up_needs_is_known_about() -> None:
         sizes = []
         for count in (3, 9):
             match = Lowered(Any(tuple(Member(key, number) for number in range(count))), tuple(sets[:count]))
-            sizes.append(len(xdp(Spec(match, None, Verdict.DROP, 1, None, False)).code) // 8)
+            sizes.append(len(xdp(Spec(MatchBody(match, Verdict.DROP))).code) // 8)
         assert (sizes[1] - sizes[0]) / 6 == pytest.approx(layout.instructions(shape), rel=0.35), shape
 
 
 def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(NotSupported, match="code for riscv64"):
-        native(Lowered(equals(3, 1, 3)))
+        native(body(equals(3, 1, 3)))
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -352,7 +372,7 @@ def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machi
     llvm.forget()
     monkeypatch.setattr("platform.machine", lambda: machine)
     for expr in (DNS, *KINDS.values(), Any(tuple(Test(behind_header(2, 2), "==", Number(7 * i)) for i in range(300)))):
-        assert llvm.native_code(burst.build(Lowered(expr)))
+        assert llvm.native_code(burst.build(body(expr)).text)
 
 
 def test_the_room_is_light_and_pure() -> None:

@@ -29,6 +29,7 @@ GROUND = {
     "errors": Room("the exception tree"),
     "verdict": Room("the verdicts", pure=True),
     "arguments": Room("the arguments of public calls, checked", pure=True),
+    "process": Room("what this process lets go of when it forks or ends, and in which order"),
 }
 """Imported by all. A ground file imports other ground files at most."""
 
@@ -46,6 +47,7 @@ ROOMS = {
             "nic",
             "options",
             "planner",
+            "ports",
             "ramp",
             "state",
             "steering",
@@ -78,7 +80,7 @@ ROOMS = {
     ),
     "matcher": Room(
         "Match: a match with its sets, asked about packets",
-        ("_native", "bpf", "emit", "llvm", "lower", "match", "ports", "state"),
+        ("_native", "emit", "llvm", "lower", "match", "ports", "state"),
     ),
     "ports": Room("Port, Queue, Batch: frames in and out, whatever the technique", ("_native",)),
     "journal": Room(
@@ -89,7 +91,7 @@ ROOMS = {
     "nic": Room("what an interface is and can do; reads and turns its knobs", ("bpf", "facts", "steering", "syscalls")),
     "bpf": Room("maps, programs, links in the kernel", ("emit", "facts", "syscalls")),
     "syscalls": Room("one file for each kind of system call"),
-    "llvm": Room("IR -> code, in a child process", ("emit", "lower")),
+    "llvm": Room("IR -> code, in a child process", ("emit",)),
     "planner": Room("match + what the interface can do -> plan", ("facts", "match", "options", "steering"), pure=True),
     "options": Room("what a user may ask for: one table, each option written once", pure=True),
     "emit": Room("expression -> LLVM IR, for the driver and for this CPU", ("lower",), pure=True),

@@ -22,6 +22,7 @@ SEAMS = {  # what may be said in these files alone
     r"\bCDLL\(": ("syscalls/bpf.py", "syscalls/netns.py", "gen/generator.py", "llvm/worker.py"),
     r"libc\.syscall\(": ("syscalls/bpf.py",),
     r"\bfcntl\.ioctl\(": ("syscalls/ioctl.py",),
+    r"\bregister_at_fork\(|\batexit\.register\b": ("process.py",),
     r"\bAF_NETLINK\b": ("syscalls/netlink.py",),
     r"\.(setns|unshare)\(": ("syscalls/netns.py", "llvm/worker.py"),  # the worker imports nothing of offramp
 }

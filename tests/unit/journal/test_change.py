@@ -17,7 +17,7 @@ from offramp.errors import (
 )
 from offramp.journal import apply, guardian, listed, restore, transaction
 from offramp.journal import change as journal_change
-from offramp.journal.record import Change
+from offramp.journal.record import Changed
 from offramp.journal.store import Store
 from tests.rigs.fake_nics import FRESH, STEPS, DictNic
 
@@ -100,10 +100,10 @@ def test_the_journal_comes_first(nic: DictNic, store: Store, watched: dict[str, 
     with transaction(Watching()) as change:
         change.set("mtu", 3000)
         (name,) = store.names()
-        assert seen == [([f"{store.directory}/{name}"], (Change("mtu", 1500, 3000, pending=True),))]
+        assert seen == [([f"{store.directory}/{name}"], (Changed("mtu", 1500, 3000, pending=True),))]
         found = store.read(name)
         assert found is not None
-        assert found[0].changes == (Change("mtu", 1500, 3000),)
+        assert found[0].changes == (Changed("mtu", 1500, 3000),)
         assert (found[0].pid, found[0].kept) == (os.getpid(), False)
     assert watched == {}
 
@@ -201,7 +201,7 @@ def test_a_knob_turned_often_is_one_change(nic: DictNic) -> None:
     with transaction(nic) as change:
         for mtu in range(2000, 3000):
             change.set("mtu", mtu)
-        assert change.changes == (Change("mtu", 1500, 2999),)
+        assert change.changes == (Changed("mtu", 1500, 2999),)
         change.set("mtu", 1500)
         assert not change.changes
         for queue in range(1, 8):
@@ -268,7 +268,7 @@ def test_without_a_descriptor_the_lock_is_let_go(nic: DictNic, store: Store, mon
     def exhausted() -> int:
         raise KernelError("this thread's network namespace", errno.EMFILE)
 
-    monkeypatch.setattr(journal_change, "namespace", exhausted)
+    monkeypatch.setattr(journal_change, "namespace_file", exhausted)
     with pytest.raises(KernelError, match="EMFILE"):
         transaction(nic)
     assert list(Path(store.directory).glob("*.lock")) == []

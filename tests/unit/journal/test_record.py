@@ -14,15 +14,15 @@ from hypothesis import strategies as some
 
 from offramp.errors import JournalError
 from offramp.facts.knobs import Value
-from offramp.journal.record import MOST_BYTES, Change, Record, decode, encode, printable, short
+from offramp.journal.record import MOST_BYTES, Changed, Record, decode, encode, printable, short
 from tests.rigs.fake_nics import identity
 
 CHANGES = (
-    Change("mtu", 1500, 3000),
-    Change("rss.table", [0, 1], [0, 0], pending=True),
-    Change("feature.rx-gro", True, False, reason="setting: EIO"),
-    Change("channels", {"rx": 0, "tx": 0, "combined": 8}, {"rx": 0, "tx": 0, "combined": 4}),
-    Change("pci.driver", "igb", None),
+    Changed("mtu", 1500, 3000),
+    Changed("rss.table", [0, 1], [0, 0], pending=True),
+    Changed("feature.rx-gro", True, False, reason="setting: EIO"),
+    Changed("channels", {"rx": 0, "tx": 0, "combined": 8}, {"rx": 0, "tx": 0, "combined": 4}),
+    Changed("pci.driver", "igb", None),
 )
 RECORD = Record(identity(), 9, 4321, "offramp", 81234567890, False, CHANGES)
 
@@ -53,7 +53,7 @@ def test_one_line_for_each_change() -> None:
 
 @given(some.integers(0, 2**31 - 1), some.integers(0, 2**31 - 1), some.booleans(), some.booleans())
 def test_any_numbers(before: int, after: int, pending: bool, kept: bool) -> None:
-    record = Record(identity(), 9, 1, "x", 0, kept, (Change("mtu", before, after, pending),))
+    record = Record(identity(), 9, 1, "x", 0, kept, (Changed("mtu", before, after, pending),))
     assert decode(encode(record), "it") == record
 
 
@@ -155,7 +155,7 @@ def test_a_key_twice_in_depth() -> None:
 
 
 def test_too_much_to_be_read_back_is_not_written() -> None:
-    many = (Change("rss.table", [0] * 1000, [1] * 1000),) * 3000
+    many = (Changed("rss.table", [0] * 1000, [1] * 1000),) * 3000
     with pytest.raises(JournalError, match="3000 changes are too many"):
         encode(Record(identity(), 9, 1, "x", 0, False, many))
 

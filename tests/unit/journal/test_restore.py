@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from offramp.journal import leftovers, listed, restore, transaction
-from offramp.journal.record import Change
+from offramp.journal.record import Changed
 from offramp.journal.recover import give_back
 from offramp.journal.store import Store
 from tests.rigs.fake_nics import FRESH, RULE, STEPS, DictNic, identity, left_behind
@@ -46,10 +46,10 @@ def test_a_living_owner_is_not_touched(nic: DictNic, store: Store) -> None:
 def test_after_a_reboot_only_what_is_as_we_set_it(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     changes = (
-        Change("mtu", 1500, 3000),
-        Change("vf.count", 0, 4, pending=True),
-        Change("feature.rx-gro", True, False),
-        Change("up", False, True),
+        Changed("mtu", 1500, 3000),
+        Changed("vf.count", 0, 4, pending=True),
+        Changed("feature.rx-gro", True, False),
+        Changed("up", False, True),
     )
     left_behind(nic, store, *changes, device=identity(boot="another", bus="0000:02:00.0"))
     nic.knobs["vf.count"] = 2  # configured at this boot
@@ -84,7 +84,7 @@ def test_two_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(2)
     nic = DictNic()
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
-    names = {left_behind(nic, store, Change(f"rule.{place}", None, RULE), moment=place) for place in range(8)}
+    names = {left_behind(nic, store, Changed(f"rule.{place}", None, RULE), moment=place) for place in range(8)}
     nic.knobs.update({"mtu": 1500, **{f"rule.{place}": RULE for place in range(8)}})
     reports = []
 
@@ -106,7 +106,7 @@ def test_two_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_cannot_be_rewritten_stays_as_it_was(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
-    left_behind(nic, store, Change("up", False, True), Change("mtu", 1500, 3000))
+    left_behind(nic, store, Changed("up", False, True), Changed("mtu", 1500, 3000))
     nic.refused = ["up"]
 
     def full(*_: object, **__: object) -> None:

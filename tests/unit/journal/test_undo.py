@@ -16,7 +16,7 @@ from offramp.errors import (
     PrivilegeError,
 )
 from offramp.journal import listed, restore, transaction
-from offramp.journal.record import Change
+from offramp.journal.record import Changed
 from offramp.journal.store import Store
 from offramp.journal.undo import decide, undo
 from tests.rigs.fake_nics import FRESH, STEPS, DictNic, identity, left_behind
@@ -132,7 +132,7 @@ def test_only_what_is_still_ours_goes_back(steps: list[tuple[str, int, bool]], d
         if before == value:
             continue
         if ours:
-            changes.append(Change(knob, before, value))
+            changes.append(Changed(knob, before, value))
         else:
             expected[knob] = value
         nic.knobs[knob] = value
@@ -165,5 +165,5 @@ def test_only_what_is_still_ours_goes_back(steps: list[tuple[str, int, bool]], d
     ],
 )
 def test_decisions(now: object, pending: bool, same_boot: bool, outcome: str) -> None:
-    change = Change("mtu", 1500, 3000, pending)
+    change = Changed("mtu", 1500, 3000, pending)
     assert decide([change], {"mtu": now}, same_boot=same_boot) == [(outcome, now)]

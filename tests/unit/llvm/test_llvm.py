@@ -18,6 +18,7 @@ import pytest
 
 from offramp.emit import burst, limits
 from offramp.emit import xdp as xdp_ir
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import CompileError
 from offramp.llvm import child as llvm
@@ -28,7 +29,7 @@ from tests.generators.lowered import DNS, Code, equals
 from tests.rigs.processes import gone
 from tests.rigs.waiting import eventually
 
-TEXT = xdp_ir.build([Spec(Lowered(DNS), None, Verdict.DROP, 1, None, False)])
+TEXT = xdp_ir.build([Spec(MatchBody(Lowered(DNS), Verdict.DROP))]).text
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(llvm.__file__).parents[2]), os.getcwd()])}
 
 
@@ -101,7 +102,7 @@ def test_branches_are_counted_on_the_way_that_is_followed_first() -> None:
 
 
 def test_code_is_remembered_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [xdp_ir.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(4)]
+    texts = [xdp_ir.build([Spec(MatchBody(Lowered(equals(0, 1, n)), Verdict.DROP))]).text for n in range(4)]
     size = len(llvm.bpf_code(texts[0]))
     monkeypatch.setattr(llvm, "REMEMBERED", 2 * size)
     for text in (*texts[:3], texts[1]):
@@ -130,7 +131,7 @@ def test_the_child_stays() -> None:
     compile_anew()
     with pytest.raises(CompileError):
         llvm.bpf_code("nonsense")
-    with Code(llvm.native_code(burst.build(Lowered(equals(0, 1, 7))))) as code:
+    with Code(llvm.native_code(burst.build(MatchBody(Lowered(equals(0, 1, 7)), Verdict.DROP)).text)) as code:
         assert code([b"\7", b"\6"]) == [True, False]
     assert pid() == first
     llvm.stop()
@@ -183,7 +184,7 @@ def memory_of(pid: int) -> int:
 
 
 def test_threads_wait_for_each_other() -> None:
-    texts = [xdp_ir.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(8)]
+    texts = [xdp_ir.build([Spec(MatchBody(Lowered(equals(0, 1, n)), Verdict.DROP))]).text for n in range(8)]
     alone = [compile_anew(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(compile_anew, texts * 4)) == alone * 4
@@ -281,7 +282,7 @@ llvm.bpf_code("hangs")
 
 def test_interrupts_do_not_mix_up_answers() -> None:
     """Whenever one comes, the next answer is the next request's."""
-    texts = [xdp_ir.build([Spec(Lowered(equals(0, 1, n)), None, Verdict.DROP, 1, None, False)]) for n in range(2)]
+    texts = [xdp_ir.build([Spec(MatchBody(Lowered(equals(0, 1, n)), Verdict.DROP))]).text for n in range(2)]
     alone = [compile_anew(text) for text in texts]
 
     class Interrupt(BaseException):

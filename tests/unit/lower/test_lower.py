@@ -17,21 +17,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 from hypothesis import settings
 
-from offramp.lower.expression import (
-    All,
-    Any,
-    Calculation,
-    Expr,
-    Load,
-    Member,
-    Negate,
-    Number,
-    Place,
-    Reject,
-    Test,
-    Value,
-    _Reader,
-)
+from offramp.lower.evaluate import Reader, Reject
+from offramp.lower.expression import All, Any, Calculation, Expr, Load, Member, Negate, Number, Place, Test, Value
 from offramp.lower.meaning import lower
 from offramp.match import parse, text
 from tests.generators.aim import Aim
@@ -139,7 +126,7 @@ def values(expr: Expr) -> Iterator[Value]:
 
 def holds_all(packet: Packet, expr: Expr) -> bool:
     """Whether no part of the expression can reject the packet, in whatever order they are tried."""
-    reader = _Reader(packet.data, packet.length, ())
+    reader = Reader(packet.data, packet.length, ())
     try:
         for value in values(expr):
             reader.value(value)

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from offramp.errors import MatchError, OptionError
-from offramp.lower.expression import evaluate
+from offramp.lower.evaluate import evaluate
 from offramp.lower.layers import LLC_CONTROLS
 from offramp.lower.meaning import lower
 from offramp.match import Network, tree

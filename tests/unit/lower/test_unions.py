@@ -12,7 +12,8 @@ from ipaddress import IPv4Network, collapse_addresses, ip_address
 import pytest
 
 from offramp.errors import MatchError, OptionError
-from offramp.lower.expression import All, Any, Expr, Fixed, Member, Named, Negate, Test, evaluate
+from offramp.lower.evaluate import evaluate
+from offramp.lower.expression import All, Any, Expr, Fixed, Member, Named, Negate, Test
 from offramp.lower.meaning import lower
 from offramp.lower.shapes import Family, Shape
 from offramp.lower.unions import AT_LEAST

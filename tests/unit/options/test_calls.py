@@ -124,7 +124,7 @@ def test_keywords_that_nobody_knows() -> None:
 # -- help --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["", "run", "plan", "doctor", "nic", "restore", "demo"])
+@pytest.mark.parametrize("verb", ["", "run", "plan", "doctor", "nic", "ports", "restore", "demo"])
 @pytest.mark.parametrize("width", [60, 80])
 def test_help_fits_a_narrow_terminal_whole(
     verb: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,16 @@ def printed(line: str) -> str:
     return explain(made, None if rate is None else float(rate))
 
 
+def folded(line: str) -> list[str]:
+    """As the page shows a line: indented, and folded where it is too long for a document."""
+    shown = f"    {line}"
+    indent = len(shown) - len(shown.lstrip()) + 4
+    return textwrap.wrap(shown, 120, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
 @pytest.mark.parametrize(("line", "output"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_the_examples_are_what_is_printed(line: str, output: str) -> None:
-    assert [f"    {part}" for part in printed(line).splitlines()] == output.splitlines()
+    assert [part for shown in printed(line).splitlines() for part in folded(shown)] == output.splitlines()
 
 
 def test_there_is_an_example_of_each_kind() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import InterfaceBusy, KernelError, NotSupported, OptionError
 from offramp.facts.capabilities import Capabilities
@@ -24,7 +25,8 @@ from offramp.match import parse
 from offramp.matcher import Match
 from offramp.planner import Change, Plan, assume, explain, needed
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
-from offramp.ramp.interface import Interface, Section
+from offramp.ramp.interface import Interface
+from offramp.ramp.section import Section
 from offramp.steering import equal, hiding
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
@@ -154,7 +156,7 @@ def test_rules_that_were_refused_leave_nothing_switched_on(tmp_path: Path, monke
 
 def a_section(made: Plan) -> Section:
     match = Match(made.match)
-    spec = Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False, hidden_queue=made.hidden_queue)
+    spec = Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4, hidden_queue=made.hidden_queue)
     return Section(spec, match, {}, made.queues, made.hidden_queue, made.buckets)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.facts.ssh import Session, Ssh
 from offramp.llvm.programs import xdp
@@ -70,4 +71,4 @@ def test_every_protection_is_a_match_for_us_and_for_libpcap(ssh: Ssh) -> None:
 def test_the_largest_protection_fits_a_program() -> None:
     sessions = tuple(Session("2001:db8::1", 4022, f"2001:db8::{number:x}", number) for number in range(1, 200))
     protection = Protection.of(Ssh((22,), sessions))
-    assert xdp(Spec(MATCH, lower(protection.node), Verdict.CLAIM, 4, 10**9, True)).code
+    assert xdp(Spec(MatchBody(MATCH, Verdict.CLAIM), lower(protection.node), 4, 10**9, True)).code

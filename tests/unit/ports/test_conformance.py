@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
 
-from tests.rigs.port_cases import CASES, ENDING
-from tests.rigs.ports import Loop, Null, Rig
+from tests.rigs.port_cases import cases
+from tests.rigs.ports import AROUND, Loop, Null, Rig
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
 
-AROUND = {"plain": "", "traced": f"trace,file={os.devnull}+", "faults": "faults,seed=1+"}
-RIGS = {f"{kind.__name__.lower()}-{name}": kind(around) for kind in (Null, Loop) for name, around in AROUND.items()}
 
-
-@pytest.mark.parametrize("case", [*CASES, *ENDING], ids=lambda case: case.__name__)
-@pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS)
-def test_port(rig: Rig, case: Callable[[Rig], None]) -> None:
-    case(rig)
+@pytest.mark.parametrize(("kind", "case"), cases(Null, Loop))
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+def test_port(kind: type[Null] | type[Loop], case: Callable[[Rig], None], around: str) -> None:
+    case(kind(around))

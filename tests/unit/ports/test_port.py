@@ -127,7 +127,6 @@ def test_after_closing() -> None:
         lambda: port.tx(batch),
         lambda: port.send(b"x"),
         lambda: port.flush(),
-        lambda: port.ledgers(),
         lambda: queue.zero_copy,
     )
     for attempt in attempts:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import offramp
+from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.facts.capabilities import Vf
@@ -20,7 +21,8 @@ from offramp.matcher import Match
 from offramp.nic import pci
 from offramp.planner import Options, Plan, explain
 from offramp.ramp import virtual_function
-from offramp.ramp.interface import Interface, Section
+from offramp.ramp.interface import Interface
+from offramp.ramp.section import Section
 from offramp.steering import equal
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
@@ -48,7 +50,7 @@ def a_nic(queues: int = 3, **options: Any) -> SoftwareNic:
 
 def a_section(made: Plan) -> Section:
     match = Match(made.match)
-    return Section(Spec(match.lowered(), None, Verdict.CLAIM, 4, None, vlan_metadata=False), match, {})
+    return Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4), match, {})
 
 
 @pytest.mark.parametrize("queues", [3, 2], ids=["moved both times", "moved only when they go"])

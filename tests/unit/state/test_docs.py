@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from offramp import HashSet, OptionError, PrefixSet
-from offramp.emit.size import MAX_SETS
+from offramp.emit.size import MAX_STATE
 from offramp.gen.packets import eth, ip, udp
 
 ROOT = Path(__file__).parents[3]
@@ -87,5 +87,5 @@ def test_the_largest_sets(row: str, make: Callable[..., HashSet | PrefixSet], fa
 
 
 def test_the_most_sets() -> None:
-    assert f"One match looks into {MAX_SETS} sets at most" in PAGE
-    assert f"| sets, named or spelled out | {MAX_SETS} |" in (ROOT / "docs/match.md").read_text()
+    assert f"One match looks into {MAX_STATE} sets at most" in PAGE
+    assert f"| sets, named or spelled out | {MAX_STATE} |" in (ROOT / "docs/match.md").read_text()

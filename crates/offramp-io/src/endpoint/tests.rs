@@ -115,6 +115,20 @@ fn what_was_abandoned_belongs_to_the_parent() {
 }
 
 #[test]
+fn a_closed_endpoint_still_knows_what_it_counted() {
+    let endpoint = null(300, "no", 1);
+    let burst = packets(endpoint.receive(None, BURST, None, || false));
+    let before = endpoint.counters(0).unwrap();
+    endpoint.close();
+    endpoint.close();
+    drop(burst);
+    assert_eq!(endpoint.counters(0), Ok(before));
+    assert_eq!(before.received, BURST as u64);
+    endpoint.abandon();
+    assert_eq!(endpoint.counters(0), Err(Error::Closed { forked: true }));
+}
+
+#[test]
 fn queues_are_counted_from_0() {
     let endpoint = null(1, "yes", 2);
     assert_eq!((endpoint.queue(0), endpoint.queue(1)), (Ok(0), Ok(1)));

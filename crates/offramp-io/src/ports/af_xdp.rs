@@ -80,7 +80,8 @@ pub struct AfXdp {
 
 /// A socket on each queue of an interface, and a watch on the interface.
 ///
-/// `heartbeats`: the map in which a program looks whether the queues' readers live, and after what time it gives up on one.
+/// `heartbeats`: the map in which a program looks whether the queues' readers live, and after what time it gives up on
+/// one.
 pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Option<Duration>)>) -> Result<Parts, Error> {
     let events = Arc::<Events>::default();
     // Watched from before the sockets are bound, so that no change is missed.

@@ -23,7 +23,8 @@ use crate::port::{End, Facts, Port};
 pub const WRAPPER: Wrapper = Wrapper {
     name: "faults",
     syntax: "faults[,drop=P][,corrupt=P][,truncate=P][,duplicate=P][,reorder=P][,short=P][,error=N][,seed=N]+...",
-    about: "drops, corrupts, truncates, duplicates and reorders received packets, sends less, and fails, by chance from a seed",
+    about: "drops, corrupts, truncates, duplicates and reorders received packets, sends less, and fails, by chance \
+            from a seed",
     options: &[
         "drop",
         "corrupt",

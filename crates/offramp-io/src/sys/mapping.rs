@@ -38,8 +38,8 @@ impl Mapping {
         }
     }
 
-    /// Private zeroed memory, in the process from the start: in huge pages if the system gives them to those who ask, since
-    /// packets are read once, each on another page. (Linux 5.14.)
+    /// Private zeroed memory, in the process from the start: in huge pages if the system gives them to those who ask,
+    /// since packets are read once, each on another page. (Linux 5.14.)
     pub fn anonymous(size: usize, what: &str) -> Result<Self, Error> {
         let mapping = Self::new(size, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0, what)?;
         let start = mapping.start.as_ptr().cast();

@@ -44,7 +44,7 @@ impl HashLayout {
     }
 }
 
-// The layout is known outside of this crate (offramp/emit/lookup.py): these sums are part of it.
+// The layout is known outside of this crate (offramp/emit/sets/): these sums are part of it.
 const _: () = {
     assert!(8 * HashLayout::new(1, false).words() == 64 + 2 * (64 + 8 * (64 + 32)));
     assert!(8 * HashLayout::new(1000, true).words() == 64 + 2 * (64 + 8 * (4096 + 32) + 16 * 1314));

@@ -51,7 +51,7 @@ impl TreeLayout {
     }
 }
 
-// The layout is known outside of this crate (offramp/emit/lookup.py): these sums are part of it.
+// The layout is known outside of this crate (offramp/emit/sets/): these sums are part of it.
 const _: () = {
     assert!(8 * TreeLayout::new(1).words(u32::NODE) == 64 + 256 * (2 + 68));
     assert!(8 * TreeLayout::new(1).words(u128::NODE) == 64 + 1024 * (2 + 68));

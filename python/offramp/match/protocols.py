@@ -5,27 +5,31 @@ from __future__ import annotations
 
 from typing import Final
 
-from offramp.match.tree import Protocol
+from .words import Protocol
 
-from . import layers
+# Ethertypes (IEEE 802 numbers, IANA), and service access points of IEEE 802.2, which are 1500 at most
+IP, ARP, RARP, IP6 = 0x0800, 0x0806, 0x8035, 0x86DD
+MPLS, PPPOE_DISCOVERY, PPPOE_SESSION = 0x8847, 0x8863, 0x8864
+XNS, MOPDL, MOPRC, DECNET, LAT, SCA = 0x0600, 0x6001, 0x6002, 0x6003, 0x6004, 0x6007
+ATALK, AARP, IPX_ETHERTYPE = 0x809B, 0x80F3, 0x8137
+SAP_IP, SAP_STP, SAP_IPX, SAP_NETBEUI, SAP_ISO = 0x06, 0x42, 0xE0, 0xF0, 0xFE
 
-# Ethertypes and service access points
 ETHERTYPES: Final = {
-    Protocol.IP: layers.IP,
-    Protocol.IP6: layers.IP6,
-    Protocol.ARP: layers.ARP,
-    Protocol.RARP: layers.RARP,
-    Protocol.ATALK: layers.ATALK,
-    Protocol.AARP: layers.AARP,
-    Protocol.DECNET: layers.DECNET,
-    Protocol.LAT: layers.LAT,
-    Protocol.SCA: layers.SCA,
-    Protocol.MOPRC: layers.MOPRC,
-    Protocol.MOPDL: layers.MOPDL,
-    Protocol.ISO: layers.SAP_ISO,
-    Protocol.STP: layers.SAP_STP,
-    Protocol.IPX: layers.SAP_IPX,
-    Protocol.NETBEUI: layers.SAP_NETBEUI,
+    Protocol.IP: IP,
+    Protocol.IP6: IP6,
+    Protocol.ARP: ARP,
+    Protocol.RARP: RARP,
+    Protocol.ATALK: ATALK,
+    Protocol.AARP: AARP,
+    Protocol.DECNET: DECNET,
+    Protocol.LAT: LAT,
+    Protocol.SCA: SCA,
+    Protocol.MOPRC: MOPRC,
+    Protocol.MOPDL: MOPDL,
+    Protocol.ISO: SAP_ISO,
+    Protocol.STP: SAP_STP,
+    Protocol.IPX: SAP_IPX,
+    Protocol.NETBEUI: SAP_NETBEUI,
 }
 
 # IANA protocol-numbers
@@ -45,7 +49,6 @@ IP_PROTOCOLS: Final = {
 }
 ONLY_IP: Final = {Protocol.ICMP, Protocol.IGMP, Protocol.IGRP, Protocol.VRRP, Protocol.CARP}
 ONLY_IP6: Final = {Protocol.ICMP6}
-WITH_PORTS: Final = (Protocol.SCTP, Protocol.TCP, Protocol.UDP)
 
 # The first byte of OSI's network layer (ISO/IEC TR 9577)
 ISO_PROTOCOLS: Final = {Protocol.CLNP: 0x81, Protocol.ESIS: 0x82, Protocol.ISIS: 0x83}

@@ -7,8 +7,10 @@ import random
 
 import pytest
 
-from offramp.emit import xdp as xdp_ir
-from offramp.emit.ranges import Range, bounds, outcomes
+from offramp.emit.intervals import Range, bounds, outcomes
+from offramp.emit.match import OTHERS, MatchBody
+from offramp.emit.vlan_tag import OUT_OF_BAND
+from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import (
     All,
     Any,
@@ -16,14 +18,15 @@ from offramp.lower.expression import (
     Const,
     Expr,
     Length,
+    Lowered,
     Member,
     Negate,
     Number,
     TagBytes,
     Test,
     Value,
-    evaluate,
 )
+from offramp.verdict import Verdict
 from tests.generators.lowered import DNS, HEADER, IP, Expressions, equals, load, packet, with_tag
 
 TAGS = (0x8100_0005, 0x88A8_FFFF)
@@ -91,7 +94,9 @@ def test_no_value_is_out_of_its_bounds() -> None:
     ],
 )
 def test_what_is_known_of_frames_with_a_tag_out_of_band(match: Expr, answer: bool | None) -> None:
-    assert xdp_ir.answer_for_tagged(match) is answer
+    body = MatchBody(Lowered(match), Verdict.DROP)
+    told = body.exit_of_tagged(OUT_OF_BAND)
+    assert told == (None if answer is None else body.exits[0] if answer else OTHERS)
 
 
 def test_an_outcome_that_is_not_foreseen_does_not_happen() -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from offramp.lower.shapes import Shape
 
-__all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "Hash", "Tree", "instructions", "size"]
+__all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "HashLayout", "TreeLayout", "instructions", "size"]
 
 HEADER: Final = 64
 BITMAP: Final = 8192  # one half
@@ -25,7 +25,7 @@ _FILL, _SLACK = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Hash:
+class HashLayout:
     """One half of a hash."""
 
     bits: int  # of a slot's number
@@ -33,7 +33,7 @@ class Hash:
     half: int  # bytes
 
     @classmethod
-    def of(cls, shape: Shape) -> Hash:
+    def of(cls, shape: Shape) -> HashLayout:
         capacity = shape.capacity
         bits = (max(64, 4 * capacity) - 1).bit_length()
         entries = capacity + capacity // 4 + 64 if shape.family == "ip6" else 0
@@ -46,7 +46,7 @@ class Hash:
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class TreeLayout:
     """The nodes of ranges."""
 
     nodes: int
@@ -54,7 +54,7 @@ class Tree:
     node: int  # bytes
 
     @classmethod
-    def of(cls, shape: Shape) -> Tree:
+    def of(cls, shape: Shape) -> TreeLayout:
         level = max(1, -(-shape.capacity // _FILL))
         least, height = level, 0
         while level > 1:
@@ -71,9 +71,9 @@ def size(shape: Shape) -> int:
         case "bitmap":
             return HEADER + 2 * BITMAP
         case "hash":
-            return HEADER + 2 * Hash.of(shape).half
+            return HEADER + 2 * HashLayout.of(shape).half
         case "ranges":
-            tree = Tree.of(shape)
+            tree = TreeLayout.of(shape)
             return HEADER + tree.nodes * tree.node
 
 
@@ -86,4 +86,4 @@ def instructions(shape: Shape) -> int:
         case "hash":
             return 750 if is_wide else 120
         case "ranges":
-            return (235 if is_wide else 50) * (Tree.of(shape).height + 1)
+            return (235 if is_wide else 50) * (TreeLayout.of(shape).height + 1)

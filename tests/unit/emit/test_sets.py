@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from offramp import _native
-from offramp.emit.memory import size
+from offramp.emit.sets.layout import size
 from offramp.lower.expression import Fixed
 from offramp.lower.shapes import Family, Shape
 from offramp.state import HashSet, PrefixSet, SharedSet, fixed

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a compiled program refers to, found: the maps that its placeholders stand for.
+
+with bind(compiled, Holder({MapSlot.COUNTERS: counters}, match.state)) as maps:
+    Program.load(compiled, name="example", maps=maps)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple, NoReturn, Protocol
+
+from offramp.bpf.maps import Map
+from offramp.emit.placeholders import MapSlot
+from offramp.emit.program import XdpProgram
+from offramp.emit.state import State
+
+__all__ = ["Holder", "Mapped", "bind"]
+
+
+class Mapped(Protocol):
+    """State whose memory is a map, or becomes one."""
+
+    def map(self) -> Map:
+        """Errors: PrivilegeError, KernelError, Closed."""
+
+
+def _nothing(state: State) -> NoReturn:
+    raise KeyError(state)
+
+
+class Holder(NamedTuple):
+    """Who has what a section refers to."""
+
+    maps: Mapping[MapSlot, Map]
+    state: Callable[[State], Mapped] = _nothing  # what a reference means
+
+
+@contextmanager
+def bind(program: XdpProgram, *owners: Holder) -> Iterator[dict[int, Map]]:
+    """The maps of a program's placeholders, for `Program.load`; one owner for each section, in their order.
+
+    Once it is loaded, the program keeps its maps: state that nobody else holds ends here. Errors: as `Mapped.map`.
+    """
+    maps, held = {}, []
+    for placeholder, (section, what) in enumerate(program.references):
+        owner = owners[section]
+        if isinstance(what, MapSlot):
+            maps[placeholder] = owner.maps[what]
+        else:
+            held.append(owner.state(what))
+            maps[placeholder] = held[-1].map()
+    yield maps

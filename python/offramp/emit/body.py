@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a section of a program does with a packet: a body asks about it, and lets it leave by one of its exits.
+
+    body ─┬─ Exit("dropped", DROP)     a counter, and a verdict
+          ├─ Exit("returned", TX)
+          └─ Exit("passed")            no verdict: the next section is asked; after the last one the packet passes
+
+Each target knows what is around a body (xdp.py, burst.py), and nothing of what is in it. A match is the simplest one
+(match.py). Bodies are values, and deterministic: equal ones write the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from offramp.emit.emitter import Label
+    from offramp.emit.size import Size
+    from offramp.emit.values import Values
+
+__all__ = ["Body", "Exit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A way out of a section: which counter its packets are counted in, and their verdict, if it has one."""
+
+    counter: str
+    verdict: Verdict | None = None
+
+    @property
+    def final(self) -> Verdict:
+        """The verdict where nobody else is asked."""
+        return Verdict.PASS if self.verdict is None else self.verdict
+
+
+class Body(Protocol):
+    """What writes itself, with the emitter, for any target."""
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        """Each once. The last one is for all packets that nothing can be said of, or done with, as well: bytes that are
+        not there, a queue without a socket. So its verdict is not one that lets the packet leave the driver.
+        """
+
+    @property
+    def size(self) -> Size:
+        """What it takes of a program, as far as that is known before it is written."""
+
+    def write(self, values: Values, leave: Mapping[Exit, Label]) -> None:
+        """Write all of it where the emitter is. Every way ends at a label of `leave`, which has one for each exit.
+
+        `values` reads the frame as it was on the wire. Memory of state is `values.emit.target.memory(state)`.
+        """
+
+    def exit_of_tagged(self, tags: tuple[int, ...]) -> Exit | None:
+        """The exit of all frames that begin with a VLAN tag, one of these ethertypes; None: it depends on the frame."""

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What code leaves open: placeholders, so that it does not depend on descriptors or on the running kernel.
+
+    map, or memory      ld_imm64, src_reg 1 (the map) or 2 (its value), imm = index of a Reference
+    kernel function     call, src_reg 0, imm = KFUNC_BASE + a KfuncSlot
+                        to become src_reg 2 (BPF_PSEUDO_KFUNC_CALL), imm = the function's BTF id
+
+Source: Documentation/bpf/standardization/instruction-set.rst.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from offramp.emit.state import State
+
+__all__ = ["KFUNC_BASE", "KfuncSlot", "MapSlot", "Module", "Reference"]
+
+KFUNC_BASE: Final = 0x4F46_0000  # far above the numbers of helpers
+
+_Reference = TypeVar("_Reference")
+
+
+class MapSlot(IntEnum):
+    """The maps that each section of a program has of its own."""
+
+    COUNTERS = 1  # PERCPU_ARRAY, one element: u64[len(Spec.counters)]
+    SOCKETS = 2  # XSKMAP[queues], by rx_queue_index
+    HEARTBEATS = 3  # ARRAY, BPF_F_MMAPABLE, one element: u64[queues], CLOCK_MONOTONIC in ns of each queue's reader
+
+
+class KfuncSlot(IntEnum):
+    """The kernel functions that a program calls: int return, pointer arguments."""
+
+    RX_VLAN_TAG = 1  # bpf_xdp_metadata_rx_vlan_tag(ctx, __be16 *protocol, u16 *tci); 0: there is a tag
+
+
+class Reference(NamedTuple):
+    """What a placeholder stands for: a map that a section has of its own, or the memory of state that it refers to."""
+
+    section: int
+    what: MapSlot | State
+
+
+class Module(NamedTuple, Generic[_Reference]):
+    """LLVM IR, and what its placeholders stand for."""
+
+    text: str
+    references: tuple[_Reference, ...]

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device an interface is, so that it is known again under another name. Needs no privileges."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from offramp.errors import InterfaceError, KernelError
+from offramp.facts.identity import Identity
+from offramp.nic import ethtool, pci
+from offramp.syscalls import netlink
+
+__all__ = ["identify", "namespace", "of_pci", "without_interface"]
+
+_ADDRESS, _NAME, _PERM_ADDRESS, _PARENT = 1, 3, 54, 56
+
+
+def identify(interface: str | int) -> Identity:
+    """Which device an interface of this network namespace is. Errors: KernelError (ENODEV)."""
+    ifindex, _, found = netlink.link(interface)
+    name = netlink.text(found.get(_NAME)) or ""
+    mac = found.get(_PERM_ADDRESS) or found.get(_ADDRESS, b"")
+    driver = ethtool.drvinfo(name)
+    bus = driver.bus if driver and _PARENT in found else ""
+    return Identity(name, ifindex, mac.hex(":"), bus, driver.name if driver else "", namespace(), _boot())
+
+
+def of_pci(address: str) -> Identity | None:
+    """The interface of a PCI device here."""
+    for ifindex, _ in socket.if_nameindex():
+        try:
+            found = identify(ifindex)
+        except (KernelError, InterfaceError):  # removed just now
+            continue
+        if found.bus == address:
+            return found
+    return None
+
+
+def without_interface(address: str) -> Identity:
+    """A PCI device that has none here."""
+    return Identity("", 0, "", address, pci.driver(address) or "", namespace(), _boot())
+
+
+def namespace() -> int:
+    """The number of this thread's network namespace."""
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

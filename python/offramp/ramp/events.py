@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to a ramp or an attachment while it is open: events, in order, until somebody takes them.
+
+    for event in ramp.events: ...      those that wait; ends then, and never waits itself
+    ramp.events.wait(1.0)              until there is one, or the time is over
+    ramp.events.listen(print)          calls it with each event, in a thread that ends with the ramp
+
+A bounded queue: the oldest goes for each new one, and `dropped` counts them. An event has the time when it was noticed:
+by whoever looks at the events, by a listener's thread within 0.1 s, or by the reader of a ramp at once.
+docs/events.md lists the kinds. Needs no privileges.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from offramp.errors import OfframpError
+
+__all__ = ["Event", "EventKind", "Events", "News", "Source"]
+
+WAITING: Final = 256  # events at most
+_TURN = 0.1  # seconds between two looks of one who waits
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    CARRIER_LOST = "carrier-lost"
+    CARRIER_BACK = "carrier-back"
+    DOWN = "down"
+    UP = "up"
+    GONE = "gone"
+    MOVED = "moved"
+    RENAMED = "renamed"
+    READER_STALLED = "reader-stalled"
+    READER_BACK = "reader-back"
+    PLAN_CHANGED = "plan-changed"
+    REPLACED = "replaced"
+    NOT_REPLACED = "not-replaced"
+    LEFT_BEHIND = "left-behind"
+    LINK_RESET = "link-reset"
+    WENT_ELSEWHERE = "went-elsewhere"
+    GIVEN_BACK = "given-back"
+    NOT_GIVEN_BACK = "not-given-back"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event without its time and place."""
+
+    kind: EventKind
+    text: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    time_ns: int = 0  # when it was noticed; 0: now
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened, to which interface, and when it was noticed (CLOCK_REALTIME)."""
+
+    kind: EventKind
+    time_ns: int
+    interface: str
+    text: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind.value,
+            "time_ns": self.time_ns,
+            "interface": self.interface,
+            "text": self.text,
+            "details": dict(self.details),
+        }
+
+    def __str__(self) -> str:
+        return f"{self.interface}: {self.text}"
+
+
+class Source(Protocol):
+    """Somebody to be asked for news. `close` and `abandon` (in a forked child) may be called again."""
+
+    def look(self) -> list[News]: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class Events:
+    """See the module. An iterable that takes what it yields."""
+
+    def __init__(self, interface: str) -> None:
+        self.interface = interface
+        self.dropped = 0
+        self.counts: Counter[EventKind] = Counter()  # since it was opened, those dropped or taken included
+        self._waiting: deque[Event] = deque()
+        self._sources: list[Source] = []
+        self._lock = threading.RLock()
+        self._looking = threading.Lock()
+        self._listeners: list[Callable[[Event], object]] = []
+        self._unheard: deque[Event] = deque(maxlen=WAITING)
+        self._thread: threading.Thread | None = None
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Event]:
+        """What waits now, the oldest first."""
+        self.look()
+        while self._waiting:
+            with self._lock:
+                event = self._waiting.popleft() if self._waiting else None
+            if event is not None:
+                yield event
+
+    def __len__(self) -> int:
+        """How many wait."""
+        self.look()
+        return len(self._waiting)
+
+    def waiting(self) -> list[Event]:
+        """Those that wait, left where they are."""
+        with self._lock:
+            return list(self._waiting)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether there is one, `timeout` seconds at most from now (None: until there is, or no more will come)."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not len(self) and not self._ended:
+            left = _TURN if until is None else min(_TURN, until - time.monotonic())
+            if left <= 0:
+                break
+            time.sleep(left)
+        return len(self) > 0
+
+    def listen(self, callback: Callable[[Event], object]) -> None:
+        """From now on `callback` is called with each event, which waits for others as well. All callbacks are called
+        in one thread; one that raises is shown by threading.excepthook, and goes on to be called.
+        """
+        with self._lock:
+            self._listeners.append(callback)
+            if self._thread is None and not self._ended:
+                name = f"offramp events {self.interface}"
+                self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
+                self._thread.start()
+
+    def put(self, *news: News) -> None:
+        """Something has happened."""
+        with self._lock:
+            for each in news:
+                details = MappingProxyType(dict(each.details))
+                event = Event(each.kind, each.time_ns or time.time_ns(), self.interface, each.text, details)
+                if each.kind is EventKind.RENAMED:
+                    self.interface = str(each.details["name"])
+                self.counts[each.kind] += 1
+                if len(self._waiting) == WAITING:
+                    self._waiting.popleft()
+                    self.dropped += 1
+                self._waiting.append(event)
+                if self._listeners:
+                    self._unheard.append(event)
+
+    def watch(self, source: Source) -> None:
+        """Ask it whenever somebody looks."""
+        with self._lock:
+            self._sources.append(source)
+
+    def look(self) -> None:
+        """Ask the sources, if nobody does it just now."""
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            for source in tuple(self._sources):
+                with suppress(OfframpError):  # it ends just now
+                    self.put(*source.look())
+        finally:
+            self._looking.release()
+
+    def close(self) -> None:
+        """No more will come; what waits can still be taken, and is told to listeners. Again: nothing."""
+        self.look()
+        self._ended = True
+        with self._lock:
+            sources, self._sources = list(self._sources), []
+        for source in sources:
+            source.close()
+
+    def join(self) -> None:
+        """Wait until listeners have been told all."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(10 * _TURN)
+
+    def abandon(self) -> None:
+        """In a forked child: a thread that is not here may have held the lock."""
+        self._lock, self._looking = threading.RLock(), threading.Lock()
+        self._ended = True
+        self._thread = None
+        while self._sources:
+            self._sources.pop().abandon()
+
+    def leave(self) -> None:
+        """At the end of the process, too, nobody is told any more."""
+        self._ended = True
+
+    def _watch(self) -> None:
+        last = False
+        while not last:
+            last = self._ended
+            self.look()
+            while self._unheard:
+                event = self._unheard.popleft()
+                for callback in tuple(self._listeners):
+                    try:
+                        callback(event)
+                    except Exception:
+                        thread = threading.current_thread()
+                        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), thread)))
+            if not last:
+                time.sleep(_TURN)

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan carried out: one `Execution` for each attempt, which owns what the attempt has acquired.
+
+    plan ──> Execution ──run()──┬─> None        done: it is open
+      ↑                         └─> Refusal     closed, and what it has taught goes into another plan
+      └────────── Tried.after(refusal) ──────────┘
+
+A driver that turns out to have no native XDP, or that does not take the plan's rules or RSS table, is refusing: another
+attempt is made. One that changed its channels for XDP leads to a continuation: the steps that are left are planned
+anew. Everything acquired is a descriptor of this process, or written down in a journal.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from offramp import process
+from offramp.bpf import Map, MapType
+from offramp.emit.program import COUNTERS, MapSlot
+from offramp.errors import InterfaceBusy, InterfaceError, InterfaceGone, KernelError, PrivilegeError
+from offramp.nic import carrier
+from offramp.nic.carrier_watch import CarrierWatch
+from offramp.planner import is_virtual, mtu_refused, widened
+from offramp.ramp import lifetime, virtual_function
+from offramp.ramp.ask import ask, question
+from offramp.ramp.events import EventKind, Events, News
+from offramp.ramp.holdings import Holdings, Undoing
+from offramp.ramp.interface import Interface
+from offramp.ramp.observe import watch
+from offramp.ramp.planned import continued, planned, program
+from offramp.ramp.section import Section
+from offramp.ramp.sockets import Sockets, check_memory, socket_maps, told_by_the_kernel
+from offramp.ramp.wanted import UNTRIED, NativeRefused, NotSteered, Refusal, Tried, Wanted
+from offramp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from offramp.planner import Plan, Step
+
+__all__ = ["Execution", "carried_out"]
+
+_CARRIER_PATIENCE = 10.0  # seconds
+
+
+def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Execution:
+    """Make a plan and carry it out, in as many attempts as its driver needs. Errors: as `open`; nothing is left of any
+    attempt then.
+    """
+    tried = Tried()
+    had_carrier = carrier(interface.nic.identity.ifindex)
+    while True:
+        plan = planned(wanted, interface.view(), tried)
+        execution = Execution(interface, wanted, plan, events, had_carrier=had_carrier)
+        try:
+            refusal = execution.run(tried)
+        except BaseException:
+            execution.close()
+            raise
+        if refusal is None:
+            return execution
+        if isinstance(refusal, NotSteered):
+            events.put(News(EventKind.PLAN_CHANGED, str(refusal), {"method": refusal.method}))
+        watch = CarrierWatch(plan.interface, plan.ifindex)
+        execution.close()
+        if had_carrier:
+            watch.gone("when what did not work was undone", patience=_CARRIER_PATIENCE)
+        tried = tried.after(refusal)
+
+
+class Execution:
+    """One attempt. Its plan is what was really done, once it is done."""
+
+    def __init__(self, interface: Interface, wanted: Wanted, plan: Plan, events: Events, *, had_carrier: bool) -> None:
+        self.interface = interface
+        self.wanted = wanted
+        self.plan = plan
+        self.state: Literal["open", "closed", "forked", "left"] = "open"
+        self.events = events
+        self.reading = threading.RLock()  # the counters: not while another thread closes them
+        self.trouble: list[str] = []  # what could not be given back
+        self.section = Section(program(wanted.match, plan), wanted.match, {})
+        self.sockets: Sockets | None = None
+        self.inner: Execution | None = None  # on the interface of a VF of this one
+        self._tried = UNTRIED
+        self._had_carrier = had_carrier
+        self._joined = False  # a program that was there
+        self._holdings = Holdings()
+        self._acts: dict[str, Callable[[Step], Refusal | None]] = {
+            "change": self._change,
+            "attach": self._attach,
+            "bind": self._bind,
+            "observe": self._observe,
+            "connect": self._connect,
+            "open-vf": self._open_vf,
+        }
+        self._begun = self._watch_carrier()
+
+    @property
+    def live(self) -> Execution:
+        """The one whose program decides: on the VF's interface, if there is one."""
+        return self.inner.live if self.inner is not None else self
+
+    # -- the steps -----------------------------------------------------------------------------------------------------
+
+    def run(self, tried: Tried) -> Refusal | None:
+        """Take the steps of the plan, in order. What is left if one fails, `close` undoes."""
+        plan, self._tried = self.plan, tried
+        lifetime.begins(self)
+        self._hold(self.interface)
+        if plan.layout == "vf":
+            virtual_function.check(self.interface, plan, self.wanted.needs)
+        else:
+            check_memory(plan)
+            self.section = self._make_section()
+        self._holdings.add(Undoing(self._give_back))
+        acts = [step.act for step in plan.steps]
+        done = acts.index("attach") + 1 if "attach" in acts else len(acts)
+        return self._take(plan.steps[:done]) or self._take(self._continuation(done))
+
+    def _take(self, steps: Iterable[Step]) -> Refusal | None:
+        for step in steps:
+            if (refusal := self._acts[step.act](step)) is not None:
+                return refusal
+        return None
+
+    def _continuation(self, done: int) -> Sequence[Step]:
+        """The steps that are left once the program is attached. A driver may have changed its channels and RSS table
+        for XDP: then they are planned anew.
+        """
+        seen = None if self._joined or self.plan.layout == "vf" else self.interface.view(but=self.section)
+        if seen is None or is_virtual(seen.able):
+            return self.plan.steps[done:]
+        before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, self._tried))
+        if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
+            text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
+            self.events.put(News(EventKind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
+        spec = program(self.wanted.match, self.plan)
+        if spec == self.section.spec:
+            self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
+        else:
+            self.exchange(self.section.anew(spec, self.wanted.match, self.plan, self._make_maps()))
+        return self.plan.steps[done:]
+
+    def exchange(self, new: Section) -> None:
+        """Another section in the place of ours, from one packet to the next. Errors: the old one stays in force."""
+        try:
+            self.interface.exchange(self.section, new)
+        finally:  # interrupted, perhaps, when it was done
+            self.section = new if new in self.interface.sections else self.section
+
+    def _change(self, step: Step) -> Refusal | None:
+        try:
+            self.interface.change(step.changes, self.section)
+        except (InterfaceGone, InterfaceBusy, PrivilegeError):
+            raise
+        except (KernelError, InterfaceError) as error:
+            if step.steers is None:
+                raise
+            return NotSteered(step.steers, f"were refused: {error}")
+        return None
+
+    def _attach(self, step: Step) -> Refusal | None:
+        """Have the interface's program ask ours, too, which may be its first part."""
+        plan, watch = self.plan, self._watch_carrier()
+        self._joined = self.interface.link is not None
+        try:
+            with self.wanted.forbidden(plan.interface):
+                self.interface.join(self.section, plan.mode)
+        except KernelError as error:
+            if error.errno == errno.ERANGE:
+                raise mtu_refused(self.interface.view().link) from error
+            if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
+                raise
+            return NativeRefused()
+        if not self._joined:
+            self._await_carrier("when XDP was attached", watch)
+        return None
+
+    def _bind(self, step: Step) -> Refusal | None:
+        watch, beats = self._watch_carrier(), self.section.maps[MapSlot.HEARTBEATS]
+        with self.wanted.forbidden(self.plan.interface):
+            self.sockets = Sockets.bind(self.plan, beats, self._holdings)
+        self.plan = told_by_the_kernel(self.plan, zero_copy=self.sockets.zero_copy)
+        if self.sockets.zero_copy:
+            self._await_carrier("when zero-copy sockets were bound", watch)
+        return None
+
+    def _observe(self, step: Step) -> Refusal | None:
+        """Does the NIC do what its driver was told? Errors: as `ask`."""
+        options = self.wanted.options
+        asked = question(widened(self.wanted.match.node).flows or ()) if options.probe else None
+        prompt = (lambda: None) if asked is None else lambda: ask(asked, self.plan.interface)
+        seen = watch(self.counts, options.observe, prompt)
+        self.plan = replace(self.plan, observed=str(seen))
+        if not seen.without_effect:
+            return None
+        return NotSteered("rules" if self.plan.rules else "buckets", f"were taken, but {seen}")
+
+    def _connect(self, step: Step) -> Refusal | None:
+        assert self.sockets is not None
+        self.sockets.connect(self.section.maps[MapSlot.SOCKETS])
+        return None
+
+    def _open_vf(self, step: Step) -> Refusal | None:
+        """Give the VF its driver, and carry out another plan on its interface."""
+        self._await_carrier("when a virtual function was made", self._begun)  # a new number of them resets some drivers
+        self._change(step)
+        physical, plan = self.interface, self.plan
+        interface = virtual_function.opened(physical, plan, self.section, self._hold)
+        wanted = replace(self.wanted, options=virtual_function.options(self.wanted.options))
+        self.inner = carried_out(interface, wanted, self.events)
+        self._holdings.add(self.inner)
+        self.plan = virtual_function.whole(plan, self.inner.plan, *virtual_function.too_small(physical, interface))
+        return None
+
+    def _hold(self, interface: Interface) -> None:
+        """Another interface is used as long as this is open."""
+        self._holdings.add(Undoing(lambda: self._end_use(interface), interface.abandon, interface.leave_open))
+        self.events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.use(self)))
+
+    # -- what they need ------------------------------------------------------------------------------------------------
+
+    def _make_section(self) -> Section:
+        """Our part of the interface's program, by the plan."""
+        plan, maps = self.plan, self._make_maps()
+        return Section(self.section.spec, self.section.match, maps, plan.queues, plan.hidden_queue, plan.buckets)
+
+    def _make_maps(self) -> dict[MapSlot, Map]:
+        with self.wanted.forbidden(self.plan.interface):
+            size = 8 * len(COUNTERS)
+            counters = self._holdings.add(Map.create(MapType.PERCPU_ARRAY, 4, size, 1, name="offramp_counts"))
+            maps = {MapSlot.COUNTERS: counters}
+            return maps | (socket_maps(self.plan, self._holdings) if self.wanted.verdict is Verdict.CLAIM else {})
+
+    def _watch_carrier(self) -> CarrierWatch:
+        device = self.interface.nic.identity
+        return CarrierWatch(device.name, device.ifindex)
+
+    def _await_carrier(self, when: str, watch: CarrierWatch) -> None:
+        """Some drivers reset their link, which the plan has announced. Errors: InterfaceError when it stays away."""
+        if self._had_carrier and (seconds := watch.gone(when, patience=_CARRIER_PATIENCE)):
+            warning = f"no carrier for {seconds:.1f} s {when}"
+            self.plan = replace(self.plan, warnings=(*self.plan.warnings, warning))
+
+    def counts(self) -> dict[str, int]:
+        """The program's counters."""
+        with self.reading:
+            return dict(zip(COUNTERS, self.section.maps[MapSlot.COUNTERS].sum(), strict=True))
+
+    # -- its end -------------------------------------------------------------------------------------------------------
+
+    def detach(self) -> None:
+        """From now on the kernel gets every packet. Again: nothing."""
+        if self.inner is not None:
+            self.inner.detach()
+        elif self.state == "open":
+            self.interface.leave(self.section)
+
+    def close(self) -> None:
+        """The program first, whatever else fails; then all the rest, the last first. Again: what is left."""
+        if self.state != "open":  # in a forked child, perhaps, while it fails in opening what is not its own
+            return
+        with process.alone():
+            self._holdings.add(Undoing(self.detach))
+            try:
+                self._holdings.close()
+            finally:
+                if not self._holdings.held:
+                    self._end("closed")
+
+    def _say_what_was_given_back(self) -> None:
+        if (changes := [change.knob for change in self.plan.changes]) and not self.trouble:
+            text = f"what was changed of it is as before: {', '.join(changes)}"
+            self.events.put(News(EventKind.GIVEN_BACK, text, {"changes": changes}))
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        self._end("forked")
+        self.reading = threading.RLock()  # a thread that is not here may have held the old one
+        self._holdings.abandon()
+
+    def leave(self) -> None:
+        """At the end of the process: no daemon thread in `rx` is disturbed."""
+        self._end("left")
+        self._holdings.leave()
+
+    def _end(self, state: Literal["closed", "forked", "left"]) -> None:
+        self.state = state
+        lifetime.ends(self)
+
+    def adopt(self, events: Events) -> None:
+        """They end last."""
+        self._holdings.held[:0] = [events, Undoing(self._say_what_was_given_back)]
+
+    def worry(self, trouble: Iterable[str]) -> None:
+        """What could not be given back."""
+        for text in trouble:
+            self.trouble.append(text)
+            self.events.put(News(EventKind.NOT_GIVEN_BACK, text))
+
+    def _give_back(self) -> None:
+        self.worry(self.interface.give_back(self.section))
+
+    def _end_use(self, interface: Interface) -> None:
+        self.worry(interface.done(self))

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an attempt has acquired, in order; and the three ways in which it ends.
+
+close      the last first. Each one whatever happens to another; an interrupted one is closed again
+abandon    in a forked child: descriptors are closed, which are the parent's, and nothing else is touched
+leave      at the end of the process: the kernel closes what is left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+__all__ = ["Held", "Holdings", "Undoing"]
+
+_INTERRUPTS = 10  # in one closing: who goes on to interrupt it does not want it to be done
+
+
+class Held(Protocol):
+    """What can be held. Each method may be called again."""
+
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+    def leave(self) -> None: ...
+
+
+@dataclass
+class Undoing:
+    """Something to be undone that is no object of its own."""
+
+    close: Callable[[], None]
+    abandon: Callable[[], None] = lambda: None
+    leave: Callable[[], None] = lambda: None
+
+
+_Thing = TypeVar("_Thing", bound=Held)
+
+
+@dataclass
+class Holdings:
+    held: list[Held] = field(default_factory=list)
+
+    def add(self, held: _Thing) -> _Thing:
+        self.held.append(held)
+        return held
+
+    def close(self) -> None:
+        """Errors: the first one, when all are closed. What an interrupt has cut short is closed again."""
+        first: BaseException | None = None
+        for held in reversed(tuple(self.held)):
+            for _ in range(_INTERRUPTS):
+                try:
+                    held.close()
+                except Exception as error:
+                    first = first or error
+                except BaseException as interrupt:  # of a signal's handler: it was cut short
+                    first = first or interrupt
+                    continue
+                break
+            self.held[:] = [each for each in self.held if each is not held]  # a handler may have closed some, too
+        if first is not None:
+            raise first
+
+    def abandon(self) -> None:
+        while self.held:
+            self.held.pop().abandon()
+
+    def leave(self) -> None:
+        for held in self.held:
+            held.leave()

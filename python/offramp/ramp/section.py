@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One ramp's part of the program that runs on an interface, and what is changed of the interface for it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offramp.bpf import Map
+    from offramp.emit.program import MapSlot, Spec
+    from offramp.matcher import Match
+    from offramp.planner import Plan
+
+__all__ = ["Section"]
+
+
+@dataclass(eq=False)
+class Section:
+    """See the module. Two sections are never equal; one takes the place of another by `Interface.exchange`."""
+
+    spec: Spec
+    match: Match
+    maps: Mapping[MapSlot, Map]
+    queues: tuple[int, ...] = ()  # that it reads
+    hidden: int | None = None
+    entries: tuple[int, ...] = ()  # of the RSS table that lead to its hidden queue
+    knobs: list[str] = field(default_factory=list)  # changed for it alone: rules, a VF
+
+    def anew(self, spec: Spec, match: Match, plan: Plan, maps: Mapping[MapSlot, Map] | None = None) -> Section:
+        """Another one for its place: by that plan, with its maps if no others are given, and with its knobs."""
+        maps = self.maps if maps is None else maps
+        return replace(self, spec=spec, match=match, maps=maps, queues=plan.queues, entries=plan.buckets)

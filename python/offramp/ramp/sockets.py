@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sockets of a ramp: bound to its queues, then put into the XSKMAP by which the program finds them.
+
+sections' maps   XSKMAP: receive queue -> socket       heartbeats: when the reader of each queue was last there
+bind             sockets, rings, umem: a port          nothing arrives yet: the XSKMAP is empty
+connect          the sockets into the XSKMAP           from here on matching packets come to user space
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from offramp import _native
+from offramp.bpf import Map, MapFlag, MapType
+from offramp.emit.program import MapSlot
+from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
+from offramp.planner import Plan
+from offramp.ports.port import Port
+from offramp.ramp.holdings import Holdings, Undoing
+
+__all__ = ["Sockets", "check_memory", "socket_maps", "told_by_the_kernel"]
+
+
+def check_memory(plan: Plan) -> None:
+    """Packet memory is pinned, and cannot be swapped out: half of what is left has to do. Errors: OptionError."""
+    half = _available() // 2
+    if plan.umem_bytes > half:
+        wanted, limit = (f"{size >> 20:,} MiB" for size in (plan.umem_bytes, half))
+        raise OptionError(
+            f"frames={plan.frames} on {len(plan.queues)} receive queues",
+            reason=f"{wanted} of packet memory, and half of what is available is {limit}",
+            hint="fewer frames, or fewer queues",
+        )
+
+
+def socket_maps(plan: Plan, holdings: Holdings) -> dict[MapSlot, Map]:
+    """What the program and the sockets share."""
+    sockets = holdings.add(Map.create(MapType.XSKMAP, 4, 4, plan.all_queues, name="offramp_socks"))
+    size = 8 * plan.all_queues
+    beats = holdings.add(Map.create(MapType.ARRAY, 4, size, 1, MapFlag.MMAPABLE, name="offramp_beats"))
+    return {MapSlot.SOCKETS: sockets, MapSlot.HEARTBEATS: beats}
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Bound, by a plan."""
+
+    port: Port
+    queues: tuple[int, ...]
+
+    @classmethod
+    def bind(cls, plan: Plan, heartbeats: Map, holdings: Holdings) -> Sockets:
+        """Errors: InterfaceBusy, InterfaceDown, NotSupported, PrivilegeError, KernelError."""
+        port = Port(_bound(plan, heartbeats))
+        holdings.add(Undoing(port.close, port._abandon))
+        sockets = cls(port, plan.queues)
+        if plan.copying == "zero-copy" and not sockets.zero_copy:
+            raise NotSupported(f"zero-copy on {plan.interface}", reason="the kernel bound the sockets in copy mode")
+        return sockets
+
+    @property
+    def zero_copy(self) -> bool:
+        return all(queue.zero_copy for queue in self.port.queues)
+
+    def connect(self, sockets: Map) -> None:
+        for queue, descriptor in zip(self.queues, self.port._native.sockets(), strict=True):
+            sockets.update(struct.pack("I", queue), struct.pack("I", descriptor))
+
+
+def told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
+    """The plan with what became of copying "auto"."""
+    if plan.copying != "auto":
+        return plan
+    if zero_copy:
+        return replace(plan, copying="zero-copy")
+    warning = "its driver does no zero-copy on all of these queues: the kernel copies packets"
+    return replace(plan, copying="copy", warnings=(*plan.warnings, warning))
+
+
+def _available() -> int:
+    """Bytes of memory that this machine could give."""
+    memory = Path("/proc/meminfo").read_text()
+    return int(memory.split("MemAvailable:")[1].split()[0]) << 10
+
+
+def _bound(plan: Plan, heartbeats: Map) -> _native.Port:
+    try:
+        return _native.Port.af_xdp(
+            plan.interface,
+            plan.ifindex,
+            plan.queues,
+            frames=plan.frames,
+            frame_size=plan.frame_size,
+            ring=plan.ring,
+            copying=plan.copying or "copy",
+            heartbeats=heartbeats.fd if plan.stall is not None else None,
+            stall=plan.stall,
+        )
+    except KernelError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise PrivilegeError(error.what, error.errno) from error
+        raise _explain(error, plan) from error
+
+
+def _explain(error: KernelError, plan: Plan) -> Exception:
+    """The same failure in the words of what the user asked for."""
+    what, code = error.what, error.errno or 0
+    match code:
+        case errno.ENOBUFS:
+            limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+            wanted = f"{plan.umem_bytes >> 10} KiB with RLIMIT_MEMLOCK at {limit >> 10} KiB"
+            return PrivilegeError(what, code, hint=f"{wanted}: fewer frames, a higher `ulimit -l`, or CAP_IPC_LOCK")
+        case errno.EBUSY:
+            return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
+        case errno.EOPNOTSUPP if plan.copying == "zero-copy":
+            return NotSupported(what, reason="the driver has no zero-copy", hint="copying auto falls back to a copy")
+        case errno.EINVAL if plan.copying == "zero-copy":
+            return NotSupported(
+                what,
+                reason="the driver refuses zero-copy here [EINVAL]",
+                hint="copying auto falls back to a copy; virtio-net has zero-copy only with QEMU's iommu_platform=on",
+            )
+        case errno.ENETDOWN:
+            return InterfaceDown(what, hint=f"ip link set {plan.interface} up")
+        case errno.ENOMEM:
+            return KernelError(what, code, hint="fewer frames")
+    return KernelError(what, code)

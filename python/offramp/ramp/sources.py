@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whom events are learned from: a watch on the interface, the endpoint of a ramp's port, the program's counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from offramp.ramp.events import EventKind, News
+
+if TYPE_CHECKING:
+    from offramp import _native
+
+__all__ = ["EndpointSource", "LinkSource", "StallSource"]
+
+_WORDS = {
+    "carrier-lost": "the carrier is gone",
+    "carrier-back": "the carrier is back",
+    "down": "it is down: nothing arrives until it is up again",
+    "up": "it is up again",
+    "gone": "it was removed",
+    "moved": "it was moved to another network namespace",
+    "renamed": "its name is {name} now",
+    "stalled": "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile",
+}
+
+
+class LinkSource:
+    """Of an attachment, which has no reader who would notice: a netlink socket of its own."""
+
+    def __init__(self, ifindex: int) -> None:
+        """In this thread's network namespace. Errors: KernelError."""
+        from offramp import _native
+
+        self._watch = _native.LinkWatch(ifindex)
+
+    def look(self) -> list[News]:
+        return [_news(each) for each in self._watch.events()]
+
+    def close(self) -> None:
+        self._watch.close()
+
+    abandon = close
+
+
+class EndpointSource:
+    """Of a ramp: what its reader notices, and the watch that its port has."""
+
+    def __init__(self, native: _native.Port) -> None:
+        self._native = native
+
+    def look(self) -> list[News]:
+        return [_news(each) for each in self._native.events()]
+
+    def close(self) -> None:
+        """The port is closed by those who have it."""
+
+    abandon = close
+
+
+class StallSource:
+    """Packets that went to the kernel as the reader was asleep: the program counts them."""
+
+    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._counts = counts
+        self._before = counts()
+        self._stalled = False
+
+    def look(self) -> list[News]:
+        now = self._counts()
+        passed = now["stalled"] - self._before["stalled"]
+        claimed = now["claimed"] - self._before["claimed"]
+        self._before = now
+        if passed and not self._stalled:
+            self._stalled = True
+            return [
+                News(EventKind.READER_STALLED, "its reader is asleep: the kernel has the flow", {"packets": passed})
+            ]
+        if claimed and not passed:
+            self._stalled = False
+        return []
+
+    def close(self) -> None:
+        """The map is closed by those who have it."""
+
+    abandon = close
+
+
+def _news(event: Mapping[str, Any]) -> News:
+    details = {name: value for name, value in event.items() if name not in ("kind", "time")}
+    if "nanoseconds" in details:
+        details["seconds"] = details.pop("nanoseconds") / 1e9
+    kind = event["kind"]
+    text = _WORDS[kind].format(**details)
+    return News(EventKind.READER_BACK if kind == "stalled" else EventKind(kind), text, details, event["time"])
