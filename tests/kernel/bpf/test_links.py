@@ -24,11 +24,6 @@ pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hi
 MODES: tuple[XdpMode, ...] = ("native", "generic")
 
 
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_attached_for_as_long_as_the_link(wire: Wire, mode: XdpMode) -> None:
     with wire.b.host, load() as program:

@@ -28,12 +28,6 @@ from tests.rigs.bytecode import load
 from tests.rigs.processes import line_of, piped
 from tests.rigs.waiting import eventually
 
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
-
-
 # -- interfaces --------------------------------------------------------------------------------------------------------
 
 

@@ -37,11 +37,6 @@ from tests.rigs.waiting import eventually
 VETH_MTU = 3506  # with XDP: a page of 4096 without headroom, struct skb_shared_info and Ethernet header
 
 
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(lab: Lab) -> Iterator[None]:
     before = kernel_objects()

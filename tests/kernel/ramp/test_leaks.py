@@ -34,11 +34,6 @@ ROUNDS = 1000
 UMEM = 8 << 10  # KiB, of one queue by default
 
 
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(wire: Wire) -> Iterator[None]:
     before = kernel_objects()
