@@ -55,7 +55,7 @@ class _Event(TypedDict):
     gone                          it was removed
     moved                         to another network namespace: `netns`, its id as this one numbers it; `ifindex` there
     renamed                       `name`
-    stalled                       nobody had looked at `queue` for so many `nanoseconds`: its flow went to the kernel
+    reader-back                   nobody had looked at `queue` for so many `nanoseconds`: its flow went to the kernel
     """
 
     kind: str

@@ -29,7 +29,7 @@ pub enum Happening {
         name: String,
     },
     /// Nobody had looked at a queue for so long that its flow went to the kernel; now somebody does.
-    Stalled {
+    ReaderBack {
         queue: usize,
         nanoseconds: u64,
     },
@@ -46,7 +46,7 @@ impl Happening {
             Self::Gone => "gone",
             Self::Moved { .. } => "moved",
             Self::Renamed { .. } => "renamed",
-            Self::Stalled { .. } => "stalled",
+            Self::ReaderBack { .. } => "reader-back",
         }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn the_newest_are_kept_in_order_and_told_once() {
         let events = Events::default();
-        let stalled = |nanoseconds| Happening::Stalled { queue: 0, nanoseconds };
+        let stalled = |nanoseconds| Happening::ReaderBack { queue: 0, nanoseconds };
         (0..WAITING as u64 + 10).for_each(|number| events.push(stalled(number)));
         let told = events.take();
         assert_eq!(told.len(), WAITING);

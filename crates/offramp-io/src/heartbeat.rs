@@ -33,7 +33,7 @@ impl Heart {
         cell.store(now, Ordering::Relaxed);
         if nanoseconds > self.stall {
             let queue = self.place;
-            self.events.push(Happening::Stalled { queue, nanoseconds });
+            self.events.push(Happening::ReaderBack { queue, nanoseconds });
         }
     }
 }
@@ -124,7 +124,7 @@ mod tests {
         assert!(
             matches!(
                 told[0].what,
-                Happening::Stalled {
+                Happening::ReaderBack {
                     queue: 1,
                     nanoseconds: 1..
                 }

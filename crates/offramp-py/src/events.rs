@@ -23,7 +23,7 @@ fn as_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> 
             dict.set_item("ifindex", ifindex)?;
         }
         Happening::Renamed { name } => dict.set_item("name", name)?,
-        Happening::Stalled { queue, nanoseconds } => {
+        Happening::ReaderBack { queue, nanoseconds } => {
             dict.set_item("queue", queue)?;
             dict.set_item("nanoseconds", nanoseconds)?;
         }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """XDP programs: placeholders patched, checked by the verifier, loaded, and run on given packets.
 
-    emit.Program.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
+    XdpProgram.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
 The compiler leaves placeholders. This is what replaces them:
 

@@ -81,8 +81,8 @@ def offramp_(
     offramp run eth0 udp port 53 --do drop until Ctrl-C
     offramp demo                           see it, without NIC
 
-    A match is a tcpdump expression. Packets that do not match go on to the kernel, and so do, in any case, ARP,
-    neighbour discovery, DHCP and SSH (`run` says which). When offramp ends, however it ends, the kernel has everything
+    A match is a tcpdump expression. Packets that do not match go on to the kernel. So do ARP, neighbour discovery, DHCP
+    and SSH (`run` says which), but for --no-protect. When offramp ends, however it ends, the kernel has everything
     back.
     """
     if context.invoked_subcommand is None:

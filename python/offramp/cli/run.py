@@ -85,8 +85,8 @@ def run(
     What happens meanwhile is told on stderr, with --json as objects; docs/events.md lists it.
 
     They are taken away from the kernel until Ctrl-C, SIGTERM or SIGHUP; then comes the ledger of all packets, and exit
-    status 0. Packets that do not match stay with the kernel, and so do, in any case, ARP, neighbour discovery, DHCP,
-    TCP port 22 at either end, and the SSH servers and sessions found on other ports at the start. If the
+    status 0. Packets that do not match stay with the kernel. So do ARP, neighbour discovery, DHCP, TCP port 22 at
+    either end, and the SSH servers and sessions found on other ports at the start, but for --no-protect. If the
     interface goes down, `run` waits for it; if it is removed, `run` ends, with exit status 1.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.

@@ -5,7 +5,7 @@
     Body: asks about a packet, which leaves by one of its exits   for this CPU: burst.py loops over packets
     Exit: a verdict and a counter
 
-    program.py         Spec, Program, NativeProgram: the values that go in and come out
+    program.py         Spec, XdpProgram, NativeProgram: the values that go in and come out
     body.py            Body, Exit: what there is to write for a handler; match.py the body of a match
     state.py           the kinds of state that bodies refer to; sets/ is one
     placeholders.py    what code leaves open

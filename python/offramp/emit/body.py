@@ -43,8 +43,8 @@ class Body(Protocol):
 
     @property
     def exits(self) -> tuple[Exit, ...]:
-        """Each once. The last one is for all packets that nothing can be said of, or done with, as well: bytes that are
-        not there, a queue without a socket. So its verdict is not one that lets the packet leave the driver.
+        """Each once. The last one also takes packets that cannot be read or redirected: bytes that are not there, a
+        queue without a socket. So its verdict is not one that lets the packet leave the driver.
         """
 
     @property

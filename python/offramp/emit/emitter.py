@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control flow, and what is known where: the pen with which values.py and decide.py write LLVM IR.
 
-Each packet pointer is compared with the end once per path, and each value loaded once per path: `Facts` are what holds
+Each packet pointer is compared with the end once per path, and each value loaded once per path: `Known` is what holds
 on every path to a place. They are carried along the branches and intersected where branches meet:
 
     reach    address -> how many bytes from there on are inside the packet     at a join: the smaller number

@@ -12,8 +12,9 @@ Native code is position-independent and refers to nothing outside of itself. Its
     void run(const u8 *const *packets, const u32 *captured, const u32 *lengths, u64 n, u8 *verdicts,
              u8 *const *state)
 
-`verdicts[i]` becomes the Verdict of packet i, by its `captured[i]` bytes in memory and its length on the wire. `state`
-are the memories of NativeProgram.state, in their order. The C calling convention of Linux on that machine.
+`verdicts[i]` becomes the byte of the exit that packet i takes, by default the exit's Verdict. Packet i has
+`captured[i]` bytes in memory, and its length on the wire. `state` are the memories of NativeProgram.state, in their
+order. The C calling convention of Linux on that machine.
 
 Sources: Documentation/bpf/standardization/instruction-set.rst, include/uapi/linux/bpf.h.
 """

@@ -34,7 +34,7 @@ class Size:
     """Of all that one program decides."""
 
     tests: int = 0  # of packet bytes, and calculations beyond the one of an ordinary test
-    state: tuple[str, ...] = ()  # what it refers to, by the names of their kinds
+    state: tuple[str, ...] = ()  # the kind of each state that it refers to
     accesses: int = 0  # to state: instructions, about
     together: bool = False  # of several sections
 

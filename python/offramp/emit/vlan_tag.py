@@ -22,7 +22,7 @@ OUT_OF_BAND: Final = (0x8100, 0x88A8)  # the ethertypes of tags that Linux takes
 
 
 class VlanTag:
-    """That of one packet. It is in two places on the stack, since it was last asked for."""
+    """That of one packet. `ask` has left it in two places on the stack."""
 
     def __init__(self, emit: Emitter, target: Bpf) -> None:
         self.emit, self.target, self.builder = emit, target, emit.builder

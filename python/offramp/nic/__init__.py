@@ -19,7 +19,8 @@
     udev.py          whether udev has given an interface its lasting name
 
 All of them answer for the network namespace of the calling thread. Functions that change something are called by `set`
-of live.py only, and that is called by the journal, which can undo the change.
+of live.py only, and that is called by the journal, which can undo the change. The exception is link.py's `move` and
+`silence`, for the interface of a VF, which ends with the VF.
 """
 
 from __future__ import annotations

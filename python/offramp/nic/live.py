@@ -170,6 +170,8 @@ class LiveNic:
                 _SET_VF[part](socket.if_nametoindex(name), int(number), value)
             case ["pci", "driver"]:
                 pci.bind(self._bus(knob), value)
+            case _:
+                raise AssertionError(knob)
 
     def _set_link(self, knob: str, value: Value) -> None:
         name = self.name

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from offramp import process
 from offramp.bpf import Map, MapType
-from offramp.emit.program import COUNTERS, MapSlot
+from offramp.emit.program import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceError, InterfaceGone, KernelError, PrivilegeError
 from offramp.nic import carrier
 from offramp.nic.carrier_watch import CarrierWatch
@@ -63,10 +63,10 @@ def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Executi
             return execution
         if isinstance(refusal, NotSteered):
             events.put(News(EventKind.PLAN_CHANGED, str(refusal), {"method": refusal.method}))
-        watch = CarrierWatch(plan.interface, plan.ifindex)
+        carriers = CarrierWatch(plan.interface, plan.ifindex)
         execution.close()
         if had_carrier:
-            watch.gone("when what did not work was undone", patience=_CARRIER_PATIENCE)
+            carriers.gone("when what did not work was undone", patience=_CARRIER_PATIENCE)
         tried = tried.after(refusal)
 
 
@@ -164,7 +164,7 @@ class Execution:
 
     def _attach(self, step: Step) -> Refusal | None:
         """Have the interface's program ask ours, too, which may be its first part."""
-        plan, watch = self.plan, self._watch_carrier()
+        plan, carriers = self.plan, self._watch_carrier()
         self._joined = self.interface.link is not None
         try:
             with self.wanted.forbidden(plan.interface):
@@ -176,16 +176,16 @@ class Execution:
                 raise
             return NativeRefused()
         if not self._joined:
-            self._await_carrier("when XDP was attached", watch)
+            self._await_carrier("when XDP was attached", carriers)
         return None
 
     def _bind(self, step: Step) -> Refusal | None:
-        watch, beats = self._watch_carrier(), self.section.maps[MapSlot.HEARTBEATS]
+        carriers, beats = self._watch_carrier(), self.section.maps[MapSlot.HEARTBEATS]
         with self.wanted.forbidden(self.plan.interface):
             self.sockets = Sockets.bind(self.plan, beats, self._holdings)
         self.plan = told_by_the_kernel(self.plan, zero_copy=self.sockets.zero_copy)
         if self.sockets.zero_copy:
-            self._await_carrier("when zero-copy sockets were bound", watch)
+            self._await_carrier("when zero-copy sockets were bound", carriers)
         return None
 
     def _observe(self, step: Step) -> Refusal | None:
@@ -230,7 +230,7 @@ class Execution:
 
     def _make_maps(self) -> dict[MapSlot, Map]:
         with self.wanted.forbidden(self.plan.interface):
-            size = 8 * len(COUNTERS)
+            size = 8 * len(self.section.spec.counters)
             counters = self._holdings.add(Map.create(MapType.PERCPU_ARRAY, 4, size, 1, name="offramp_counts"))
             maps = {MapSlot.COUNTERS: counters}
             return maps | (socket_maps(self.plan, self._holdings) if self.wanted.verdict is Verdict.CLAIM else {})
@@ -248,7 +248,7 @@ class Execution:
     def counts(self) -> dict[str, int]:
         """The program's counters."""
         with self.reading:
-            return dict(zip(COUNTERS, self.section.maps[MapSlot.COUNTERS].sum(), strict=True))
+            return dict(zip(self.section.spec.counters, self.section.maps[MapSlot.COUNTERS].sum(), strict=True))
 
     # -- its end -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ _WORDS = {
     "gone": "it was removed",
     "moved": "it was moved to another network namespace",
     "renamed": "its name is {name} now",
-    "stalled": "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile",
+    "reader-back": "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile",
 }
 
 
@@ -92,4 +92,4 @@ def _news(event: Mapping[str, Any]) -> News:
         details["seconds"] = details.pop("nanoseconds") / 1e9
     kind = event["kind"]
     text = _WORDS[kind].format(**details)
-    return News(EventKind.READER_BACK if kind == "stalled" else EventKind(kind), text, details, event["time"])
+    return News(EventKind(kind), text, details, event["time"])

@@ -7,5 +7,5 @@
     netns.py       network namespaces: setns(2)
     privileges.py  the capabilities of this thread
 
-The data path has its own, in Rust: crates/offramp-io/src/sys.rs.
+The data path has its own, in Rust: crates/offramp-io/src/sys/.
 """

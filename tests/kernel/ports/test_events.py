@@ -132,7 +132,7 @@ def test_a_reader_that_stalled_is_told_so(wire: Wire) -> None:
         time.sleep(0.3)
         ramp.rx(timeout=0)
         (event,) = ramp.port._native.events()
-        assert (event["kind"], event["queue"]) == ("stalled", 0)
+        assert (event["kind"], event["queue"]) == ("reader-back", 0)
         assert event["nanoseconds"] > 0.2e9
 
 
