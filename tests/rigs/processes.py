@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes for tests: children that work on a host of the lab, and are killed."""
+"""Processes for tests: children that work on a host of the lab, that talk by lines, and are killed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from offramp.testing import Host
 from tests.rigs.waiting import eventually
 
-__all__ = ["forked", "gone"]
+__all__ = ["forked", "gone", "holder", "line_of", "piped"]
 
 
 @contextmanager
@@ -46,3 +49,23 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
             return True
 
     return eventually(ended, seconds)
+
+
+def piped(host: Host, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """This Python with these arguments, on the host, with text pipes to it and from it."""
+    process: subprocess.Popen[str] = host.popen(
+        [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+    )
+    return process
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    """The next line that it prints; empty if it has ended."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def holder(host: Host, name: str) -> tuple[subprocess.Popen[str], int]:
+    """A process that holds an XDP program of that name on the host's eth0, and the program's id."""
+    process = piped(host, "-m", "tests.rigs.holder", name, cwd=Path(__file__).parents[2])
+    return process, int(line_of(process))

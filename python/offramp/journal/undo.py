@@ -12,7 +12,8 @@ has put 9000 between our two changes, it goes back to 9000. All knobs are read b
 turning one may move another (the number of channels moves the RSS table). A knob that is listed only because a driver
 may move it (before == after) is read again at its turn, and restored if undoing another one has moved it.
 
-A knob that fails stays listed, with the reason, and does not stop the others.
+A knob that fails does not stop the others. It is tried again when they are back: an RSS table may name queues that are
+there only once the channels are. If it fails again, it stays listed, with the reason.
 """
 
 from __future__ import annotations
@@ -80,18 +81,25 @@ def undo(changes: Sequence[Changed], nic: Nic, *, same_boot: bool = True) -> tup
     """
     now, unread = _read({change.knob for change in changes}, nic)
     decided = iter(decide([change for change in changes if change.knob in now], now, same_boot=same_boot))
-    undone, left = [], []
+    undone = []
     outcome: Outcome
     for change in reversed(changes):
         outcome, found = next(decided) if change.knob in now else ("failed", None)
         if outcome == "as before" and change.before == change.after:
             outcome, found = _moved(change, nic)
         reason = _set_back(change, nic) if outcome == "restored" else unread.get(change.knob, "")
-        if reason:
-            outcome = "failed"
-            left.append(replace(change, reason=printable(reason)))
-        undone.append(Undone(change.knob, outcome, change.before, change.after, found, reason))
-    return undone, left[::-1]
+        undone.append(Undone(change.knob, "failed" if reason else outcome, change.before, change.after, found, reason))
+    goal = {one.knob: one.before for one in undone if one.outcome != "left alone"}  # of several the oldest
+    for place, (change, one) in enumerate(zip(reversed(changes), undone, strict=True)):
+        if one.outcome == "failed" and one.knob in now:
+            reason = _set_back(replace(change, before=goal[one.knob]), nic)
+            undone[place] = replace(one, outcome="failed" if reason else "restored", reason=reason)
+    left = [
+        replace(change, reason=printable(one.reason))
+        for change, one in zip(changes, reversed(undone), strict=True)
+        if one.outcome == "failed"
+    ]
+    return undone, left
 
 
 def _moved(change: Changed, nic: Nic) -> tuple[Outcome, Value]:

@@ -4,6 +4,7 @@
     nic = SoftwareNic(queues=4)
     nic.refuse("rule.", errno.EOPNOTSUPP)       the driver refuses every knob whose name begins so
     nic.ignore("rss.table")                     accepted, without effect
+    nic.hide("rings")                           cannot be read
     nic.fail_at(3)                              the third change fails, and (keep=True) all after it
     nic.set("rule.7", {"flow-type": "udp4", "dst-port": 53, "action": 2})
     nic.queue_of(frame)                         2: the model of steering.model
@@ -68,12 +69,13 @@ class SoftwareNic:
         vfs: int = 4,
         ip_is_other: bool = False,
     ) -> None:
-        self._identity = Identity(name, 7, "02:00:00:00:00:01", "0000:02:00.0", "ixgbe", 1, "boot")
+        self.identity = Identity(name, 7, "02:00:00:00:00:01", "0000:02:00.0", "ixgbe", 1, "boot")
         self.most_queues, self.slots, self.most_vfs, self.ip_is_other = most_queues, slots, vfs, ip_is_other
         self.gone = False
         self.changes: list[tuple[str, Value]] = []
         self.on_set: Callable[[str, Value], None] = lambda knob, value: None  # called before each change
         self._refused: dict[str, int] = {}
+        self._hidden: dict[str, int] = {}
         self._ignored: set[str] = set()
         self._fails: tuple[int, int, bool] | None = None
         self._tries = 0
@@ -107,19 +109,27 @@ class SoftwareNic:
         """The step-th change from now on (1: the next) fails; with `keep` also all after it."""
         self._fails = (self._tries + step, code, keep)
 
+    def hide(self, prefix: str, code: int = errno.EIO) -> None:
+        """From now on reading a knob whose name begins so fails with this errno."""
+        self._hidden[prefix] = code
+
+    def behave(self) -> None:
+        """From now on everything works again."""
+        self._refused.clear()
+        self._hidden.clear()
+        self._ignored.clear()
+        self._fails = None
+
     def rename(self, name: str) -> None:
         """As `ip link set name`: the same device."""
-        self._identity = replace(self._identity, name=name)
+        self.identity = replace(self.identity, name=name)
 
     # -- a Nic -----------------------------------------------------------------------------------------------------
-
-    @property
-    def identity(self) -> Identity:
-        return self._identity
 
     def get(self, knob: str) -> Value:
         check(knob, None)
         self._check_present()
+        self._fail_if_named(self._hidden, knob)
         value = self.knobs.get(knob)
         return value.copy() if isinstance(value, dict | list) else value
 
@@ -205,12 +215,15 @@ class SoftwareNic:
 
     def _misbehave(self, knob: str) -> None:
         self._tries += 1
-        for prefix, code in self._refused.items():
-            if knob.startswith(prefix):
-                raise KernelError(f"{knob} of {self.identity.name}", code)
+        self._fail_if_named(self._refused, knob)
         if self._fails is not None:
             step, code, keep = self._fails
             if self._tries == step or (keep and self._tries > step):
+                raise KernelError(f"{knob} of {self.identity.name}", code)
+
+    def _fail_if_named(self, codes: dict[str, int], knob: str) -> None:
+        for prefix, code in codes.items():
+            if knob.startswith(prefix):
                 raise KernelError(f"{knob} of {self.identity.name}", code)
 
     def _check_possible(self, knob: str, value: Value) -> None:

@@ -15,7 +15,7 @@ from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
 from offramp.emit.program import XdpProgram as Code
 from offramp.errors import KernelError
 from offramp.syscalls import privileges
-from offramp.testing import Lab, Wire
+from offramp.testing import Wire
 from tests.rigs.bytecode import FRAME, PASS, counts, instruction, read_words, returns, words
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import tags_beside
@@ -38,11 +38,6 @@ ASKS_FOR_TAG = Code(
         ]
     )
 )
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
 
 
 @pytest.mark.speed

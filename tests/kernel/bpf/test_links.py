@@ -7,8 +7,6 @@ import asyncio
 import errno
 import fcntl
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,18 +14,14 @@ import pytest
 from offramp.bpf import Program, XdpLink, XdpMode, owner
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, VerifierError
 from offramp.syscalls import privileges
-from offramp.testing import Host, Lab, Wire
-from tests.rigs.bytecode import NOTHING_IN_R0, PASS, descriptors, load, returns, words
+from offramp.testing import Lab, Wire
+from tests.rigs.bytecode import NOTHING_IN_R0, descriptors, load, words
+from tests.rigs.processes import holder
 from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())
 
 MODES: tuple[XdpMode, ...] = ("native", "generic")
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -73,25 +67,6 @@ def test_an_interface_that_is_not_here(wire: Wire) -> None:
         with XdpLink.attach(program, wire.b.ifindex) as link:
             wire.b.delete()
             assert link.info().ifindex == 0
-
-
-HOLDER = """
-import socket, sys
-from offramp.bpf import Program, XdpLink
-from offramp.emit.program import XdpProgram as Code
-with Program.load(Code(bytes.fromhex(sys.argv[1])), name=sys.argv[2], maps={}) as program:
-    with XdpLink.attach(program, socket.if_nametoindex("eth0")):
-        print(program.id, flush=True)
-        sys.stdin.read()
-"""
-
-
-def holder(host: Host, name: str) -> tuple[subprocess.Popen[str], int]:
-    """A process that holds a program of that name on the host's eth0, and the program's id."""
-    argv = [sys.executable, "-c", HOLDER, returns(PASS).hex(), name]
-    process = host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
 
 
 def test_busy_names_the_other_offramp(wire: Wire) -> None:

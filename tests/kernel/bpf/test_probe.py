@@ -11,12 +11,12 @@ import pytest
 
 from offramp.bpf.probe import KernelFeature, probe, probe_all
 from offramp.syscalls import privileges
+from tests.rigs.bytecode import PASS, returns
 
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())
 
-RETURN_PASS = bytes.fromhex("b700000002000000 9500000000000000")
 # r2 = data, r3 = data_end, r3 -= r2
-POINTER_DIFFERENCE = bytes.fromhex("6112000000000000 6113040000000000 1f23000000000000") + RETURN_PASS
+POINTER_DIFFERENCE = bytes.fromhex("6112000000000000 6113040000000000 1f23000000000000") + returns(PASS)
 
 
 def without(capabilities: str, program: str) -> str:

@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 import offramp
-from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
+from tests.rigs.traffic import MATCH, frame
 from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # of starting an interpreter
 
 ROOT = Path(__file__).parents[3]
-MATCH = "udp dst port 4321"
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 SETS = re.findall(r"```python interface\n(.*?)```", (ROOT / "docs/sets.md").read_text(), re.DOTALL)
 
@@ -33,8 +32,7 @@ def wire(lab: Lab) -> Wire:
 
 def flood(wire: Wire, **options: float) -> Flood:
     """10,000 packets a second for UDP port 4321 of the second host."""
-    frame = eth(ip(udp(sport=4096, dport=4321, payload=bytes(18)), src="198.18.0.0", dst=wire.b.ip), dst=wire.b.mac)
-    return Flood(wire.a, frame, rate=10_000, cpu=None, **options)  # type: ignore[arg-type]
+    return Flood(wire.a, frame(wire), rate=10_000, cpu=None, **options)  # type: ignore[arg-type]
 
 
 def launch(wire: Wire, example: str, *arguments: str) -> subprocess.Popen[str]:

@@ -12,15 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from offramp.testing import Lab, Wire
+from offramp.testing import Wire
 from tests.kernel.cli.test_cli import PORT, end, figure, offramp, running, send
 
 pytestmark = pytest.mark.speed  # of starting a command
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from offramp.gen import packets
 from offramp.gen.packets import eth, icmp6, ip, ip6, tcp, udp
 from offramp.gen.variation import Vary
 from offramp.llvm.child import bpf_code
-from offramp.testing import Flood, Interface, Lab, Meter, Wire
+from offramp.testing import Flood, Interface, Meter, Wire
 
 pytestmark = pytest.mark.speed
 
@@ -63,11 +63,6 @@ drop:
 }"""  # counts, by MapSlot.COUNTERS, the frames that it finds altered
 ETH_P_ALL = 3
 SO_RCVBUFFORCE = 33
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
 
 
 @pytest.fixture

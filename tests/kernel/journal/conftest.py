@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from offramp.testing import Interface, Lab, Wire
+from offramp.testing import Interface, Wire
 from tests.kernel.journal.changes import (
     KNOBS,
     knobs,
@@ -18,11 +18,6 @@ from tests.kernel.journal.changes import (
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
     return tmp_path
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
 
 
 @pytest.fixture

@@ -17,23 +17,17 @@ from dataclasses import replace
 import pytest
 
 from offramp import nic
-from offramp.bpf import Program, XdpLink
-from offramp.emit.program import XdpProgram as Code
+from offramp.bpf import XdpLink
 from offramp.errors import InterfaceGone, NoSuchInterface
 from offramp.facts.ssh import Session
 from offramp.nic import ethtool
 from offramp.nic.netdev import xdp_features
 from offramp.nic.ssh import protected_ssh
 from offramp.testing import Host, Lab, Wire
+from tests.rigs.bytecode import load
+from tests.rigs.imported import loaded_by
+from tests.rigs.processes import line_of, piped
 from tests.rigs.waiting import eventually
-
-PASS = Code(bytes.fromhex("b7000000020000009500000000000000"))  # r0 = 2; exit
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
-
 
 # -- interfaces --------------------------------------------------------------------------------------------------------
 
@@ -91,7 +85,7 @@ def test_by_an_alternative_name(wire: Wire) -> None:
 
 
 def test_the_attached_program_and_its_owner(wire: Wire) -> None:
-    with wire.b.host, Program.load(PASS, name="offramp_test", maps={}) as program:
+    with wire.b.host, load() as program:
         with XdpLink.attach(program, wire.b.ifindex):
             assert nic.read("eth0").xdp == nic.Xdp("native", program.id, "offramp_test", os.getpid(), "this process")
         assert nic.read("eth0").xdp is None
@@ -157,11 +151,9 @@ def test_reading_works_inside_an_event_loop(wire: Wire) -> None:
 
 
 def test_importing_and_reading_is_light() -> None:
-    program = (
-        "import sys; from offramp import nic; nic.read('lo');"
-        "print([m for m in ('numpy', 'pyroute2', 'llvmlite', 'typer') if m in sys.modules])"
-    )
-    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
+    loaded = loaded_by("from offramp import nic; nic.read('lo')")
+    assert "offramp.nic.link" in loaded
+    assert not {"numpy", "pyroute2", "llvmlite", "typer"} & loaded
 
 
 def test_nothing_is_left_open(wire: Wire) -> None:
@@ -195,11 +187,9 @@ sys.stdin.read()
 @contextlib.contextmanager
 def server(host: Host, name: str, *places: str) -> Iterator[subprocess.Popen[str]]:
     """A process of that name that listens on address@port, and accepts one connection on the first of them."""
-    argv = [sys.executable, "-c", SERVER, name, *places]
-    process = host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = piped(host, "-c", SERVER, name, *places)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert line_of(process) == "ready"
         yield process
     finally:
         host.kill(process)

@@ -52,11 +52,6 @@ def _told(teller: Teller, last: str) -> list[str]:
     return [event["kind"] for event in _events(teller, last)]
 
 
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
 @pytest.fixture(params=[_port, _watch])
 def teller(request: pytest.FixtureRequest, wire: Wire) -> Iterator[Teller]:
     with wire.b.host, request.param(wire) as teller:

@@ -21,6 +21,7 @@ from offramp.llvm import child as llvm
 from offramp.testing import Flood, Host, Lab, Wire
 from tests.rigs import reader
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
+from tests.rigs.processes import line_of, piped
 from tests.rigs.traffic import MATCH, claims, datagrams, frame, kernel_receives, kernel_socket
 from tests.rigs.waiting import eventually
 
@@ -47,14 +48,7 @@ def kernel(wire: Wire) -> Iterator[socket.socket]:
 
 
 def read_on(host: Host, *arguments: str) -> subprocess.Popen[str]:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process: subprocess.Popen[str] = host.popen([sys.executable, READER, *arguments], text=True, **pipes)
-    return process
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+    return piped(host, READER, *arguments)
 
 
 # -- kill -9 -----------------------------------------------------------------------------------------------------------

@@ -20,11 +20,6 @@ from tests.rigs.waiting import eventually
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
 OPENING: list[Callable[..., Any]] = [offramp.attach, offramp.open]
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,8 @@ import pytest
 
 import offramp
 from offramp import _native
-from offramp.bpf import Program, XdpLink
+from offramp.bpf import XdpLink
 from offramp.bpf.owner import attached
-from offramp.emit.program import XdpProgram as Code
 from offramp.errors import (
     InterfaceBusy,
     InterfaceDown,
@@ -33,17 +31,13 @@ from offramp.errors import (
 from offramp.gen import packets
 from offramp.nic import ethtool
 from offramp.testing import Host, Lab, Wire
+from tests.rigs.bytecode import load
 from tests.rigs.leftovers import has_xdp, kernel_objects
+from tests.rigs.processes import holder, line_of, piped
 from tests.rigs.traffic import MATCH, claims, datagrams
 from tests.rigs.waiting import eventually
 
-PASS = Code(bytes.fromhex("b7000000020000009500000000000000"))  # r0 = 2; exit
 VETH_MTU = 3506  # with XDP: a page of 4096 without headroom, struct skb_shared_info and Ethernet header
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
 
 
 @pytest.fixture(autouse=True)
@@ -210,16 +204,6 @@ def _raise(message: str, category: type[Warning], **_: object) -> None:
 
 # -- somebody is there -------------------------------------------------------------------------------------------------
 
-HOLDER = """
-import socket, sys
-from offramp.bpf import Program, XdpLink
-from offramp.emit.program import XdpProgram as Code
-with Program.load(Code(bytes.fromhex(sys.argv[1])), name="firewall", maps={}) as program:
-    with XdpLink.attach(program, socket.if_nametoindex("eth0")):
-        print(program.id, flush=True)
-        sys.stdin.read()
-"""
-
 RAMP = """
 import sys, offramp
 with offramp.open("eth0", "tcp"):
@@ -231,28 +215,27 @@ with offramp.open("eth0", "tcp"):
 @contextmanager
 def process(host: Host, *script: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A Python process on the host, and the line that it has printed."""
-    argv = [sys.executable, "-c", *script]
-    running = host.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    yield running, running.stdout.readline().strip()
+    running = piped(host, "-c", *script)
+    yield running, line_of(running)
     assert running.poll() is None
     host.kill(running)
 
 
 @pytest.mark.parametrize("opening", [offramp.open, offramp.attach])
 def test_the_program_of_a_stranger(wire: Wire, opening: Any) -> None:
-    with process(wire.b.host, HOLDER, PASS.code.hex()) as (stranger, program):
-        command = Path(f"/proc/{stranger.pid}/comm").read_text().strip()
-        said = f"XDP program {program} 'firewall' in native mode, held by {command} (pid {stranger.pid})"
-        with wire.b.host, pytest.raises(InterfaceBusy, match=re.escape(said)):
-            opening("eth0", MATCH)
-        with wire.b.host:
-            assert [found.program_id for found in attached(wire.b.ifindex)] == [int(program)]
+    stranger, program = holder(wire.b.host, "firewall")
+    command = Path(f"/proc/{stranger.pid}/comm").read_text().strip()
+    said = f"XDP program {program} 'firewall' in native mode, held by {command} (pid {stranger.pid})"
+    with wire.b.host, pytest.raises(InterfaceBusy, match=re.escape(said)):
+        opening("eth0", MATCH)
+    with wire.b.host:
+        assert [found.program_id for found in attached(wire.b.ifindex)] == [program]
+    wire.b.host.kill(stranger)
 
 
 def test_a_program_that_no_process_holds(wire: Wire) -> None:
     """As `ip link set dev eth0 xdp ...` leaves it."""
-    with wire.b.host.netlink() as route, Program.load(PASS, name="by_netlink", maps={}) as program:
+    with wire.b.host.netlink() as route, load(name="by_netlink") as program:
         route.link("set", index=wire.b.ifindex, xdp_fd=program.fd)
         identity = program.id
     said = f"eth0 already runs XDP program {identity} 'by_netlink' in native mode, held by no process that can be seen"
@@ -293,7 +276,7 @@ def test_this_process_itself(wire: Wire) -> None:
 
 def test_a_program_attached_in_the_meantime(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the attaching: the kernel refuses, and the error still says whose it is."""
-    with wire.b.host, Program.load(PASS, name="firewall", maps={}) as program:
+    with wire.b.host, load(name="firewall") as program:
         nobody = offramp.nic.read("eth0")
         with XdpLink.attach(program, wire.b.ifindex):
             monkeypatch.setattr("offramp.ramp.interface.nic.read", lambda interface: nobody)

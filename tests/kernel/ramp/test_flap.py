@@ -14,14 +14,9 @@ from offramp.bpf import XdpLink
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
 from offramp.ramp.flap import measure
 from offramp.ramp.ramp import attach
-from offramp.testing import Lab, Wire
+from offramp.testing import Wire
 from tests.kernel.cli.test_cli import offramp
 from tests.rigs.leftovers import has_xdp
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  #
 
 
 @pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
-@pytest.fixture
 def before(wire: Wire) -> list[str]:
     return kernel_objects()
 

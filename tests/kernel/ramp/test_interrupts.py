@@ -18,7 +18,7 @@ import pytest
 
 import offramp
 from offramp.errors import Closed
-from offramp.testing import Lab, Wire
+from offramp.testing import Wire
 from tests.rigs.interrupts import Interrupt, at, count, sample
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.traffic import MATCH
@@ -34,11 +34,6 @@ OTHER = "udp dst port 53"
 PLACES = 40  # of each verb and act, ordinarily
 
 Work = Callable[[], object]
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
 
 
 @pytest.fixture(params=[PLACES, pytest.param(1 << 30, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])

@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from offramp.nic.live import open_nic
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs import cycler
 from tests.rigs.leftovers import has_xdp, orphans
+from tests.rigs.processes import line_of, piped
 from tests.rigs.traffic import frame
 from tests.rigs.waiting import eventually
 
@@ -36,16 +35,10 @@ def knobs(wire: Wire) -> dict[str, object]:
         return {knob: device.get(knob) for knob in KNOBS}
 
 
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
 def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
     """In each another process, in the middle of anything."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     environment = os.environ | {"OFFRAMP_STATE_DIR": str(state)}
-    server = wire.b.host.popen([sys.executable, cycler.__file__], env=environment, **pipes)
+    server = piped(wire.b.host, cycler.__file__, env=environment)
     chance, changed = random.Random(4), 0
     try:
         assert line_of(server) == "ready"

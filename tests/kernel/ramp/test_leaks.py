@@ -18,12 +18,12 @@ from contextlib import suppress
 import pytest
 
 import offramp
-from offramp.bpf import Map, Program
-from offramp.emit.program import XdpProgram as Code
+from offramp.bpf import Map
 from offramp.errors import Closed, InterfaceBusy, KernelError, NotSupported
 from offramp.ramp.interface import Interface
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
+from tests.rigs.bytecode import load
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans, usage
 from tests.rigs.traffic import MATCH, claims, datagrams
 from tests.rigs.waiting import eventually
@@ -32,11 +32,6 @@ pytestmark = pytest.mark.speed  # thousands of rounds
 
 ROUNDS = 1000
 UMEM = 8 << 10  # KiB, of one queue by default
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +63,8 @@ def test_a_warning_that_the_user_has_made_an_error_is_told_when_all_is_closed(
 
 def test_what_is_left_is_found(wire: Wire) -> None:
     """These tests would notice: a program that was attached by netlink outlives its descriptor."""
-    returns_pass = Code(bytes.fromhex("b7000000020000009500000000000000"))
     with wire.b.host.netlink() as route:
-        with Program.load(returns_pass, name="offramp_left", maps={}) as program:
+        with load(name="offramp_left") as program:
             route.link("set", index=wire.b.ifindex, xdp_fd=program.fd)
             identity = program.id
         assert ("prog_id", identity) in orphans()

@@ -27,11 +27,6 @@ AWAY: dict[str, Callable[[Lab, Wire], None]] = {
 
 
 @pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
-@pytest.fixture
 def ramp(wire: Wire) -> Iterator[Ramp]:
     before = kernel_objects()
     with wire.b.host, offramp.open("eth0", MATCH) as ramp:

@@ -48,6 +48,7 @@ http {{
 
 @pytest.fixture
 def wire(lab: Lab) -> Wire:
+    """On which neighbours have to be found."""
     return lab.wire(lab.host("a"), lab.host("b"))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from offramp.testing import Lab, Wire
+from offramp.testing import Wire
 from tests.rigs.leftovers import has_xdp, orphans
 from tests.rigs.waiting import eventually
 
@@ -24,11 +24,6 @@ try:
 except offramp.OfframpError as error:
     print(type(error).__name__, error)
 """
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
 
 
 def attempt(wire: Wire, capabilities: Iterable[str], *arguments: str, memlock: int | None = None) -> str:

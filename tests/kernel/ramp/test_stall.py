@@ -23,11 +23,6 @@ STALL = 0.3  # seconds
 
 
 @pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
-
-
-@pytest.fixture
 def kernel(wire: Wire) -> Iterator[socket.socket]:
     """A socket on the same port as the flow that runs meanwhile."""
     with kernel_socket(wire) as receiver, datagrams(wire):

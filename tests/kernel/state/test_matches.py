@@ -19,18 +19,13 @@ from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.gen.packets import eth, ip, udp
 from offramp.llvm.programs import xdp
-from offramp.testing import Interface, Lab, Wire
+from offramp.testing import Interface, Wire
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
 
 A, B = "10.0.0.1", "10.0.0.2"
 FRAME = eth(ip(udp(sport=53, dport=4321), src=A, dst=B))
 RUNS = 3_000_000
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Wire:
-    return lab.wire(lab.host("a"), lab.host("b"))
 
 
 @contextmanager

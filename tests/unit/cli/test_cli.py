@@ -24,6 +24,7 @@ from offramp.ports.ledger import QueueLedger
 from offramp.ramp.ledger import Ledger
 from offramp.state import HashSet, PrefixSet
 from offramp.verdict import Verdict
+from tests.rigs.imported import loaded_by
 
 VERBS = ("run", "plan", "doctor", "nic", "ports", "restore", "demo")
 LEDGER = Ledger(
@@ -58,10 +59,9 @@ def test_help_names_the_verbs_and_shows_examples(arguments: list[str]) -> None:
 
 
 def test_help_loads_no_more_than_typer() -> None:
-    code = "import sys, offramp.cli; offramp.cli.main(['--help']); print(*sys.modules, file=sys.stderr)"
-    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stderr.split()
+    modules = loaded_by("import offramp.cli; offramp.cli.main(['--help'])")
     assert "typer" in modules
-    assert not {"numpy", "llvmlite", "pyroute2", "rich", "offramp.ramp", "offramp._native"} & set(modules)
+    assert not {"numpy", "llvmlite", "pyroute2", "rich", "offramp.ramp", "offramp._native"} & modules
 
 
 def test_version() -> None:

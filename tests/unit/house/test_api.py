@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import subprocess
-import sys
 
 import pytest
 
 import offramp
 import offramp.errors
+from tests.rigs.imported import loaded_by
 
 HEAVY = {"llvmlite", "numpy", "pyroute2", "rich", "typer"}
 
@@ -53,8 +51,7 @@ def test_every_error_is_an_offramp_error() -> None:
 
 
 def test_import_offramp_loads_nothing_heavy() -> None:
-    code = "import json, sys, offramp; print(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    loaded = loaded_by("import offramp")
     assert "offramp" in loaded
     assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
     assert not [name for name in loaded if name.startswith("offramp.") and name != "offramp.errors"]

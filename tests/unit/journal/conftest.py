@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A directory of journals for each test, no guardian, and a NIC that is a dictionary."""
+"""A directory of journals for each test, no guardian, and a NIC in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from offramp.journal import guardian
 from offramp.journal.store import Store
-from tests.rigs.fake_nics import DictNic
+from tests.rigs.journals import PlainNic
 
 
 @pytest.fixture(autouse=True)
@@ -30,5 +30,5 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 @pytest.fixture
-def nic() -> DictNic:
-    return DictNic()
+def nic() -> PlainNic:
+    return PlainNic()

@@ -17,7 +17,7 @@ from offramp.errors import (
 )
 from offramp.journal import InterfaceLock, listed, transaction
 from offramp.journal.store import Store
-from tests.rigs.fake_nics import FRESH, DictNic, identity
+from tests.rigs.journals import FRESH, PlainNic, identity
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
 
@@ -34,7 +34,7 @@ def child(work: object) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_a_forked_child_has_nothing_to_do_with_it(nic: DictNic, store: Store) -> None:
+def test_a_forked_child_has_nothing_to_do_with_it(nic: PlainNic, store: Store) -> None:
     with transaction(nic) as change:
         change.set("mtu", 3000)
 
@@ -43,7 +43,7 @@ def test_a_forked_child_has_nothing_to_do_with_it(nic: DictNic, store: Store) ->
             assert change.close().state == "in use"
             with pytest.raises(Closed):
                 change.set("mtu", 4000)
-            with pytest.raises(InterfaceBusy, match=rf"dict0: in use by .* \(pid {os.getppid()}\)"):
+            with pytest.raises(InterfaceBusy, match=rf"soft0: in use by .* \(pid {os.getppid()}\)"):
                 transaction(nic)
             assert nic.knobs["mtu"] == 3000
 
@@ -54,12 +54,12 @@ def test_a_forked_child_has_nothing_to_do_with_it(nic: DictNic, store: Store) ->
     assert nic.knobs == FRESH
 
 
-def test_the_second_process_is_refused(nic: DictNic) -> None:
+def test_the_second_process_is_refused(nic: PlainNic) -> None:
     """With the pid of the first; and it may when the first has ended, however."""
     code = (
         "import sys\n"
         "from offramp.journal import InterfaceLock\n"
-        "from tests.rigs.fake_nics import identity\n"
+        "from tests.rigs.journals import identity\n"
         "lock = InterfaceLock(identity())\n"
         "print('locked', flush=True)\n"
         "sys.stdin.read()\n"
@@ -71,14 +71,14 @@ def test_the_second_process_is_refused(nic: DictNic) -> None:
             assert first.stdout.readline() == "locked\n"
             with pytest.raises(InterfaceBusy) as caught:
                 transaction(nic)
-            assert str(caught.value).startswith("dict0: in use by python")
+            assert str(caught.value).startswith("soft0: in use by python")
             assert f"(pid {first.pid}) (one offramp process per interface)" in str(caught.value)
             first.kill()
             first.wait()
         transaction(nic).close()
 
 
-def test_ramps_of_one_process_share_the_lock(nic: DictNic, store: Store) -> None:
+def test_ramps_of_one_process_share_the_lock(nic: PlainNic, store: Store) -> None:
     first = InterfaceLock(identity(ifindex=7))
     with InterfaceLock(identity(ifindex=7)), InterfaceLock(identity(ifindex=8, bus="0000:02:00.0")):
         first.close()
@@ -95,7 +95,7 @@ def test_ramps_of_one_process_share_the_lock(nic: DictNic, store: Store) -> None
     assert list(Path(store.directory).glob("*.lock")) == []
 
 
-def test_threads_that_lock_and_unlock(nic: DictNic, store: Store) -> None:
+def test_threads_that_lock_and_unlock(nic: PlainNic, store: Store) -> None:
     def work() -> None:
         for _ in range(200):
             with InterfaceLock(identity(ifindex=7)):

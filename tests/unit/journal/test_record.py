@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from offramp.errors import JournalError
 from offramp.facts.knobs import Value
 from offramp.journal.record import MOST_BYTES, Changed, Record, decode, encode, printable, short
-from tests.rigs.fake_nics import identity
+from tests.rigs.journals import identity
 
 CHANGES = (
     Changed("mtu", 1500, 3000),

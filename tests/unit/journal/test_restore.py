@@ -14,10 +14,10 @@ from offramp.journal import leftovers, listed, restore, transaction
 from offramp.journal.record import Changed
 from offramp.journal.recover import give_back
 from offramp.journal.store import Store
-from tests.rigs.fake_nics import FRESH, RULE, STEPS, DictNic, identity, left_behind
+from tests.rigs.journals import FRESH, RULE, STEPS, PlainNic, identity, left_behind
 
 
-def test_the_next_one_gives_back_what_is_left(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_one_gives_back_what_is_left(nic: PlainNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     left_behind(nic, store)
     other = left_behind(nic, store, device=identity(ifindex=7))
@@ -32,7 +32,7 @@ def test_the_next_one_gives_back_what_is_left(nic: DictNic, store: Store, monkey
     assert leftovers(nic.identity) == []
 
 
-def test_a_living_owner_is_not_touched(nic: DictNic, store: Store) -> None:
+def test_a_living_owner_is_not_touched(nic: PlainNic, store: Store) -> None:
     with transaction(nic) as change:
         change.set("mtu", 3000)
         (report,) = restore()
@@ -43,7 +43,7 @@ def test_a_living_owner_is_not_touched(nic: DictNic, store: Store) -> None:
     assert nic.knobs == FRESH
 
 
-def test_after_a_reboot_only_what_is_as_we_set_it(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_reboot_only_what_is_as_we_set_it(nic: PlainNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     changes = (
         Changed("mtu", 1500, 3000),
@@ -63,7 +63,7 @@ def test_after_a_reboot_only_what_is_as_we_set_it(nic: DictNic, store: Store, mo
     assert store.names() == []
 
 
-def test_refused_journals_harm_nothing(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_journals_harm_nothing(nic: PlainNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     good, *bad = (left_behind(nic, store) for _ in range(4))
     paths = [Path(store.directory, name) for name in bad]
@@ -82,7 +82,7 @@ def test_refused_journals_harm_nothing(nic: DictNic, store: Store, monkeypatch: 
 def test_two_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each journal is given back by one of them, and no knob is turned twice."""
     meet = threading.Barrier(2)
-    nic = DictNic()
+    nic = PlainNic()
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     names = {left_behind(nic, store, Changed(f"rule.{place}", None, RULE), moment=place) for place in range(8)}
     nic.knobs.update({"mtu": 1500, **{f"rule.{place}": RULE for place in range(8)}})
@@ -100,14 +100,14 @@ def test_two_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {report.journal for report in reports if report.knobs} == names
     assert all(report.dealt_with for report in reports)
     assert nic.knobs == FRESH
-    assert len(nic.calls) == len(names)
+    assert len(nic.changes) == len(names)
     assert store.names() == []
 
 
-def test_what_cannot_be_rewritten_stays_as_it_was(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_rewritten_stays_as_it_was(nic: PlainNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     left_behind(nic, store, Changed("up", False, True), Changed("mtu", 1500, 3000))
-    nic.refused = ["up"]
+    nic.refuse("up")
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
@@ -116,13 +116,13 @@ def test_what_cannot_be_rewritten_stays_as_it_was(nic: DictNic, store: Store, mo
     (report,) = restore()
     assert report.state == "failed"
     assert nic.knobs["mtu"] == 1500
-    nic.refused = []
+    nic.behave()
     (report,) = restore()
     assert report.state == "given back"
     assert nic.knobs["up"] is False
 
 
-def test_a_journal_that_cannot_be_removed(nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_that_cannot_be_removed(nic: PlainNic, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     left_behind(nic, store)
 
@@ -140,7 +140,7 @@ def test_a_journal_that_cannot_be_removed(nic: DictNic, store: Store, monkeypatc
     assert store.names() == []
 
 
-def test_given_back_twice_at_the_same_time(nic: DictNic, store: Store) -> None:
+def test_given_back_twice_at_the_same_time(nic: PlainNic, store: Store) -> None:
     """By the owner and its guardian: the one who comes second finds it done."""
     change = transaction(nic)
     change.set_all(STEPS, moves=["rss.table"])

@@ -16,7 +16,7 @@ import pytest
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Changed, Record, encode
 from offramp.journal.store import Journal, Store
-from tests.rigs.fake_nics import identity
+from tests.rigs.journals import identity
 
 RECORD = Record(identity(), 9, 4321, "offramp", 5, False, (Changed("mtu", 1500, 3000),))
 OTHER = Record(identity(), 9, 4321, "offramp", 6, True, (Changed("mtu", 1500, 2000),))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -15,14 +15,15 @@ from offramp.errors import (
     OfframpWarning,
     PrivilegeError,
 )
+from offramp.facts.knobs import Value
 from offramp.journal import listed, restore, transaction
 from offramp.journal.record import Changed
 from offramp.journal.store import Store
 from offramp.journal.undo import decide, undo
-from tests.rigs.fake_nics import FRESH, STEPS, DictNic, identity, left_behind
+from tests.rigs.journals import FRESH, STEPS, PlainNic, identity, left_behind
 
 
-def test_what_somebody_else_changed_is_left_alone(nic: DictNic, store: Store) -> None:
+def test_what_somebody_else_changed_is_left_alone(nic: PlainNic, store: Store) -> None:
     change = transaction(nic)
     change.set_all(STEPS, moves=["rss.table"])
     nic.knobs["mtu"] = 9000
@@ -37,7 +38,7 @@ def test_what_somebody_else_changed_is_left_alone(nic: DictNic, store: Store) ->
     assert store.names() == []
 
 
-def test_somebody_else_between_two_changes(nic: DictNic) -> None:
+def test_somebody_else_between_two_changes(nic: PlainNic) -> None:
     change = transaction(nic)
     change.set("mtu", 3000)
     nic.knobs["mtu"] = 9000
@@ -47,16 +48,16 @@ def test_somebody_else_between_two_changes(nic: DictNic) -> None:
     assert nic.knobs["mtu"] == 9000
 
 
-@pytest.mark.parametrize("how", ["refused", "unread", "idle"])
+@pytest.mark.parametrize("how", [PlainNic.refuse, PlainNic.hide, PlainNic.ignore])
 @pytest.mark.parametrize("place", range(len(STEPS)))
 def test_a_knob_that_fails_does_not_stop_the_others(
-    nic: DictNic, store: Store, how: str, place: int, monkeypatch: pytest.MonkeyPatch
+    nic: PlainNic, store: Store, how: Callable[[PlainNic, str], None], place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knob, value = STEPS[place]
     steps = [step for step in STEPS if step[0] not in ("channels", "rss.table") or step[0] == knob]
     change = transaction(nic)
     change.set_all(steps)
-    setattr(nic, how, [knob])
+    how(nic, knob)
     with pytest.warns(OfframpWarning, match=f"{knob}: not back to "), change:
         pass
     left = {**FRESH, knob: value}
@@ -69,7 +70,7 @@ def test_a_knob_that_fails_does_not_stop_the_others(
     (still,) = entry.record.changes
     assert still.knob == knob
     assert still.reason
-    setattr(nic, how, [])
+    nic.behave()
     monkeypatch.setattr("offramp.journal.recover.find", lambda device: nic)
     (report,) = restore([entry.journal])
     assert report.state == "given back"
@@ -77,7 +78,7 @@ def test_a_knob_that_fails_does_not_stop_the_others(
     assert store.names() == []
 
 
-def test_gone_and_back(nic: DictNic, store: Store) -> None:
+def test_gone_and_back(nic: PlainNic, store: Store) -> None:
     with transaction(nic) as change:
         change.set("mtu", 3000)
         nic.gone = True
@@ -91,7 +92,7 @@ def test_gone_and_back(nic: DictNic, store: Store) -> None:
 def test_gone_for_good(store: Store, monkeypatch: pytest.MonkeyPatch, bus: str, stays: bool) -> None:
     """A virtual interface takes its settings with it; hardware comes back."""
     monkeypatch.setattr("offramp.journal.recover.other_namespaces", lambda: iter(()))
-    nic = DictNic(identity(bus=bus))
+    nic = PlainNic(identity(bus=bus))
     with transaction(nic) as change:
         change.set("mtu", 3000)
         nic.gone = True
@@ -102,7 +103,7 @@ def test_gone_for_good(store: Store, monkeypatch: pytest.MonkeyPatch, bus: str, 
 
 @pytest.mark.parametrize(("now", "stays"), [(True, True), (False, False)])
 def test_gone_where_we_may_not_look(
-    nic: DictNic, store: Store, monkeypatch: pytest.MonkeyPatch, now: bool, stays: bool
+    nic: PlainNic, store: Store, monkeypatch: pytest.MonkeyPatch, now: bool, stays: bool
 ) -> None:
     """It may be there, with our settings; but not after a reboot."""
 
@@ -118,16 +119,19 @@ def test_gone_where_we_may_not_look(
     assert bool(store.names()) is stays
 
 
-VALUES = some.integers(0, 3)
-KNOBS = some.sampled_from(["mtu", "vf.count", "rule.1"])
+VALUES: dict[str, list[Value]] = {
+    "mtu": [1500, 1600, 1700, 1800],
+    "vf.count": [0, 1, 2, 3],
+    "rings": [{"rx": size, "tx": 512} for size in (512, 1024, 2048, 4096)],
+}
+SETTINGS = some.sampled_from([(knob, value) for knob, values in VALUES.items() for value in values])
 
 
-@given(some.lists(some.tuples(KNOBS, VALUES, some.booleans()), max_size=12), some.data())
-def test_only_what_is_still_ours_goes_back(steps: list[tuple[str, int, bool]], data: some.DataObject) -> None:
+@given(some.lists(some.tuples(SETTINGS, some.booleans()), max_size=12))
+def test_only_what_is_still_ours_goes_back(steps: list[tuple[tuple[str, Value], bool]]) -> None:
     """Against a model: the changes of ours at the end of a knob's history go back, up to the last one of others."""
-    fresh = {"mtu": 0, "vf.count": 0, "rule.1": 0}
-    nic, changes, expected = DictNic(knobs=dict(fresh)), [], dict(fresh)
-    for knob, value, ours in steps:
+    nic, changes, expected = PlainNic(), [], dict(FRESH)
+    for (knob, value), ours in steps:
         before = nic.knobs[knob]
         if before == value:
             continue
@@ -136,17 +140,41 @@ def test_only_what_is_still_ours_goes_back(steps: list[tuple[str, int, bool]], d
         else:
             expected[knob] = value
         nic.knobs[knob] = value
-    theirs_last = {knob for knob, value in nic.knobs.items() if value == expected[knob]}
+    theirs_last = {knob for knob in VALUES if nic.knobs[knob] == expected[knob]}
     undone, left = undo(changes, nic)
     assert left == []
     assert len(undone) == len(changes)
     for knob in theirs_last:
         if not any(change.knob == knob for change in changes):
             assert nic.knobs[knob] == expected[knob]
-    if all(ours for _, _, ours in steps):
-        assert nic.knobs == fresh
-    again, _ = undo(changes, DictNic(knobs=dict(fresh)))
+    if all(ours for _, ours in steps):
+        assert nic.knobs == FRESH
+    again, _ = undo(changes, PlainNic())
     assert len(again) == len(changes)
+
+
+def test_a_knob_that_needs_another_one_back_is_tried_again(nic: PlainNic) -> None:
+    """A table names queues that are there only once the channels are: the driver refuses it before."""
+    changes = [
+        Changed("channels", FRESH["channels"], {"rx": 0, "tx": 0, "combined": 4}),
+        Changed("rss.table", FRESH["rss.table"], [0, 1, 2, 0, 1, 2, 0, 1]),
+    ]
+    for change in changes:
+        nic.set(change.knob, change.after)
+    undone, left = undo(changes, nic)
+    assert [(one.knob, one.outcome) for one in undone] == [("rss.table", "restored"), ("channels", "restored")]
+    assert left == []
+    assert nic.knobs == FRESH
+
+
+def test_tried_again_it_goes_back_all_the_way(nic: PlainNic) -> None:
+    """Not to what a newer change of the same knob had found."""
+    changes = [Changed("mtu", 1500, 1600), Changed("mtu", 1600, 1700)]
+    nic.knobs["mtu"] = 1700
+    nic.fail_at(1)
+    _, left = undo(changes, nic)
+    assert left == []
+    assert nic.knobs == FRESH
 
 
 @pytest.mark.parametrize(

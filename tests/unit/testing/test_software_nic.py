@@ -107,6 +107,14 @@ def test_refusing_ignoring_failing() -> None:
     nic.fail_at(1, keep=True)
     fails(nic, "mtu", 1200, errno.EIO)
     fails(nic, "up", False, errno.EIO)
+    nic.hide("rings")
+    with pytest.raises(KernelError, match=r"rings of soft0: .*EIO"):
+        nic.get("rings")
+    nic.behave()
+    assert nic.get("rings") == {"rx": 512, "tx": 512}
+    nic.set("rule.1", RULE)
+    nic.set("rss.table", equal(128, 2))
+    assert nic.get("rss.table") == equal(128, 2)
 
 
 def test_a_hook_before_each_change() -> None:
