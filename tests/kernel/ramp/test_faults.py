@@ -15,7 +15,7 @@ import pytest
 
 import offramp
 from offramp import _native
-from offramp.bpf import XdpLink
+from offramp.bpf import Program, XdpLink
 from offramp.bpf.owner import attached
 from offramp.errors import (
     InterfaceBusy,
