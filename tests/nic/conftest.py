@@ -21,7 +21,7 @@ from lab.nic.inside import IN_GUEST
 from lab.nic.machines import BARE, ROLES
 from offramp.journal import guardian
 from offramp.nic.live import LiveNic, open_nic
-from offramp.ramp import attachment, virtual_function
+from offramp.ramp import execution, virtual_function
 from offramp.testing import Lab, Wire
 from tests.nic.functions import AWAY, MAC, everything
 from tests.rigs.leftovers import orphans
@@ -71,7 +71,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of journals."""
     monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(virtual_function, "_PATIENCE", 60.0)
-    monkeypatch.setattr(attachment, "_CARRIER_PATIENCE", 60.0)
+    monkeypatch.setattr(execution, "_CARRIER_PATIENCE", 60.0)
     return tmp_path
 
 
