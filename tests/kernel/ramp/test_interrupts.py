@@ -25,6 +25,7 @@ from tests.rigs.traffic import MATCH
 from tests.rigs.waiting import eventually
 
 pytestmark = [
+    pytest.mark.soak,  # what one thread does in the middle of another's work still depends on chance in a few places
     pytest.mark.speed,
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
