@@ -153,7 +153,7 @@ class Attachment:
     def _close(self, stacklevel: int) -> None:
         if self.closed:  # first: in a forked child nobody would let go of the locks
             return
-        with self._execution.reading, process.alone():
+        with process.alone(), self._execution.reading:  # in this order everywhere
             if self._closing or self._execution.state != "open":  # a signal's handler, while it is being closed
                 return
             self._closing = True

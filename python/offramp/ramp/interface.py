@@ -238,9 +238,11 @@ class Interface:
 
     def remove(self, knobs: Sequence[str], section: Section) -> list[str]:
         """Some of what is changed for this section: rules that it no longer needs. What could not be, in words."""
+        if not knobs:
+            return []
         assert self._transaction is not None
         with self.here():
-            undone = self._transaction.undo(*knobs) if knobs else []
+            undone = self._transaction.undo(*knobs)
         section.knobs[:] = [knob for knob in section.knobs if knob not in knobs]
         return self._in_words(undone)
 
