@@ -123,7 +123,9 @@ class Execution:
             self.section = self._make_section()
         self._holdings.add(Undoing(self._give_back))
         acts = [step.act for step in plan.steps]
-        done = acts.index("attach") + 1 if "attach" in acts else len(acts)
+        if "attach" not in acts:  # a VF's: its own execution attaches
+            return self._take(plan.steps)
+        done = acts.index("attach") + 1
         return self._take(plan.steps[:done]) or self._take(self._continuation(done))
 
     def _take(self, steps: Iterable[Step]) -> Refusal | None:
@@ -136,7 +138,7 @@ class Execution:
         """The steps that are left once the program is attached. A driver may have changed its channels and RSS table
         for XDP: then they are planned anew.
         """
-        seen = None if self._joined or self.plan.layout == "vf" else self.interface.view(but=self.section)
+        seen = None if self._joined else self.interface.view(but=self.section)
         if seen is None or is_virtual(seen.able):
             return self.plan.steps[done:]
         before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, self._tried))
