@@ -7,8 +7,10 @@ A program that passes every packet is attached for a moment.
 from __future__ import annotations
 
 import errno
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from offramp import process
 from offramp.bpf import Holder, Map, MapType, Program, XdpLink, XdpMode, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
@@ -41,7 +43,9 @@ def measure(interface: str) -> Flap:
     Needs the privileges of `attach`. Errors: NoSuchInterface, InterfaceDown (no carrier), InterfaceBusy (another
     process, or another program), PrivilegeError, KernelError, InterfaceError: the carrier did not come back.
     """
-    with Interface.of(interface) as shared:
+    with process.alone(), ExitStack() as stack:
+        stack.callback(Interface.end_unused, None)  # if an interrupt comes between this and that
+        shared = stack.enter_context(Interface.of(interface))
         ifindex = shared.nic.identity.ifindex
         if not carrier(ifindex):
             hint = f"ip link set {interface} up, and its peer"
