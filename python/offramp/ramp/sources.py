@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom events are learned from: a watch on the interface, the endpoint of a ramp's port, the program's counters."""
+"""Whom events are learned from: a watch on the interface, the port of a ramp, the program's counters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from offramp.ramp.events import EventKind, News
 if TYPE_CHECKING:
     from offramp import _native
 
-__all__ = ["EndpointSource", "LinkSource", "StallSource"]
+__all__ = ["LinkSource", "PortSource", "StallSource"]
 
 _WORDS = {
     "carrier-lost": "the carrier is gone",
@@ -43,7 +43,7 @@ class LinkSource:
     abandon = close
 
 
-class EndpointSource:
+class PortSource:
     """Of a ramp: what its reader notices, and the watch that its port has."""
 
     def __init__(self, native: _native.Port) -> None:
