@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from offramp.planner.layout import Layout
 from offramp.planner.plan import Plan
+from offramp.planner.protect import PROTECTED
 from offramp.planner.situation import Situation
 from offramp.planner.steps import FEATURES
 from offramp.planner.widen import widened
@@ -57,7 +58,7 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
             "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
         )
     if not options.protect:
-        found.append("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match")
+        found.append(f"nothing is protected: {PROTECTED} are diverted too if they match")
     if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
             f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
