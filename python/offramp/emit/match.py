@@ -35,7 +35,7 @@ class MatchBody:
 
     @property
     def _matching(self) -> Exit:
-        return Exit("claimed", self.verdict)  # whichever verdict it is: matched, and nothing kept it from that
+        return Exit("claimed", self.verdict)  # whatever the verdict is: these packets got it
 
     @property
     def answers(self) -> dict[Exit, int]:

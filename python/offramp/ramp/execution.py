@@ -31,7 +31,7 @@ from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.holdings import Holdings, Undoing
 from offramp.ramp.interface import Interface
 from offramp.ramp.observe import watch
-from offramp.ramp.planned import continued, planned, program
+from offramp.ramp.planned import continued, planned, spec_for
 from offramp.ramp.section import Section
 from offramp.ramp.sockets import Sockets, check_memory, socket_maps, told_by_the_kernel
 from offramp.ramp.wanted import UNTRIED, NativeRefused, NotSteered, Refusal, Tried, Wanted
@@ -87,7 +87,7 @@ class Execution:
         self.events = events
         self.reading = threading.RLock()  # the counters: not while another thread closes them
         self.trouble: list[str] = []  # what could not be given back
-        self.section = Section(program(wanted.match, plan), wanted.match, {})
+        self.section = Section(spec_for(wanted.match, plan), wanted.match, {})
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # on the interface of a VF of this one
         self._tried = UNTRIED
@@ -145,7 +145,7 @@ class Execution:
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
             self.events.put(News(EventKind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
-        spec = program(self.wanted.match, self.plan)
+        spec = spec_for(self.wanted.match, self.plan)
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
         else:

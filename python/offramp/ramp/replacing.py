@@ -19,7 +19,7 @@ from offramp.errors import NotSupported
 from offramp.nic import carrier
 from offramp.options import Options
 from offramp.planner import Change, Plan, Step
-from offramp.ramp.planned import planned, program
+from offramp.ramp.planned import planned, spec_for
 from offramp.steering import Rule
 from offramp.verdict import Verdict
 
@@ -49,7 +49,7 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
         there = succession(execution.plan, _planned(execution, wanted))
         live = execution.live
         inner = _shown(live.plan, there.plan)
-        section = live.section.anew(program(wanted.match, inner), wanted.match, inner)
+        section = live.section.anew(spec_for(wanted.match, inner), wanted.match, inner)
         if there.add:
             execution.interface.change(there.add, execution.section)
         try:
