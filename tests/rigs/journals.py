@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from offramp.facts.identity import Identity
-from offramp.journal.place import boot
+from offramp.journal.boot import boot
 from offramp.journal.record import Changed, Record
 from offramp.journal.store import Store
 from offramp.syscalls.netns import namespace_cookie

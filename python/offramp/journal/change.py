@@ -28,8 +28,8 @@ from offramp import process
 from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
 from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
+from offramp.journal.boot import moment
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.place import moment
 from offramp.journal.record import Changed, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
