@@ -108,7 +108,7 @@ class Program(Descriptor):
         program's size (E2BIG); NotSupported when the kernel lacks a kfunc; KernelError (EINVAL, also when the device
         is gone or, before 6.3, on any `ifindex`).
         """
-        code = patch(program.code, {slot: owner.fd for slot, owner in maps.items()})
+        code = patch(program.code, {placeholder: map.fd for placeholder, map in maps.items()})
         flags = _XDP_HAS_FRAGS if frags else 0
         if ifindex is not None:
             flags |= _XDP_DEV_BOUND_ONLY
