@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING
+
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities, Queues, XdpSupport
     from offramp.facts.identity import Identity
@@ -22,10 +24,10 @@ _UNKNOWN = "not known"
 _FEATURES = {
     "rx-ntuple-filter": "n-tuple rules",
     "rx-hashing": "hash in descriptors",
-    "rx-vlan-hw-parse": "VLAN stripping",
-    "rx-gro": "GRO",
+    VLAN_STRIPPING.feature: VLAN_STRIPPING.words,
+    GRO.feature: GRO.words,
     "rx-gro-hw": "hardware GRO",
-    "rx-lro": "LRO",
+    LRO.feature: LRO.words,
 }
 
 

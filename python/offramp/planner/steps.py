@@ -13,21 +13,21 @@ from typing import Literal
 
 from offramp.facts.capabilities import Capabilities
 from offramp.facts.link import Link
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 from offramp.options import Copying
 from offramp.planner.layout import NTUPLE, Layout
 from offramp.planner.plan import Change, Step
 from offramp.planner.situation import Situation
 
-__all__ = ["FEATURES", "Decisions", "steps"]
+__all__ = ["Decisions", "steps"]
 
 _RESET = "carrier may be gone for a moment, up to some seconds: the driver resets"
 _RINGS = "some drivers reset their rings, and lose what is in them"
 
-# Features of a NIC that hide frames as they were on the wire: words, and why they are switched.
-FEATURES = {
-    "rx-gro": ("GRO", "in generic mode XDP would see merged packets, not the frames on the wire"),
-    "rx-lro": ("LRO", "XDP would see merged packets, not the frames on the wire"),
-    "rx-vlan-hw-parse": ("VLAN stripping", "tagged packets would be taken for untagged ones"),
+_WHY_OFF = {
+    GRO: "in generic mode XDP would see merged packets, not the frames on the wire",
+    LRO: "XDP would see merged packets, not the frames on the wire",
+    VLAN_STRIPPING: "tagged packets would be taken for untagged ones",
 }
 
 
@@ -39,12 +39,12 @@ class Decisions:
     mode: Literal["native", "generic"]
     queues: tuple[int, ...]  # with a socket
     copying: Copying | None  # None: no socket
-    off: tuple[str, ...]  # features that are to be switched off
+    off: tuple[Offload, ...]  # that are to be switched off
 
 
 def steps(situation: Situation, decided: Decisions) -> list[Step]:
     link, able, layout = situation.link, situation.nic, decided.layout
-    made = [_feature(feature, link) for feature in decided.off]
+    made = [_off(offload, link) for offload in decided.off]
     if able is not None and layout.rules and able.ntuple.needs_feature is not False and not able.ntuple.on:
         made.append(_ntuple_on(link))
     if layout.name == "vf":
@@ -65,10 +65,9 @@ def steps(situation: Situation, decided: Decisions) -> list[Step]:
     return [*made, _entries(layout, decided.queues)]
 
 
-def _feature(feature: str, link: Link) -> Step:
-    words, why = FEATURES[feature]
-    change = Change(f"feature.{feature}", False)
-    return Step("change", "nic", f"switch {words} of {link.name} off", why, "switch it on", _RINGS, (change,))
+def _off(offload: Offload, link: Link) -> Step:
+    what, why = f"switch {offload.words} of {link.name} off", _WHY_OFF[offload]
+    return Step("change", "nic", what, why, "switch it on", _RINGS, (Change(offload.knob, False),))
 
 
 def _ntuple_on(link: Link) -> Step:

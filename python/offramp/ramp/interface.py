@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from offramp import journal, nic
 from offramp.bpf import Holder, Program, XdpLink, bind
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, OfframpWarning
+from offramp.facts.offloads import OFFLOADS
 from offramp.llvm.programs import xdp
 from offramp.nic.live import open_nic
 from offramp.planner import Beside
@@ -43,7 +44,6 @@ _OWN = ("rule.", "vf.")  # knobs that one ramp alone has changed
 _N_TUPLE = "feature.rx-ntuple-filter"  # that all rules need
 _VF_COUNT = "vf.count"
 _MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
-_OFFLOADS = {"feature.rx-gro": "gro", "feature.rx-lro": "lro", "feature.rx-vlan-hw-parse": "rx_vlan_offload"}
 _in_use: list[Interface] = []
 
 
@@ -123,7 +123,7 @@ class Interface:
     def _as_found(self, link: nic.Link) -> nic.Link:
         """With the offloads that are off for ramps of this process: each plan says so, and they stay off for it."""
         changed = {change.knob: change.before for change in self._transaction.changes} if self._transaction else {}
-        return replace(link, **{part: changed[knob] for knob, part in _OFFLOADS.items() if knob in changed})
+        return replace(link, **{each.field: changed[each.knob] for each in OFFLOADS if each.knob in changed})
 
     def beside(self, but: Section | None = None) -> Beside:
         """What the ramps that are there have."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from offramp.errors import InterfaceGone, KernelError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check, removable
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING
 from offramp.steering import Rss, Rule, Steering, equal
 from offramp.steering.toeplitz import MICROSOFT_KEY
 
@@ -44,9 +45,9 @@ _HASHED = {
     "ip6": "sd",
 }
 _FEATURES = {
-    "rx-gro": True,
-    "rx-lro": False,
-    "rx-vlan-hw-parse": True,
+    GRO.feature: True,
+    LRO.feature: False,
+    VLAN_STRIPPING.feature: True,
     "rx-ntuple-filter": True,
 }
 _VF = {"mac": "00:00:00:00:00:00", "vlan": 0, "trust": False, "spoof_check": True}
