@@ -185,48 +185,53 @@ def _buckets(link: Link, layout: Layout) -> Step:
 
 
 def _vf(link: Link, able: Capabilities | None, layout: Layout) -> list[Step]:
-    number = layout.vf
-    made = []
-    if not (able and able.vfs.in_use):
-        costs = "; ".join(able.vfs.costs or ()) if able else ""
-        made.append(
-            Step(
-                "change",
-                "nic",
-                f"make a virtual function of {link.name}",
-                "a function of its own, with queues of its own, on the same wire",
-                "take it away",
-                f"the driver may reset{': ' if costs else ''}{costs}",
-                (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver has to see its address
-            )
-        )
-    if layout.vf_bound:
-        made.append(
-            Step(
-                "change",
-                "nic",
-                f"take VF {number} of {link.name} from its driver, {layout.vf_bound}",
-                "a driver sees a new address when it begins",
-                "give it back: its interface is then as its driver makes it",
-                changes=(Change(f"vf.{number}.driver", None),),
-            )
-        )
-    settings = [Change(f"vf.{number}.mac", layout.mac)]
-    why = "packets to this address arrive there" if not layout.rules else "it needs an address of its own"
-    if layout.rules:
-        settings.append(Change(f"vf.{number}.spoof_check", False))
-        why += f"; what it sends back has the address of {link.name}, which a spoof check would drop"
-    what = f"give VF {number} of {link.name} the address {layout.mac}"
-    made.append(Step("change", "nic", what, why, "write what was there", "", tuple(settings)))
+    made = [] if able and able.vfs.in_use else [_make_vf(link, able)]
+    made += [_unbind_vf(link, layout)] if layout.vf_bound else []
+    made.append(_address_vf(link, layout))
     made += [_rules(link, layout)] if layout.rules else []
-    made.append(
-        Step(
-            "open-vf",
-            "nic",
-            f"give VF {number} its driver, {layout.vf_driver}, and open its interface with a plan of its own",
-            "its driver decides what it can; matching packets come to user space from here on",
-            "close it, and take the driver away",
-            changes=(Change(f"vf.{number}.driver", layout.vf_driver),),
-        )
+    return [*made, _open_vf(layout)]
+
+
+def _make_vf(link: Link, able: Capabilities | None) -> Step:
+    costs = "; ".join(able.vfs.costs or ()) if able else ""
+    return Step(
+        "change",
+        "nic",
+        f"make a virtual function of {link.name}",
+        "a function of its own, with queues of its own, on the same wire",
+        "take it away",
+        f"the driver may reset{': ' if costs else ''}{costs}",
+        (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver has to see its address
     )
-    return made
+
+
+def _unbind_vf(link: Link, layout: Layout) -> Step:
+    return Step(
+        "change",
+        "nic",
+        f"take VF {layout.vf} of {link.name} from its driver, {layout.vf_bound}",
+        "a driver sees a new address when it begins",
+        "give it back: its interface is then as its driver makes it",
+        changes=(Change(f"vf.{layout.vf}.driver", None),),
+    )
+
+
+def _address_vf(link: Link, layout: Layout) -> Step:
+    changes, why = [Change(f"vf.{layout.vf}.mac", layout.mac)], "packets to this address arrive there"
+    if layout.rules:
+        changes.append(Change(f"vf.{layout.vf}.spoof_check", False))
+        why = "it needs an address of its own"
+        why += f"; what it sends back has the address of {link.name}, which a spoof check would drop"
+    what = f"give VF {layout.vf} of {link.name} the address {layout.mac}"
+    return Step("change", "nic", what, why, "write what was there", changes=tuple(changes))
+
+
+def _open_vf(layout: Layout) -> Step:
+    return Step(
+        "open-vf",
+        "nic",
+        f"give VF {layout.vf} its driver, {layout.vf_driver}, and open its interface with a plan of its own",
+        "its driver decides what it can; matching packets come to user space from here on",
+        "close it, and take the driver away",
+        changes=(Change(f"vf.{layout.vf}.driver", layout.vf_driver),),
+    )
