@@ -65,6 +65,5 @@ def spec_for(match: Match, plan: Plan) -> Spec:
 
 def continued(plan: Plan, again: Plan) -> Plan:
     """The same plan up to where the program is attached; another one from there on."""
-    done, new = ([step.act for step in each.steps].index("attach") + 1 for each in (plan, again))
     warned = tuple(dict.fromkeys((*plan.warnings, *again.warnings)))
-    return replace(again, steps=(*plan.steps[:done], *again.steps[new:]), warnings=warned)
+    return replace(again, steps=(*plan.parted("attach")[0], *again.parted("attach")[1]), warnings=warned)
