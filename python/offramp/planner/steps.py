@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from offramp.facts.capabilities import Capabilities
+from offramp.facts.capabilities import NTUPLE, Capabilities
 from offramp.facts.link import Link
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 from offramp.options import Copying
-from offramp.planner.layout import NTUPLE, Layout
+from offramp.planner.layout import Layout
 from offramp.planner.plan import Change, Step
 from offramp.planner.situation import Situation
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from offramp import journal, nic
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError
+from offramp.facts.capabilities import NTUPLE
 from offramp.facts.knobs import personal
 from offramp.facts.offloads import OFFLOADS
 from offramp.steering import hiding
@@ -30,7 +31,7 @@ __all__ = ["Changes", "hidden_queues"]
 
 _TABLE = "rss.table"
 _RULE = "rule."
-_N_TUPLE = "feature.rx-ntuple-filter"  # that all rules need
+_NTUPLE = f"feature.{NTUPLE}"
 _VF_COUNT = "vf.count"
 _MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
 
@@ -126,7 +127,7 @@ class Changes:
         if section.hidden is not None and not hidden:
             knobs.append(_TABLE)
         if not any(knob.startswith(_RULE) for other in others for knob in other.knobs):
-            knobs.append(_N_TUPLE)
+            knobs.append(_NTUPLE)
         with_all = last and _VF_COUNT in knobs  # a VF goes with what the driver has moved for it
         undone = transaction.undo(*(() if with_all else knobs)) if knobs else []
         section.knobs.clear()
