@@ -275,7 +275,7 @@ def _warn(report: Report) -> None:
 
 def _close_all() -> None:
     """The interpreter ends."""
-    for change in reversed(tuple(_to_undo)):  # of a virtual function before its physical one
+    for change in [*reversed(tuple(_to_undo)), *_open_here]:  # of a virtual function before its physical one
         with suppress(OfframpError):  # the guardian tries again, and says so
             change.close()
 
