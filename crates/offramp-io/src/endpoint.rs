@@ -321,7 +321,7 @@ impl Endpoint {
             return Err(self.refusal());
         }
         let place = &self.queues[queue];
-        let counted = lock(&place.port).as_ref().map(Port::counters);
+        let counted = lock(&place.port).as_ref().map(|port| port.counters());
         let counted = counted.or_else(|| place.last.get().cloned());
         counted
             .unwrap_or_else(|| Err(self.refusal()))
