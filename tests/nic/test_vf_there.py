@@ -92,7 +92,7 @@ def test_vfs_in_use_are_refused(wire: Wire, device: LiveNic) -> None:
             f"{name} has 1 virtual functions: another number would take them all away for a moment"
             " (vf=0 to 0 for one that nobody uses)"
         )
-        assert refused(wire, device, OptionError, vf=3) == f"vf 3: {name} has VFs 0 to 0"
+        assert refused(wire, device, OptionError, vf=3) == f"vf=3: {name} has VFs 0 to 0"
         wire.b.host.run(["ip", "link", "set", "other0", "up"])
         assert "in use: its interface other0 is up" in refused(wire, device, InterfaceBusy, vf=0)
         open_nic(address_of(device)).set("pci.driver", None)

@@ -21,11 +21,12 @@ Source: bpf(2), https://docs.kernel.org/bpf/, include/uapi/linux/bpf.h.
 from __future__ import annotations
 
 from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
-from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
+from offramp.bpf.maps import GracePeriod, Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
 from offramp.bpf.references import Holder, bind
 
 __all__ = [
+    "GracePeriod",
     "Holder",
     "LinkInfo",
     "Map",

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,6 +49,7 @@ class EventKind(StrEnum):
     LEFT_BEHIND = "left-behind"
     LINK_RESET = "link-reset"
     WENT_ELSEWHERE = "went-elsewhere"
+    DETACHED = "detached"
     GIVEN_BACK = "given-back"
     NOT_GIVEN_BACK = "not-given-back"
 
@@ -165,6 +166,10 @@ class Events:
                 self._waiting.append(event)
                 if self._listeners:
                     self._unheard.append(event)
+
+    def not_given_back(self, trouble: Iterable[str]) -> None:
+        """What could not be given back of an interface, in words."""
+        self.put(*(News(EventKind.NOT_GIVEN_BACK, text) for text in trouble))
 
     def watch(self, source: Source) -> None:
         """Ask it whenever somebody looks."""
