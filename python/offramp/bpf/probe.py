@@ -133,9 +133,7 @@ _PROBES: dict[KernelFeature, Callable[[], bool | None]] = {
     KernelFeature.XSKMAP: lambda: _creates(MapType.XSKMAP, 4),
     KernelFeature.PERCPU_ARRAY: lambda: _creates(MapType.PERCPU_ARRAY, 8),
     KernelFeature.MMAPABLE: lambda: _creates(MapType.ARRAY, 8, MapFlag.MMAPABLE),
-    KernelFeature.KTIME: lambda: _loads(
-        instruction(CALL, immediate=Helper.KTIME_GET_COARSE_NS) + _return(Verdict.PASS)
-    ),
+    KernelFeature.KTIME: _reads_clock,
     KernelFeature.FRAGS: lambda: _loads(_return(Verdict.PASS), XDP_HAS_FRAGS),
     KernelFeature.LIVE_FRAMES: _live_frames,
     # These two cannot be tried without an interface; the kernel's list of its own functions tells as well.
