@@ -20,7 +20,7 @@ from tests.rigs.leftovers import has_xdp
 from tests.rigs.processes import forked
 from tests.rigs.waiting import eventually
 
-pytestmark = [pytest.mark.nic("igb"), pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+pytestmark = pytest.mark.nic("igb")
 
 KNOBS = ("rss.table", "channels", "mtu", "up", "feature.rx-vlan-hw-parse", "feature.rx-gro", "vf.count")
 

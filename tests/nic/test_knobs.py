@@ -24,8 +24,6 @@ from offramp.verdict import Verdict
 from tests.rigs.processes import forked
 from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
 RULE = {"flow-type": "udp4", "dst-port": 4321, "action": 1}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +18,10 @@ from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, Optio
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.leftovers import kernel_objects, orphans
+from tests.rigs.processes import in_child
 from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 OTHERS = [f"{MATCH} or udp dst port {port}" for port in (53, 54)]  # the common flow, and one of their own
 
@@ -221,14 +219,12 @@ def test_interrupted(wire: Wire, monkeypatch: pytest.MonkeyPatch, before: bool) 
 def test_closed_forked_gone(wire: Wire) -> None:
     with wire.b.host:
         guard = offramp.attach("eth0", MATCH)
-        child = os.fork()
-        if child == 0:
-            try:
+
+        def refused() -> None:
+            with pytest.raises(Closed):
                 guard.replace(MATCH)
-            except Closed:
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+
+        assert in_child(refused) == 0
         guard.close()
         with pytest.raises(Closed):
             guard.replace(MATCH)

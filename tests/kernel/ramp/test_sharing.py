@@ -23,11 +23,10 @@ from offramp.ramp.events import EventKind
 from offramp.ramp.interface import view
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.leftovers import has_xdp, orphans
+from tests.rigs.processes import in_child
 from tests.rigs.traffic import frame, kernel_receives, kernel_socket
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 @pytest.fixture
@@ -141,12 +140,12 @@ def test_a_forked_child_holds_nothing(wire: Wire) -> None:
     with wire.b.host:
         one = offramp.attach("eth0", "udp dst port 53", DROP)
         two = offramp.attach("eth0", "udp dst port 54", DROP)
-    child = os.fork()
-    if child == 0:
+
+    def close_both() -> None:
         one.close()
         two.close()
-        os._exit(0)
-    os.waitpid(child, 0)
+
+    assert in_child(close_both) == 0
     with one, two:
         send(wire, 53, 3)
         send(wire, 54, 3)

@@ -18,20 +18,7 @@ from offramp.errors import (
 from offramp.journal import InterfaceLock, listed, transaction
 from offramp.journal.store import Store
 from tests.rigs.journals import FRESH, PlainNic, identity
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
-
-
-def child(work: object) -> int:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()  # type: ignore[operator]
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+from tests.rigs.processes import in_child
 
 
 def test_a_forked_child_has_nothing_to_do_with_it(nic: PlainNic, store: Store) -> None:
@@ -47,8 +34,8 @@ def test_a_forked_child_has_nothing_to_do_with_it(nic: PlainNic, store: Store) -
                 transaction(nic)
             assert nic.knobs["mtu"] == 3000
 
-        assert child(work) == 0
-        assert child(lambda: sys.exit(0)) == 1  # through `finally`, and the interpreter's own end
+        assert in_child(work) == 0
+        assert in_child(lambda: sys.exit(0)) == 1  # through `finally`, and the interpreter's own end
         assert [entry.state for entry in listed()] == ["in use"]
         change.set("mtu", 4000)
     assert nic.knobs == FRESH
@@ -90,8 +77,8 @@ def test_ramps_of_one_process_share_the_lock(nic: PlainNic, store: Store) -> Non
             with pytest.raises(InterfaceBusy):
                 InterfaceLock(identity(ifindex=7))
 
-        assert child(refused) == 0
-        assert child(refused) == 0  # the child's end has not unlocked it
+        assert in_child(refused) == 0
+        assert in_child(refused) == 0  # the child's end has not unlocked it
     assert list(Path(store.directory).glob("*.lock")) == []
 
 
