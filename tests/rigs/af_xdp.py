@@ -21,6 +21,7 @@ from offramp.testing import Lab, Wire
 from tests.rigs.bytecode import PASS
 from tests.rigs.port_faults import FAULTS
 from tests.rigs.ports import Oversized
+from tests.rigs.threads import meanwhile
 from tests.rigs.traffic import MATCH, PORT
 
 __all__ = ["BareAfXdp", "RampsPort", "redirected"]
@@ -86,25 +87,18 @@ class RampsPort:
 @contextmanager
 def fed(wire: Wire, frames: Sequence[bytes]) -> Iterator[None]:
     """Meanwhile end a sends these, one by one."""
-    over = threading.Event()
     with wire.a.host:
         sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         sender.bind(("eth0", 0))
 
-    def feed() -> None:
+    def feed(over: threading.Event) -> None:
         for frame in frames:
             sender.send(frame)
             if over.wait(GAP):
                 return
 
-    feeder = threading.Thread(target=feed)
-    with sender:
-        feeder.start()
-        try:
-            yield
-        finally:
-            over.set()
-            feeder.join()
+    with sender, meanwhile(feed):
+        yield
 
 
 @contextmanager

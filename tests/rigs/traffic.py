@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from offramp.gen import packets
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Wire
+from tests.rigs.threads import meanwhile
 
 __all__ = ["MATCH", "PORT", "claims", "datagrams", "frame", "kernel_receives", "kernel_socket"]
 
@@ -32,23 +33,16 @@ def datagrams(wire: Wire, payload: bytes = PAYLOAD) -> Iterator[None]:
     """The flow, a packet every GAP, whatever becomes of the wire."""
     with wire.a.host:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    end = threading.Event()
 
-    def send() -> None:
+    def send(end: threading.Event) -> None:
         while not end.wait(GAP):
             try:
                 sender.sendto(payload, (wire.b.ip, PORT))
             except OSError:  # the wire is down or gone
                 time.sleep(0.01)
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
+    with sender, meanwhile(send):
         yield
-    finally:
-        end.set()
-        thread.join()
-        sender.close()
 
 
 @contextmanager
