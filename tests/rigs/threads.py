@@ -12,7 +12,7 @@ __all__ = ["meanwhile"]
 
 @contextmanager
 def meanwhile(work: Callable[[threading.Event], object]) -> Iterator[None]:
-    """A thread does the work, which is to end when the event is set: at the end of the context, where it is waited for."""
+    """A thread does the work, which has to end when the event is set. The end of the context sets it, and waits."""
     end = threading.Event()
     thread = threading.Thread(target=work, args=(end,))
     thread.start()
