@@ -26,12 +26,12 @@ from offramp.ramp.ramp import Ramp
 from offramp.steering import hiding, weighted
 from offramp.testing import Wire
 from tests.nic.bystanders import bystanders
+from tests.nic.functions import PATIENCE
 from tests.rigs.leftovers import has_xdp
 
 SPORT, PORT = 1024, 4321
 COUNT = 400  # packets of the flow
 GAP = 0.003  # seconds
-PATIENCE = 20.0
 HIDDEN = 1  # the last of two queues
 KNOBS = ("rss.table", "channels", "mtu", "up", "feature.rx-vlan-hw-parse", "feature.rx-gro")
 
