@@ -308,7 +308,6 @@ def test_without_ethtool_answers(lab: Lab) -> None:
         device = open_nic("lo")
         assert device.get("channels") is None
         assert device.capabilities().driver is None
-        assert ethtool.permanent_address("lo") is None
         assert (rss.read("lo"), rules.table("lo"), vf.read("lo")) == (None, None, {})
 
 
