@@ -38,6 +38,7 @@ class Helper(IntEnum):
     """Numbers of the kernel's helper functions."""
 
     MAP_LOOKUP_ELEM = 1
+    REDIRECT = 23
     XDP_ADJUST_HEAD = 44
     REDIRECT_MAP = 51
     KTIME_GET_COARSE_NS = 160  # Linux 5.11; CLOCK_MONOTONIC at the last tick, 18 ns cheaper than the exact one
