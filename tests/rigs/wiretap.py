@@ -22,9 +22,10 @@ from types import TracebackType
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
+from offramp.emit.bytecode import instruction
 from offramp.syscalls.bpf import Command, bpf, buffer
 from offramp.testing import Interface, Wire
-from tests.rigs.bytecode import instruction, returns
+from tests.rigs.bytecode import returns
 from tests.rigs.waiting import eventually
 
 TAGS = (0x8100, 0x88A8)

@@ -11,12 +11,13 @@ import time
 import pytest
 
 from offramp.bpf import Map, Program, XdpLink, btf
+from offramp.emit.bytecode import instruction
 from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
 from offramp.emit.program import XdpProgram as Code
 from offramp.errors import KernelError
 from offramp.syscalls import privileges
 from offramp.testing import Wire
-from tests.rigs.bytecode import FRAME, PASS, counts, instruction, read_words, returns, words
+from tests.rigs.bytecode import FRAME, PASS, counts, read_words, returns, words
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import tags_beside
 
