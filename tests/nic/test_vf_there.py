@@ -20,7 +20,7 @@ from offramp.journal import transaction
 from offramp.nic import pci
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
-from tests.nic.functions import KNOBS, OF_VF, a_vf, address_of, assert_bypass, everything, opened
+from tests.nic.functions import KNOBS, OF_VF, a_vf, address_of, assert_bypass, everything, opened, pings_and_tcp
 from tests.rigs.processes import forked
 from tests.rigs.traffic import MATCH
 from tests.rigs.waiting import eventually
@@ -43,7 +43,7 @@ def test_a_vf_that_is_there_is_used_and_given_back(wire: Wire, away: Wire, devic
             before = {knob: device.get(knob) for knob in (*KNOBS, *OF_VF)}
         with opened(wire, vf=0) as ramp:
             assert not [change.knob for change in ramp.plan.changes if change.knob in ("vf.count", "vf.autoprobe")]
-            assert_bypass(wire, away, ramp)
+            assert_bypass(away, ramp, lambda: pings_and_tcp(wire))
         with wire.b.host:
             assert {knob: device.get(knob) for knob in (*KNOBS, *OF_VF)} == before
         assert before["vf.0.driver"] == ("igbvf" if bound else None)

@@ -3,7 +3,8 @@
 
     descriptor.py   what every kernel object here is: one owned file descriptor
     maps.py         memory shared by programs, sockets and Python
-    programs.py     placeholders patched, verified, loaded, test-run
+    programs.py     placeholders patched, loaded, test-run
+    loading.py      BPF_PROG_LOAD, and what the verifier says
     references.py   what the placeholders stand for
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface

@@ -183,7 +183,8 @@ class GracePeriod:
     packet any more. A context manager: it acquires what waiting needs beforehand, so that waiting cannot lack it.
 
     Waiting takes some 10 ms. Needs CAP_BPF. Source: kernel/bpf/syscall.c, maybe_wait_bpf_programs: what an update of a
-    map of maps does. Unlike membarrier(2) it works with nohz_full=, too.
+    map of maps does. Unlike membarrier(2), with which sets wait for the same without privileges (offramp-io's
+    memory.rs), it works with nohz_full=, too.
     """
 
     def __enter__(self) -> Self:

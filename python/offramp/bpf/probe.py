@@ -19,8 +19,9 @@ from collections.abc import Callable
 from enum import Enum
 
 from offramp.bpf import btf
+from offramp.bpf.loading import load_code
 from offramp.bpf.maps import Map, MapFlag, MapType
-from offramp.bpf.programs import XDP_HAS_FRAGS, Program, load_code, xdp_context
+from offramp.bpf.programs import XDP_HAS_FRAGS, Program, xdp_context
 from offramp.emit.bytecode import CALL, EXIT, LD_IMM64, MOV64_IMM, PSEUDO_MAP_FD, Helper, instruction
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.bpf import info

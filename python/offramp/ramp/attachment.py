@@ -26,7 +26,7 @@ from offramp.ramp.interface import Use
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Seen
 from offramp.ramp.replacing import put_in_place
-from offramp.ramp.sources import EndpointSource, LinkSource, StallSource
+from offramp.ramp.sources import LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
 from offramp.verdict import Verdict
 
@@ -72,7 +72,7 @@ class Attachment:
             if live.sockets is None:
                 self.events.watch(LinkSource(live.plan.ifindex))
             else:
-                self.events.watch(EndpointSource(live.sockets.port._native))
+                self.events.watch(PortSource(live.sockets.port._native))
                 self.events.watch(StallSource(live.counts))
             lifetime.belongs(execution, self)
             self._opening.close()

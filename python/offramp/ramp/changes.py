@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from offramp import journal, nic
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError
+from offramp.facts.capabilities import NTUPLE
 from offramp.facts.knobs import personal
+from offramp.facts.offloads import OFFLOADS
 from offramp.steering import hiding
 
 if TYPE_CHECKING:
@@ -29,10 +31,9 @@ __all__ = ["Changes", "hidden_queues"]
 
 _TABLE = "rss.table"
 _RULE = "rule."
-_N_TUPLE = "feature.rx-ntuple-filter"  # that all rules need
+_NTUPLE = f"feature.{NTUPLE}"
 _VF_COUNT = "vf.count"
 _MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
-_OFFLOADS = {"feature.rx-gro": "gro", "feature.rx-lro": "lro", "feature.rx-vlan-hw-parse": "rx_vlan_offload"}
 
 
 class Changes:
@@ -60,7 +61,7 @@ class Changes:
     def as_found(self, link: nic.Link) -> nic.Link:
         """With the offloads that are off for ramps of this process: each plan says so, and they stay off for it."""
         changed = {change.knob: change.before for change in self._transaction.changes} if self._transaction else {}
-        return replace(link, **{part: changed[knob] for knob, part in _OFFLOADS.items() if knob in changed})
+        return replace(link, **{each.field: changed[each.knob] for each in OFFLOADS if each.knob in changed})
 
     @property
     def table_before(self) -> tuple[int, ...]:
@@ -126,7 +127,7 @@ class Changes:
         if section.hidden is not None and not hidden:
             knobs.append(_TABLE)
         if not any(knob.startswith(_RULE) for other in others for knob in other.knobs):
-            knobs.append(_N_TUPLE)
+            knobs.append(_NTUPLE)
         with_all = last and _VF_COUNT in knobs  # a VF goes with what the driver has moved for it
         undone = transaction.undo(*(() if with_all else knobs)) if knobs else []
         section.knobs.clear()

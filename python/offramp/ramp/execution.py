@@ -172,7 +172,7 @@ class Execution:
         """Have the interface's program ask ours, too, which may be its first part."""
         plan, carriers, alone = self.plan, self._watch_carrier(), not self.interface.program.attached
         try:
-            with self.wanted.forbidden(plan.interface):
+            with self.wanted.naming_privileges(plan.interface):
                 self.interface.program.join(self, self.section, plan.mode)
         except KernelError as error:
             if error.errno == errno.ERANGE:
@@ -186,7 +186,7 @@ class Execution:
 
     def _bind(self, step: Step) -> Refusal | None:
         carriers, beats = self._watch_carrier(), self.section.maps[MapSlot.HEARTBEATS]
-        with self.wanted.forbidden(self.plan.interface):
+        with self.wanted.naming_privileges(self.plan.interface):
             self.sockets = Sockets.bind(self.plan, beats, self._holdings)
         self.plan = told_by_the_kernel(self.plan, zero_copy=self.sockets.zero_copy)
         if self.sockets.zero_copy:
@@ -231,7 +231,7 @@ class Execution:
         return Section(self.section.spec, self.section.match, maps, plan.queues, plan.hidden_queue, plan.buckets)
 
     def _make_maps(self) -> dict[MapSlot, Map]:
-        with self.wanted.forbidden(self.plan.interface):
+        with self.wanted.naming_privileges(self.plan.interface):
             size = 8 * len(self.section.spec.counters)
             counters = self._holdings.add(Map.create(MapType.PERCPU_ARRAY, 4, size, 1, name="offramp_counts"))
             maps = {MapSlot.COUNTERS: counters}

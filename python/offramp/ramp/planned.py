@@ -52,7 +52,7 @@ def planned(wanted: Wanted, seen: View, tried: Tried = UNTRIED) -> Plan:
 
 
 def spec_for(match: Match, plan: Plan) -> Spec:
-    """The program of a plan."""
+    """The section of the program that carries out a plan."""
     return Spec(
         MatchBody(match.lowered(netmask(plan.interface)), plan.verdict),
         protect=lower(plan.protection.node) if plan.protection is not None else None,

@@ -15,9 +15,9 @@ use offramp_ring::{BURST, Burst};
 use super::Wrapper;
 use super::around::{Around, wrapped};
 use super::options::Options;
-use crate::endpoint::Queues;
 use crate::error::Error;
-use crate::port::Port;
+use crate::port::Queues;
+use crate::port_queue::PortQueue;
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "faults",
@@ -161,29 +161,29 @@ fn corrupt(burst: &mut Burst, row: usize, chance: &mut Chance) {
 impl Around for Faulty {
     const NAME: &'static str = WRAPPER.name;
 
-    fn receive(&mut self, port: &mut dyn Port, most: usize) -> Result<Burst, Error> {
+    fn receive(&mut self, queue: &mut dyn PortQueue, most: usize) -> Result<Burst, Error> {
         self.call()?;
-        let mut burst = port.receive(most)?;
+        let mut burst = queue.receive(most)?;
         self.strike(&mut burst);
         Ok(burst)
     }
 
     fn transmit(
         &mut self,
-        port: &mut dyn Port,
+        queue: &mut dyn PortQueue,
         burst: &mut Burst,
         rows: &[u16],
         deadline: Instant,
     ) -> Result<usize, Error> {
         self.call()?;
         let taken = self.taken(rows.len());
-        port.transmit(burst, &rows[..taken], deadline)
+        queue.transmit(burst, &rows[..taken], deadline)
     }
 
-    fn send(&mut self, port: &mut dyn Port, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+    fn send(&mut self, queue: &mut dyn PortQueue, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
         self.call()?;
         let taken = self.taken(frames.len());
-        port.send(&frames[..taken], deadline)
+        queue.send(&frames[..taken], deadline)
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
         ring: 256,
     };
 
-    fn faulty(templates: &[Box<[u8]>], repeat: bool, faults: Faults) -> impl Port {
+    fn faulty(templates: &[Box<[u8]>], repeat: bool, faults: Faults) -> impl PortQueue {
         let null = Null::open(templates, repeat, MEMORY).unwrap();
         Wrapped::new(Faulty::new(faults), Box::new(null))
     }

@@ -12,9 +12,9 @@ use offramp_ring::Burst;
 use super::Wrapper;
 use super::around::{Around, wrapped};
 use super::options::Options;
-use crate::endpoint::Queues;
 use crate::error::Error;
-use crate::port::Port;
+use crate::port::Queues;
+use crate::port_queue::PortQueue;
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "trace",
@@ -100,13 +100,13 @@ impl Tracer {
 impl Around for Tracer {
     const NAME: &'static str = WRAPPER.name;
 
-    fn receive(&mut self, port: &mut dyn Port, most: usize) -> Result<Burst, Error> {
-        let result = port.receive(most);
+    fn receive(&mut self, queue: &mut dyn PortQueue, most: usize) -> Result<Burst, Error> {
+        let result = queue.receive(most);
         self.calls.looks += 1;
         match &result {
             Ok(burst) if burst.is_empty() => {
                 self.calls.empty += 1;
-                let end = port.ended().filter(|_| !self.ended);
+                let end = queue.ended().filter(|_| !self.ended);
                 if let Some(end) = end {
                     self.ended = true;
                     self.tell(&format!("end: {end}"), std::iter::empty());
@@ -124,7 +124,7 @@ impl Around for Tracer {
 
     fn transmit(
         &mut self,
-        port: &mut dyn Port,
+        queue: &mut dyn PortQueue,
         burst: &mut Burst,
         rows: &[u16],
         deadline: Instant,
@@ -134,20 +134,20 @@ impl Around for Tracer {
             _ => 0,
         };
         let lengths: Vec<usize> = rows.iter().map(length).collect();
-        let result = port.transmit(burst, rows, deadline);
+        let result = queue.transmit(burst, rows, deadline);
         self.accepted("tx", &lengths, &result);
         result
     }
 
-    fn send(&mut self, port: &mut dyn Port, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+    fn send(&mut self, queue: &mut dyn PortQueue, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
         let lengths: Vec<usize> = frames.iter().map(|frame| frame.len()).collect();
-        let result = port.send(frames, deadline);
+        let result = queue.send(frames, deadline);
         self.accepted("send", &lengths, &result);
         result
     }
 
-    fn flush(&mut self, port: &mut dyn Port, deadline: Instant) -> Result<u32, Error> {
-        let result = port.flush(deadline);
+    fn flush(&mut self, queue: &mut dyn PortQueue, deadline: Instant) -> Result<u32, Error> {
+        let result = queue.flush(deadline);
         match &result {
             Ok(left) => self.tell(&format!("flush: {left} left"), std::iter::empty()),
             Err(error) => self.failed("flush", error),

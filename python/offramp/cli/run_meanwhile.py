@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file with a match that is followed while it is in force: `offramp run -F FILE --reload`.
+"""What `offramp run` does beside reading and showing: it tells events, and follows the match's file (--reload).
 
 Once a second at most, and at once when asked to (SIGHUP), it is looked whether the file is another one: by its inode,
 its size and when it was written. A file that is no match leaves the old one in force, which is said once.
@@ -64,7 +64,7 @@ class Followed:
 
 
 class Meanwhile:
-    """What `run` does beside reading and showing: it tells events, on stderr, and follows the file."""
+    """Tells events, on stderr, and follows the file, if there is one."""
 
     def __init__(self, ramp: Attachment, followed: Followed | None, *, as_json: bool) -> None:
         self._ramp = ramp
