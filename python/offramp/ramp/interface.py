@@ -142,12 +142,21 @@ class Interface:
 
     def view(self, but: Section | None = None) -> View:
         """For one more ramp, or another one in the place of `but`."""
-        link = self.changes.as_found(nic.read(self.nic.identity.ifindex))
+        link = self.changes.as_found(self._link())
         if self.tagless:
             link = replace(link, rx_vlan_offload=None)
-        if link.xdp is not None and self.program.is_that(link.xdp.program_id):
-            link = replace(link, xdp=None)
         return View(link, self.nic.capabilities(), self.beside(but))
+
+    def _link(self) -> nic.Link:
+        """But for our own program, which a handler may exchange between reading and comparing."""
+        running = None
+        while True:
+            link = nic.read(self.nic.identity.ifindex)
+            if link.xdp is None or link.xdp.program_id == (now := self.program.id):
+                return replace(link, xdp=None)
+            if now == running:
+                return link
+            running = now
 
     def beside(self, but: Section | None = None) -> Beside:
         """What the ramps that are there have."""

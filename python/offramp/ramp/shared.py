@@ -14,7 +14,7 @@ runs by now; and whoever settles goes on until the program that runs asks the se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -60,9 +60,13 @@ class SharedProgram:
     def attached(self) -> bool:
         return self.link is not None and not self.link.closed
 
-    def is_that(self, program_id: int) -> bool:
-        """Whether it is ours that runs on the interface."""
-        return self.link is not None and not self.link.closed and self.link.info().program_id == program_id
+    @property
+    def id(self) -> int:
+        """The number of the program that runs, as `ip link` shows it; 0: none."""
+        try:
+            return self.link.info().program_id if self.link is not None else 0
+        except Closed:
+            return 0
 
     def join(self, owner: Owner, section: Section, mode: XdpMode) -> None:
         """From now on this section is asked, too. Whatever happens: `remove` afterwards."""
@@ -92,11 +96,11 @@ class SharedProgram:
         Errors: KernelError and others: there could be no program without it, so there is none any more, for nobody.
         """
         self.sections.pop(owner, None)
-        if not self.sections or not self.attached or self._is_gone():
-            self._end()
-            return
         try:
-            self._settle()
+            if self.attached and not self._is_gone():
+                self._settle()
+            else:
+                self._end()
         except Exception as error:
             self._end()
             for other in tuple(self.sections):
@@ -106,7 +110,7 @@ class SharedProgram:
     def abandon(self) -> None:
         """In a forked child."""
         self._detach()
-        self._forget(None)
+        self._forget(tuple(self._made))
 
     def leave(self) -> None:
         """At the end of the process: the kernel detaches it."""
@@ -117,10 +121,7 @@ class SharedProgram:
 
     @property
     def _running(self) -> _Made | None:
-        try:
-            identity = self.link.info().program_id if self.link is not None else 0
-        except Closed:
-            return None
+        identity = self.id
         return next((made for made in self._made if made.program.id == identity), None)
 
     @property
@@ -130,15 +131,19 @@ class SharedProgram:
 
     def _settle(self) -> None:
         """Have that program run that asks the sections. Errors: the program that ran still runs."""
-        if self._asked == tuple(self.sections.values()) and len(self._made) == 1:
+        if not self.sections:
+            self._end()
+        if self._asked == tuple(self.sections.values()) and not self._overtaken():
             return
         with self._here(), GracePeriod() as grace:
             while (wanted := tuple(self.sections.values())) != self._asked:
-                self._put(_Made(self._program(wanted), wanted), self._running)
-            running = self._running
-            if any(made is not running for made in self._made):
+                if wanted:
+                    self._put(_Made(self._program(wanted), wanted), self._running)
+                else:
+                    self._detach()
+            if overtaken := self._overtaken():
                 grace.wait()
-                self._forget(running)
+                self._forget(overtaken)
 
     def _put(self, made: _Made, running: _Made | None) -> None:
         """In the place of the one that runs, or as the first, unless a handler was quicker: `_settle` looks again."""
@@ -152,22 +157,26 @@ class SharedProgram:
                 self.link = link
                 link.create(made.program)
         except OfframpError:
+            self._forget([made])
             if self._running is running:
-                self._forget(running)
                 raise
 
-    def _forget(self, running: _Made | None) -> None:
-        """All other programs."""
-        for made in tuple(self._made):
-            if made is not running:
-                made.program.close()
-                self._made[:] = [each for each in self._made if each is not made]
+    def _overtaken(self) -> list[_Made]:
+        """Programs that ran, or were to run, and never will again."""
+        running = self._running
+        return [made for made in self._made if made is not running]
+
+    def _forget(self, overtaken: Sequence[_Made]) -> None:
+        for made in overtaken:
+            made.program.close()
+        self._made[:] = [made for made in self._made if made not in overtaken]
 
     def _end(self) -> None:
         """Detach it, and wait until no packet is in it. Closing gives descriptors back, which waiting needs."""
+        ended = tuple(self._made)
         self._detach()
-        if self._made:
-            self._forget(None)
+        self._forget(ended)
+        if ended:
             with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
                 grace.wait()
 
