@@ -71,12 +71,6 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
     assert changed > rounds / 10  # or it would prove nothing
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
-    return tmp_path
-
-
 @pytest.mark.timeout(900)
 @pytest.mark.nic("igb", kernels=">=6.14")
 def test_thirty_kills(wire: Wire, state: Path) -> None:

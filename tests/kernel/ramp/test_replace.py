@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from offramp.bpf import Program, XdpLink
 from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, OptionError
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
-from tests.rigs.leftovers import kernel_objects, orphans
 from tests.rigs.processes import in_child
 from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket
 from tests.rigs.waiting import eventually
@@ -31,14 +29,7 @@ def wire(lab: Lab) -> Wire:
     return lab.wire(lab.host("a"), lab.host("b"), queues=2, neighbours=True)
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left(wire: Wire) -> Iterator[None]:
-    gc.collect()
-    before = kernel_objects()
-    yield
-    gc.collect()  # sets
-    assert kernel_objects() == before
-    assert eventually(lambda: not orphans())
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 def send(wire: Wire, port: int, count: int) -> None:
