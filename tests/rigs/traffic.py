@@ -14,7 +14,17 @@ from offramp.ramp.ramp import Ramp
 from offramp.testing import Wire
 from tests.rigs.threads import meanwhile
 
-__all__ = ["MATCH", "PORT", "claims", "datagrams", "frame", "kernel_receives", "kernel_socket"]
+__all__ = [
+    "MATCH",
+    "PORT",
+    "claims",
+    "datagrams",
+    "frame",
+    "kernel_receives",
+    "kernel_socket",
+    "send",
+    "send_unanswered",
+]
 
 PORT = 4321
 MATCH = f"udp dst port {PORT}"
@@ -43,6 +53,23 @@ def datagrams(wire: Wire, payload: bytes = PAYLOAD) -> Iterator[None]:
 
     with sender, meanwhile(send):
         yield
+
+
+def send(wire: Wire, count: int, port: int = PORT) -> None:
+    """So many datagrams to that port of end b: "packet 0", "packet 1", ..."""
+    with wire.a.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(count):
+            sender.sendto(f"packet {number}".encode(), (wire.b.ip, port))
+
+
+def send_unanswered(wire: Wire, count: int) -> None:
+    """So many frames from a to b that nobody answers."""
+    experimental = 0x88B5  # an ethertype for local experiments
+    frame = bytes(12) + experimental.to_bytes(2) + bytes(46)
+    with wire.a.host, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((wire.a.name, experimental))
+        for _ in range(count):
+            raw.send(frame)
 
 
 @contextmanager

@@ -14,10 +14,9 @@ import offramp
 from offramp import DROP, PASS, TX, Match
 from offramp.bpf import Program, XdpLink
 from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, OptionError
-from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.processes import in_child
-from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket
+from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket, send
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
 
@@ -30,12 +29,6 @@ def wire(lab: Lab) -> Wire:
 
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
-
-
-def send(wire: Wire, port: int, count: int) -> None:
-    datagram = udp(sport=1, dport=port)
-    with Sender(wire.a) as sender:
-        sender([eth(ip(datagram, src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac)] * count)
 
 
 @contextmanager
@@ -55,13 +48,13 @@ def dropped(guard: offramp.Attachment, count: int) -> Callable[[], bool]:
 
 def test_of_an_attachment(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", "udp dst port 53") as guard:
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert eventually(dropped(guard, 3))
         guard.replace("udp dst port 54")
         assert guard.plan.match == str(Match("udp dst port 54"))
         assert "54" in repr(guard)
-        send(wire, 53, 5)
-        send(wire, 54, 7)
+        send(wire, 5, 53)
+        send(wire, 7, 54)
         assert eventually(dropped(guard, 10))
         assert guard.ledger().passed >= 5
 
@@ -127,7 +120,7 @@ def test_others_on_the_interface_notice_nothing(wire: Wire) -> None:
             for turn in range(20):
                 guard.replace(f"udp dst port {53 + turn % 2}")
         assert eventually(lambda: other.ledger().exact and guard.ledger().exact)
-        send(wire, 54, 3)
+        send(wire, 3, 54)
         assert eventually(dropped(guard, 3))
         other.close()
         guard.replace(MATCH)
@@ -139,10 +132,10 @@ def test_with_sets(wire: Wire) -> None:
     blocked = offramp.PrefixSet([f"{wire.a.ip}/32"])
     with wire.b.host, offramp.attach("eth0", "udp dst port 53") as guard:
         guard.replace(Match("src host in @blocked and udp", blocked=blocked))
-        send(wire, 99, 2)
+        send(wire, 2, 99)
         assert eventually(dropped(guard, 2))
         blocked.clear()
-        send(wire, 99, 2)
+        send(wire, 2, 99)
         assert eventually(lambda: guard.ledger().passed >= 2)
         other = offramp.HashSet(["198.18.0.1"])
         guard.replace(Match(f"src host in @sources and {MATCH}", sources=other))
@@ -180,7 +173,7 @@ def test_what_the_kernel_refuses_leaves_the_old_one(wire: Wire, monkeypatch: pyt
                 guard.replace("udp dst port 53")
             assert guard.plan.match == str(Match(MATCH))
         guard.replace("udp dst port 53")
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert eventually(lambda: guard.ledger().claimed >= 3)
 
 
@@ -200,10 +193,10 @@ def test_interrupted(wire: Wire, monkeypatch: pytest.MonkeyPatch, before: bool) 
         with pytest.raises(KeyboardInterrupt):
             guard.replace("udp dst port 53")
         assert guard.plan.match == str(Match(MATCH if before else "udp dst port 53"))
-        send(wire, PORT if before else 53, 3)
+        send(wire, 3, PORT if before else 53)
         assert eventually(dropped(guard, 3))
         guard.replace("udp dst port 54")
-        send(wire, 54, 3)
+        send(wire, 3, 54)
         assert eventually(dropped(guard, 6))
 
 
