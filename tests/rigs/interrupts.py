@@ -33,12 +33,17 @@ class Interrupt(KeyboardInterrupt):
     """What a handler raises."""
 
 
+def _loops(name: str) -> bool:
+    """JUMP_BACKWARD, and in 3.11 POP_JUMP_BACKWARD_IF_..."""
+    return "JUMP_BACKWARD" in name and "NO_INTERRUPT" not in name
+
+
 @cache
 def _places(code: CodeType) -> frozenset[int]:
     """Offsets of instructions that come just after a look for signals."""
     instructions = list(dis.get_instructions(code))
     found = {after.offset for before, after in pairwise(instructions) if before.opname in CHECKS}
-    return frozenset(found | {each.argval for each in instructions if each.opname == "JUMP_BACKWARD"})
+    return frozenset(found | {each.argval for each in instructions if _loops(each.opname)})
 
 
 @cache

@@ -75,6 +75,7 @@ class InterfaceLock:
         with process.alone():
             _holders.pop(self._token, None)
             _let_go(self._path)
+            self._path = ""  # what is closed has nothing to say about others' locks
 
     def __del__(self) -> None:
         if self._token in _holders or self._path in _descriptors:

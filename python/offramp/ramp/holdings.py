@@ -11,9 +11,10 @@ Each thing meets its end whatever happens to another.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+from offramp import process
 
 __all__ = ["Held", "Holdings", "Undoing"]
 
@@ -66,11 +67,8 @@ class Holdings:
             raise first
 
     def abandon(self) -> None:
-        with ExitStack() as stack:
-            while self.held:
-                stack.callback(self.held.pop(0).abandon)
+        process.each([held.abandon for held in self.held])
+        self.held.clear()
 
     def leave(self) -> None:
-        with ExitStack() as stack:
-            for held in self.held:
-                stack.callback(held.leave)
+        process.each([held.leave for held in self.held])

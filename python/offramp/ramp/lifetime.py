@@ -13,7 +13,6 @@ An execution is listed before it acquires the first thing, so that a fork in the
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from weakref import finalize, ref
@@ -50,10 +49,8 @@ def ends(execution: Held) -> None:
 
 def close_begun(opening: object) -> None:
     """The opening has failed: whatever it has begun is closed, the last first."""
-    with process.alone(), ExitStack() as stack:
-        for execution, life in tuple(_living.items()):
-            if life.opening is opening:
-                stack.callback(execution.close)
+    with process.alone():
+        process.each([execution.close for execution, life in _living.items() if life.opening is opening])
 
 
 def living() -> list[Any]:
@@ -75,17 +72,13 @@ def _forget(execution: Held, what: str) -> None:
 
 
 def _in_child() -> None:
-    with ExitStack() as stack:  # each one, whatever happens to another
-        for execution in tuple(_living):
-            stack.callback(execution.abandon)
-        _living.clear()
+    process.each([execution.abandon for execution in tuple(_living)])
+    _living.clear()
 
 
 def _at_exit() -> None:
     forgotten = [repr(attachment) for attachment in living()]
-    with ExitStack() as stack:
-        for execution in tuple(_living):
-            stack.callback(execution.leave)
+    process.each([execution.leave for execution in tuple(_living)])
     for what in forgotten:  # when all is done: the user may have made it an error
         warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 
