@@ -24,6 +24,7 @@ from typing import Self
 from offramp.bpf.descriptor import Descriptor
 from offramp.emit.bytecode import instruction
 from offramp.syscalls.bpf import Command, bpf, buffer
+from offramp.syscalls.kept import Kept
 from offramp.testing import Interface, Wire
 from tests.rigs.bytecode import returns
 from tests.rigs.waiting import eventually
@@ -142,10 +143,10 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
     instructions, license_text = buffer(code), buffer(b"GPL\0")
     pointers = ctypes.addressof(instructions), ctypes.addressof(license_text)
     load = struct.pack("IIQQ", SCHED_CLS, len(code) // 8, *pointers)
-    with interface.host, Descriptor(bpf(Command.PROG_LOAD, load)) as program:
-        link = struct.pack("IIII", program.fd, interface.ifindex, TCX_EGRESS, 0)
-        with Descriptor(bpf(Command.LINK_CREATE, link)):
-            yield
+    with interface.host, Descriptor(Kept()) as program, Descriptor(Kept()) as attached:
+        bpf(Command.PROG_LOAD, load, kept=program._kept)
+        bpf(Command.LINK_CREATE, struct.pack("IIII", program.fd, interface.ifindex, TCX_EGRESS, 0), kept=attached._kept)
+        yield
 
 
 @contextlib.contextmanager

@@ -85,7 +85,6 @@ class XdpLink(Descriptor):
             name = socket.if_indextoname(self.ifindex)
         except OSError as error:
             raise InterfaceGone(f"interface {self.ifindex}", reason="not in this network namespace") from error
-        assert isinstance(self._kept, Kept)
         attributes = struct.pack("IIII", program.fd, self.ifindex, _ATTACH_TYPE_XDP, _FLAGS[self.mode])
         what = f"attaching XDP to {name} in {self.mode} mode"
         try:

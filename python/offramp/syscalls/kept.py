@@ -25,16 +25,13 @@ class Kept(list[int]):
             self.extend(calling)
         return self[0]
 
-    def __bool__(self) -> bool:
-        """Whether there is one: a call that fails leaves -1 for a moment."""
-        return len(self) > 0 and self[0] >= 0
-
     def close(self) -> None:
         """Again: nothing. No call stands between forgetting the number and closing it, so no handler comes there."""
         if self:
             fd = self[0]
             del self[:]
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
     def __del__(self) -> None:
         self.close()

@@ -136,6 +136,7 @@ def locked_files() -> list[str]:
 
 @pytest.mark.parametrize("act", [raises, lock_and_unlock, locks_and_raises])
 @pytest.mark.parametrize("held", [False, True])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in finalizers Python can only show it
 def test_an_interrupt_anywhere(store: Store, act: Callable[[], None], held: bool) -> None:
     """With another lock of the same interface, that is not lost, and without."""
     lock_and_unlock()
