@@ -82,6 +82,13 @@ def pytest_make_collect_report(
     return report
 
 
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of journals and locks, for this test alone."""
+    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
 def held() -> Counter[str]:
     """What this process holds: watched descriptors by kind, and child processes but for the compiler's."""
     llvm.stop()

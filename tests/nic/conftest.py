@@ -67,12 +67,11 @@ def wire(cabled: Wire | None) -> Wire:
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of journals."""
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+def state(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of journals, with patience for what is emulated."""
     monkeypatch.setattr(virtual_function, "_PATIENCE", 60.0)
     monkeypatch.setattr(execution, "_CARRIER_PATIENCE", 60.0)
-    return tmp_path
+    return state
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.rigs.port_faults import FAULTS
 from tests.rigs.port_views import batches, everywhere, ledger, lost
 from tests.rigs.ports import DEADLINE, Rig, frame, numbers
 from tests.rigs.processes import in_child
+from tests.rigs.threads import finish
 
 __all__ = ["CASES", "cases"]
 
@@ -83,8 +84,7 @@ def close_while_another_thread_reads(rig: Rig) -> None:
         reader.start()
         time.sleep(0.05)
         rig.close(port)
-        reader.join(DEADLINE)
-        assert not reader.is_alive()
+        assert finish(reader, seconds=DEADLINE)
         for attempt in (lambda: port.rx(), lambda: port.send(b"x"), lambda: port.flush()):
             with pytest.raises(Closed, match="the port was closed"):
                 attempt()

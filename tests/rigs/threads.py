@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["meanwhile"]
+__all__ = ["finish", "meanwhile"]
 
 
 @contextmanager
@@ -21,3 +22,11 @@ def meanwhile(work: Callable[[threading.Event], object]) -> Iterator[None]:
     finally:
         end.set()
         thread.join()
+
+
+def finish(*threads: threading.Thread, seconds: float = 1.0) -> bool:
+    """Whether they end in time."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)

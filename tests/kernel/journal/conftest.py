@@ -15,9 +15,8 @@ from tests.kernel.journal.changes import (
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
-    return tmp_path
+def state(state: Path) -> Path:
+    return state
 
 
 @pytest.fixture

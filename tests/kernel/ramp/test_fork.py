@@ -25,6 +25,7 @@ from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.processes import ends_with, fork
+from tests.rigs.threads import finish
 from tests.rigs.traffic import MATCH, claims, datagrams
 from tests.rigs.waiting import eventually
 
@@ -157,8 +158,7 @@ def test_a_fork_while_threads_receive(wire: Wire) -> None:
                     assert kernel_objects(pid) == before
                     received.clear()
                     assert received.wait(1.0)
-    reader.join(1.0)
-    assert not reader.is_alive()
+    assert finish(reader)
 
 
 @pytest.mark.speed

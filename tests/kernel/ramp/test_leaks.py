@@ -25,6 +25,7 @@ from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.rigs.bytecode import load
 from tests.rigs.leftovers import has_xdp, orphans, usage
+from tests.rigs.threads import finish
 from tests.rigs.traffic import MATCH, claims, datagrams
 
 pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]  # thousands of rounds
@@ -176,8 +177,7 @@ def test_closed_while_another_thread_receives(wire: Wire) -> None:
             time.sleep(wait)
             ramp.close()
             assert not has_xdp(wire.b)
-            reader.join(1.0)
-            assert not reader.is_alive()
+            assert finish(reader)
 
 
 def test_closed_by_many_threads_at_once(wire: Wire) -> None:
@@ -204,9 +204,7 @@ def test_closed_by_many_threads_at_once(wire: Wire) -> None:
             threads = [threading.Thread(target=each, args=(ramp,)) for each in work]
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join(2.0)
-            assert not any(thread.is_alive() for thread in threads)
+            assert finish(*threads, seconds=8.0)
     assert errors == []
 
 
@@ -230,9 +228,7 @@ def test_a_thread_for_each_queue(lab: Lab) -> None:
                 reader.start()
             assert raised.wait(1.0)
             assert received.wait(1.0)
-    for reader in readers:
-        reader.join(1.0)
-    assert not any(reader.is_alive() for reader in readers)
+    assert finish(*readers, seconds=8.0)
     assert ramp.ledger().exact
 
 
@@ -281,8 +277,7 @@ def test_forgotten_with_its_readers(wire: Wire) -> None:
         reader.start()
         with pytest.warns(ResourceWarning, match="was never closed"):
             del ramp
-        reader.join(1.0)
-        assert not reader.is_alive()
+        assert finish(reader)
 
 
 def test_a_loop_keeps_its_ramp(wire: Wire) -> None:

@@ -16,6 +16,7 @@ from offramp.bpf import Program, XdpLink
 from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, OptionError
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.processes import in_child
+from tests.rigs.threads import finish
 from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket, send
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
@@ -108,8 +109,7 @@ def test_a_reader_goes_on(wire: Wire) -> None:
             for turn in range(50):
                 ramp.replace(OTHERS[turn % 2])
         assert eventually(lambda: ramp.ledger().exact and not ramp.ledger().total("waiting"))
-    reader.join(1.0)
-    assert not reader.is_alive()
+    assert finish(reader)
     assert ramp.ledger().exact
     assert ramp.ledger().received > 0
 

@@ -76,9 +76,8 @@ def test_the_first_steps_of_a_plan_undone(match: str, options: dict[str, Any]) -
 
 @pytest.mark.parametrize(("match", "options"), PLANS)
 def test_a_plan_whose_kth_change_fails_is_undone_by_the_journal(
-    match: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    match: str, options: dict[str, Any], state: Path
 ) -> None:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
     changes = plan(a_nic().capabilities(), match, **options).changes
     for count in range(1, len(changes) + 2):
         nic = a_nic()
@@ -97,11 +96,8 @@ def test_a_plan_whose_kth_change_fails_is_undone_by_the_journal(
 
 @pytest.mark.parametrize("how", [{}, {"refused": {"rules": "were refused"}}])
 @pytest.mark.parametrize("spread_over", [4, 1])
-def test_ramps_side_by_side_on_one_nic(
-    how: dict[str, Any], spread_over: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ramps_side_by_side_on_one_nic(how: dict[str, Any], spread_over: int, state: Path) -> None:
     """The RSS table is what it was before, without the queues that are hidden now: always computed anew."""
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
     nic = a_nic()
     nic.set("rss.table", equal(128, spread_over))
     before, base = dict(nic.knobs), nic.get("rss.table")
@@ -133,9 +129,8 @@ def test_ramps_side_by_side_on_one_nic(
     assert nic.knobs == before
 
 
-def test_rules_that_were_refused_leave_nothing_switched_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_that_were_refused_leave_nothing_switched_on(state: Path) -> None:
     """The interface stays in use: another way is taken next."""
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
     nic = a_nic()
     nic.refuse("rule.", errno.ENOSPC)
     before, made = dict(nic.knobs), plan(nic.capabilities())

@@ -18,8 +18,7 @@ from offramp.errors import BatchInUse, OptionError
 from offramp.ports.ledger import QueueLedger
 from offramp.ports.port import Port
 from tests.generators.frames import FRAMES, WHOLE, altered, ledger, only, received
-
-DEADLINE = 10.0  # seconds until a test that waits gives up
+from tests.rigs.ports import DEADLINE
 
 # -- views, slices, selections -----------------------------------------------------------------------------------------
 

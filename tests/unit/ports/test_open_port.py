@@ -17,9 +17,8 @@ from offramp import _native
 from offramp.errors import Closed, NoSuchInterface, OptionError
 from offramp.ports import Facts, Port, QueueLedger, open_port
 from tests.generators.frames import FRAMES, ledger, only
-from tests.rigs.ports import frame, numbers
-
-DEADLINE = 10.0  # seconds until a test that waits gives up
+from tests.rigs.ports import DEADLINE, frame, numbers
+from tests.rigs.threads import finish
 
 
 def received(port: Port) -> list[bytes]:
@@ -181,8 +180,7 @@ def test_an_echo_in_a_thread_until_the_other_end_closes() -> None:
     assert seen == list(range(count))
     assert ledger(far).ended is None
     near.close()
-    thread.join(DEADLINE)
-    assert not thread.is_alive()
+    assert finish(thread, seconds=DEADLINE)
     assert far.ended == "the other end was closed"
     with pytest.raises(Closed):
         far.rx()

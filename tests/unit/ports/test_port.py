@@ -19,8 +19,8 @@ from offramp.errors import Closed, OptionError
 from offramp.ports.port import Port
 from tests.generators.frames import FRAMES, ledger, only
 from tests.rigs.port_views import everywhere
-
-DEADLINE = 10.0  # seconds until a test that waits gives up
+from tests.rigs.ports import DEADLINE
+from tests.rigs.threads import finish
 
 # -- waiting, threads, closing -----------------------------------------------------------------------------------------
 
@@ -43,13 +43,6 @@ def test_discarding() -> None:
     assert Port.null().discard(0) == 0
 
 
-def finishes(*threads: threading.Thread) -> bool:
-    deadline = time.monotonic() + DEADLINE
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
-
-
 @pytest.mark.parametrize("packets", [[], FRAMES], ids=["idle", "busy"])
 def test_iteration_ends_when_another_thread_closes(packets: list[bytes]) -> None:
     port = Port.null(packets)
@@ -58,7 +51,7 @@ def test_iteration_ends_when_another_thread_closes(packets: list[bytes]) -> None
     time.sleep(0.05)
     assert reader.is_alive()
     port.close()
-    assert finishes(reader)
+    assert finish(reader, seconds=DEADLINE)
 
 
 def test_a_thread_for_each_queue() -> None:
@@ -81,7 +74,7 @@ def test_a_thread_for_each_queue() -> None:
         time.sleep(0.01)
     ledgers_live = port.ledgers()
     port.close()
-    assert finishes(*readers)
+    assert finish(*readers, seconds=DEADLINE)
     assert min(counts) >= 5000
     assert places == {(0, 0), (1, 1), (2, 2)}
     assert all(everywhere(queue) == 4096 for queue in ledgers_live)
@@ -108,7 +101,7 @@ def test_one_queue_in_two_threads_loses_nothing() -> None:
         reader.start()
     time.sleep(0.1)
     enough.set()
-    assert finishes(*readers)
+    assert finish(*readers, seconds=DEADLINE)
     assert ledger(port).received == sum(counts)
     assert min(counts) > 0
 

@@ -24,10 +24,7 @@ from offramp.testing.software_nic import SoftwareNic
 from tests.generators.steerable import MATCH, of, plan
 from tests.rigs.interfaces import Nobody, in_use, section_of
 
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("state")
 
 
 def a_nic(queues: int = 3, **options: Any) -> SoftwareNic:
