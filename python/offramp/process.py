@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This process: what it must let go of when it forks or ends, and in which order.
+"""What this process must let go of when it forks or ends, and in which order.
 
     ORDER      in a forked child                           when the process ends
     ramps      descriptors closed: they are the parent's    left to the kernel, which detaches; a warning for each
@@ -9,12 +9,12 @@
     locks      descriptors closed: a child holds none       left to the kernel
     compiler   its pipes closed: it is the parent's         ended
 
-A room that holds something says so with `holds`; from the top down they are let go of, each one whatever happens to
-another. An interrupt (a signal's handler that raises) ends whatever is under way as any exception does; then the order
-within a ramp counts: its program first.
+A room that holds something registers it with `holds`. All of it is let go of in this order. If one part fails, the
+others are let go of all the same. An interrupt (a signal handler that raises) ends whatever is under way, as any
+exception does; then the order within a ramp counts: its program goes first.
 
-A child has to know what there is to let go of, so nobody forks while something is opened, closed or changed: that
-happens in `alone`. The collector may find a forgotten ramp meanwhile: what it would do waits (`when_alone`).
+A child has to know what there is to let go of. So nobody forks while something is opened, closed or changed: that
+happens in `alone`. The garbage collector may find a forgotten ramp meanwhile; its finalizer waits (`when_alone`).
 Only this module calls os.register_at_fork and atexit.register.
 """
 
@@ -42,12 +42,12 @@ class _Holder:
 
 _holders: dict[str, _Holder] = {}
 _undivided = threading.RLock()
-_depth = 0  # of `alone`, in the thread that has the lock
+_depth = 0  # how deep `alone` is nested, in the thread that has the lock
 _waiting: list[Callable[[], None]] = []
 
 
 def holds(name: str, *, in_child: Callable[[], None], at_exit: Callable[[], None] | None = None) -> None:
-    """What `name`, one of ORDER, does in a forked child, and when the process ends; None: nothing."""
+    """Say what `name`, one of ORDER, does in a forked child and when the process ends (None: nothing)."""
     assert name in ORDER, name
     assert name not in _holders, name
     _holders[name] = _Holder(in_child, at_exit)
@@ -55,7 +55,7 @@ def holds(name: str, *, in_child: Callable[[], None], at_exit: Callable[[], None
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Nobody else opens, closes, changes or forks meanwhile. A thread may enter it again."""
+    """Keep others from opening, closing, changing or forking meanwhile. A thread may enter it again."""
     global _depth
     with _undivided:
         _depth += 1
@@ -67,7 +67,7 @@ def alone() -> Iterator[None]:
 
 
 def when_alone(work: Callable[[], None]) -> None:
-    """Do it now, or as soon as this thread has left `alone`: for finalizers, which may come at any moment."""
+    """Do the work now, or as soon as this thread has left `alone`. For finalizers, which may run at any moment."""
     with _undivided:
         _waiting.append(work)
         _work()
@@ -78,8 +78,8 @@ def _work() -> None:
         work = _waiting.pop(0)
         try:
             work()
-        except Exception as error:  # nobody who could be told waits for it
-            warnings.warn(f"letting go of something that was forgotten: {error}", ResourceWarning, stacklevel=2)
+        except Exception as error:  # no caller is left to raise it to
+            warnings.warn(f"cleaning up something that was forgotten failed: {error}", ResourceWarning, stacklevel=2)
 
 
 def _in_child() -> None:

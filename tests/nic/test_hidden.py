@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hidden queue on real drivers: the flow arrives there, and nowhere else; nobody else notices."""
+"""The hidden queue on real drivers: the flow arrives only there; nobody else notices."""
 
 from __future__ import annotations
 
@@ -283,8 +283,8 @@ def test_rules_that_the_driver_refuses_are_planned_around(wire: Wire, monkeypatc
 def test_n_tuple_rules_are_refused_and_the_reason_named(wire: Wire) -> None:
     """A port alone is no bucket: without rules it is in-driver, or an error if a hidden queue was asked for."""
     with given_back(wire):
-        with pytest.raises(NotSupported, match="its n-tuple rules are switched off, which cannot be changed"):
+        with pytest.raises(NotSupported, match="its n-tuple rules are off and cannot be switched on"):
             opened(wire, f"udp dst port {PORT}", layout="hidden-queue")
         with opened(wire, f"udp dst port {PORT}") as ramp:
             assert ramp.plan.layout == "in-driver"
-            assert "n-tuple rules are switched off" in ramp.plan.why
+            assert "n-tuple rules are off" in ramp.plan.why

@@ -58,25 +58,25 @@ def open(
     docs/options.md has the values; a time is a number of seconds or text ("500ms", "1m30s"):
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
-    - `copying`: who writes packets to our memory: the kernel (copy: packets that are passed on cost nothing extra) or
-      the NIC (zero-copy); auto: the NIC if its driver can; None: auto on a hidden queue, else as the plan says
-    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
-    - `layout`: how the flow gets to user space: on a queue of its own, to which the NIC brings it (hidden-queue); from
-      every queue, by the program (in-driver); on a virtual function (vf); auto: a hidden queue if the NIC is known to
-      bring the flow
-    - `hidden_queue`: which receive queue is hidden; None: the last free one
-    - `queues`: the receive queues to listen on, in the driver; None: all
-    - `vf`: which virtual function, of those that are there and that nobody uses; None: a new one
-    - `observe`: how long to watch whether the NIC delivers the flow to its hidden queue, 0: not at all; if it does not,
-      another layout is tried, and nothing is lost
-    - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is
-      silent, and names both addresses and, of TCP or UDP, both ports
-    - `share`: the part of all packets that matches, from 0 to 1, as far as you know: decides between copy and
-      zero-copy; None: not known
-    - `frames`: packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)
-    - `ring`: entries of each ring of a queue, a power of two
-    - `stall`: how long the reader may not look for packets before the kernel gets the flow, until it looks again; None:
-      never
+    - `copying`: who writes packets to our memory: the kernel (copy, where passing packets on costs nothing extra) or
+      the NIC (zero-copy); auto: the NIC if its driver supports it; None: auto on a hidden queue, else as the plan says
+    - `require`: modes that must not fall back; NotSupported is raised if one is not available
+    - `layout`: how the flow gets to user space: the NIC brings it to a queue of its own (hidden-queue), the program
+      takes it from every queue (in-driver), or it arrives on a virtual function (vf); auto: a hidden queue if the NIC
+      is known to bring the flow
+    - `hidden_queue`: the receive queue to hide; None: the last free one
+    - `queues`: the receive queues to listen on; None: all
+    - `vf`: the virtual function to use: one that exists and that nobody uses; None: a new one
+    - `observe`: how long to watch whether the NIC delivers the flow to its hidden queue; 0: do not watch; if it does
+      not, another layout is tried, and nothing is lost
+    - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a silent flow whose
+      match names both addresses and, for TCP or UDP, both ports
+    - `share`: your estimate of the part of all packets that matches, from 0 to 1: decides between copy and zero-copy;
+      None: not known
+    - `frames`: the packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)
+    - `ring`: the entries of each ring of a queue, a power of two
+    - `stall`: how long the reader may go without looking for packets; then the kernel gets the flow until it looks
+      again; None: never
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
     What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is written down
@@ -106,7 +106,7 @@ def attach(
     Options and errors as for `open`:
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
-    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
+    - `require`: modes that must not fall back; NotSupported is raised if one is not available
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.

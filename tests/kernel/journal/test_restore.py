@@ -78,7 +78,7 @@ def test_restore(interface: Interface) -> None:
         "  mtu: 3000 -> 4000",
     ]
     assert changed(interface)()
-    assert offramp(interface.host, "restore", "eth1").stdout == "nothing to restore: no journal is about eth1\n"
+    assert offramp(interface.host, "restore", "eth1").stdout == "nothing to restore: there is no journal for eth1\n"
     done = offramp(interface.host, "restore", "eth0")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "eth0: given back")
     assert as_before(interface)

@@ -124,7 +124,7 @@ def test_a_mistake_in_the_match(wire: Wire) -> None:
         ({"stall": "ever"}, "stall='ever': neither a time nor never"),
         ({"stall": 0}, "stall=0: not from 10ms to 1h, or never"),
         ({"stall": float("nan")}, "stall=nan"),
-        ({"queues": []}, r"queues=\(\): not one of them"),
+        ({"queues": []}, r"queues=\(\): at least one number is needed"),
         ({"queues": [1]}, "queues=1: eth0 has queues 0 to 0"),
         ({"queues": [-1]}, "queues=-1: not 0 or more"),
         ({"mode": "fast"}, "mode='fast': not one of auto, native, generic"),
@@ -238,7 +238,7 @@ def test_a_program_that_no_process_holds(wire: Wire) -> None:
     with wire.b.host.netlink() as route, load(name="by_netlink") as program:
         route.link("set", index=wire.b.ifindex, xdp_fd=program.fd)
         identity = program.id
-    said = f"eth0 already runs XDP program {identity} 'by_netlink' in native mode, held by no process that can be seen"
+    said = f"eth0 already runs XDP program {identity} 'by_netlink' in native mode, held by no process that is visible"
     with wire.b.host, pytest.raises(InterfaceBusy, match=re.escape(said)):
         offramp.open("eth0", MATCH)
     assert has_xdp(wire.b)

@@ -63,7 +63,7 @@ def test_the_last_free_location() -> None:
     nic = SoftwareNic(slots=2)
     nic.set("rule.1", RULE)
     assert changes("steer flow-type tcp4 action 1", nic)[0][0] == "rule.0"
-    with pytest.raises(InterfaceError, match="a rule at location 1: offramp overwrites none"):
+    with pytest.raises(InterfaceError, match="a rule at location 1: offramp does not overwrite it"):
         changes("steer flow-type tcp4 action 1 loc 1", nic)
     nic.set("rule.0", RULE)
     with pytest.raises(InterfaceError, match="no free location: all 2 have a rule"):
@@ -113,10 +113,10 @@ def test_a_virtual_functions_settings() -> None:
         ("steer", "a rule without flow-type"),
         ("steer dst-port 53", "a rule without flow-type"),
         ("steer delete", "a location is missing"),
-        ("steer delete 3 x", "x is not expected here"),
+        ("steer delete 3 x", "unexpected: x"),
         ("vf", "count, autoprobe or a VF's number is missing"),
         ("vf autoprobe maybe", "autoprobe maybe: neither on nor off"),
-        ("vf count 2 3", "3 is not expected here"),
+        ("vf count 2 3", "unexpected: 3"),
         ("bind", "a driver, or none is missing"),
         ("bind ../x", "pci.driver='../x'"),
         ("--jsno", "--jsno: no such change"),

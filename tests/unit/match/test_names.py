@@ -101,7 +101,7 @@ def test_the_names_of_this_system(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MatchError, match="nosuch"):
         parse("ip proto nosuch", names)
     monkeypatch.setattr(system_names, "SERVICES", "/nowhere/services")
-    with pytest.raises(MatchError, match="no /nowhere/services here: write the number"):
+    with pytest.raises(MatchError, match="this system has no /nowhere/services: write the number"):
         parse("port nosuch", system_names.system())
 
 
