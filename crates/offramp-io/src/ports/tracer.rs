@@ -28,14 +28,14 @@ pub const WRAPPER: Wrapper = Wrapper {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     pub looks: u64,
-    /// Looks that found nothing: they have no line.
+    /// Looks that found nothing; they get no line.
     pub empty: u64,
     pub received: u64,
     pub accepted: u64,
     pub errors: u64,
 }
 
-/// Where the lines go. Several queues may write to one.
+/// Where the lines go. Several queues may write to the same one.
 pub type Sink = Arc<Mutex<dyn Write + Send>>;
 
 pub struct Tracer<P> {
@@ -81,7 +81,7 @@ impl<P: Port> Tracer<P> {
 }
 
 impl<P> Tracer<P> {
-    /// A line. What cannot be written is lost, and the port goes on.
+    /// Writes a line. If it cannot be written, it is lost, and the port goes on.
     fn tell(&self, what: &str, lengths: impl Iterator<Item = usize>) {
         let mut line = format!("queue {} {what}", self.queue);
         for length in lengths {
