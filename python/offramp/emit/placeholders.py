@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What code leaves open: placeholders, so that it does not depend on descriptors or on the running kernel.
+"""Placeholders: what code leaves open, so that it does not depend on descriptors or on the running kernel.
 
     map, or memory      ld_imm64, src_reg 1 (the map) or 2 (its value), imm = index of a Reference
     kernel function     call, src_reg 0, imm = KFUNC_BASE + a KfuncSlot
-                        to become src_reg 2 (BPF_PSEUDO_KFUNC_CALL), imm = the function's BTF id
+                        becomes src_reg 2 (BPF_PSEUDO_KFUNC_CALL), imm = the function's BTF id
 
 Source: Documentation/bpf/standardization/instruction-set.rst.
 """
@@ -37,7 +37,7 @@ class KfuncSlot(IntEnum):
 
 
 class Reference(NamedTuple):
-    """What a placeholder stands for: a map that a section has of its own, or the memory of state that it refers to."""
+    """What a placeholder stands for: a map of the section's own, or the memory of state that it refers to."""
 
     section: int
     what: MapSlot | State

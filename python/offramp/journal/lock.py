@@ -4,11 +4,12 @@
     /run/offramp/<network namespace>-<ifindex>.lock       a virtual interface
     /run/offramp/<PCI address>.lock                       a device, which may lose its interface and get another one
 
-It is a record lock of POSIX: the kernel releases it when the process ends, however that happens, and tells who has it.
-A forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last
-releases it. (It is also lost when the process closes another descriptor of the same file: only this module opens it.)
+It is a POSIX record lock: the kernel releases it when the process ends, however that happens, and tells who has it. A
+forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last one
+releases it. (The lock is also lost when the process closes another descriptor of the same file: only this module opens
+it.)
 
-Needs to write to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
+Needs write access to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ __all__ = ["InterfaceLock"]
 _DIRECTORY = "/run/offramp"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
-_held: dict[str, tuple[Kept, int]] = {}  # path: descriptor, holders in this process
+_held: dict[str, tuple[Kept, int]] = {}  # path -> descriptor, number of holders in this process
 
 
 class InterfaceLock:
-    """The right to change an interface; if it is a virtual one, of this thread's network namespace. A context manager.
+    """The right to change an interface. A virtual one is in this thread's network namespace. A context manager.
 
     Errors: InterfaceBusy, naming the process that has it; PrivilegeError, KernelError about the directory.
     """
@@ -51,8 +52,8 @@ class InterfaceLock:
             _held[self._path] = descriptor, holders + 1
 
     def close(self) -> None:
-        """Let go. Closing twice is allowed."""
-        if not self._path or self._pid != os.getpid():  # a forked child has nothing to let go of
+        """Release it. Closing twice is allowed."""
+        if not self._path or self._pid != os.getpid():  # a forked child has nothing to release
             return
         with process.alone():
             path = self._path
@@ -93,7 +94,7 @@ def _lock(path: str, name: str) -> Kept:
 
 
 def _try(descriptor: int) -> int | None:
-    """Take the lock. None: it is ours. Else the holder's pid, or 0 if that is in a pid namespace that we cannot see."""
+    """Take the lock. None: we have it. Else the holder's pid, or 0 if it is in a pid namespace that we cannot see."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     while True:
         try:
@@ -101,12 +102,12 @@ def _try(descriptor: int) -> int | None:
             return None
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that somebody has it
             kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-            if kind != fcntl.F_UNLCK:  # else let go of just now
+            if kind != fcntl.F_UNLCK:  # else it was released just now
                 return int(pid)
 
 
 def _is_current(descriptor: int, path: str) -> bool:
-    """Whether the path still means this file: a holder that releases the lock removes it."""
+    """Whether the path still leads to this file: a holder that releases the lock removes the file."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     return False
@@ -121,7 +122,7 @@ def _who(pid: int) -> str:
 
 
 def _in_child() -> None:
-    """Other processes' locks are not ours to hold; our parent keeps its own, whatever we close."""
+    """A child may not hold locks of other processes; our parent keeps its own, whatever we close."""
     for descriptor, _ in _held.values():
         descriptor.close()
     _held.clear()

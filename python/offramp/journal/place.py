@@ -15,5 +15,5 @@ def boot() -> str:
 
 
 def moment() -> int:
-    """Nanoseconds since the boot: never set back, unlike the time of day."""
+    """Nanoseconds since the boot. Unlike the time of day, they are never set back."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

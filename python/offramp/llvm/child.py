@@ -5,14 +5,14 @@
                                       └─ stderr: what LLVM says, into the CompileError
 
 LLVM can abort or exit on input that it does not like, and it takes 70 MB of memory. Both stay in the child, which gets
-nothing but the text. Starting it costs more than compiling, so it stays for the next request, and `start` starts it
-early, while the text is still being made. It ends when we end, and after TIMEOUT seconds of one request. It is started
-lean: -I and -S leave out environment, site-packages and its .pth files, and the one directory that it needs,
-llvmlite's, is an argument.
+only the text. Starting it costs more than compiling. So it stays for the next request, and `start` starts it early,
+while the text is still being made. It ends when we end, and after TIMEOUT seconds of one request. It is started lean:
+-I and -S leave out environment, site-packages and its .pth files. It needs one directory, llvmlite's, which is an
+argument.
 
-After IDLE seconds without a request it gives LLVM's memory back, and waits on. It does not end, because then it would
-be a zombie until the next request, which may never come: threads and signals belong to our user, so we cannot wait for
-it. Nor is it an orphan: that would be a zombie for good where process 1 is somebody's program, as in containers.
+After IDLE seconds without a request it gives LLVM's memory back, and keeps waiting. It does not end: it would then be a
+zombie until the next request, which may never come. We cannot wait for it, because threads and signals belong to our
+user. Nor is it an orphan: that would be a zombie for good if process 1 is somebody's program, as in containers.
 
 There is one child for each process; a forked process has its own. A request that is interrupted ends the child, because
 its answer would be taken for the answer to the next request.
@@ -41,13 +41,13 @@ from offramp.llvm.worker import BPF, DONE, HEADER
 __all__ = ["DoesNotFit", "bpf_code", "forget", "native_code", "start", "stop"]
 
 TIMEOUT = 60  # seconds
-GRACE = 5  # by how much we wait longer than the child does
+GRACE = 5  # how much longer than the child we wait
 IDLE = 10  # seconds
 REMEMBERED = 4 << 20  # bytes of code: thousands of ordinary programs
 _WORKER = Path(__file__).with_name("worker.py")
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _TOO_LONG = "LLVM has not finished in {} s"
-_REPORT = "a bug in offramp: please report it with the match"
+_REPORT = "this is a bug in offramp: please report it with the match"
 
 
 class DoesNotFit(CompileError):
@@ -72,14 +72,14 @@ def native_code(text: str) -> bytes:
 
 
 def _remembered(triple: str, text: str) -> bytes:
-    """Compiled now, or taken from memory if the same text was compiled before. Memory is by digest, and of REMEMBERED
-    bytes in all, so that a long text or code does not stay for good because it was compiled once.
+    """The code, compiled now, or remembered if the same text was compiled before. What is remembered is found by
+    digest, and takes REMEMBERED bytes at most, so a long text or code does not stay for good.
     """
     key = hashlib.sha256(f"{triple} {text}".encode()).digest()
     code = _codes.pop(key, None)
     if code is None:
         code = _compile(triple, text)
-    _codes[key] = code  # the last used is the last
+    _codes[key] = code  # the last one used comes last
     size = sum(map(len, list(_codes.values())))
     for oldest in list(_codes):
         if size <= REMEMBERED:
@@ -89,13 +89,13 @@ def _remembered(triple: str, text: str) -> bytes:
 
 
 def forget() -> None:
-    """Compile anew what was compiled before."""
+    """Forget all code, so that it is compiled again."""
     _codes.clear()
 
 
 def start() -> None:
-    """Start the child, if there is none, so that it is ready when it is needed. Returns at once; if it cannot start,
-    the next request reports why.
+    """Start the child if there is none, so that it is ready when it is needed. Returns at once; if it cannot start, the
+    next request reports why.
     """
     with _lock, suppress(CompileError):
         _running()
@@ -124,7 +124,7 @@ _codes: dict[bytes, bytes] = {}
 
 
 def _ask(request: bytes) -> tuple[int, bytes]:
-    """Status and answer, with the lock held."""
+    """The status and the answer. The caller holds the lock."""
     child = None
     try:
         child = _running()
@@ -175,7 +175,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 cwd="/",
-                process_group=0,  # Ctrl-C is for us
+                process_group=0,  # Ctrl-C is for this process only
             )
         except OSError as error:
             os.close(self._said)
@@ -185,7 +185,7 @@ class _Child:
         self._in, self._out = self.process.stdin, self.process.stdout
         os.set_blocking(self._in.fileno(), False)
         os.set_blocking(self._out.fileno(), False)
-        self.is_in_step = True  # each request has had its answer
+        self.is_in_step = True  # each request has got its answer
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
         """Errors: EOFError when the process has ended, TimeoutError when it takes too long."""
@@ -218,7 +218,7 @@ class _Child:
         return b"".join(parts)
 
     def last_words(self) -> str:
-        """Why it ended, as far as that is known."""
+        """Why it ended, as far as this is known."""
         code = self.process.returncode
         if code == -signal.SIGALRM:
             return _TOO_LONG.format(TIMEOUT)
@@ -232,7 +232,7 @@ class _Child:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the pipes."""
+        """Close the pipes."""
         self._in.close()
         self._out.close()
         os.close(self._said)
@@ -258,11 +258,11 @@ def _one_line(text: bytes) -> str:
 
 
 def _in_forked_process() -> None:
-    """The child is our parent's, and so is the conversation that another thread may be having with it."""
+    """The child belongs to our parent, and so does the conversation that another thread may be having with it."""
     global _lock, _child
     _lock = threading.Lock()
     if _child is not None:
-        _child.process.returncode = 0  # not ours to wait for
+        _child.process.returncode = 0  # we cannot wait for it
         _child.forget()
         _child = None
 

@@ -99,7 +99,7 @@ def test_a_virtual_functions_settings() -> None:
         ("rsss equal 2", "rsss: no such change: not one of rss, steer, vf, bind (did you mean rss?)"),
         ("rss", "equal, weight, without, key, function or fields is missing"),
         ("rss equal", "the number of queues is missing"),
-        ("rss equal 0", "equal 0: at least one queue"),
+        ("rss equal 0", "equal 0: at least one queue is needed"),
         ("rss equal two", "the number of queues two: not a number"),
         ("rss weight", "a weight is missing"),
         ("rss without 0 1 2 3", "an RSS table without any queue"),

@@ -31,7 +31,7 @@ def refused(content: bytes) -> str:
     with pytest.raises(JournalError) as caught:
         decode(content, "a journal")
     assert str(caught.value).startswith("a journal: ")
-    assert "nothing of it is restored" in str(caught.value)
+    assert "nothing in it is restored" in str(caught.value)
     return caught.value.reason
 
 
@@ -89,7 +89,10 @@ def test_other_json(content: Any) -> None:
     ("alter", "reason"),
     [
         (lambda it: it.pop("offramp journal"), "not a journal of offramp"),
-        (lambda it: it.update({"offramp journal": 2}), "version 2 of the format; this offramp reads version 1"),
+        (
+            lambda it: it.update({"offramp journal": 2}),
+            "version 2 of the format; this version of offramp reads version 1",
+        ),
         (lambda it: it.update({"offramp journal": 0}), "version 0"),
         (lambda it: it.update({"offramp journal": True}), "not a journal"),
         (lambda it: it.update({"offramp journal": "1"}), "not a journal"),
