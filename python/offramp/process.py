@@ -13,23 +13,33 @@ A room that holds something registers it with `holds`. All of it is let go of in
 others are let go of all the same. An interrupt (a signal handler that raises) ends whatever is under way, as any
 exception does; then the order within a ramp counts: its program goes first.
 
-A child has to know what there is to let go of. So nobody forks while something is opened, closed or changed: that
-happens in `alone`. The garbage collector may find a forgotten ramp meanwhile; its finalizer waits (`when_alone`).
+A child has to know what there is to let go of, so nobody forks while something is opened, closed or changed: that
+happens in `alone`. What the collector would close meanwhile waits (`when_alone`). Wherever an interrupt comes:
+
+    alone        is a lock made in C, entered by a bare `with`: Python runs no handler between taking it and the body,
+                 nor between the body and its release. So nothing in Python may stand in between, no generator either
+    when_alone   does its work, or leaves it to a thread, in which no handler runs; it never waits for the lock
+    a fork       has the lock once more, exactly, until it is done. An interrupt is shown, and the fork goes on
+    each         does again what was cut short
+
+Python runs handlers where a function begins, after a call returns, and where a loop goes back; nowhere else.
 Only this module calls os.register_at_fork and atexit.register.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
-__all__ = ["ORDER", "alone", "holds", "when_alone"]
+__all__ = ["ORDER", "alone", "each", "holds", "taking", "when_alone"]
 
 ORDER: Final = ("ramps", "ports", "changes", "guardian", "locks", "compiler")
 
@@ -40,62 +50,110 @@ class _Holder:
     at_exit: Callable[[], None] | None
 
 
+_Result = TypeVar("_Result")
 _holders: dict[str, _Holder] = {}
 _undivided = threading.RLock()
-_depth = 0  # how deep `alone` is nested, in the thread that has the lock
-_waiting: list[Callable[[], None]] = []
+_is_ours: Callable[[], bool] = _undivided._is_owned  # type: ignore[attr-defined]  # as threading.Condition asks
 
 
 def holds(name: str, *, in_child: Callable[[], None], at_exit: Callable[[], None] | None = None) -> None:
-    """Say what `name`, one of ORDER, does in a forked child and when the process ends (None: nothing)."""
+    """What `name`, one of ORDER, does in a forked child, and when the process ends; None: nothing. Both may be called
+    again, after an interrupt.
+    """
     assert name in ORDER, name
     assert name not in _holders, name
     _holders[name] = _Holder(in_child, at_exit)
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[object]:
     """Keep others from opening, closing, changing or forking meanwhile. A thread may enter it again."""
-    global _depth
-    with _undivided:
-        _depth += 1
-        try:
-            yield
-        finally:
-            _depth -= 1
-            _work()
+    return _undivided
 
 
 def when_alone(work: Callable[[], None]) -> None:
-    """Do the work now, or as soon as this thread has left `alone`. For finalizers, which may run at any moment."""
+    """Do it now, if nobody is in `alone`; else a thread does, as soon as it may. For finalizers, which may come at any
+    moment, in a thread that has locks of its own. Work that an interrupt cuts short is done again.
+    """
+    done = False
+    try:
+        if not _is_ours():
+            done = taking(_undivided, 0, partial(_do, work))
+    finally:
+        if not done:
+            _thread.start_new_thread(_in_turn, (work,))  # threading.Thread has locks that may be taken right now
+
+
+def _in_turn(work: Callable[[], None]) -> None:
     with _undivided:
-        _waiting.append(work)
-        _work()
+        _do(work, may=True)
 
 
-def _work() -> None:
-    while _waiting and not _depth:
-        work = _waiting.pop(0)
+def _do(work: Callable[[], None], may: bool) -> bool:
+    if may:
         try:
             work()
         except Exception as error:  # no caller is left to raise it to
             warnings.warn(f"cleaning up something that was forgotten failed: {error}", ResourceWarning, stacklevel=2)
+    return may
+
+
+def taking(lock: threading.RLock, patience: float, work: Callable[[bool], _Result]) -> _Result:
+    """Work, which is told whether the lock was free within `patience` seconds, or this thread's already.
+
+    The lock is as before then. Not even an interrupt just after it was taken, or just before, leads to another number
+    of releases: one that was not taken refuses.
+    """
+    try:
+        result = work(lock.acquire(timeout=patience))
+    finally:
+        try:  # no call may come before the release, so this is not `suppress`  # noqa: SIM105
+            lock.release()
+        except RuntimeError:
+            pass
+    return result
+
+
+def each(works: list[Callable[[], None]], failed: Callable[[], None] | None = None) -> None:
+    """Do each of them, the last first, whatever happens to another. One that fails is done once more: perhaps it was
+    cut short. Errors: the last one's.
+    """
+    try:
+        while works:
+            works[-1]()
+            del works[-1]
+    except BaseException:
+        if works and works[-1] is failed:
+            del works[-1]
+        elif works:
+            failed = works[-1]
+        each(works, failed)
+        raise
+
+
+def _have_the_lock() -> None:
+    """Before a fork, after an attempt that has failed only if an interrupt came while it waited."""
+    try:
+        if not _is_ours():
+            _undivided.acquire()
+    except BaseException:
+        _have_the_lock()
+        raise
 
 
 def _in_child() -> None:
-    with ExitStack() as stack:
-        stack.callback(_undivided.release)
-        for name in reversed(ORDER):
-            if name in _holders:
-                stack.callback(_holders[name].in_child)
+    if not _is_ours():  # interrupts have come one after another, and a thread that is not here may have it
+        _undivided._at_fork_reinit()  # type: ignore[attr-defined]
+    each([_holders[name].in_child for name in reversed(ORDER) if name in _holders])
 
 
 def _at_exit() -> None:
-    with ExitStack() as stack:
-        for name in reversed(ORDER):
-            if name in _holders and (end := _holders[name].at_exit) is not None:
-                stack.callback(end)
+    ends = (_holders[name].at_exit for name in reversed(ORDER) if name in _holders)
+    each([end for end in ends if end is not None])
 
 
 atexit.register(_at_exit)
-os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release, after_in_child=_in_child)
+os.register_at_fork(before=_have_the_lock)  # the last registered comes first
+os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release)
+os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)  # an interrupt may come before the first line of the first
+os.register_at_fork(after_in_child=_undivided.release)

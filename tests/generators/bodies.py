@@ -63,16 +63,16 @@ class Sorting:
         uses = Size(state=(kind(self.tally).name,), accesses=4) if self.tally else Size()
         return total(size(self.first), size(self.second), uses)
 
-    def write(self, values: Values, leave: Mapping[Exit, Label]) -> None:
+    def write(self, values: Values, labels: Mapping[Exit, Label]) -> None:
         emit, builder = values.emit, values.emit.builder
         if self.tally is not None:
             place = builder.inttoptr(emit.target.memory(self.tally), POINTER)
             length = builder.zext(values.read(Length()), I64)
             builder.store(builder.add(builder.load(place, typ=I64), length), place)
         others = emit.label()
-        Decision(values, self.first.sets).decide(self.first.expr, leave[DROPPED], others)
+        Decision(values, self.first.sets).decide(self.first.expr, labels[DROPPED], others)
         emit.enter(others)
-        Decision(values, self.second.sets).decide(self.second.expr, leave[RETURNED], leave[OTHERS])
+        Decision(values, self.second.sets).decide(self.second.expr, labels[RETURNED], labels[OTHERS])
 
     def exit_of_tagged(self, tags: tuple[int, ...]) -> Exit | None:
         ends: set[Exit] = set()

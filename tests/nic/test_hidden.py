@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import offramp
-from offramp.bpf import Program, XdpLink, XdpMode
+from offramp.bpf import Program, XdpLink
 from offramp.errors import NotSupported
 from offramp.facts.capabilities import Capabilities, Ntuple
 from offramp.nic import rss
@@ -174,14 +174,13 @@ def test_what_attaching_changes_is_planned_anew(wire: Wire, monkeypatch: pytest.
         device = open_nic(wire.b.name)
         before = device.get("rss.table")
         other = weighted(len(before), [1, 2])
-        attach = XdpLink.attach
+        create = XdpLink.create
 
-        def attaching(program: Program, ifindex: int, mode: XdpMode) -> XdpLink:
-            link = attach(program, ifindex, mode)
+        def creating(link: XdpLink, program: Program) -> None:
+            create(link, program)
             device.set("rss.table", other)
-            return link
 
-        monkeypatch.setattr(XdpLink, "attach", attaching)
+        monkeypatch.setattr(XdpLink, "create", creating)
     try:
         with opened(wire, layout="hidden-queue") as ramp, wire.b.host:
             assert device.get("rss.table") == hiding(other, {HIDDEN: ramp.plan.buckets})

@@ -24,7 +24,7 @@ from offramp.nic import carrier, link, udev
 from offramp.nic.live import LiveNic, open_nic
 from offramp.ramp import virtual_function
 from offramp.testing import Wire
-from tests.nic.functions import MAC, PATIENCE, assert_bypass, everything, opened, pings
+from tests.nic.functions import MAC, PATIENCE, assert_bypass, everything, opened, pings, pings_and_tcp
 from tests.nic.udevd import renaming
 from tests.rigs.processes import forked
 from tests.rigs.traffic import MATCH, claims, datagrams
@@ -51,7 +51,7 @@ def test_the_flow_comes_to_a_vf_and_the_kernel_keeps_the_rest(wire: Wire, away: 
             assert ramp.plan.interface in {name for _, name in socket.if_nameindex()}
             assert (device.get("vf.0.mac"), device.get("vf.0.driver")) == (MAC, "igbvf")
             assert open_nic(ramp.plan.interface).get("feature.rx-gro") is False
-        assert_bypass(wire, away, ramp)
+        assert_bypass(away, ramp, lambda: pings_and_tcp(wire))
         began = time.monotonic()
     print(f"closed after {time.monotonic() - began:.1f} s")
     wire.b.wait_for_carrier(PATIENCE)

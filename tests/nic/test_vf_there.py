@@ -20,7 +20,7 @@ from offramp.journal import transaction
 from offramp.nic import pci
 from offramp.nic.live import LiveNic, open_nic
 from offramp.testing import Wire
-from tests.nic.functions import KNOBS, OF_VF, a_vf, address_of, assert_bypass, everything, opened
+from tests.nic.functions import KNOBS, OF_VF, a_vf, address_of, assert_bypass, everything, opened, pings_and_tcp
 from tests.rigs.processes import forked
 from tests.rigs.traffic import MATCH
 from tests.rigs.waiting import eventually
@@ -43,7 +43,7 @@ def test_a_vf_that_is_there_is_used_and_given_back(wire: Wire, away: Wire, devic
             before = {knob: device.get(knob) for knob in (*KNOBS, *OF_VF)}
         with opened(wire, vf=0) as ramp:
             assert not [change.knob for change in ramp.plan.changes if change.knob in ("vf.count", "vf.autoprobe")]
-            assert_bypass(wire, away, ramp)
+            assert_bypass(away, ramp, lambda: pings_and_tcp(wire))
         with wire.b.host:
             assert {knob: device.get(knob) for knob in (*KNOBS, *OF_VF)} == before
         assert before["vf.0.driver"] == ("igbvf" if bound else None)
@@ -92,7 +92,7 @@ def test_vfs_in_use_are_refused(wire: Wire, device: LiveNic) -> None:
             f"{name} has 1 virtual functions: changing their number would remove all of them for a moment"
             " (pass vf=0 to 0 to use one that nobody uses)"
         )
-        assert refused(wire, device, OptionError, vf=3) == f"vf 3: {name} has VFs 0 to 0"
+        assert refused(wire, device, OptionError, vf=3) == f"vf=3: {name} has VFs 0 to 0"
         wire.b.host.run(["ip", "link", "set", "other0", "up"])
         assert "in use: its interface other0 is up" in refused(wire, device, InterfaceBusy, vf=0)
         open_nic(address_of(device)).set("pci.driver", None)

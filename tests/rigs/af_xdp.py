@@ -108,7 +108,7 @@ def fed(wire: Wire, frames: Sequence[bytes]) -> Iterator[None]:
 @contextmanager
 def redirected(ifindex: int, port: Port) -> Iterator[None]:
     """Meanwhile the port's sockets get the flow of `traffic.py`, each from its queue, and the kernel all else."""
-    queues = port._native.sockets()
+    queues = port._native.pollables()
     with (
         Map.create(MapType.XSKMAP, 4, 4, len(queues), name="test_socks") as sockets,
         Program.load(Code(_REDIRECTS), name="test_redirects", maps={MapSlot.SOCKETS: sockets}) as program,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -87,11 +86,22 @@ def count(work: Callable[[], object]) -> int:
     return tracer.passed
 
 
-def at(number: int, act: Callable[[], object], work: Callable[[], object]) -> str:
-    """Places are numbered from 1. An Interrupt that `act` raises ends here, if the work lets it through."""
+def at(
+    number: int,
+    act: Callable[[], object],
+    work: Callable[[], object],
+    kept: list[BaseException] | None = None,
+) -> str:
+    """Places are numbered from 1. An Interrupt that `act` raises ends here, if the work lets it through.
+
+    `kept` gets it, as a user may keep an exception: whatever its traceback refers to lives on.
+    """
     tracer = _Tracer(number, act)
-    with suppress(Interrupt):
+    try:
         _traced(tracer, work)
+    except Interrupt as error:
+        if kept is not None:
+            kept.append(error)
     return tracer.where
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from offramp.facts.identity import Identity
-from offramp.journal.place import boot
 from offramp.journal.record import Changed, Record
 from offramp.journal.store import Store
+from offramp.nic.device import boot
 from offramp.syscalls.netns import namespace_cookie
 from offramp.testing.software_nic import SoftwareNic
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a port counts. This is the only list; `offramp.ports.ledger.QueueLedger` has the same names.
+//! What a queue of a port counts. The list below is the only one: `offramp.ports.ledger.QueueLedger` has the same names.
 
 macro_rules! counters {
     ($($(#[$about:meta])* $name:ident),+ $(,)?) => {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ports: ways of getting frames in and out of user space, behind one trait. The only crate that makes system calls.
 //!
-//! - [`port`]: the contract; [`ringed`]: the contract for ports over rings; [`counters`]
+//! - [`port`]: its queues, and how to wait for them
+//! - [`port_queue`]: the contract of each queue; [`ringed`]: the contract for queues over rings; [`counters`]
 //! - [`ports`]: the registry, and one file per kind
-//! - [`endpoint`]: several queues of one port, and how to wait for them
 //! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?  [`events`]: what they noticed
 //! - [`memory`]: where sets live, and the wait for programs that read them
 //! - [`code`]: compiled matches, run on packets in memory
@@ -12,13 +12,13 @@
 
 pub mod code;
 pub mod counters;
-pub mod endpoint;
 pub mod error;
 pub mod events;
 pub mod heartbeat;
 pub mod link;
 pub mod memory;
 pub mod port;
+pub mod port_queue;
 pub mod ports;
 pub mod ringed;
 mod rtnetlink;
@@ -27,11 +27,11 @@ pub mod udp;
 
 pub use code::{Code, Packets};
 pub use counters::Counters;
-pub use endpoint::{Endpoint, Look, Parts};
 pub use error::Error;
 pub use events::{Event, Events, Happening};
 pub use heartbeat::{Heartbeat, Pulse};
 pub use link::Link;
 pub use memory::{MapMemory, OwnMemory};
-pub use port::{End, Facts, Port, Timestamps};
+pub use port::{Look, Parts, Port};
+pub use port_queue::{End, Facts, PortQueue, Timestamps};
 pub use ringed::{OtherSide, Ringed};

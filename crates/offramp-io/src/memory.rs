@@ -8,7 +8,11 @@
 //! program that runs in softirq. If the kernel was started with `nohz_full=`, it refuses with EINVAL. This is noticed
 //! when a set is to move, not when it is in use.
 //!
-//! Sources: membarrier(2), Documentation/RCU/whatisRCU.rst.
+//! After a link was given another program, `offramp.bpf.maps.GracePeriod` waits for the same in another way: it updates
+//! a map of maps. That works with `nohz_full=`, too, but takes CAP_BPF, two maps and two descriptors. A set is changed
+//! often, and also by those who have no privileges any more.
+//!
+//! Sources: membarrier(2), Documentation/RCU/whatisRCU.rst, kernel/bpf/syscall.c (maybe_wait_bpf_programs).
 
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;

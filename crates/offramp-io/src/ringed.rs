@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The contract for ports over rings: a [`Queue`], and somebody on its other side, who may have to be told to look.
+//! The contract for queues over rings: a [`Queue`], and somebody on the other side of it who may have to be told to
+//! look.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use offramp_ring::{BURST, Burst, Pool, Queue, Rings};
 
 use crate::counters::Counters;
 use crate::error::Error;
-use crate::port::{End, Facts, Port};
+use crate::port_queue::{End, Facts, PortQueue};
 
 /// Who is on the other side of a queue's rings.
 pub trait OtherSide: Send {
@@ -18,7 +19,7 @@ pub trait OtherSide: Send {
     /// Makes the other side look at the tx ring, if it has to be told.
     fn kick_tx(&mut self, rings: &Rings) -> Result<(), Error>;
 
-    /// See [`Port::pollable`].
+    /// See [`PortQueue::pollable`].
     fn pollable(&self) -> Option<i32>;
 
     /// What only the other side can count; the rest are zero.
@@ -26,7 +27,7 @@ pub trait OtherSide: Send {
         Ok(Counters::default())
     }
 
-    /// See [`Port::facts`]; the queue knows the largest frame.
+    /// See [`PortQueue::facts`]; the queue knows the largest frame.
     fn facts(&self) -> Facts;
 
     /// Whether it has put its last packet into the rx ring, as of the last `kick_rx`.
@@ -35,7 +36,7 @@ pub trait OtherSide: Send {
     }
 }
 
-/// A port over rings.
+/// A queue of a port, over rings.
 pub struct Ringed<S> {
     queue: Queue,
     side: S,
@@ -65,7 +66,7 @@ impl<S: OtherSide> Ringed<S> {
     }
 }
 
-impl<S: OtherSide> Port for Ringed<S> {
+impl<S: OtherSide> PortQueue for Ringed<S> {
     fn receive(&mut self, most: usize) -> Result<Burst, Error> {
         self.queue.refill();
         self.side.kick_rx(self.queue.rings())?;

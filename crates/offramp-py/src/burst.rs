@@ -77,8 +77,9 @@ impl Burst {
         }
     }
 
-    fn columns(&self, py: Python<'_>, name: &str) -> PyResult<Columns> {
-        let layer = wire::Layer::of(name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
+    /// All columns of the layer that has this one.
+    fn layer_of(&self, py: Python<'_>, column: &str) -> PyResult<Columns> {
+        let layer = wire::Layer::of(column).ok_or_else(|| PyKeyError::new_err(column.to_owned()))?;
         let packets = self.packets();
         let rows = self.rows.iter().map(|&row| usize::from(row));
         let columns = if layer == wire::Layer::Length {

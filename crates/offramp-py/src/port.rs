@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ports for Python: converts types and errors, and gives up the GIL. `offramp_io::Endpoint` does the work.
+//! Ports in Python's hands: types and errors converted, the GIL given up. What a port does, `offramp_io::Port` does.
 
 use std::os::fd::BorrowedFd;
 
 use offramp_io::ports::af_xdp::{Binding, Copying, assemble};
 use offramp_io::ports::options::Memory;
 use offramp_io::ports::{KINDS, WRAPPERS};
-use offramp_io::{self as io, Endpoint, Error, Look};
+use offramp_io::{self as io, Error, Look};
 use offramp_ring::BURST;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use crate::seconds::Seconds;
 
 /// Queues of one interface, or of none.
 #[pyclass(frozen, module = "offramp._native")]
-pub struct Port(Endpoint);
+pub struct Port(io::Port);
 
 impl Port {
     fn fail(&self, py: Python<'_>, error: Error) -> PyErr {
@@ -32,7 +32,7 @@ impl Port {
         &self,
         py: Python<'_>,
         queue: i64,
-        work: impl Send + FnOnce(&Endpoint, usize) -> Result<T, Error>,
+        work: impl Send + FnOnce(&io::Port, usize) -> Result<T, Error>,
     ) -> PyResult<T> {
         let run = || self.0.queue(queue).and_then(|queue| work(&self.0, queue));
         py.detach(run).map_err(|error| self.fail(py, error))
@@ -66,8 +66,8 @@ impl Port {
     #[pyo3(signature = (uri, **options))]
     fn open(py: Python<'_>, uri: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let options = options.map_or_else(|| Ok(Vec::new()), options_of)?;
-        let endpoint = py.detach(|| io::ports::open(uri, options));
-        endpoint.map(Self).map_err(|error| errors::raise(py, uri, error))
+        let port = py.detach(|| io::ports::open(uri, options));
+        port.map(Self).map_err(|error| errors::raise(py, uri, error))
     }
 
     #[staticmethod]
@@ -103,8 +103,8 @@ impl Port {
         let stall = stall.map(|stall| stall.duration());
         // SAFETY: the caller keeps the map open during the call.
         let heartbeats = heartbeats.map(|fd| (unsafe { BorrowedFd::borrow_raw(fd) }, stall));
-        let endpoint = py.detach(|| assemble(&binding, heartbeats).map(Endpoint::new));
-        endpoint.map(Self).map_err(|error| errors::raise(py, interface, error))
+        let port = py.detach(|| assemble(&binding, heartbeats).map(io::Port::new));
+        port.map(Self).map_err(|error| errors::raise(py, interface, error))
     }
 
     #[getter]
@@ -113,8 +113,8 @@ impl Port {
     }
 
     /// The descriptors to sleep on, by queue; for an AF_XDP port, its sockets.
-    fn sockets(&self) -> Vec<Option<i32>> {
-        self.0.pollable()
+    fn pollables(&self) -> Vec<Option<i32>> {
+        self.0.pollables()
     }
 
     fn facts<'py>(&self, py: Python<'py>, queue: i64) -> PyResult<Bound<'py, PyDict>> {
@@ -155,8 +155,8 @@ impl Port {
     fn tx(&self, py: Python<'_>, queue: Option<i64>, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
         let deadline = timeout.later(py)?;
         let own = || self.0.origin(&burst.packets()).unwrap_or(0) as i64;
-        self.with(py, queue.unwrap_or_else(own), |endpoint, queue| {
-            endpoint.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
+        self.with(py, queue.unwrap_or_else(own), |port, queue| {
+            port.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
         })
     }
 
@@ -170,16 +170,16 @@ impl Port {
             .collect();
         let frames = frames?;
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        self.with(py, queue, |endpoint, queue| endpoint.send(queue, &frames, deadline))
+        self.with(py, queue, |port, queue| port.send(queue, &frames, deadline))
     }
 
     fn flush(&self, py: Python<'_>, queue: i64, timeout: Seconds) -> PyResult<u32> {
         let deadline = timeout.later(py)?;
-        self.with(py, queue, |endpoint, queue| endpoint.flush(queue, deadline))
+        self.with(py, queue, |port, queue| port.flush(queue, deadline))
     }
 
     fn counters<'py>(&self, py: Python<'py>, queue: i64) -> PyResult<Bound<'py, PyDict>> {
-        let counters = self.with(py, queue, Endpoint::counters)?;
+        let counters = self.with(py, queue, io::Port::counters)?;
         counters.named().into_py_dict(py)
     }
 

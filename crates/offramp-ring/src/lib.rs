@@ -37,7 +37,7 @@ pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, joined};
 pub use metadata::{Arrival, Metadata};
 pub use queue::{Places, Queue, Rings, Starved};
 pub use ring::{Consumer, Descriptor, Producer, RingMemory, pair};
-pub use umem::{Custody, Frame, Heap, Packet, Place, Pool, Region};
+pub use umem::{Custody, Frame, Heap, Loan, Packet, Pool, Region};
 
 /// The most packets in one burst.
 pub const BURST: usize = 256;

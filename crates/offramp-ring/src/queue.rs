@@ -7,7 +7,7 @@ use crate::BURST;
 use crate::burst::Burst;
 use crate::metadata::METADATA;
 use crate::ring::{Consumer, Descriptor, Producer};
-use crate::umem::{Custody, Frame, Packet, Place, Pool};
+use crate::umem::{Custody, Frame, Loan, Packet, Pool};
 
 /// The four rings of an AF_XDP socket; our side of each.
 pub struct Rings {
@@ -124,7 +124,7 @@ impl Queue {
         let mut slots = self.rings.fill.reserve(self.free.len());
         let keep = self.free.len() - slots.remaining();
         for frame in self.free.drain(keep..).rev() {
-            slots.put(self.custody.lend(frame, Place::Fill));
+            slots.put(self.custody.lend(frame, Loan::Fill));
         }
         slots.submit();
     }
@@ -140,7 +140,7 @@ impl Queue {
         for descriptor in descriptors.by_ref() {
             let packet = self
                 .custody
-                .reclaim(descriptor.address, Place::Fill)
+                .reclaim(descriptor.address, Loan::Fill)
                 .map(|(frame, offset)| {
                     let packet = self.pool.packet(frame, offset, descriptor.length);
                     packet.map_err(|frame| self.free.push(frame)).ok()
@@ -246,7 +246,7 @@ impl Queue {
         }
         let address = self.pool.address(&packet);
         let length = packet.len() as u32;
-        self.custody.lend(packet.into_frame(), Place::Tx);
+        self.custody.lend(packet.into_frame(), Loan::Tx);
         slots.put(Descriptor {
             address,
             length,
@@ -261,7 +261,7 @@ impl Queue {
     pub fn reap(&mut self) -> u32 {
         let mut addresses = self.rings.completion.peek(usize::MAX);
         for address in addresses.by_ref() {
-            match self.custody.reclaim(address, Place::Tx) {
+            match self.custody.reclaim(address, Loan::Tx) {
                 Some((frame, _)) => {
                     self.completed += 1;
                     self.free.push(frame);

@@ -246,20 +246,20 @@ impl Pool {
     }
 }
 
-/// Where a frame is, from the point of view of its queue.
+/// Whether a frame is lent to the kernel, and through which ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On this side: free, or with the application.
-    User,
-    /// Lent through the fill ring; comes back through the rx ring.
+pub enum Loan {
+    /// It is on this side: free, or with the application.
+    None,
+    /// Through the fill ring; comes back through the rx ring.
     Fill,
-    /// Lent through the tx ring; comes back through the completion ring.
+    /// Through the tx ring; comes back through the completion ring.
     Tx,
 }
 
 /// Which frames the kernel has. Only here is a token made from an address.
 pub struct Custody {
-    places: Box<[Place]>,
+    loans: Box<[Loan]>,
     /// The frame size is 2 to this power. Each packet's address is divided by it.
     shift: u32,
     pool: u32,
@@ -271,7 +271,7 @@ impl Custody {
     #[must_use]
     pub fn new(pool: &Pool) -> Self {
         Self {
-            places: vec![Place::User; pool.frames as usize].into(),
+            loans: vec![Loan::None; pool.frames as usize].into(),
             shift: pool.frame_size.trailing_zeros(),
             pool: pool.id,
             fill: 0,
@@ -284,9 +284,9 @@ impl Custody {
     /// # Panics
     /// If the frame belongs to another pool.
     #[inline]
-    pub fn lend(&mut self, frame: Frame, to: Place) -> u64 {
+    pub fn lend(&mut self, frame: Frame, to: Loan) -> u64 {
         assert_eq!(frame.pool, self.pool, "a frame of another pool");
-        self.places[frame.index as usize] = to;
+        self.loans[frame.index as usize] = to;
         *self.count(to) += 1;
         u64::from(frame.index) << self.shift
     }
@@ -294,13 +294,13 @@ impl Custody {
     /// The frame at `address` and the offset in it, if it was lent to `from`. `None` means that the kernel returned
     /// something that it did not have.
     #[inline]
-    pub fn reclaim(&mut self, address: u64, from: Place) -> Option<(Frame, u32)> {
+    pub fn reclaim(&mut self, address: u64, from: Loan) -> Option<(Frame, u32)> {
         let index = address >> self.shift;
-        let place = self.places.get_mut(usize::try_from(index).ok()?)?;
-        if *place != from {
+        let loan = self.loans.get_mut(usize::try_from(index).ok()?)?;
+        if *loan != from {
             return None;
         }
-        *place = Place::User;
+        *loan = Loan::None;
         *self.count(from) -= 1;
         Some((
             Frame {
@@ -311,11 +311,11 @@ impl Custody {
         ))
     }
 
-    fn count(&mut self, place: Place) -> &mut u32 {
-        match place {
-            Place::Fill => &mut self.fill,
-            Place::Tx => &mut self.tx,
-            Place::User => unreachable!("frames are lent to the kernel, never to this side"),
+    fn count(&mut self, loan: Loan) -> &mut u32 {
+        match loan {
+            Loan::Fill => &mut self.fill,
+            Loan::Tx => &mut self.tx,
+            Loan::None => unreachable!("frames are lent to the kernel, never to this side"),
         }
     }
 
@@ -344,13 +344,13 @@ mod tests {
     fn a_frame_comes_back_once_and_only_from_where_it_was_lent() {
         let (pool, mut free) = pool();
         let mut custody = Custody::new(&pool);
-        let address = custody.lend(free.pop().unwrap(), Place::Fill);
+        let address = custody.lend(free.pop().unwrap(), Loan::Fill);
         assert_eq!((custody.filling(), custody.sending()), (1, 0));
-        assert!(custody.reclaim(address, Place::Tx).is_none());
-        assert!(custody.reclaim(1 << 40, Place::Fill).is_none());
-        let (_frame, offset) = custody.reclaim(address + 256, Place::Fill).unwrap();
+        assert!(custody.reclaim(address, Loan::Tx).is_none());
+        assert!(custody.reclaim(1 << 40, Loan::Fill).is_none());
+        let (_frame, offset) = custody.reclaim(address + 256, Loan::Fill).unwrap();
         assert_eq!(offset, 256);
-        assert!(custody.reclaim(address, Place::Fill).is_none());
+        assert!(custody.reclaim(address, Loan::Fill).is_none());
         assert_eq!(custody.filling(), 0);
     }
 

@@ -3,7 +3,8 @@
 
     descriptor.py   every kernel object here is one owned file descriptor
     maps.py         memory shared by programs, sockets and Python
-    programs.py     placeholders patched, verified, loaded, test-run
+    programs.py     placeholders patched, loaded, test-run
+    loading.py      BPF_PROG_LOAD, and what the verifier says
     references.py   what the placeholders stand for
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface
@@ -21,11 +22,12 @@ Source: bpf(2), https://docs.kernel.org/bpf/, include/uapi/linux/bpf.h.
 from __future__ import annotations
 
 from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
-from offramp.bpf.maps import Map, MapFlag, MapType, UpdateFlag
+from offramp.bpf.maps import GracePeriod, Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
 from offramp.bpf.references import Holder, bind
 
 __all__ = [
+    "GracePeriod",
     "Holder",
     "LinkInfo",
     "Map",

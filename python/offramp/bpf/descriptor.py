@@ -21,7 +21,7 @@ __all__ = ["Descriptor"]
 class Descriptor:
     """Owns `fd` from now on. It closes `fd` once, and never closes a number that somebody else has reused."""
 
-    _kept: Kept | tuple[()] = ()  # empty if __init__ did not get far
+    _kept = Kept()  # of an object whose __init__ did not get far
 
     def __init__(self, fd: int | Kept) -> None:
         self._kept = Kept([fd]) if isinstance(fd, int) else fd
@@ -29,13 +29,13 @@ class Descriptor:
     @property
     def fd(self) -> int:
         """The descriptor; raises `Closed` after close()."""
-        if not self._kept:
+        if self.closed:
             raise Closed(self._describe(), reason="already closed")
         return self._kept[0]
 
     @property
     def closed(self) -> bool:
-        return not self._kept
+        return not self._kept or self._kept[0] < 0  # a system call that fails leaves -1 for a moment
 
     def fileno(self) -> int:
         return self.fd

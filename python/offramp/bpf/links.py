@@ -29,7 +29,6 @@ from typing import Literal, Self
 
 from offramp.bpf import owner
 from offramp.bpf.descriptor import Descriptor
-from offramp.bpf.maps import wait_for_programs
 from offramp.bpf.programs import Program
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
 from offramp.syscalls.bpf import Command, bpf, info
@@ -40,6 +39,7 @@ __all__ = ["LinkInfo", "XdpLink", "XdpMode"]
 XdpMode = Literal["native", "generic"]
 
 _ATTACH_TYPE_XDP = 37
+_REPLACE = 1 << 2  # BPF_F_REPLACE: only if it is the program named that runs
 _FLAGS: dict[XdpMode, int] = {"generic": 1 << 1, "native": 1 << 2}
 
 _HINTS = {
@@ -61,7 +61,7 @@ class LinkInfo:
 
 
 class XdpLink(Descriptor):
-    """An attachment, owned by its descriptor. Made with `XdpLink.attach`."""
+    """An attachment, owned by its descriptor; closed until it is created."""
 
     def __init__(self, fd: int | Kept, mode: XdpMode, ifindex: int) -> None:
         super().__init__(fd)
@@ -70,39 +70,44 @@ class XdpLink(Descriptor):
 
     @classmethod
     def attach(cls, program: Program, ifindex: int, mode: XdpMode = "native") -> Self:
-        """Attach `program` to an interface of this thread's network namespace. It never replaces another program.
+        """A link that is attached. Errors: as `create`."""
+        link = cls(Kept(), mode, ifindex)
+        link.create(program)
+        return link
+
+    def create(self, program: Program) -> None:
+        """Attach `program` to the interface, of this thread's network namespace. Never replaces another program.
 
         Some drivers reset their link for this: wait for the carrier. Errors: see the table above; PrivilegeError;
         InterfaceGone if there is no such interface.
         """
         try:
-            name = socket.if_indextoname(ifindex)
+            name = socket.if_indextoname(self.ifindex)
         except OSError as error:
-            raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from error
-        attributes = struct.pack("IIII", program.fd, ifindex, _ATTACH_TYPE_XDP, _FLAGS[mode])
-        what = f"attaching XDP to {name} in {mode} mode"
+            raise InterfaceGone(f"interface {self.ifindex}", reason="not in this network namespace") from error
+        attributes = struct.pack("IIII", program.fd, self.ifindex, _ATTACH_TYPE_XDP, _FLAGS[self.mode])
+        what = f"attaching XDP to {name} in {self.mode} mode"
         try:
-            kept = Kept()
-            bpf(Command.LINK_CREATE, attributes, what, kept)
+            bpf(Command.LINK_CREATE, attributes, what, self._kept)
         except PrivilegeError:
             raise
         except KernelError as error:
             code = error.errno or 0
-            if code in (errno.EBUSY, errno.EEXIST) and (present := owner.describe(ifindex)):
+            if code in (errno.EBUSY, errno.EEXIST) and (present := owner.describe(self.ifindex)):
                 hint = "offramp never replaces a program: end that process or detach it first"
                 raise InterfaceBusy(f"{name} already runs {present}", hint=hint) from error
             raise KernelError(what, code, hint=_HINTS.get(code, "")) from error
-        return cls(kept, mode, ifindex)
 
-    def update(self, program: Program) -> None:
-        """Run another program from now on, without a gap. Returns when the old one handles no packet any more.
+    def update(self, program: Program, instead_of: Program) -> None:
+        """Run another program from now on, without a gap. Packets that are in the old one may still be there for a
+        moment: see GracePeriod.
 
         Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
-        Errors: PrivilegeError; KernelError (ENOLINK: the interface was removed; EINVAL).
+        Errors: PrivilegeError, also if it is not the old one that runs; KernelError (ENOLINK: the interface was
+        removed; EINVAL).
         """
-        attributes = struct.pack("IIII", self.fd, program.fd, 0, 0)
+        attributes = struct.pack("IIII", self.fd, program.fd, _REPLACE, instead_of.fd)
         bpf(Command.LINK_UPDATE, attributes, f"another program for the {self._describe()}")
-        wait_for_programs()
 
     @cached_property
     def id(self) -> int:

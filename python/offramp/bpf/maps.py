@@ -19,9 +19,11 @@ import ctypes
 import errno
 import mmap
 import struct
+from contextlib import ExitStack
 from enum import IntEnum, IntFlag
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
@@ -29,7 +31,7 @@ from offramp.errors import KernelError
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
 from offramp.syscalls.kept import Kept
 
-__all__ = ["Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus", "wait_for_programs"]
+__all__ = ["GracePeriod", "Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus"]
 
 _PER_CPU_ALIGNMENT = 8
 
@@ -176,15 +178,27 @@ class Map(Descriptor):
         return f"{self.type.name} map {self.name!r}"
 
 
-def wait_for_programs() -> None:
-    """Return when every program that runs now has ended. So a program that was replaced before handles no packet any
-    more.
+class GracePeriod:
+    """`wait` returns when every program that ran when it was called has ended: what was replaced before handles no
+    packet any more. A context manager: it acquires what waiting needs beforehand, so that waiting cannot lack it.
 
-    Takes some 10 ms. Needs CAP_BPF. Source: kernel/bpf/syscall.c, maybe_wait_bpf_programs, which an update of a map of
-    maps calls. Unlike membarrier(2), this also works with nohz_full=.
+    Waiting takes some 10 ms. Needs CAP_BPF. Source: kernel/bpf/syscall.c, maybe_wait_bpf_programs: what an update of a
+    map of maps does. Unlike membarrier(2), with which sets wait for the same without privileges (offramp-io's
+    memory.rs), it works with nohz_full=, too.
     """
-    with (
-        Map.create(MapType.ARRAY, 4, 8, 1, name="offramp_inner") as inner,
-        Map.create(MapType.ARRAY_OF_MAPS, 4, 4, 1, name="offramp_outer", inner=inner) as outer,
-    ):
-        outer.update(bytes(4), struct.pack("I", inner.fd))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._inner = stack.enter_context(Map.create(MapType.ARRAY, 4, 8, 1, name="offramp_inner"))
+            outer = Map.create(MapType.ARRAY_OF_MAPS, 4, 4, 1, name="offramp_outer", inner=self._inner)
+            self._outer = stack.enter_context(outer)
+            self._maps = stack.pop_all()
+        return self
+
+    def wait(self) -> None:
+        self._outer.update(bytes(4), struct.pack("I", self._inner.fd))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._maps.close()

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from enum import Enum
 
 from offramp.bpf import btf
+from offramp.bpf.loading import load_code
 from offramp.bpf.maps import Map, MapFlag, MapType
-from offramp.bpf.programs import Program, load_code, xdp_context
+from offramp.bpf.programs import Program, xdp_context
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.bpf import info
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XDP programs: patch placeholders, have the verifier check them, load them, and run them on given packets.
+"""XDP programs: placeholders patched, loaded (loading.py), and run on given packets.
 
     XdpProgram.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
@@ -17,8 +17,6 @@ https://docs.kernel.org/bpf/bpf_prog_run.html (test_run and live frames).
 from __future__ import annotations
 
 import ctypes
-import errno
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,23 +25,18 @@ from typing import TYPE_CHECKING, Self
 
 from offramp.bpf import btf
 from offramp.bpf.descriptor import Descriptor
+from offramp.bpf.loading import load_code
 from offramp.bpf.maps import Map
 from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot
-from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError, VerifierError
-from offramp.syscalls import privileges
-from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
+from offramp.errors import NotSupported
+from offramp.syscalls.bpf import Command, bpf, buffer, info
 from offramp.syscalls.kept import Kept
 
 if TYPE_CHECKING:
     from offramp.emit.program import XdpProgram as CompiledProgram
 
-__all__ = ["Program", "ProgramInfo", "TestRun", "load_code", "patch", "xdp_context"]
+__all__ = ["Program", "ProgramInfo", "TestRun", "patch", "xdp_context"]
 
-# The generated program's licence, not offramp's: the kernel lets only GPL-compatible programs call its functions.
-LICENSE = b"Dual BSD/GPL"
-
-_PROG_TYPE_XDP = 6
-_ATTACH_TYPE_XDP = 37
 _XDP_HAS_FRAGS = 1 << 5
 _XDP_DEV_BOUND_ONLY = 1 << 6
 _TEST_XDP_LIVE_FRAMES = 1 << 1
@@ -52,8 +45,6 @@ _LD_IMM64, _CALL = 0x18, 0x85
 _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE, _PSEUDO_KFUNC = 1, 2, 2
 _KFUNC_NAMES = {KfuncSlot.RX_VLAN_TAG: "bpf_xdp_metadata_rx_vlan_tag"}
 
-_INTERRUPTED_LOADS = 5  # the verifier gives up with EAGAIN on a signal
-_LOG_SIZES = (1 << 20, 1 << 24)  # kernels before 6.4 answer ENOSPC to a log that does not fit
 _HEADROOM = 512  # how much longer a program may make a packet in test_run
 
 
@@ -108,7 +99,7 @@ class Program(Descriptor):
         program's size (E2BIG); NotSupported if the kernel lacks a kfunc; KernelError (EINVAL, also if the device is
         gone or, before 6.3, for any `ifindex`).
         """
-        code = patch(program.code, {slot: owner.fd for slot, owner in maps.items()})
+        code = patch(program.code, {placeholder: map.fd for placeholder, map in maps.items()})
         flags = _XDP_HAS_FRAGS if frags else 0
         if ifindex is not None:
             flags |= _XDP_DEV_BOUND_ONLY
@@ -202,80 +193,9 @@ def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
     return bytes(patched)
 
 
-def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> Kept:
-    """Load finished instructions and return the descriptor. It asks for the log only after a failure: it costs time."""
-    what = f"loading XDP program {name!r}" + (f" for {_interface(ifindex)}" if ifindex else "")
-    instructions, license_text, label = buffer(code), ctypes.create_string_buffer(LICENSE), check_name(name)
-
-    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> Kept:
-        head = struct.pack(
-            "IIQQIIQII16sII",
-            _PROG_TYPE_XDP,
-            len(code) // 8,
-            ctypes.addressof(instructions),
-            ctypes.addressof(license_text),
-            1 if log is not None else 0,
-            len(log) if log is not None else 0,
-            ctypes.addressof(log) if log is not None else 0,
-            0,
-            flags,
-            label,
-            ifindex,
-            _ATTACH_TYPE_XDP,
-        )
-        kept = Kept()
-        for _ in range(_INTERRUPTED_LOADS):
-            try:
-                bpf(Command.PROG_LOAD, head, what, kept)
-                return kept
-            except KernelError as error:
-                if error.errno != errno.EAGAIN:
-                    raise
-        bpf(Command.PROG_LOAD, head, what, kept)
-        return kept
-
-    try:
-        return attempt(None)
-    except PrivilegeError:
-        raise
-    except KernelError as error:
-        if error.errno == errno.E2BIG:
-            reason = "the kernel's verifier gives up on a program of this size"
-            raise OptionError(what, reason=reason, hint="use networks, port ranges, and few sets") from error
-        refusal = error
-    for size in _LOG_SIZES:
-        log = ctypes.create_string_buffer(size)
-        try:
-            return attempt(log)
-        except KernelError as error:
-            refusal = error
-        if refusal.errno != errno.ENOSPC:
-            break
-    raise _explain(what, refusal, log.value.decode(errors="replace"))
-
-
-def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
-    """The error: a refusal by the verifier, a missing capability, or another failure of the system call."""
-    code = refusal.errno or 0
-    if code == errno.EACCES and privileges.Capability.CAP_PERFMON in privileges.missing():
-        return PrivilegeError(what, code, hint=privileges.hint())
-    said = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("processed ")]
-    if not said:
-        return refusal
-    hint = "this is a bug in offramp; please report it with the error's .log"
-    return VerifierError(f"{what}: the verifier says {' / '.join(said[-2:])!r}", code, log=log, hint=hint)
-
-
 def _kfunc(slot: KfuncSlot) -> int:
     name = _KFUNC_NAMES[slot]
     number = btf.function_id(name)
     if number is None:
         raise NotSupported(f"kernel function {name}", reason=f"not in {btf.VMLINUX}", hint="needs Linux 6.8 with BTF")
     return number
-
-
-def _interface(ifindex: int) -> str:
-    try:
-        return socket.if_indextoname(ifindex)
-    except OSError:
-        return f"interface {ifindex}"

@@ -38,17 +38,17 @@ class Holder(NamedTuple):
 
 
 @contextmanager
-def bind(program: XdpProgram, *owners: Holder) -> Iterator[dict[int, Map]]:
-    """The maps of a program's placeholders, for `Program.load`. There is one owner for each section, in their order.
+def bind(program: XdpProgram, *holders: Holder) -> Iterator[dict[int, Map]]:
+    """The maps of a program's placeholders, for `Program.load`; one holder for each section, in their order.
 
     Once loaded, the program keeps its maps; state that nobody else holds ends here. Errors: as `Mapped.map`.
     """
     maps, held = {}, []
     for placeholder, (section, what) in enumerate(program.references):
-        owner = owners[section]
+        holder = holders[section]
         if isinstance(what, MapSlot):
-            maps[placeholder] = owner.maps[what]
+            maps[placeholder] = holder.maps[what]
         else:
-            held.append(owner.state(what))
+            held.append(holder.state(what))
             maps[placeholder] = held[-1].map()
     yield maps

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: `offramp VERB ...`, one file per verb.
 
-    run.py      take packets off an interface and count, drop or echo them; view.py shows the figures
-    run.py      take packets off an interface and count, drop or echo them; view.py shows the figures
+    run.py      take packets off an interface and count, drop or echo them; run_view.py shows the figures,
+                run_meanwhile.py tells events and follows the match's file
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out
     nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes

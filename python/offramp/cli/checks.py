@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from offramp.bpf import btf
 from offramp.bpf.probe import KernelFeature, jit, probe_all
 from offramp.errors import OfframpError
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
 from offramp.options import Options
@@ -164,39 +165,38 @@ def _mtu(link: Link) -> Check:
 
 def _gro(link: Link) -> Check:
     if link.gro is None:
-        return Check("GRO", "unknown", "the driver does not tell")
+        return Check(GRO.words, "unknown", "the driver does not tell")
     if not link.gro:
-        return Check("GRO", "ok", "off")
+        return Check(GRO.words, "ok", "off")
     if not lacks_for_native(link):
-        return Check("GRO", "ok", "on: the kernel merges packets, but after native XDP has seen them")
-    return _hides("GRO", "on: generic XDP would see merged packets", link, "rx-gro")
+        return Check(GRO.words, "ok", "on: the kernel merges packets, but after native XDP has seen them")
+    return _hides(GRO, "on: generic XDP would see merged packets", link)
 
 
 def _lro(link: Link) -> Check:
     if link.lro is None:
-        return Check("LRO", "unknown", "the driver does not tell")
+        return Check(LRO.words, "unknown", "the driver does not tell")
     if not link.lro:
-        return Check("LRO", "ok", "off")
-    return _hides("LRO", "on: the NIC merges packets before XDP sees them", link, "rx-lro")
+        return Check(LRO.words, "ok", "off")
+    return _hides(LRO, "on: the NIC merges packets before XDP sees them", link)
 
 
 def _vlan(link: Link) -> Check:
-    name = "VLAN stripping"
+    name = VLAN_STRIPPING.words
     if link.rx_vlan_offload is None:
         return Check(name, "unknown", "the driver does not tell")
     if not link.rx_vlan_offload:
         return Check(name, "ok", "off: tags stay in the frame")
     if not lacks_for_native(link) and "vlan-tag" in (link.rx_metadata or ()):
         return Check(name, "ok", "on, and the driver tells the program about tags")
-    text = "on: tagged packets would look untagged to the program"
-    return _hides(name, text, link, "rx-vlan-hw-parse")
+    return _hides(VLAN_STRIPPING, "on: tagged packets would look untagged to the program", link)
 
 
-def _hides(name: str, text: str, link: Link, feature: str) -> Check:
-    """The check of an offload that hides the frames on the wire."""
-    if can_switch(open_nic(link.name).capabilities(), feature):
-        return Check(name, "ok", f"{text}; switched off while a ramp is open, and on again")
-    return Check(name, "missing", f"{text}; its driver does not allow switching it off")
+def _hides(offload: Offload, text: str, link: Link) -> Check:
+    """The frames on the wire."""
+    if can_switch(open_nic(link.name).capabilities(), offload.feature):
+        return Check(offload.words, "ok", f"{text}; switched off while a ramp is open, and on again")
+    return Check(offload.words, "missing", f"{text}; its driver does not allow switching it off")
 
 
 def flap_checks(interface: str) -> list[Check]:

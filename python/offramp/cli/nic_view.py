@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from offramp.facts.capabilities import NTUPLE
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING
+
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities, Queues, XdpSupport
     from offramp.facts.identity import Identity
@@ -20,12 +23,12 @@ _UNKNOWN = "not known"
 
 # Features that decide what XDP and rules see: the kernel's names, and the names that people use.
 _FEATURES = {
-    "rx-ntuple-filter": "n-tuple rules",
+    NTUPLE: "n-tuple rules",
     "rx-hashing": "hash in descriptors",
-    "rx-vlan-hw-parse": "VLAN stripping",
-    "rx-gro": "GRO",
+    VLAN_STRIPPING.feature: VLAN_STRIPPING.words,
+    GRO.feature: GRO.words,
     "rx-gro-hw": "hardware GRO",
-    "rx-lro": "LRO",
+    LRO.feature: LRO.words,
 }
 
 

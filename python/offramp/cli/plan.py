@@ -12,6 +12,7 @@ from offramp.arguments import meant
 from offramp.cli.matching import content, matching
 from offramp.cli.parameters import AsJson, Do, File, Interface, Sets, WhatToDo, Words, chosen, flag, with_options
 from offramp.errors import OptionError
+from offramp.facts.records import DRIVERS
 from offramp.options import Option
 from offramp.options.kinds import Real
 
@@ -42,8 +43,8 @@ def plan(
         typer.Option(
             metavar="FILE|DRIVER",
             show_default=False,
-            help="Plan for an interface that is elsewhere: a file that `offramp nic IFACE --json` wrote there, or a "
-            "driver (ixgbe, i40e, ice, mlx5, igb, ena, gve, virtio-net, veth).",
+            help="Plan for an interface that is not here: what `offramp nic IFACE --json` said there, or a driver "
+            f"({', '.join(DRIVERS)}).",
         ),
     ] = None,
     rate: Annotated[str | None, flag(_RATE)] = None,
@@ -89,7 +90,7 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
 def capabilities_of(text: str) -> Capabilities:
     """The capabilities of a driver by name, or from a file by `offramp nic IFACE --json`. Errors: OptionError."""
-    from offramp.facts.records import DRIVERS, from_dict, record
+    from offramp.facts.records import from_dict, record
 
     found = record(text)
     if found is not None:

@@ -23,7 +23,6 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from offramp.cli.following import Followed, Meanwhile
 from offramp.cli.matching import matching
 from offramp.cli.parameters import (
     AsJson,
@@ -38,10 +37,12 @@ from offramp.cli.parameters import (
     for_time,
     with_options,
 )
-from offramp.cli.view import Lines, Screen, View
+from offramp.cli.run_meanwhile import Followed, Meanwhile
+from offramp.cli.run_view import Lines, Screen, View
 from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
 from offramp.options.kinds import Switch
 from offramp.options.option import Option
+from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp import Match
@@ -100,38 +101,45 @@ def run(
         _signals(followed) as signals,
         _view(ramp, what, as_json) as view,
     ):
-        zero_copy = getattr(ramp, "zero_copy", None)
         meanwhile = Meanwhile(ramp, followed, as_json=as_json)
         outcome = _work(ramp, what, view, meanwhile, _Until(signals, limit))
         meanwhile.tell()
         view.end(outcome.ledger, outcome.seconds)
-    ledger = outcome.ledger
-    packets = ledger.claimed if what is Do.DROP else ledger.received
     if as_json:
-        summary = {
-            "interface": ramp.plan.interface,
-            "match": ramp.plan.match,
-            "do": what.value,
-            "mode": ramp.mode,
-            "zero_copy": zero_copy,  # null: there is no socket
-            "seconds": round(outcome.seconds, 3),
-            "packets": packets,
-            "pps": round(packets / outcome.seconds, 1),
-            "ledger": ledger.to_dict(),
-            "plan": ramp.plan.to_dict(),
-        }
-        print(json.dumps(summary), flush=True)
+        print(json.dumps(_summary(ramp, what, outcome)), flush=True)
     if outcome.error is not None:
         raise outcome.error
-    if not packets and not as_json:
-        print(f"offramp: no packet matched; {ledger.seen:,} arrived on {ramp.plan.interface}", file=sys.stderr)
+    if not outcome.packets and not as_json:
+        seen = outcome.ledger.seen
+        print(f"offramp: no packet matched; {seen:,} arrived on {ramp.plan.interface}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class _Outcome:
     ledger: Ledger
     seconds: float
+    zero_copy: bool | None  # None: no socket
     error: OfframpError | None  # why it ended early: the interface was removed
+
+    @property
+    def packets(self) -> int:
+        """Those that were dropped, or that this process has received."""
+        return self.ledger.claimed if self.ledger.verdict is Verdict.DROP else self.ledger.received
+
+
+def _summary(ramp: Attachment, do: Do, outcome: _Outcome) -> dict[str, object]:
+    return {
+        "interface": ramp.plan.interface,
+        "match": ramp.plan.match,
+        "do": do.value,
+        "mode": ramp.mode,
+        "zero_copy": outcome.zero_copy,
+        "seconds": round(outcome.seconds, 3),
+        "packets": outcome.packets,
+        "pps": round(outcome.packets / outcome.seconds, 1),
+        "ledger": outcome.ledger.to_dict(),
+        "plan": ramp.plan.to_dict(),
+    }
 
 
 def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
@@ -154,10 +162,15 @@ class _Until:
     limit: float  # seconds
 
 
+def _zero_copy(ramp: Attachment) -> bool | None:
+    """None: it has no socket."""
+    return getattr(ramp, "zero_copy", None)
+
+
 def _title(ramp: Attachment, do: Do) -> str:
     from offramp.planner import shortened
 
-    zero_copy: bool | None = getattr(ramp, "zero_copy", None)
+    zero_copy = _zero_copy(ramp)
     copying = "" if zero_copy is None else ", zero-copy" if zero_copy else ", copy"
     hidden = ramp.plan.hidden_queue
     where = "" if hidden is None else f", hidden queue {hidden}"
@@ -181,7 +194,7 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
 def _work(ramp: Attachment, do: Do, view: View, meanwhile: Meanwhile, until: _Until) -> _Outcome:
     """Read and show until the end or an error. Closes the ramp; its ledger is then at rest."""
     done = Event()
-    error = None
+    error, zero_copy = None, _zero_copy(ramp)
     with ThreadPoolExecutor(1) as threads:
         started = time.monotonic()
         reading = threads.submit(_read, ramp, do, done)
@@ -202,7 +215,7 @@ def _work(ramp: Attachment, do: Do, view: View, meanwhile: Meanwhile, until: _Un
             error = ended
         seconds = time.monotonic() - started
         ramp.close()
-    return _Outcome(ramp.ledger(), seconds, error)
+    return _Outcome(ramp.ledger(), seconds, zero_copy, error)
 
 
 def _read(ramp: Attachment, do: Do, done: Event) -> None:

@@ -51,9 +51,8 @@ class Body(Protocol):
     def size(self) -> Size:
         """How much of a program it takes, as far as this is known before it is written."""
 
-    def write(self, values: Values, leave: Mapping[Exit, Label]) -> None:
-        """Write the whole body where the emitter is. Every path ends at a label of `leave`, which has one for each
-        exit.
+    def write(self, values: Values, labels: Mapping[Exit, Label]) -> None:
+        """Write all of it where the emitter is. Every way ends at one of `labels`, which has one for each exit.
 
         `values` reads the frame as it was on the wire. Memory of state is `values.emit.target.memory(state)`.
         """

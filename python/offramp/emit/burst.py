@@ -37,7 +37,7 @@ def build(body: Body, *, says: Mapping[Exit, int] | None = None, tag: int | None
     emit, builder = Emitter(target), target.builder
     packets, captured, lengths, count, verdicts, _ = target.function.args
     loop = emit.label()
-    leave = {exit: emit.label() for exit in body.exits}
+    labels = {exit: emit.label() for exit in body.exits}
     decided, done = emit.label(), emit.label()
     entry = builder.block
     emit.branch(builder.icmp_unsigned("==", count, const(0)), done, loop)
@@ -52,13 +52,13 @@ def build(body: Body, *, says: Mapping[Exit, int] | None = None, tag: int | None
     target.captured = builder.zext(element(captured, I32), I64)
     target.end = builder.add(target.data, target.captured)
     target.on_wire = element(lengths, I32)
-    unreadable = leave[body.exits[-1]]
+    unreadable = labels[body.exits[-1]]
     values = Values(emit, unreadable) if tag is None else TaggedValues(emit, unreadable, const(tag, I32), (tag >> 16,))
-    body.write(values, leave)
-    for label in leave.values():
+    body.write(values, labels)
+    for label in labels.values():
         emit.enter(label)
         emit.goto(decided)
-    (verdict,) = emit.merge(decided, [(const(int(says[exit]), I8), label.block) for exit, label in leave.items()])
+    (verdict,) = emit.merge(decided, [(const(int(says[exit]), I8), label.block) for exit, label in labels.items()])
     builder.store(verdict, builder.gep(verdicts, [index], source_etype=I8))
     following = builder.add(index, const(1))
     index.add_incoming(following, builder.block)

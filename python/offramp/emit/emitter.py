@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control flow, and what is known where: the pen with which values.py and decide.py write LLVM IR.
 
-Each packet pointer is compared with the end once per path, and each value is loaded once per path. `Known` holds what
-is true on every path to a place. These facts are carried along the branches, and intersected where branches meet:
+Each packet pointer is compared with the end once per path, and each value loaded once per path: `Known` is what holds
+on every path to where the pen is. It is carried along the branches and intersected where branches meet:
 
-    reach    address -> how many bytes from there on are inside the packet     at a join: the smaller number
-    loads    (address, size) -> the register that holds the number             at a join: only if it is the same
-    register places   what -> the register that it has been computed in                 as loads
+    reach      address -> how many bytes from there on are inside the packet   at a join: the smaller number
+    loads      (address, size) -> the register that holds the number           at a join: only what is the same register
+    registers  what -> the register that it has been computed in               as loads
 
 The check asks for exactly the bytes that the load needs. No check may come earlier or ask for more, because a load
 beyond the end decides what the whole match means (see expression.py).
 
-Facts keep registers alive. BPF has ten registers and 512 bytes of stack, and the verifier compares all that are alive
-wherever paths meet. So the oldest facts are forgotten. Where paths meet, places that reach less far on one of them are
-forgotten too. Where many paths meet, all loads are forgotten: a number that is known on one path (it is 80) would keep
-that path apart from the others (it is 443) for all that follows.
+Facts keep registers alive, BPF has ten of them and 512 bytes of stack, and the verifier compares all that are alive
+wherever ways meet. So the oldest facts are forgotten. Where ways meet, registers that reach less far on one of them are
+forgotten too. Where a crowd of ways meets, all loads are forgotten: a number that is known on one way (it is 80) would
+keep that way apart from the others (it is 443) for all that follows.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from offramp.emit.target import I32, POINTER, Target, const
 
 __all__ = ["Address", "Emitter", "Known", "Label"]
 
-_MOST_LOADS, _MOST_PLACES = 16, 6  # remembered at a time
-_CROWD = 8  # paths
+_MOST_LOADS, _MOST_REGISTERS = 16, 6  # remembered at a time
+_CROWD = 8  # ways
 
 _Key = TypeVar("_Key")
 
@@ -49,11 +49,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What holds on every path to this place."""
+    """What holds on every path to here."""
 
     reach: dict[ir.Value, int] = field(default_factory=dict)
     loads: dict[tuple[Address, int], ir.Value] = field(default_factory=dict)
-    places: dict[Hashable, ir.Value] = field(default_factory=dict)
+    registers: dict[Hashable, ir.Value] = field(default_factory=dict)
 
     def reaching(self, address: ir.Value, length: int) -> Known:
         return replace(self, reach={**self.reach, address: length})
@@ -61,14 +61,14 @@ class Known:
     def loaded(self, what: tuple[Address, int], value: ir.Value) -> Known:
         return replace(self, loads=_remember(self.loads, what, value, _MOST_LOADS))
 
-    def placed(self, what: Hashable, register: ir.Value) -> Known:
-        places = _remember(self.places, what, register, _MOST_PLACES)
-        gone = set(self.places.values()) - set(places.values())
+    def computed(self, what: Hashable, register: ir.Value) -> Known:
+        registers = _remember(self.registers, what, register, _MOST_REGISTERS)
+        gone = set(self.registers.values()) - set(registers.values())
         if not gone:
-            return replace(self, places=places)
+            return replace(self, registers=registers)
         reach = {address: length for address, length in self.reach.items() if address not in gone}
         loads = {what: value for what, value in self.loads.items() if what[0].register not in gone}
-        return Known(reach, loads, places)
+        return Known(reach, loads, registers)
 
     @staticmethod
     def join(arrivals: Sequence[Known]) -> Known:
@@ -84,13 +84,13 @@ class Known:
         }
         crowd = len(arrivals) > _CROWD
         loads = {} if crowd else _common(first.loads, [other.loads for other in others])
-        places = _common(first.places, [other.places for other in others])
+        registers = _common(first.registers, [other.registers for other in others])
         uneven = {
             what
-            for what, place in places.items()
-            if any(other.reach.get(place) != first.reach.get(place) for other in others)
+            for what, register in registers.items()
+            if any(other.reach.get(register) != first.reach.get(register) for other in others)
         }
-        return Known(reach, loads, {what: place for what, place in places.items() if what not in uneven})
+        return Known(reach, loads, {what: register for what, register in registers.items() if what not in uneven})
 
 
 def _remember(known: dict[_Key, ir.Value], what: _Key, value: ir.Value, most: int) -> dict[_Key, ir.Value]:
@@ -201,10 +201,10 @@ class Emitter:
         return self.builder.zext(value, I32) if size < 4 else value
 
     def remember(self, what: Hashable, register: ir.Value) -> None:
-        self.facts = self.facts.placed(what, register)
+        self.facts = self.facts.computed(what, register)
 
     def remembered(self, what: Hashable) -> ir.Value | None:
-        return self.facts.places.get(what)
+        return self.facts.registers.get(what)
 
     def locate(self, address: Address) -> ir.Value:
         """`address` as one i64."""

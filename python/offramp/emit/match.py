@@ -35,7 +35,7 @@ class MatchBody:
 
     @property
     def _matching(self) -> Exit:
-        return Exit("claimed", self.verdict)
+        return Exit("claimed", self.verdict)  # whatever the verdict is: these packets got it
 
     @property
     def answers(self) -> dict[Exit, int]:
@@ -46,10 +46,10 @@ class MatchBody:
     def size(self) -> size.Size:
         return size.size(self.match)
 
-    def write(self, values: Values, leave: Mapping[Exit, Label]) -> None:
+    def write(self, values: Values, labels: Mapping[Exit, Label]) -> None:
         from offramp.emit.decide import Decision  # needs LLVM's builder, which only the compiler has
 
-        Decision(values, self.match.sets).decide(self.match.expr, leave[self._matching], leave[OTHERS])
+        Decision(values, self.match.sets).decide(self.match.expr, labels[self._matching], labels[OTHERS])
 
     def exit_of_tagged(self, tags: tuple[int, ...]) -> Exit | None:
         answers = {outcome is True for tag in tags for outcome in outcomes(self.match.expr, (tag,))}

@@ -75,12 +75,12 @@ class _Section:
         if self.spec.protect is not None:
             self.protect(self.spec.protect)
         *exits, last = self.spec.body.exits
-        leave = {**{exit: self.emit.label() for exit in exits}, last: self.no_way}
+        labels = {**{exit: self.emit.label() for exit in exits}, last: self.no_way}
         if self.spec.vlan_metadata:
-            self.body_on_wire(leave)
+            self.body_on_wire(labels)
         else:
-            self.spec.body.write(Values(self.emit, self.no_way), leave)
-        for exit, label in leave.items():
+            self.spec.body.write(Values(self.emit, self.no_way), labels)
+        for exit, label in labels.items():
             self.emit.enter(label)
             self.end(exit)
         if self.others is not None:
@@ -117,23 +117,23 @@ class _Section:
         self.give_up("protected")
         self.emit.enter(others)
 
-    def body_on_wire(self, leave: Mapping[Exit, Label]) -> None:
+    def body_on_wire(self, labels: Mapping[Exit, Label]) -> None:
         """Write the body, about the frame as it was on the wire."""
         body, certain = self.spec.body, self.of_tagged
         if certain is None:
             untagged, tagged = self.emit.label(), self.emit.label()
             self.tag.ask(tagged, untagged)
             self.emit.enter(tagged)
-            body.write(TaggedValues(self.emit, self.no_way, self.tag.read(), OUT_OF_BAND), leave)
+            body.write(TaggedValues(self.emit, self.no_way, self.tag.read(), OUT_OF_BAND), labels)
             self.emit.enter(untagged)
-            body.write(Values(self.emit, self.no_way), leave)
+            body.write(Values(self.emit, self.no_way), labels)
             return
         untold = {exit: self.emit.label() for exit in body.exits if exit != certain}
-        told = {**leave, **untold}
+        told = {**labels, **untold}
         body.write(Values(self.emit, told[body.exits[-1]]), told)
         for exit, label in untold.items():
             self.emit.enter(label)
-            self.tag.ask(leave[certain], leave[exit])
+            self.tag.ask(labels[certain], labels[exit])
 
     def redirect(self) -> None:
         """Redirect to the socket of the packet's queue, unless nobody reads there."""

@@ -5,6 +5,7 @@
     capabilities.py  what an interface or a driver can do: `Capabilities`
     records.py       the records of real drivers, drivers/*.toml, each fact with its source
     knobs.py         the settings that may be changed, as names and JSON values; the protocol `Nic`
+    offloads.py      offloads that change frames before XDP sees them, by all of their names
     identity.py      which device an interface is, across renames and reboots
     ssh.py           the ports and sessions of SSH on this machine
     imagined.py      a `Link` for an interface that is not on this machine

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 __all__ = [
+    "NTUPLE",
     "SCHEMA",
     "Capabilities",
     "Feature",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 SCHEMA = 1
+
+NTUPLE: Final = "rx-ntuple-filter"  # the kernel's name of the feature that rules need
 
 Masks = Literal["any", "full", "prefix"]  # any bits; the whole field or nothing; the first bits
 
@@ -78,7 +81,7 @@ class Ntuple:
     """n-tuple rules."""
 
     supported: bool | None = None
-    on: bool | None = None  # the feature rx-ntuple-filter
+    on: bool | None = None  # the feature NTUPLE
     needs_feature: bool | None = None  # rules are accepted only while it is on
     slots: int | None = None
     flows: Mapping[str, Mapping[str, Masks]] | None = None  # flow type -> field -> masks that it accepts

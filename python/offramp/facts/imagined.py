@@ -7,6 +7,7 @@ import re
 
 from offramp.facts.capabilities import Capabilities, XdpSupport
 from offramp.facts.link import Link, Xdp
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 
 __all__ = ["imagined"]
 
@@ -18,8 +19,9 @@ def imagined(able: Capabilities) -> Link:
     switches = able.features or {}
     physical = able.kind is None and able.bus != ""
 
-    def on(feature: str, default: bool) -> bool | None:
-        return switches[feature].on if feature in switches else default and able.features is None
+    def on(offload: Offload, default: bool) -> bool | None:
+        feature = switches.get(offload.feature)
+        return feature.on if feature is not None else default and able.features is None
 
     return Link(
         name=able.interface,
@@ -36,9 +38,9 @@ def imagined(able: Capabilities) -> Link:
         rx_queues=able.queues.rx or 1,
         tx_queues=able.queues.tx or 1,
         rings=None,
-        gro=on("rx-gro", physical),
-        lro=on("rx-lro", False),
-        rx_vlan_offload=on("rx-vlan-hw-parse", physical),
+        gro=on(GRO, physical),
+        lro=on(LRO, False),
+        rx_vlan_offload=on(VLAN_STRIPPING, physical),
         xdp=_program(able.xdp.program or ""),
         xdp_features=_features(able.xdp),
         zero_copy_segments=None,

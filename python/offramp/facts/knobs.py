@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities
     from offramp.facts.identity import Identity
 
-__all__ = ["Nic", "Value", "check", "removable"]
+__all__ = ["Nic", "Value", "check", "personal", "removable"]
 
 Value = Any  # None | bool | int | str | list[int] | dict[str, int | str]: what JSON can say
 
@@ -67,6 +67,11 @@ def check(knob: str, value: Value) -> Value:
             except (TypeError, ValueError) as error:
                 raise OptionError(f"{knob}={value!r}", reason=str(error) or "not a value of this knob") from None
     raise OptionError(f"knob {knob!r}", reason="offramp does not change such a setting")
+
+
+def personal(knob: str) -> bool:
+    """Whether it serves the one who changed it alone, as a rule or a VF does; offloads may serve others as well."""
+    return knob.startswith(("rule.", "vf."))
 
 
 def removable(knob: str) -> bool:

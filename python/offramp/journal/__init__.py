@@ -8,7 +8,6 @@
     guardian.py   the process that undoes when this one cannot; watch.py is that process
     recover.py    after a crash or a reboot, or when the user wants it
     lock.py       one process per interface
-    place.py      the boot, the moment, network namespaces
 
     with transaction(nic)          journal on the disk ──> guardian ──> knob turned, read back
     close() / exception            this process undoes, and removes the journal

@@ -29,7 +29,6 @@ from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, 
 from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.place import moment
 from offramp.journal.record import Changed, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
@@ -215,8 +214,8 @@ class Transaction:
             self._journal.remove()
 
     def _record(self, changes: Sequence[Changed], *, kept: bool = False) -> Record:
-        here = namespace_cookie()
-        return Record(self.device, here, os.getpid(), _command(), moment(), kept, tuple(changes))
+        here, now = namespace_cookie(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # never set back
+        return Record(self.device, here, os.getpid(), _command(), now, kept, tuple(changes))
 
     def _let_go(self, report: Report) -> None:
         """Release everything. Each part may be released again, in case a signal handler raises in between."""

@@ -4,10 +4,18 @@
     /run/offramp/<network namespace>-<ifindex>.lock       a virtual interface
     /run/offramp/<PCI address>.lock                       a device, which may lose its interface and get another one
 
-It is a POSIX record lock: the kernel releases it when the process ends, however that happens, and tells who has it. A
-forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last one
-releases it. (The lock is also lost when the process closes another descriptor of the same file: only this module opens
-it.)
+It is a record lock of POSIX: the kernel releases it when the process ends, however that happens, and tells who has it.
+A forked child does not have it, and cannot lose it for its parent. Several holders in one process share it; the last
+releases it. It is also lost when the process closes another descriptor of the same file. So only this module opens it,
+and there is never more than one descriptor of a path.
+
+What is held is told by two tables, in whatever place an interrupt comes, or a handler that locks and unlocks itself:
+
+    _holders        who wants a path, from before it is locked until after it is to be let go of
+    _descriptors    the one descriptor of a path, from before it is opened: locked by each holder anew, which is nothing
+                    if it is; closed when nobody wants it, with no call in between, where a handler could want it
+
+A holder that an interrupt has lost is collected, which lets go of it.
 
 Needs write access to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
 """
@@ -33,7 +41,8 @@ __all__ = ["InterfaceLock"]
 _DIRECTORY = "/run/offramp"
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 
-_held: dict[str, tuple[Kept, int]] = {}  # path -> descriptor, number of holders in this process
+_holders: dict[object, str] = {}  # token of a lock in this process: path
+_descriptors: dict[str, Kept] = {}  # by path
 
 
 class InterfaceLock:
@@ -42,30 +51,34 @@ class InterfaceLock:
     Errors: InterfaceBusy, naming the process that has it; PrivilegeError, KernelError about the directory.
     """
 
+    _token: object = None  # of one whose __init__ did not get far
+    _path = ""
+
     def __init__(self, device: Identity) -> None:
         directory = os.environ.get(VARIABLE) or _DIRECTORY
         key = device.bus.replace("/", "_") or f"{namespace_cookie():x}-{device.ifindex}"
-        self._path = f"{directory}/{key}.lock"
         self._pid = os.getpid()
+        self._token = object()
+        self._path = f"{directory}/{key}.lock"
         with process.alone():
-            descriptor, holders = _held.get(self._path) or (_lock(self._path, device.name or device.bus), 0)
-            _held[self._path] = descriptor, holders + 1
+            try:
+                _holders[self._token] = self._path
+                _take(self._path, device.name or device.bus)
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
-        """Release it. Closing twice is allowed."""
-        if not self._path or self._pid != os.getpid():  # a forked child has nothing to release
+        """Let go. Closing twice is allowed."""
+        if self._pid != os.getpid():  # a forked child has nothing to let go of
             return
         with process.alone():
-            path = self._path
-            descriptor, holders = _held[path]
-            if holders > 1:
-                _held[path], self._path = (descriptor, holders - 1), ""
-                return
-            with suppress(OSError):
-                os.unlink(path)  # while we hold it: see _lock
-            descriptor.close()
-            del _held[path]
-            self._path = ""
+            _holders.pop(self._token, None)
+            _let_go(self._path)
+
+    def __del__(self) -> None:
+        if self._token in _holders or self._path in _descriptors:
+            process.when_alone(self.close)
 
     def __enter__(self) -> Self:
         return self
@@ -76,40 +89,61 @@ class InterfaceLock:
         self.close()
 
 
-def _lock(path: str, name: str) -> Kept:
-    """The descriptor that holds the lock."""
+def _take(path: str, name: str) -> None:
+    """Make sure that the path's descriptor holds the lock."""
+    kept = _descriptors.setdefault(path, Kept())
     while True:
         try:
             os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = (kept := Kept()).keep(os.open, path, flags, 0o600)
+            kept.keep(os.open, path, flags, 0o600)
         except OSError as error:
             raise failure(f"locking {name} by {path}", error) from error
-        holder = _try(descriptor)
-        if holder is None and _is_current(descriptor, path):
-            return kept
-        kept.close()
-        if holder is not None:
+        if (holder := _try(kept)) is not None:
             raise InterfaceBusy(name, reason=f"in use by {_who(holder)}", hint="one offramp process per interface")
+        if _is_current(kept, path):
+            return
+        kept.close()
 
 
-def _try(descriptor: int) -> int | None:
-    """Take the lock. None: we have it. Else the holder's pid, or 0 if it is in a pid namespace that we cannot see."""
+def _let_go(path: str) -> None:
+    """Close the path's descriptor, unless somebody wants it. Again: nothing."""
+    kept = _descriptors.get(path)
+    if kept is None or path in _holders.values():
+        return
+    is_ours = _try(kept) is None and _is_current(kept, path)
+    try:  # no call may come before unlink, so this is not `suppress`
+        if is_ours and path not in _holders.values():
+            os.unlink(path)  # while we hold it: see _is_current
+    except OSError:
+        pass
+    if path not in _holders.values() and path in _descriptors:  # no call may come before close
+        del _descriptors[path]
+        if kept:
+            descriptor = kept[0]
+            del kept[:]
+            os.close(descriptor)
+
+
+def _try(kept: Kept) -> int | None:
+    """Take the lock. None: nobody else has it. Else the holder's pid, or 0 if we cannot see that pid namespace."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    while True:
+    while kept:
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(kept[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
             return None
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that somebody has it
-            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(kept[0], fcntl.F_GETLK, asked))
             if kind != fcntl.F_UNLCK:  # else it was released just now
                 return int(pid)
+    return None
 
 
-def _is_current(descriptor: int, path: str) -> bool:
+def _is_current(kept: Kept, path: str) -> bool:
     """Whether the path still leads to this file: a holder that releases the lock removes the file."""
     with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+        if kept:
+            return os.path.samestat(os.fstat(kept[0]), os.stat(path, follow_symlinks=False))
     return False
 
 
@@ -123,9 +157,10 @@ def _who(pid: int) -> str:
 
 def _in_child() -> None:
     """A child may not hold locks of other processes; our parent keeps its own, whatever we close."""
-    for descriptor, _ in _held.values():
-        descriptor.close()
-    _held.clear()
+    _holders.clear()
+    for kept in tuple(_descriptors.values()):
+        kept.close()
+    _descriptors.clear()
 
 
 process.holds("locks", in_child=_in_child)

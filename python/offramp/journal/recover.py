@@ -24,10 +24,10 @@ from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, Privilege
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Nic
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.place import boot
 from offramp.journal.record import Changed, Record
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
+from offramp.nic.device import boot
 from offramp.nic.live import find
 from offramp.syscalls.netns import inside, namespace_cookie, other_namespaces
 

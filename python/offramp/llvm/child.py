@@ -14,8 +14,11 @@ After IDLE seconds without a request it gives LLVM's memory back, and keeps wait
 zombie until the next request, which may never come. We cannot wait for it, because threads and signals belong to our
 user. Nor is it an orphan: that would be a zombie for good if process 1 is somebody's program, as in containers.
 
-There is one child for each process; a forked process has its own. A request that is interrupted ends the child, because
-its answer would be taken for the answer to the next request.
+There is one child for each process; a forked process has its own. A request takes it out of `_idle` and puts it back
+with the answer, so no answer is taken for that to another request: a child that is lost on the way, by an interrupt,
+ends. Threads take turns, since waiting costs less than another child. But nobody waits for what may never come. A
+signal's handler that asks while its own thread is asking has a child of its own at once, as has a thread whose turn has
+not come in PATIENCE seconds: the other one may be waiting for something that this one holds.
 """
 
 from __future__ import annotations
@@ -30,18 +33,27 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from weakref import WeakSet
 
 from offramp import process
 from offramp.emit.limits import too_much
 from offramp.errors import CompileError, NotSupported
 from offramp.llvm.worker import BPF, DONE, HEADER
+from offramp.syscalls.kept import Kept
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["DoesNotFit", "bpf_code", "forget", "native_code", "start", "stop"]
 
 TIMEOUT = 60  # seconds
 GRACE = 5  # how much longer than the child we wait
+PATIENCE = 1  # seconds
 IDLE = 10  # seconds
 REMEMBERED = 4 << 20  # bytes of code: thousands of ordinary programs
 _WORKER = Path(__file__).with_name("worker.py")
@@ -94,23 +106,24 @@ def forget() -> None:
 
 
 def start() -> None:
-    """Start the child if there is none, so that it is ready when it is needed. Returns at once; if it cannot start, the
-    next request reports why.
+    """Start the child, if there is none, so that it is ready when it is needed. Waits for nobody; if it cannot start,
+    the next request reports why.
     """
-    with _lock, suppress(CompileError):
-        _running()
+    if not _children:
+        with suppress(CompileError):
+            _idle.append(_Child())
 
 
 def stop() -> None:
-    """End the child, if there is one. The next request starts another."""
-    with _lock:
-        _end()
+    """End the child, if there is one, and it is not being asked. The next request starts another."""
+    with suppress(IndexError):
+        while True:
+            _idle.pop().close()
 
 
 def _compile(triple: str, text: str) -> bytes:
     request = struct.pack(HEADER, len(triple), len(text)) + triple.encode() + text.encode()
-    with _lock:
-        status, answer = _ask(request)
+    status, answer = process.taking(_turn, PATIENCE, lambda _: _ask(request))
     if status != DONE:
         raise CompileError("compiling", reason=_one_line(answer), hint=_REPORT)
     if triple == BPF and (reason := too_much(answer)):
@@ -118,124 +131,144 @@ def _compile(triple: str, text: str) -> bytes:
     return answer
 
 
-_lock = threading.Lock()
-_child: _Child | None = None
+_turn = threading.RLock()
+_idle: list[_Child] = []
+_children: WeakSet[_Child] = WeakSet()  # those that are asked included
 _codes: dict[bytes, bytes] = {}
 
 
 def _ask(request: bytes) -> tuple[int, bytes]:
-    """The status and the answer. The caller holds the lock."""
-    child = None
+    """Status and answer. Errors: CompileError."""
+    child = _taken()
     try:
-        child = _running()
-        return child.ask(request)
-    except EOFError:
-        assert child is not None
-        child.process.wait()
-        raise CompileError("compiling", reason=child.last_words(), hint=_REPORT) from None
-    except TimeoutError:
-        raise CompileError("compiling", reason=_TOO_LONG.format(TIMEOUT)) from None
-    except BaseException:
-        _end()
-        raise
-    finally:
-        if _child is not None and not _child.is_in_step:
-            _end()
-
-
-def _running() -> _Child:
-    global _child
-    if _child is not None and _child.process.poll() is not None:
-        _end()
-    if _child is None:
-        _child = _Child()
-    return _child
-
-
-def _end() -> None:
-    global _child
-    if _child is not None:
-        child, _child = _child, None
+        answer = child.ask(request)
+    except BaseException as error:
         child.close()
+        if isinstance(error, Exception) and child.owner != os.getpid():  # a signal's handler has forked
+            return _ask(request)
+        raise
+    if _idle:
+        child.close()
+    else:
+        _idle.append(child)
+    return answer
+
+
+def _taken() -> _Child:
+    """The child that is idle, or another one."""
+    with suppress(IndexError):
+        while (child := _idle.pop()).process.poll() is not None:
+            child.close()
+        return child
+    return _Child()
 
 
 class _Child:
-    """The process, and the pipes to and from it."""
+    """The process, and the pipes to and from it. It ends when nobody has it any more."""
+
+    _started: Sequence[subprocess.Popen[bytes]] = ()  # of one whose __init__ did not get far
+    _said = Kept()
 
     def __init__(self) -> None:
         import subprocess
+        from subprocess import PIPE
 
+        self.owner = os.getpid()
+        self._said = Kept()
+        self._started = started = list[subprocess.Popen[bytes]]()
+        _children.add(self)
         command = [sys.executable, "-I", "-S", str(_WORKER), str(_llvmlite_directory()), str(TIMEOUT), str(IDLE)]
-        self._said = os.memfd_create("llvm")
+        start: partial[subprocess.Popen[bytes]] = partial(
+            subprocess.Popen,
+            bufsize=0,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=self._said.keep(os.memfd_create, "llvm"),
+            cwd="/",
+            process_group=0,  # Ctrl-C is for us
+        )
         try:
-            self.process = subprocess.Popen(
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                cwd="/",
-                process_group=0,  # Ctrl-C is for this process only
-            )
+            started.extend(map(start, [command]))  # owned at once, as in syscalls/kept.py
         except OSError as error:
-            os.close(self._said)
             raise CompileError("starting the compiler", reason=f"{sys.executable}: {error.strerror}") from error
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self._in, self._out = self.process.stdin, self.process.stdout
-        os.set_blocking(self._in.fileno(), False)
-        os.set_blocking(self._out.fileno(), False)
-        self.is_in_step = True  # each request has got its answer
+        if self.owner != os.getpid():  # a signal's handler has forked, and the child is ours or our parent's
+            self._forget()
+            self.process.wait()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self._started[0]
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Errors: EOFError when the process has ended, TimeoutError when it takes too long."""
+        """Status and answer. Errors: CompileError when the process has ended, or takes too long."""
         deadline = time.monotonic() + TIMEOUT + GRACE
-        self.is_in_step = False
-        self._write(request, deadline)
-        status, length = struct.unpack(HEADER, self._read(struct.calcsize(HEADER), deadline))
-        answer = self._read(length, deadline)
-        self.is_in_step = True
-        return status, answer
+        try:
+            for pipe in self._pipes:
+                os.set_blocking(pipe.fileno(), False)
+            self._write(request, deadline)
+            status, length = struct.unpack(HEADER, self._read(struct.calcsize(HEADER), deadline))
+            return status, self._read(length, deadline)
+        except EOFError:
+            self.process.wait()
+            raise CompileError("compiling", reason=self._last_words(), hint=_REPORT) from None
+        except TimeoutError:
+            raise CompileError("compiling", reason=_TOO_LONG.format(TIMEOUT)) from None
 
     def _write(self, data: bytes, deadline: float) -> None:
-        view = memoryview(data)
+        pipe, view = self._pipes[0], memoryview(data)
         while view:
-            _wait(self._in.fileno(), select.POLLOUT, deadline)
+            _wait(pipe.fileno(), select.POLLOUT, deadline)
             try:
-                view = view[os.write(self._in.fileno(), view) :]
+                view = view[os.write(pipe.fileno(), view) :]
             except BrokenPipeError:
                 raise EOFError from None
 
     def _read(self, size: int, deadline: float) -> bytes:
-        parts = []
+        pipe, parts = self._pipes[1], []
         while size > 0:
-            _wait(self._out.fileno(), select.POLLIN, deadline)
-            part = os.read(self._out.fileno(), size)
+            _wait(pipe.fileno(), select.POLLIN, deadline)
+            part = os.read(pipe.fileno(), size)
             if not part:
                 raise EOFError
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
 
-    def last_words(self) -> str:
+    @property
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        """To it, and from it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        return self.process.stdin, self.process.stdout
+
+    def _last_words(self) -> str:
         """Why it ended, as far as this is known."""
         code = self.process.returncode
         if code == -signal.SIGALRM:
             return _TOO_LONG.format(TIMEOUT)
         ended = f"signal {-code}" if code < 0 else f"exit status {code}"
-        said = _one_line(os.pread(self._said, os.fstat(self._said).st_size, 0))
+        said = _one_line(os.pread(self._said[0], os.fstat(self._said[0]).st_size, 0))
         return f"LLVM ended with {ended}: {said}" if said else f"LLVM ended with {ended}"
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.forget()
+        for started in self._started:
+            started.kill()
+            started.wait()
+        self._forget()
 
-    def forget(self) -> None:
-        """Close the pipes."""
-        self._in.close()
-        self._out.close()
-        os.close(self._said)
+    def abandon(self) -> None:
+        """In a forked process: it is not ours to wait for."""
+        for started in self._started:  # if there is none yet, __init__ goes on in this process
+            started.returncode = 0
+            self._forget()
+
+    def _forget(self) -> None:
+        for pipe in self._pipes if self._started else ():
+            pipe.close()
+        self._said.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:
@@ -258,13 +291,13 @@ def _one_line(text: bytes) -> str:
 
 
 def _in_forked_process() -> None:
-    """The child belongs to our parent, and so does the conversation that another thread may be having with it."""
-    global _lock, _child
-    _lock = threading.Lock()
-    if _child is not None:
-        _child.process.returncode = 0  # we cannot wait for it
-        _child.forget()
-        _child = None
+    """The child is our parent's, and so is the conversation that a thread may be having with it."""
+    global _turn
+    _turn = threading.RLock()
+    for child in tuple(_children):
+        child.abandon()
+    _children.clear()
+    _idle.clear()
 
 
 process.holds("compiler", in_child=_in_forked_process, at_exit=stop)

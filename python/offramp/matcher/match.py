@@ -91,6 +91,7 @@ class Match:
     def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Iterable[int] | None = None) -> NDArray[np.bool_]:
         """Which of the packets match: bool[n]. `packets`: Ethernet frames, or a batch; `lengths`: bytes on the wire.
 
+        A match answers yes or no; a `Verdict` says what becomes of the packets, which is for `open` and `attach`.
         It runs in native code: a few ns for each packet, besides the time to walk over the iterable.
         """
         import numpy as np

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 
 from offramp.errors import InterfaceGone
 from offramp.facts.capabilities import (
+    NTUPLE,
     Capabilities,
     Feature,
     Ntuple,
@@ -29,8 +30,6 @@ from offramp.nic import ethtool, features, link, pci, rss, rules, stacked
 from offramp.nic.device import of_pci
 
 __all__ = ["capabilities"]
-
-_NTUPLE = "rx-ntuple-filter"
 
 
 def capabilities(name: str, bus: str) -> Capabilities:
@@ -93,7 +92,7 @@ def _rss(name: str) -> Rss:
 
 def _ntuple(name: str, switches: dict[str, features.Feature]) -> Ntuple:
     found = rules.table(name)
-    switch = switches.get(_NTUPLE)
+    switch = switches.get(NTUPLE)
     on = switch.on if switch else None
     if found is None or (switch and switch.fixed and not switch.on and not found.size):
         return Ntuple(supported=False, on=on)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from offramp.errors import InterfaceError, KernelError
@@ -12,7 +13,7 @@ from offramp.facts.identity import Identity
 from offramp.nic import ethtool, pci
 from offramp.syscalls import netlink
 
-__all__ = ["identify", "namespace", "of_pci", "without_interface"]
+__all__ = ["boot", "first", "identify", "namespace", "of_pci", "without_interface"]
 
 _ADDRESS, _NAME, _PERM_ADDRESS, _PARENT = 1, 3, 54, 56
 
@@ -24,24 +25,29 @@ def identify(interface: str | int) -> Identity:
     mac = found.get(_PERM_ADDRESS) or found.get(_ADDRESS, b"")
     driver = ethtool.drvinfo(name)
     bus = driver.bus if driver and _PARENT in found else ""
-    return Identity(name, ifindex, mac.hex(":"), bus, driver.name if driver else "", namespace(), _boot())
+    return Identity(name, ifindex, mac.hex(":"), bus, driver.name if driver else "", namespace(), boot())
 
 
-def of_pci(address: str) -> Identity | None:
-    """The interface of a PCI device here."""
+def first(wanted: Callable[[Identity], bool]) -> Identity | None:
+    """The first interface of this network namespace that is wanted."""
     for ifindex, _ in socket.if_nameindex():
         try:
             found = identify(ifindex)
         except (KernelError, InterfaceError):  # it was removed just now
             continue
-        if found.bus == address:
+        if wanted(found):
             return found
     return None
 
 
+def of_pci(address: str) -> Identity | None:
+    """The interface of a PCI device here."""
+    return first(lambda found: found.bus == address)
+
+
 def without_interface(address: str) -> Identity:
     """The identity of a PCI device that has no interface here."""
-    return Identity("", 0, "", address, pci.driver(address) or "", namespace(), _boot())
+    return Identity("", 0, "", address, pci.driver(address) or "", namespace(), boot())
 
 
 def namespace() -> int:
@@ -49,5 +55,6 @@ def namespace() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino
 
 
-def _boot() -> str:
+def boot() -> str:
+    """The number of this boot, a UUID. Source: random(4)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

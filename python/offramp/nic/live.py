@@ -19,11 +19,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from offramp.errors import InterfaceError, InterfaceGone, KernelError, OptionError
+from offramp.errors import InterfaceGone, KernelError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check, removable
 from offramp.nic import ethtool, features, link, pci, rss, rules, stacked, vf
-from offramp.nic.device import identify, namespace, of_pci, without_interface
+from offramp.nic.device import first, identify, namespace, of_pci, without_interface
 from offramp.steering import Rule
 from offramp.syscalls import netlink
 
@@ -51,13 +51,8 @@ def open_nic(interface: str) -> LiveNic:
 
 def find(identity: Identity) -> LiveNic | None:
     """The same device in this network namespace, whatever it is called now; None: it is not here."""
-    for ifindex, _ in socket.if_nameindex():
-        try:
-            found = identify(ifindex)
-        except (KernelError, InterfaceError):  # it was removed just now
-            continue
-        if found.same_device(identity):
-            return LiveNic(found)
+    if found := first(lambda found: found.same_device(identity)):
+        return LiveNic(found)
     return LiveNic(without_interface(identity.bus)) if pci.present(identity.bus) else None
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from offramp.errors import KernelError
 from offramp.syscalls import netlink
 
-__all__ = ["Place", "lower_devices", "resolve"]
+__all__ = ["Standing", "lower_devices", "resolve"]
 
 _NAME, _LINK, _MASTER, _INFO, _LINK_NETNSID = 3, 5, 10, 18, 37
 _INFO_KIND = 1
@@ -26,7 +26,7 @@ _STACKED = frozenset({"ipvlan", "ipvtap", "macsec", "macvlan", "macvtap", "vlan"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Standing:
     """An interface's relations to others, by number; 0 for none."""
 
     name: str
@@ -40,36 +40,36 @@ def lower_devices(interface: str) -> tuple[str, ...]:
     this network namespace. Errors: KernelError (ENODEV).
     """
     ifindex, _, _ = netlink.link(interface)
-    places = {}
+    interfaces = {}
     for number, _ in socket.if_nameindex():
         with suppress(KernelError):  # it was removed just now
             _, _, found = netlink.link(number)
-            places[number] = _place(found)
-    return resolve(ifindex, places)
+            interfaces[number] = _standing(found)
+    return resolve(ifindex, interfaces)
 
 
-def resolve(ifindex: int, places: Mapping[int, Place]) -> tuple[str, ...]:
+def resolve(ifindex: int, interfaces: Mapping[int, Standing]) -> tuple[str, ...]:
     """`lower_devices` among these interfaces."""
     below, todo, seen = [], [ifindex], {ifindex}
     while todo:
         number = todo.pop()
-        next_ones = _below(number, places)
+        next_ones = _below(number, interfaces)
         if not next_ones and number != ifindex:
-            below.append(places[number].name)
+            below.append(interfaces[number].name)
         todo += [each for each in next_ones if each not in seen]
         seen.update(next_ones)
     return tuple(sorted(below))
 
 
-def _below(number: int, places: Mapping[int, Place]) -> list[int]:
-    place = places[number]
-    if place.kind in _STACKED and place.link in places:
-        return [place.link]
-    return [each for each, other in places.items() if other.master == number]
+def _below(number: int, interfaces: Mapping[int, Standing]) -> list[int]:
+    its = interfaces[number]
+    if its.kind in _STACKED and its.link in interfaces:
+        return [its.link]
+    return [each for each, other in interfaces.items() if other.master == number]
 
 
-def _place(found: netlink.Attributes) -> Place:
+def _standing(found: netlink.Attributes) -> Standing:
     kind = netlink.text(netlink.attributes(found.get(_INFO, b"")).get(_INFO_KIND))
     elsewhere = _LINK_NETNSID in found
     link = 0 if elsewhere else netlink.unsigned(found.get(_LINK))
-    return Place(netlink.text(found.get(_NAME)) or "", kind, link, netlink.unsigned(found.get(_MASTER)))
+    return Standing(netlink.text(found.get(_NAME)) or "", kind, link, netlink.unsigned(found.get(_MASTER)))

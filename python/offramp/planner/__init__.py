@@ -36,12 +36,13 @@ from .layout import Layout
 from .make import can_switch, lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
-from .protect import Protection
+from .protect import PROTECTED, Protection
 from .situation import Beside, Situation, is_virtual
 from .widen import widened
 
 __all__ = [
     "METHODS",
+    "PROTECTED",
     "Act",
     "Beside",
     "Change",

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
-from offramp.facts.capabilities import Capabilities
+from offramp.facts.capabilities import NTUPLE, Capabilities
 from offramp.match import Everything, Node
 from offramp.planner.flow import Flow
 from offramp.planner.plan import METHODS, LayoutName, Method
@@ -16,9 +15,7 @@ from offramp.planner.typed import CannotSteer
 from offramp.planner.widen import Widened, widened
 from offramp.steering import Rule
 
-__all__ = ["NTUPLE", "Layout", "by_rules", "check_refused", "check_rules", "flows_of"]
-
-NTUPLE: Final = "rx-ntuple-filter"
+__all__ = ["Layout", "by_rules", "check_refused", "check_rules", "flows_of"]
 
 
 @dataclass(frozen=True, slots=True)

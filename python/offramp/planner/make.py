@@ -16,12 +16,13 @@ from typing import Literal
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
 from offramp.facts.capabilities import Capabilities
 from offramp.facts.link import Link
+from offramp.facts.offloads import Offload
 from offramp.match import Everything, text
 from offramp.options import Copying
 from offramp.planner.choose import choose
 from offramp.planner.cost import Cost, break_even, cost
 from offramp.planner.layout import Layout
-from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, hiding
+from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, offloads_in_the_way
 from offramp.planner.plan import Plan
 from offramp.planner.protect import Protection
 from offramp.planner.situation import Situation
@@ -106,12 +107,12 @@ def _mode(situation: Situation) -> _Mode:
     return "generic"
 
 
-def _switched_off(situation: Situation, mode: _Mode, *, vlan_metadata: bool) -> tuple[str, ...]:
-    """Features to switch off because they hide the frames on the wire. A VF has its own. Errors: InterfaceError."""
+def _switched_off(situation: Situation, mode: _Mode, *, vlan_metadata: bool) -> tuple[Offload, ...]:
+    """Offloads that hide the frames on the wire. A VF's interface has its own. Errors: InterfaceError."""
     link, nic = situation.link, situation.nic
-    hidden_by = hiding(link, mode, vlan_metadata=vlan_metadata)
-    off = tuple(feature for feature in hidden_by if can_switch(situation.able, feature))
-    check_wire_view(link, mode, [feature for feature in hidden_by if feature not in off])
+    hidden_by = offloads_in_the_way(link, mode, vlan_metadata=vlan_metadata)
+    off = tuple(offload for offload in hidden_by if can_switch(situation.able, offload.feature))
+    check_wire_view(link, mode, [offload for offload in hidden_by if offload not in off])
     if mode == "native" and nic is not None:
         check_mtu(link, nic.xdp.max_mtu)
     return off

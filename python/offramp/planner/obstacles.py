@@ -12,11 +12,20 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 
 if TYPE_CHECKING:
     from offramp.facts.link import Link
 
-__all__ = ["check_mtu", "check_state", "check_wire_view", "frame_size", "hiding", "largest_mtu", "mtu_refused"]
+__all__ = [
+    "check_mtu",
+    "check_state",
+    "check_wire_view",
+    "frame_size",
+    "largest_mtu",
+    "mtu_refused",
+    "offloads_in_the_way",
+]
 
 _ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
 _HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
@@ -51,17 +60,17 @@ def check_state(link: Link, *, sockets: bool) -> None:
         )
 
 
-def hiding(link: Link, mode: str, *, vlan_metadata: bool) -> tuple[str, ...]:
-    """Features that are on and hide the frames as they were on the wire, by the kernel's names."""
+def offloads_in_the_way(link: Link, mode: str, *, vlan_metadata: bool) -> tuple[Offload, ...]:
+    """Those that are on and hide the frames that were on the wire."""
     found = {
-        "rx-gro": link.gro and mode == "generic",
-        "rx-lro": link.lro,
-        "rx-vlan-hw-parse": link.rx_vlan_offload and not vlan_metadata,
+        GRO: link.gro and mode == "generic",
+        LRO: link.lro,
+        VLAN_STRIPPING: link.rx_vlan_offload and not vlan_metadata,
     }
-    return tuple(feature for feature, hides in found.items() if hides)
+    return tuple(offload for offload, hides in found.items() if hides)
 
 
-def check_wire_view(link: Link, mode: str, hidden_by: Collection[str]) -> None:
+def check_wire_view(link: Link, mode: str, hidden_by: Collection[Offload]) -> None:
     """A match is about the frames on the wire, so XDP has to see them as they were. Errors: InterfaceError."""
     if mode == "generic" and link.kind in _UPPER:
         raise InterfaceError(
@@ -69,18 +78,18 @@ def check_wire_view(link: Link, mode: str, hidden_by: Collection[str]) -> None:
             reason="VLAN tags are removed before it gets a packet, so tagged packets would look untagged",
             hint="use the interface below it",
         )
-    merging = [name for name in ("gro", "lro") if f"rx-{name}" in hidden_by]
+    merging = [offload for offload in (GRO, LRO) if offload in hidden_by]
     if merging:
         raise InterfaceError(
-            f"{link.name} in {mode} mode with {' and '.join(name.upper() for name in merging)} on",
+            f"{link.name} in {mode} mode with {' and '.join(offload.words for offload in merging)} on",
             reason="XDP would see merged packets, not the frames on the wire",
-            hint=f"ethtool -K {link.name} {' '.join(f'{name} off' for name in merging)}",
+            hint=f"ethtool -K {link.name} {' '.join(f'{offload.flag} off' for offload in merging)}",
         )
-    if "rx-vlan-hw-parse" in hidden_by:
+    if VLAN_STRIPPING in hidden_by:
         raise InterfaceError(
             f"{link.name} strips VLAN tags before XDP sees them",
             reason="tagged packets would look untagged",
-            hint=f"ethtool -K {link.name} rxvlan off",
+            hint=f"ethtool -K {link.name} {VLAN_STRIPPING.flag} off",
         )
 
 

@@ -113,6 +113,11 @@ class Plan:
         """The changes of all steps, in order."""
         return tuple(change for step in self.steps for change in step.changes)
 
+    def parted(self, act: Act) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """The steps up to the first one that does this, and those after it. Without such a step: all, and none."""
+        after = next((number for number, step in enumerate(self.steps, 1) if step.act == act), len(self.steps))
+        return self.steps[:after], self.steps[after:]
+
     @property
     def protect(self) -> str | None:
         """The match of packets that are never diverted."""

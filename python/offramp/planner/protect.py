@@ -16,21 +16,24 @@ from offramp.match import Node, parse
 if TYPE_CHECKING:
     from offramp.facts.ssh import Session, Ssh
 
-__all__ = ["Protection"]
+__all__ = ["PROTECTED", "Protection"]
 
 _SSH = 22
 
 _MOST_SESSIONS = 64  # the ports cover nearly all sessions; this keeps the program small
 
-_ALWAYS = (
-    "arp",
+_ALWAYS = {
+    "ARP": "arp",
     # Neighbour discovery, RFC 4861 section 4: router and neighbour solicitation and advertisement, redirect.
-    "icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137",
+    "ND": "icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137",
     # DHCP, RFC 2131 section 4.1, and DHCPv6, RFC 8415 section 7.2: to servers and clients.
-    "udp dst port 67 or 68 or 546 or 547",
+    "DHCP": "udp dst port 67 or 68 or 546 or 547",
     # SSH to this machine and, by the answers, from it: whoever serves or began it, and when.
-    f"tcp port {_SSH}",
-)
+    "SSH": f"tcp port {_SSH}",
+}
+*_BEFORE_SSH, _LAST = _ALWAYS
+
+PROTECTED = f"{', '.join(_BEFORE_SSH)} and {_LAST}"  # in words, for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Protection:
         """ARP, ND, DHCP, SSH's own port, and SSH on the other ports found on this machine."""
         ports = [port for port in ssh.ports if port != _SSH]
         sessions = _other_sessions(ssh)
-        parts = [*_ALWAYS, *(f"tcp dst port {port}" for port in ports), *map(_of_session, sessions)]
+        parts = [*_ALWAYS.values(), *(f"tcp dst port {port}" for port in ports), *map(_of_session, sessions)]
         return cls(f"vlan any and ({' or '.join(f'({part})' for part in parts)})", _in_words(ports, len(sessions)))
 
 
@@ -58,7 +61,7 @@ def _in_words(ports: list[int], sessions: int) -> str:
     """What is protected, in half a line."""
     to = "".join(f", TCP to port {port}" for port in ports)
     others = f", {sessions} SSH session{'s' if sessions > 1 else ''} on other ports" if sessions else ""
-    return f"ARP, ND, DHCP, TCP port {_SSH} (SSH){to}{others}"
+    return f"{', '.join(_BEFORE_SSH)}, TCP port {_SSH} ({_LAST}){to}{others}"
 
 
 def _other_sessions(ssh: Ssh) -> list[Session]:

@@ -11,23 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from offramp.facts.capabilities import Capabilities
+from offramp.facts.capabilities import NTUPLE, Capabilities
 from offramp.facts.link import Link
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 from offramp.options import Copying
-from offramp.planner.layout import NTUPLE, Layout
+from offramp.planner.layout import Layout
 from offramp.planner.plan import Change, Step
 from offramp.planner.situation import Situation
 
-__all__ = ["FEATURES", "Decisions", "steps"]
+__all__ = ["Decisions", "steps"]
 
 _RESET = "the driver resets; the carrier may be gone for a moment, up to some seconds"
 _RINGS = "some drivers reset their rings, and lose the packets in them"
 
-# NIC features that hide frames as they were on the wire: their name in words, and why they are switched off.
-FEATURES = {
-    "rx-gro": ("GRO", "in generic mode XDP would see merged packets, not the frames on the wire"),
-    "rx-lro": ("LRO", "XDP would see merged packets, not the frames on the wire"),
-    "rx-vlan-hw-parse": ("VLAN stripping", "tagged packets would look untagged"),
+_WHY_OFF = {
+    GRO: "in generic mode XDP would see merged packets, not the frames on the wire",
+    LRO: "XDP would see merged packets, not the frames on the wire",
+    VLAN_STRIPPING: "tagged packets would look untagged",
 }
 
 
@@ -39,12 +39,12 @@ class Decisions:
     mode: Literal["native", "generic"]
     queues: tuple[int, ...]  # queues with a socket
     copying: Copying | None  # None: no socket
-    off: tuple[str, ...]  # features that are to be switched off
+    off: tuple[Offload, ...]  # that are to be switched off
 
 
 def steps(situation: Situation, decided: Decisions) -> list[Step]:
     link, able, layout = situation.link, situation.nic, decided.layout
-    made = [_feature(feature, link) for feature in decided.off]
+    made = [_off(offload, link) for offload in decided.off]
     if able is not None and layout.rules and able.ntuple.needs_feature is not False and not able.ntuple.on:
         made.append(_ntuple_on(link))
     if layout.name == "vf":
@@ -65,10 +65,9 @@ def steps(situation: Situation, decided: Decisions) -> list[Step]:
     return [*made, _entries(layout, decided.queues)]
 
 
-def _feature(feature: str, link: Link) -> Step:
-    words, why = FEATURES[feature]
-    change = Change(f"feature.{feature}", False)
-    return Step("change", "nic", f"switch {words} of {link.name} off", why, "switch it on", _RINGS, (change,))
+def _off(offload: Offload, link: Link) -> Step:
+    what, why = f"switch {offload.words} of {link.name} off", _WHY_OFF[offload]
+    return Step("change", "nic", what, why, "switch it on", _RINGS, (Change(offload.knob, False),))
 
 
 def _ntuple_on(link: Link) -> Step:
@@ -186,48 +185,53 @@ def _buckets(link: Link, layout: Layout) -> Step:
 
 
 def _vf(link: Link, able: Capabilities | None, layout: Layout) -> list[Step]:
-    number = layout.vf
-    made = []
-    if not (able and able.vfs.in_use):
-        costs = "; ".join(able.vfs.costs or ()) if able else ""
-        made.append(
-            Step(
-                "change",
-                "nic",
-                f"make a virtual function of {link.name}",
-                "it has queues of its own on the same wire",
-                "remove it",
-                f"the driver may reset{': ' if costs else ''}{costs}",
-                (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver must see its address first
-            )
-        )
-    if layout.vf_bound:
-        made.append(
-            Step(
-                "change",
-                "nic",
-                f"take VF {number} of {link.name} from its driver, {layout.vf_bound}",
-                "a driver reads a new address only when it starts",
-                "give it back; its interface is then as the driver makes it",
-                changes=(Change(f"vf.{number}.driver", None),),
-            )
-        )
-    settings = [Change(f"vf.{number}.mac", layout.mac)]
-    why = "packets to this address arrive there" if not layout.rules else "it needs an address of its own"
-    if layout.rules:
-        settings.append(Change(f"vf.{number}.spoof_check", False))
-        why += f"; packets sent back have the address of {link.name}, and a spoof check would drop them"
-    what = f"give VF {number} of {link.name} the address {layout.mac}"
-    made.append(Step("change", "nic", what, why, "write the old settings back", "", tuple(settings)))
+    made = [] if able and able.vfs.in_use else [_make_vf(link, able)]
+    made += [_unbind_vf(link, layout)] if layout.vf_bound else []
+    made.append(_address_vf(link, layout))
     made += [_rules(link, layout)] if layout.rules else []
-    made.append(
-        Step(
-            "open-vf",
-            "nic",
-            f"give VF {number} its driver, {layout.vf_driver}, and open its interface, which has its own plan",
-            "what is possible depends on its driver; from this step on matching packets come to user space",
-            "close it, and remove the driver",
-            changes=(Change(f"vf.{number}.driver", layout.vf_driver),),
-        )
+    return [*made, _open_vf(layout)]
+
+
+def _make_vf(link: Link, able: Capabilities | None) -> Step:
+    costs = "; ".join(able.vfs.costs or ()) if able else ""
+    return Step(
+        "change",
+        "nic",
+        f"make a virtual function of {link.name}",
+        "it has queues of its own on the same wire",
+        "remove it",
+        f"the driver may reset{': ' if costs else ''}{costs}",
+        (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver has to see its address
     )
-    return made
+
+
+def _unbind_vf(link: Link, layout: Layout) -> Step:
+    return Step(
+        "change",
+        "nic",
+        f"take VF {layout.vf} of {link.name} from its driver, {layout.vf_bound}",
+        "a driver reads a new address only when it starts",
+        "give it back; its interface is then as the driver makes it",
+        changes=(Change(f"vf.{layout.vf}.driver", None),),
+    )
+
+
+def _address_vf(link: Link, layout: Layout) -> Step:
+    changes, why = [Change(f"vf.{layout.vf}.mac", layout.mac)], "packets to this address arrive there"
+    if layout.rules:
+        changes.append(Change(f"vf.{layout.vf}.spoof_check", False))
+        why = "it needs an address of its own"
+        why += f"; packets sent back have the address of {link.name}, and a spoof check would drop them"
+    what = f"give VF {layout.vf} of {link.name} the address {layout.mac}"
+    return Step("change", "nic", what, why, "write the old settings back", changes=tuple(changes))
+
+
+def _open_vf(layout: Layout) -> Step:
+    return Step(
+        "open-vf",
+        "nic",
+        f"give VF {layout.vf} its driver, {layout.vf_driver}, and open its interface, which has its own plan",
+        "what is possible depends on its driver; from this step on matching packets come to user space",
+        "close it, and remove the driver",
+        changes=(Change(f"vf.{layout.vf}.driver", layout.vf_driver),),
+    )

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from offramp.facts.offloads import OFFLOADS
 from offramp.planner.layout import Layout
 from offramp.planner.plan import Plan
+from offramp.planner.protect import PROTECTED
 from offramp.planner.situation import Situation
-from offramp.planner.steps import FEATURES
 from offramp.planner.widen import widened
 
 __all__ = ["warnings_of"]
@@ -17,9 +18,9 @@ def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
     link, able = situation.link, situation.nic
     found = _of_interface(plan, situation)
     found += [
-        f"{words} is off while this is in force: the kernel does that work instead"
-        for feature, (words, _) in FEATURES.items()
-        if any(change.knob == f"feature.{feature}" for change in plan.changes)
+        f"{offload.words} is off while this is in force: the kernel does that work instead"
+        for offload in OFFLOADS
+        if any(change.knob == offload.knob for change in plan.changes)
     ]
     if able is None:
         return found
@@ -57,7 +58,7 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
             "untagged; this makes the peer write them into the frames: ethtool -K PEER txvlan off"
         )
     if not options.protect:
-        found.append("nothing is protected: ARP, ND, DHCP and SSH are diverted, too, if they match")
+        found.append(f"nothing is protected: {PROTECTED} are diverted too if they match")
     if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
             f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"

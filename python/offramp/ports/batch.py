@@ -268,7 +268,7 @@ class Batch:
             layer = name.partition(".")[0]
             columns = self._parsed.get(layer)
             if columns is None:
-                columns = self._parsed[layer] = self._burst.columns(name)
+                columns = self._parsed[layer] = self._burst.layer_of(name)
             array = self._arrays[name] = _array_maker()(name, columns[name])
         return array
 

@@ -126,7 +126,7 @@ class Queue(_Receiver):
 
 
 class Port(_Receiver):
-    """The queues of one endpoint. A context manager."""
+    """Queues of one interface, or of none. A context manager."""
 
     def __init__(self, native: _native.Port) -> None:
         self._native = native

@@ -21,12 +21,12 @@ from offramp.options import Options
 from offramp.planner import Plan, shortened
 from offramp.ramp import lifetime
 from offramp.ramp.events import EventKind, Events, News
-from offramp.ramp.execution import Execution, carried_out
-from offramp.ramp.interface import Interface
+from offramp.ramp.execution import carried_out
+from offramp.ramp.interface import Use
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Seen
 from offramp.ramp.replacing import put_in_place
-from offramp.ramp.sources import EndpointSource, LinkSource, StallSource
+from offramp.ramp.sources import LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
 from offramp.verdict import Verdict
 
@@ -48,23 +48,22 @@ class Attachment:
         self._final: Ledger | None = None
         self._closing = False
         self.events = Events(interface)
+        self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
         try:
-            with process.alone():
-                self._execution = self._opened(interface, wanted)
-        except BaseException:
-            _warn(self.events.waiting(), stacklevel=4)
-            raise
-        told = [event for event in self.events.waiting() if event.kind in _TOLD]
-        try:
+            self._open(interface, wanted)
+            told = [event for event in self.events.waiting() if event.kind in _TOLD]
             _warn([*told, *(f"{interface}: {warning}" for warning in self.plan.warnings)], stacklevel=4)
-        except OfframpWarning:  # the user has made it an error
-            self.close()
+        except BaseException as error:
+            lifetime.close_begun(self.events)
+            with process.alone():
+                self._opening.close()
+            if not isinstance(error, OfframpWarning):  # which the user has made an error
+                _warn(self.events.waiting(), stacklevel=4)
             raise
 
-    def _opened(self, name: str, wanted: Wanted) -> Execution:
-        execution = None
-        try:
-            execution = carried_out(Interface.of(name), wanted, self.events)
+    def _open(self, name: str, wanted: Wanted) -> None:
+        with process.alone():
+            self._execution = execution = carried_out(self._opening.of(name), wanted, self.events)
             live = execution.live
             counts = live.counts()
             self._early = {counter: counts[counter] for counter in _EARLY}
@@ -73,17 +72,10 @@ class Attachment:
             if live.sockets is None:
                 self.events.watch(LinkSource(live.plan.ifindex))
             else:
-                self.events.watch(EndpointSource(live.sockets.port._native))
+                self.events.watch(PortSource(live.sockets.port._native))
                 self.events.watch(StallSource(live.counts))
-            self._execution = execution
             lifetime.belongs(execution, self)
-        except BaseException:
-            if execution is not None:
-                execution.close()
-            raise
-        finally:
-            self.events.put(*(News(EventKind.NOT_GIVEN_BACK, text) for text in Interface.end_unused(self.events)))
-        return execution
+            self._opening.close()
 
     @property
     def plan(self) -> Plan:
@@ -127,20 +119,19 @@ class Attachment:
         not fit the layout that is there), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any
         of them the old match is in force; after an interrupt one of the two is, and `plan` says which.
         """
-        before = self._execution.wanted
-        if verdict is not None and before.verdict is Verdict.CLAIM and verdict is not Verdict.CLAIM:
-            raise OptionError(f"verdict={short(verdict)}", reason="a ramp claims", hint="attach() has other verdicts")
-        acts = before.verdict if verdict is None or before.verdict is Verdict.CLAIM else acting(verdict)
-        wanted = replace(before, match=Match.of(match), verdict=acts)
+        match = Match.of(match)
         with process.alone():
             self._check_open()
+            before = self._execution.wanted
+            wanted = replace(before, match=match, verdict=_successor(before.verdict, verdict))
             try:
                 put_in_place(self._execution, wanted)
             except Exception:
                 self._check_open()  # a signal's handler has closed it meanwhile: that is the reason then
                 raise
-            text = f"{acts.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
-            self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": acts.name}))
+            self._check_open()
+            text = f"{wanted.verdict.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
+            self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": wanted.verdict.name}))
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed.
@@ -159,14 +150,9 @@ class Attachment:
             self._closing = True
             try:
                 losses = self._carrier_losses()
-                self._execution.detach()
-                self._final = self._final or self._read()  # closed again, perhaps, after an interrupt
-                self._say_at_the_end(self._final, was_reset=self._carrier_losses() > losses)
+                self._execution.close(lambda: self._read_at_last(losses))
             finally:
-                try:
-                    self._execution.close()  # which detaches first, whatever has failed
-                finally:
-                    self._closing = False
+                self._closing = False
         self.events.join()
         _warn(self._execution.trouble, stacklevel)  # when all is done: the user may have made it an error
 
@@ -174,7 +160,13 @@ class Attachment:
         self.events.look()
         return self.events.counts[EventKind.CARRIER_LOST]
 
-    def _say_at_the_end(self, last: Ledger, *, was_reset: bool) -> None:
+    def _read_at_last(self, losses: int) -> None:
+        """Now that it is detached: the last count, and what is to be said. Again: nothing."""
+        if self._final is None:
+            self._final = self._read()
+            self._say_at_last(self._final, was_reset=self._carrier_losses() > losses)
+
+    def _say_at_last(self, last: Ledger, *, was_reset: bool) -> None:
         """What the driver did when the program was detached, and a flow that was silent while it was observed."""
         if was_reset:
             text = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
@@ -204,6 +196,15 @@ class Attachment:
         state = "closed" if self.closed else self.plan.mode
         what = f"{self.plan.verdict.name} on {self.plan.interface}, {state}: {shortened(self.plan.match)}"
         return f"<{type(self).__name__} {what}>"
+
+
+def _successor(before: Verdict, asked: Verdict | None) -> Verdict:
+    """The verdict that is to be. Errors: OptionError."""
+    if before is not Verdict.CLAIM:
+        return before if asked is None else acting(asked)
+    if asked not in (None, Verdict.CLAIM):
+        raise OptionError(f"verdict={short(asked)}", reason="a ramp claims", hint="attach() has other verdicts")
+    return before
 
 
 def _warn(told: Iterable[object], stacklevel: int) -> None:

@@ -6,7 +6,8 @@
     ramp.events.listen(print)          calls it with each event, in a thread that ends with the ramp
 
 A bounded queue: the oldest goes for each new one, and `dropped` counts them. An event has the time when it was noticed:
-by whoever looks at the events, by a listener's thread within 0.1 s, or by the reader of a ramp at once.
+by whoever looks at the events, by a listener's thread within 0.1 s, or by the reader of a ramp at once. An interrupt (a
+signal's handler that raises) may take an event that was just learned of with it; looking, telling and closing go on.
 docs/events.md lists the kinds. Needs no privileges.
 """
 
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,6 +50,7 @@ class EventKind(StrEnum):
     LEFT_BEHIND = "left-behind"
     LINK_RESET = "link-reset"
     WENT_ELSEWHERE = "went-elsewhere"
+    DETACHED = "detached"
     GIVEN_BACK = "given-back"
     NOT_GIVEN_BACK = "not-given-back"
 
@@ -104,10 +106,10 @@ class Events:
         self._waiting: deque[Event] = deque()
         self._sources: list[Source] = []
         self._lock = threading.RLock()
-        self._looking = threading.Lock()
+        self._looking: list[object] = []  # the first one looks
         self._listeners: list[Callable[[Event], object]] = []
         self._unheard: deque[Event] = deque(maxlen=WAITING)
-        self._thread: threading.Thread | None = None
+        self._told_by: dict[str, threading.Thread] = {}  # one, or none yet
         self._ended = False
 
     def __iter__(self) -> Iterator[Event]:
@@ -145,10 +147,11 @@ class Events:
         """
         with self._lock:
             self._listeners.append(callback)
-            if self._thread is None and not self._ended:
+            if not self._told_by and not self._ended:
                 name = f"offramp events {self.interface}"
-                self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._watch, name=name, daemon=True)
+                thread.start()
+                self._told_by.setdefault("thread", thread)  # `_watch` does so, too: a handler may come before
 
     def put(self, *news: News) -> None:
         """Something has happened."""
@@ -166,6 +169,10 @@ class Events:
                 if self._listeners:
                     self._unheard.append(event)
 
+    def not_given_back(self, trouble: Iterable[str]) -> None:
+        """What could not be given back of an interface, in words."""
+        self.put(*(News(EventKind.NOT_GIVEN_BACK, text) for text in trouble))
+
     def watch(self, source: Source) -> None:
         """Ask it whenever somebody looks."""
         with self._lock:
@@ -173,43 +180,46 @@ class Events:
 
     def look(self) -> None:
         """Ask the sources, if nobody does it just now."""
-        if not self._looking.acquire(blocking=False):
-            return
+        looking, this = self._looking, object()
         try:
-            for source in tuple(self._sources):
-                with suppress(OfframpError):  # it ends just now
-                    self.put(*source.look())
+            looking.append(this)
+            if looking[0] is this:
+                for source in tuple(self._sources):
+                    with suppress(OfframpError):  # it ends just now
+                        self.put(*source.look())
         finally:
-            self._looking.release()
+            looking.remove(this)
 
     def close(self) -> None:
         """No more will come; what waits can still be taken, and is told to listeners. Again: nothing."""
         self.look()
         self._ended = True
-        with self._lock:
-            sources, self._sources = list(self._sources), []
-        for source in sources:
+        for source in tuple(self._sources):
             source.close()
+        self._sources.clear()
 
     def join(self) -> None:
         """Wait until listeners have been told all."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(10 * _TURN)
+        for thread in tuple(self._told_by.values()):
+            if thread is not threading.current_thread():
+                thread.join(10 * _TURN)
 
     def abandon(self) -> None:
         """In a forked child: a thread that is not here may have held the lock."""
-        self._lock, self._looking = threading.RLock(), threading.Lock()
+        self._lock, self._looking, self._told_by = threading.RLock(), [], {}
         self._ended = True
-        self._thread = None
-        while self._sources:
-            self._sources.pop().abandon()
+        for source in tuple(self._sources):
+            source.abandon()
+        self._sources.clear()
 
     def leave(self) -> None:
         """At the end of the process, too, nobody is told any more."""
         self._ended = True
 
     def _watch(self) -> None:
+        this = threading.current_thread()
+        if self._told_by.setdefault("thread", this) is not this:  # one that a signal's handler has started meanwhile
+            return
         last = False
         while not last:
             last = self._ended

@@ -29,12 +29,12 @@ from offramp.ramp import lifetime, virtual_function
 from offramp.ramp.ask import ask, question
 from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.holdings import Holdings, Undoing
-from offramp.ramp.interface import Interface
+from offramp.ramp.interface import Interface, Use
 from offramp.ramp.observe import watch
-from offramp.ramp.planned import continued, planned, program
+from offramp.ramp.planned import continued, planned, spec_for
 from offramp.ramp.section import Section
 from offramp.ramp.sockets import Sockets, check_memory, socket_maps, told_by_the_kernel
-from offramp.ramp.wanted import UNTRIED, NativeRefused, NotSteered, Refusal, Tried, Wanted
+from offramp.ramp.wanted import NativeRefused, NotSteered, Refusal, Tried, Wanted
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ _CARRIER_PATIENCE = 10.0  # seconds
 
 def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Execution:
     """Make a plan and carry it out, in as many attempts as its driver needs. Errors: as `open`; nothing is left of any
-    attempt then. `events` uses the interface, too, so that it outlives a refused attempt: see `Interface.end_unused`.
+    attempt then. Somebody else uses the interface, too, so that it outlives a refused attempt.
     """
-    use(interface, events, events)
+    tell_news(interface, events)
     tried = Tried()
     had_carrier = carrier(interface.nic.identity.ifindex)
     while True:
@@ -71,9 +71,9 @@ def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Executi
         tried = tried.after(refusal)
 
 
-def use(interface: Interface, user: object, events: Events) -> None:
-    """Use it from now on, and tell what an earlier process had left on it, if that is news."""
-    events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.use(user)))
+def tell_news(interface: Interface, events: Events) -> None:
+    """Of what an earlier process had left on it."""
+    events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.news()))
 
 
 class Execution:
@@ -87,13 +87,12 @@ class Execution:
         self.events = events
         self.reading = threading.RLock()  # the counters: not while another thread closes them
         self.trouble: list[str] = []  # what could not be given back
-        self.section = Section(program(wanted.match, plan), wanted.match, {})
+        self.section = Section(spec_for(wanted.match, plan), wanted.match, {})
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # on the interface of a VF of this one
-        self._tried = UNTRIED
         self._had_carrier = had_carrier
-        self._joined = False  # a program that was there
         self._holdings = Holdings()
+        self._using = self._holdings.add(Use(self.worry))
         self._acts: dict[str, Callable[[Step], Refusal | None]] = {
             "change": self._change,
             "attach": self._attach,
@@ -113,20 +112,19 @@ class Execution:
 
     def run(self, tried: Tried) -> Refusal | None:
         """Take the steps of the plan, in order. What is left if one fails, `close` undoes."""
-        plan, self._tried = self.plan, tried
-        lifetime.begins(self)
-        self._hold(self.interface)
+        plan, alone = self.plan, not self.interface.program.attached
+        lifetime.begins(self, self.events)
+        self._using.share(self.interface)
         if plan.layout == "vf":
             virtual_function.check(self.interface, plan, self.wanted.needs)
         else:
             check_memory(plan)
             self.section = self._make_section()
         self._holdings.add(Undoing(self._give_back))
-        acts = [step.act for step in plan.steps]
-        if "attach" not in acts:  # a VF's: its own execution attaches
-            return self._take(plan.steps)
-        done = acts.index("attach") + 1
-        return self._take(plan.steps[:done]) or self._take(self._continuation(done))
+        first, then = plan.parted("attach")
+        if (refusal := self._take(first)) is not None:
+            return refusal
+        return self._take(self._continuation(then, tried) if alone and then else then)
 
     def _take(self, steps: Iterable[Step]) -> Refusal | None:
         for step in steps:
@@ -134,34 +132,34 @@ class Execution:
                 return refusal
         return None
 
-    def _continuation(self, done: int) -> Sequence[Step]:
+    def _continuation(self, then: Sequence[Step], tried: Tried) -> Sequence[Step]:
         """The steps that are left once the program is attached. A driver may have changed its channels and RSS table
         for XDP: then they are planned anew.
         """
-        seen = None if self._joined else self.interface.view(but=self.section)
-        if seen is None or is_virtual(seen.able):
-            return self.plan.steps[done:]
-        before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, self._tried))
+        seen = self.interface.view(but=self.section)
+        if is_virtual(seen.able):
+            return then
+        before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, tried))
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
             self.events.put(News(EventKind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
-        spec = program(self.wanted.match, self.plan)
+        spec = spec_for(self.wanted.match, self.plan)
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
         else:
             self.exchange(self.section.anew(spec, self.wanted.match, self.plan, self._make_maps()))
-        return self.plan.steps[done:]
+        return self.plan.parted("attach")[1]
 
     def exchange(self, new: Section) -> None:
         """Another section in the place of ours, from one packet to the next. Errors: the old one stays in force."""
         try:
-            self.interface.exchange(self.section, new)
+            self.interface.program.exchange(self, new)
         finally:  # interrupted, perhaps, when it was done
-            self.section = new if new in self.interface.sections else self.section
+            self.section = self.interface.program.sections.get(self, self.section)
 
     def _change(self, step: Step) -> Refusal | None:
         try:
-            self.interface.change(step.changes, self.section)
+            self.interface.changes.change(step.changes, self.section)
         except (InterfaceGone, InterfaceBusy, PrivilegeError):
             raise
         except (KernelError, InterfaceError) as error:
@@ -172,24 +170,23 @@ class Execution:
 
     def _attach(self, step: Step) -> Refusal | None:
         """Have the interface's program ask ours, too, which may be its first part."""
-        plan, carriers = self.plan, self._watch_carrier()
-        self._joined = self.interface.link is not None
+        plan, carriers, alone = self.plan, self._watch_carrier(), not self.interface.program.attached
         try:
-            with self.wanted.forbidden(plan.interface):
-                self.interface.join(self.section, plan.mode)
+            with self.wanted.naming_privileges(plan.interface):
+                self.interface.program.join(self, self.section, plan.mode)
         except KernelError as error:
             if error.errno == errno.ERANGE:
                 raise mtu_refused(self.interface.view().link) from error
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
             return NativeRefused()
-        if not self._joined:
+        if alone:
             self._await_carrier("when XDP was attached", carriers)
         return None
 
     def _bind(self, step: Step) -> Refusal | None:
         carriers, beats = self._watch_carrier(), self.section.maps[MapSlot.HEARTBEATS]
-        with self.wanted.forbidden(self.plan.interface):
+        with self.wanted.naming_privileges(self.plan.interface):
             self.sockets = Sockets.bind(self.plan, beats, self._holdings)
         self.plan = told_by_the_kernel(self.plan, zero_copy=self.sockets.zero_copy)
         if self.sockets.zero_copy:
@@ -217,17 +214,14 @@ class Execution:
         self._await_carrier("when a virtual function was made", self._begun)  # a new number of them resets some drivers
         self._change(step)
         physical, plan = self.interface, self.plan
-        interface = virtual_function.opened(physical, plan, self.section, self._hold)
+        using = self._holdings.add(Use(self.worry))
+        interface = virtual_function.opened(physical, plan, self.section, using)
+        tell_news(interface, self.events)
         wanted = replace(self.wanted, options=virtual_function.options(self.wanted.options))
         self.inner = carried_out(interface, wanted, self.events)
         self._holdings.add(self.inner)
         self.plan = virtual_function.whole(plan, self.inner.plan, *virtual_function.too_small(physical, interface))
         return None
-
-    def _hold(self, interface: Interface) -> None:
-        """Another interface is used as long as this is open."""
-        self._holdings.add(Undoing(lambda: self._end_use(interface), interface.abandon, interface.leave_open))
-        use(interface, self, self.events)
 
     # -- what they need ------------------------------------------------------------------------------------------------
 
@@ -237,7 +231,7 @@ class Execution:
         return Section(self.section.spec, self.section.match, maps, plan.queues, plan.hidden_queue, plan.buckets)
 
     def _make_maps(self) -> dict[MapSlot, Map]:
-        with self.wanted.forbidden(self.plan.interface):
+        with self.wanted.naming_privileges(self.plan.interface):
             size = 8 * len(self.section.spec.counters)
             counters = self._holdings.add(Map.create(MapType.PERCPU_ARRAY, 4, size, 1, name="offramp_counts"))
             maps = {MapSlot.COUNTERS: counters}
@@ -265,14 +259,18 @@ class Execution:
         if self.inner is not None:
             self.inner.detach()
         elif self.state == "open":
-            self.interface.leave(self.section)
+            self.interface.program.remove(self)
 
-    def close(self) -> None:
-        """The program first, whatever else fails; then all the rest, the last first. Again: what is left."""
+    def detached(self, text: str) -> None:
+        """Another one has closed, and there is no program for this one any more."""
+        self.events.put(News(EventKind.DETACHED, text))
+
+    def close(self, at_last: Callable[[], None] = lambda: None) -> None:
+        """The program first, whatever else fails; then `at_last`, and the rest, the last first. Again: what is left."""
         if self.state != "open":  # in a forked child, perhaps, while it fails in opening what is not its own
             return
         with process.alone():
-            self._holdings.add(Undoing(self.detach))
+            self._holdings.held += [Undoing(at_last), Undoing(self.detach)]
             try:
                 self._holdings.close()
             finally:
@@ -305,12 +303,9 @@ class Execution:
 
     def worry(self, trouble: Iterable[str]) -> None:
         """What could not be given back."""
-        for text in trouble:
-            self.trouble.append(text)
-            self.events.put(News(EventKind.NOT_GIVEN_BACK, text))
+        told = list(trouble)
+        self.trouble += told
+        self.events.not_given_back(told)
 
     def _give_back(self) -> None:
-        self.worry(self.interface.give_back(self.section))
-
-    def _end_use(self, interface: Interface) -> None:
-        self.worry(interface.done(self))
+        self.worry(self.interface.give_back(self.section, self._using))

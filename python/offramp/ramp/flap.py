@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from offramp import process
 from offramp.bpf import Holder, Map, MapType, Program, XdpLink, XdpMode, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
@@ -17,7 +18,7 @@ from offramp.llvm.programs import xdp
 from offramp.matcher import Match
 from offramp.nic import carrier
 from offramp.nic.carrier_watch import CarrierWatch
-from offramp.ramp.interface import Interface
+from offramp.ramp.interface import Use
 from offramp.verdict import Verdict
 
 __all__ = ["Flap", "measure"]
@@ -41,8 +42,8 @@ def measure(interface: str) -> Flap:
     Needs the privileges of `attach`. Errors: NoSuchInterface, InterfaceDown (no carrier), InterfaceBusy (another
     process, or another program), PrivilegeError, KernelError, InterfaceError: the carrier did not come back.
     """
-    with Interface.of(interface) as shared:
-        ifindex = shared.nic.identity.ifindex
+    with process.alone(), Use() as use:
+        ifindex = use.of(interface).nic.identity.ifindex
         if not carrier(ifindex):
             hint = f"ip link set {interface} up, and its peer"
             raise InterfaceDown(f"measuring {interface}", reason="it has no carrier", hint=hint)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an attempt has acquired, in order; and the three ways in which it ends.
 
-close      the last first. Each one whatever happens to another; an interrupted one is closed again
+close      the last first; one that was interrupted is closed again
 abandon    in a forked child: descriptors are closed, which are the parent's, and nothing else is touched
 leave      at the end of the process: the kernel closes what is left
+
+Each thing meets its end whatever happens to another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -63,9 +66,11 @@ class Holdings:
             raise first
 
     def abandon(self) -> None:
-        while self.held:
-            self.held.pop().abandon()
+        with ExitStack() as stack:
+            while self.held:
+                stack.callback(self.held.pop(0).abandon)
 
     def leave(self) -> None:
-        for held in self.held:
-            held.leave()
+        with ExitStack() as stack:
+            for held in self.held:
+                stack.callback(held.leave)

@@ -16,7 +16,7 @@
 
 `redirect_lost` is what is left when everything else is subtracted; while packets are in flight between the program's
 counter and the ring, they are in it too. A ledger that could not be read (in a forked child, or when the last reading
-failed) is `known` to nobody: it is all zero, and not exact.
+failed) says so: `known` is False, all counts are 0, and it is not exact.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from offramp.ports.ledger import QueueLedger
 from offramp.verdict import Verdict
 
 __all__ = ["Ledger"]
+
+_TO_THE_KERNEL = ("protected", "passed", "early", "stalled", "redirect_failed", "missed_by_nic")
+_ON_THE_WAY = ("received", "waiting", "rx_dropped", "rx_ring_full")  # of claimed packets, as sockets count them
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,12 @@ class Ledger:
     def redirect_lost(self) -> int:
         if self.verdict is not Verdict.CLAIM:
             return 0
-        accounted = sum(self.total(name) for name in ("received", "waiting", "rx_dropped", "rx_ring_full"))
-        return self.claimed - accounted
+        return self.claimed - sum(self.total(name) for name in _ON_THE_WAY)
 
     @property
     def exact(self) -> bool:
         """Whether it is known and adds up: always when no packet is in flight."""
-        kernel = self.protected + self.passed + self.early + self.stalled + self.redirect_failed + self.missed_by_nic
+        kernel = sum(getattr(self, name) for name in _TO_THE_KERNEL)
         return self.known and self.seen == kernel + self.claimed and self.redirect_lost == 0
 
     def to_dict(self) -> dict[str, object]:
@@ -80,11 +82,9 @@ class Ledger:
     def __str__(self) -> str:
         if not self.known:
             return "unknown: the counters could not be read"
-        names = ("seen", "protected", "passed", "early", "stalled", "redirect_failed", "claimed")
+        names = [name for name in ("seen", *_TO_THE_KERNEL, "claimed") if name != "missed_by_nic" or self.missed_by_nic]
         rows = [(name, getattr(self, name)) for name in names]
-        if self.missed_by_nic:
-            rows.insert(-1, ("missed_by_nic", self.missed_by_nic))
         if self.verdict is Verdict.CLAIM:
-            rows += [(f"  {name}", self.total(name)) for name in ("received", "waiting", "rx_dropped", "rx_ring_full")]
+            rows += [(f"  {name}", self.total(name)) for name in _ON_THE_WAY]
             rows.append(("  redirect_lost", self.redirect_lost))
         return "\n".join(f"{name:<18}{count:>16,}" for name, count in rows)

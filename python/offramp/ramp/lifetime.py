@@ -14,36 +14,56 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 from weakref import finalize, ref
 
 from offramp import process
 from offramp.ramp.holdings import Held
 
-__all__ = ["begins", "belongs", "ends", "living"]
-
-_living: dict[Held, ref[Any] | None] = {}  # executions, the oldest first, and the attachment of each
+__all__ = ["begins", "belongs", "close_begun", "ends", "living"]
 
 
-def begins(execution: Held) -> None:
-    _living[execution] = None
+@dataclass
+class _Life:
+    opening: object  # on whose behalf it was begun
+    attachment: ref[Any] | None = None
+
+
+_living: dict[Held, _Life] = {}  # executions, the oldest first
+
+
+def begins(execution: Held, opening: object) -> None:
+    _living[execution] = _Life(opening)
 
 
 def belongs(execution: Held, attachment: object) -> None:
     """From now on it is closed when nobody refers to the attachment any more."""
     forgotten = finalize(attachment, _forget, execution, repr(attachment))
     forgotten.atexit = False  # see `_at_exit`
-    _living[execution] = ref(attachment)
+    _living[execution].attachment = ref(attachment)
 
 
 def ends(execution: Held) -> None:
     _living.pop(execution, None)
 
 
+def close_begun(opening: object) -> None:
+    """The opening has failed: whatever it has begun is closed, the last first."""
+    with process.alone(), ExitStack() as stack:
+        for execution, life in tuple(_living.items()):
+            if life.opening is opening:
+                stack.callback(execution.close)
+
+
 def living() -> list[Any]:
     """The attachments that are open, in order of opening."""
-    found = [attachment() for attachment in tuple(_living.values()) if attachment is not None]
+    found = [_attachment(life) for life in tuple(_living.values())]
     return [attachment for attachment in found if attachment is not None]
+
+
+def _attachment(life: _Life) -> Any:
+    return life.attachment() if life.attachment is not None else None
 
 
 def _forget(execution: Held, what: str) -> None:
@@ -55,17 +75,19 @@ def _forget(execution: Held, what: str) -> None:
 
 
 def _in_child() -> None:
-    with ExitStack() as stack:  # each one, whatever happens to another
+    with ExitStack() as stack:  # each one, whatever happens to the others
         for execution in tuple(_living):
             stack.callback(execution.abandon)
         _living.clear()
 
 
 def _at_exit() -> None:
-    for execution, attachment in tuple(_living.items()):
-        if attachment is not None and (known := attachment()) is not None:
-            warnings.warn(f"{known!r} was never closed", ResourceWarning, stacklevel=2)
-        execution.leave()
+    forgotten = [repr(attachment) for attachment in living()]
+    with ExitStack() as stack:
+        for execution in tuple(_living):
+            stack.callback(execution.leave)
+    for what in forgotten:  # when all is done: the user may have made it an error
+        warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 
 
 process.holds("ramps", in_child=_in_child, at_exit=_at_exit)

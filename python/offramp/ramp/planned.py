@@ -17,7 +17,7 @@ from offramp.ramp.interface import View, view
 from offramp.ramp.wanted import UNTRIED, Tried, Wanted
 from offramp.verdict import Verdict
 
-__all__ = ["continued", "plan_for", "planned", "program"]
+__all__ = ["continued", "plan_for", "planned", "spec_for"]
 
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
@@ -29,7 +29,7 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
         left = "; ".join(" ".join(text.split()) for text in seen.left)
         warning = f"what an earlier process has left is given back first, and may change this plan: {left}"
         plan = replace(plan, warnings=(*plan.warnings, warning))
-    xdp(program(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
+    xdp(spec_for(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
     return plan
 
 
@@ -51,8 +51,8 @@ def planned(wanted: Wanted, seen: View, tried: Tried = UNTRIED) -> Plan:
     )
 
 
-def program(match: Match, plan: Plan) -> Spec:
-    """The program of a plan."""
+def spec_for(match: Match, plan: Plan) -> Spec:
+    """The section of the program that carries out a plan."""
     return Spec(
         MatchBody(match.lowered(netmask(plan.interface)), plan.verdict),
         protect=lower(plan.protection.node) if plan.protection is not None else None,
@@ -65,6 +65,5 @@ def program(match: Match, plan: Plan) -> Spec:
 
 def continued(plan: Plan, again: Plan) -> Plan:
     """The same plan up to where the program is attached; another one from there on."""
-    done, new = ([step.act for step in each.steps].index("attach") + 1 for each in (plan, again))
     warned = tuple(dict.fromkeys((*plan.warnings, *again.warnings)))
-    return replace(again, steps=(*plan.steps[:done], *again.steps[new:]), warnings=warned)
+    return replace(again, steps=(*plan.parted("attach")[0], *again.parted("attach")[1]), warnings=warned)

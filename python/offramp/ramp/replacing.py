@@ -11,15 +11,16 @@ Sockets, heartbeats, counters and ledger go on. Whatever fails before the exchan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from offramp import process
-from offramp.errors import NotSupported
+from offramp.errors import NotSupported, OfframpError
 from offramp.nic import carrier
 from offramp.options import Options
 from offramp.planner import Change, Plan, Step
-from offramp.ramp.planned import planned, program
+from offramp.ramp.planned import planned, spec_for
 from offramp.steering import Rule
 from offramp.verdict import Verdict
 
@@ -49,18 +50,26 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
         there = succession(execution.plan, _planned(execution, wanted))
         live = execution.live
         inner = _shown(live.plan, there.plan)
-        section = live.section.anew(program(wanted.match, inner), wanted.match, inner)
-        if there.add:
-            execution.interface.change(there.add, execution.section)
+        section = live.section.anew(spec_for(wanted.match, inner), wanted.match, inner)
+        added = [change.knob for change in there.add]
         try:
+            if there.add:
+                execution.interface.changes.change(there.add, execution.section)
             live.exchange(section)
         finally:  # interrupted, perhaps, when it was done
-            if live.section is section:
+            in_force = live.section is section
+            if in_force:
                 live.plan, live.wanted = inner, replace(wanted, options=live.wanted.options)
                 execution.plan, execution.wanted = there.plan, wanted
-            else:
-                execution.worry(execution.interface.remove([each.knob for each in there.add], execution.section))
-        execution.worry(execution.interface.remove(there.drop, execution.section))
+            _remove(execution, there.drop if in_force else added)
+
+
+def _remove(execution: Execution, knobs: Sequence[str]) -> None:
+    """Rules that are not needed. One that stays brings packets that the program passes on: no reason to fail."""
+    try:
+        execution.worry(execution.interface.changes.remove(knobs, execution.section))
+    except OfframpError as error:
+        execution.worry([str(error)])
 
 
 def succession(old: Plan, new: Plan) -> Succession:

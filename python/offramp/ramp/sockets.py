@@ -67,7 +67,7 @@ class Sockets:
         return all(queue.zero_copy for queue in self.port.queues)
 
     def connect(self, sockets: Map) -> None:
-        for queue, descriptor in zip(self.queues, self.port._native.sockets(), strict=True):
+        for queue, descriptor in zip(self.queues, self.port._native.pollables(), strict=True):
             sockets.update(struct.pack("I", queue), struct.pack("I", descriptor))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom events are learned from: a watch on the interface, the endpoint of a ramp's port, the program's counters."""
+"""Whom events are learned from: a watch on the interface, the port of a ramp, the program's counters."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from offramp.ramp.events import EventKind, News
 if TYPE_CHECKING:
     from offramp import _native
 
-__all__ = ["EndpointSource", "LinkSource", "StallSource"]
+__all__ = ["WORDS", "LinkSource", "PortSource", "StallSource"]
 
-_WORDS = {
-    "carrier-lost": "the carrier is gone",
-    "carrier-back": "the carrier is back",
-    "down": "it is down: nothing arrives until it is up again",
-    "up": "it is up again",
-    "gone": "it was removed",
-    "moved": "it was moved to another network namespace",
-    "renamed": "its name is {name} now",
-    "reader-back": "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile",
+# What ports and watches notice, as sentences.
+WORDS = {
+    EventKind.CARRIER_LOST: "the carrier is gone",
+    EventKind.CARRIER_BACK: "the carrier is back",
+    EventKind.DOWN: "it is down: nothing arrives until it is up again",
+    EventKind.UP: "it is up again",
+    EventKind.GONE: "it was removed",
+    EventKind.MOVED: "it was moved to another network namespace",
+    EventKind.RENAMED: "its name is {name} now",
+    EventKind.READER_BACK: (
+        "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile"
+    ),
 }
 
 
@@ -43,7 +46,7 @@ class LinkSource:
     abandon = close
 
 
-class EndpointSource:
+class PortSource:
     """Of a ramp: what its reader notices, and the watch that its port has."""
 
     def __init__(self, native: _native.Port) -> None:
@@ -90,6 +93,5 @@ def _news(event: Mapping[str, Any]) -> News:
     details = {name: value for name, value in event.items() if name not in ("kind", "time")}
     if "nanoseconds" in details:
         details["seconds"] = details.pop("nanoseconds") / 1e9
-    kind = event["kind"]
-    text = _WORDS[kind].format(**details)
-    return News(EventKind(kind), text, details, event["time"])
+    kind = EventKind(event["kind"])
+    return News(kind, WORDS[kind].format(**details), details, event["time"])

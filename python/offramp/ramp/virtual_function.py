@@ -29,12 +29,12 @@ from offramp.nic.device import identify, of_pci
 from offramp.nic.link import move, silence
 from offramp.options import Options
 from offramp.planner import Change, Plan, lacks_for_native, largest_mtu
-from offramp.ramp.interface import Interface
 from offramp.syscalls.netns import inside, namespace, other_namespaces
 from offramp.syscalls.privileges import hint, missing
 
 if TYPE_CHECKING:
     from offramp.facts.identity import Identity
+    from offramp.ramp.interface import Interface, Use
     from offramp.ramp.section import Section
     from offramp.syscalls.privileges import Capability
 
@@ -49,7 +49,7 @@ _Found = TypeVar("_Found")
 def check(physical: Interface, plan: Plan, needs: tuple[Capability, ...]) -> None:
     """What can be known to fail before anything is done. Errors: NotSupported, PrivilegeError."""
     what = f"opening VF {plan.vf} of {plan.interface}"
-    driver = plan.steps[-1].changes[-1].value
+    driver = next(change.value for change in plan.changes if change.knob == f"vf.{plan.vf}.driver")
     if not pci.is_loaded(driver):
         raise NotSupported(what, reason=f"its driver {driver} is not loaded", hint=f"modprobe {driver}")
     if missing(needs):
@@ -62,11 +62,10 @@ def options(given: Options) -> Options:
     return replace(given, layout="in-driver", vf=None)
 
 
-def opened(physical: Interface, plan: Plan, section: Section, hold: Callable[[Interface], None]) -> Interface:
-    """The VF that the plan has given its driver: up, with carrier, in the PF's network namespace. `hold` is called with
-    it before anything is changed of it.
+def opened(physical: Interface, plan: Plan, section: Section, using: Use) -> Interface:
+    """The VF that the plan has given its driver: up, with carrier, in the PF's network namespace.
 
-    Errors: OfframpError if it is gone, or its interface or carrier do not come; as Interface.of and Interface.change.
+    Errors: OfframpError if it is gone, or its interface or carrier do not come; as Use.of and Changes.change.
     """
     address = pci.vf_address(physical.nic.identity.bus, plan.vf or 0)
     what = f"VF {plan.vf} of {plan.interface}"
@@ -78,12 +77,11 @@ def opened(physical: Interface, plan: Plan, section: Section, hold: Callable[[In
         _await(lambda: udev.settled(ifindex) or None, what)
     silence(ifindex)
     name = identify(ifindex).name
-    interface = Interface.of(name)
-    hold(interface)
+    interface = using.of(name)
     interface.tagless = True
     with suppress(KernelError):  # `too_small` says so
-        interface.change([Change("mtu", _mtu(physical, interface))], section)
-    interface.change([Change("up", True)], section)
+        interface.changes.change([Change("mtu", _mtu(physical, interface))], section)
+    interface.changes.change([Change("up", True)], section)
     _await(lambda: carrier(ifindex) or None, f"{what}, {name}: it has no carrier")
     return interface
 

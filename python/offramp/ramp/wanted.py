@@ -47,8 +47,11 @@ class Wanted:
         return (*FOR_BPF, Capability.CAP_NET_RAW) if self.verdict is Verdict.CLAIM else FOR_BPF
 
     @contextmanager
-    def forbidden(self, interface: str) -> Iterator[None]:
-        """What the user wanted, and all that it needs: not the first step that failed, and what that one needs."""
+    def naming_privileges(self, interface: str) -> Iterator[None]:
+        """If a privilege is missing, an error that names what the user wanted and all that it needs.
+
+        Without it, the error would name the first step that failed, and what that one needs.
+        """
         try:
             yield
         except PrivilegeError as error:

@@ -17,8 +17,12 @@ class Kept(list[int]):
     """Holds one descriptor or none; closes it when nobody refers to this object any more."""
 
     def keep(self, function: Callable[..., int], *arguments: object) -> int:
-        """Call the function, and keep what it returns: `extend` and `map` do this with no Python code in between."""
-        self.extend(map(function, *((argument,) for argument in arguments)))
+        """Call it, and keep what it returns: `extend` and `map` do that without Python in between. If there is one by
+        now, as a signal's handler has done the same just before, that one stays.
+        """
+        calling = map(function, *((argument,) for argument in arguments))
+        if not self:
+            self.extend(calling)
         return self[0]
 
     def close(self) -> None:

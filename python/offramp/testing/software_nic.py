@@ -21,8 +21,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceGone, KernelError, OptionError
+from offramp.facts.capabilities import NTUPLE
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check, removable
+from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING
 from offramp.steering import Rss, Rule, Steering, equal
 from offramp.steering.toeplitz import MICROSOFT_KEY
 
@@ -44,10 +46,10 @@ _HASHED = {
     "ip6": "sd",
 }
 _FEATURES = {
-    "rx-gro": True,
-    "rx-lro": False,
-    "rx-vlan-hw-parse": True,
-    "rx-ntuple-filter": True,
+    GRO.feature: True,
+    LRO.feature: False,
+    VLAN_STRIPPING.feature: True,
+    NTUPLE: True,
 }
 _VF = {"mac": "00:00:00:00:00:00", "vlan": 0, "trust": False, "spoof_check": True}
 _VF_DRIVER = "ixgbevf"
@@ -180,7 +182,7 @@ class SoftwareNic:
             ),
             ntuple=Ntuple(
                 supported=True,
-                on=self.knobs["feature.rx-ntuple-filter"],
+                on=self.knobs[f"feature.{NTUPLE}"],
                 slots=self.slots,
                 one_mask_per="rule",
                 ip_is_other=self.ip_is_other,
@@ -200,7 +202,7 @@ class SoftwareNic:
 
     def queue_of(self, frame: bytes) -> int | None:
         """The queue that a frame (without FCS) arrives on; None: dropped by a rule, or gone to a VF."""
-        on = self.knobs["feature.rx-ntuple-filter"]
+        on = self.knobs[f"feature.{NTUPLE}"]
         table = tuple(self.knobs["rss.table"])
         spread = Rss(table, bytes.fromhex(self.knobs["rss.key"].replace(":", "")), self._fields())
         return Steering(spread, self.rules() if on else (), self.ip_is_other).queue_of(frame)
@@ -259,7 +261,7 @@ class SoftwareNic:
     def _rule_error(self, location: int, value: Value, queues: int) -> int:
         if value is None:
             return 0 if f"rule.{location}" in self.knobs else errno.ENOENT
-        if not self.knobs["feature.rx-ntuple-filter"]:
+        if not self.knobs[f"feature.{NTUPLE}"]:
             return errno.EOPNOTSUPP
         if self.knobs.get(f"rule.{location}", value) != value:
             return errno.EEXIST

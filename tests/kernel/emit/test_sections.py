@@ -124,7 +124,7 @@ def test_sections_that_ask_for_tags(each: list[Maps], lab: Lab) -> None:
                 bpf.XdpLink.attach(one, wire.b.ifindex) as link,
             ):
                 first = link.info().program_id
-                link.update(all_of_them)
+                link.update(all_of_them, one)
                 assert link.info().program_id != first
 
 

@@ -303,7 +303,7 @@ def claimed_by(ramp: Ramp, enough: Callable[[list[bytes]], bool]) -> list[bytes]
 
 def test_nothing_is_protected_if_so_wanted(wire: Wire) -> None:
     frames, outcome = corpus(6, 1000), Outcome()
-    with wire.b.host, pytest.warns(OfframpWarning, match="ARP, ND, DHCP and SSH are diverted, too"):
+    with wire.b.host, pytest.warns(OfframpWarning, match="ARP, ND, DHCP and SSH are diverted too"):
         ramp = offramp.open(wire.b.name, "", protect=False, stall=None)
     with ramp, Tap(wire.b) as tap, Sender(wire.a) as send:
         deliver(frames, send, outcome, ramp, tap)

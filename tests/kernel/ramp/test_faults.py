@@ -299,14 +299,14 @@ def test_a_socket_on_the_queue(wire: Wire) -> None:
 def test_a_driver_that_refuses_native_mode_after_all(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """As drivers of kernels that do not tell beforehand: the next attempt changes settings by the same journal."""
     wire.b.gro(True)
-    real = XdpLink.attach
+    real = XdpLink.create
 
-    def refuse(program: Program, ifindex: int, mode: Any) -> XdpLink:
-        if mode == "native":
+    def refuse(link: XdpLink, program: Program) -> None:
+        if link.mode == "native":
             raise KernelError("attaching", errno.EOPNOTSUPP)
-        return real(program, ifindex, mode)
+        real(link, program)
 
-    monkeypatch.setattr(XdpLink, "attach", refuse)
+    monkeypatch.setattr(XdpLink, "create", refuse)
     with wire.b.host, pytest.warns(OfframpWarning, match="generic mode"):
         ramp = offramp.open("eth0", MATCH)
     with ramp:

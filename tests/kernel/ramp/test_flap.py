@@ -10,7 +10,7 @@ import time
 import pytest
 
 import offramp.ramp.flap as measuring
-from offramp.bpf import XdpLink
+from offramp.bpf import Program, XdpLink
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
 from offramp.ramp.flap import measure
 from offramp.ramp.ramp import attach
@@ -23,15 +23,14 @@ from tests.rigs.leftovers import has_xdp
 def flapping(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> float:
     """A driver that resets its link when XDP is attached: the other end goes down, and comes back."""
     seconds = 0.8
-    real = XdpLink.attach
+    real = XdpLink.create
 
-    def attaching(*arguments: object) -> XdpLink:
-        link = real(*arguments)  # type: ignore[arg-type]
+    def creating(link: XdpLink, program: Program) -> None:
+        real(link, program)
         wire.a.down()
         threading.Timer(seconds, wire.a.up).start()
-        return link
 
-    monkeypatch.setattr(XdpLink, "attach", attaching)
+    monkeypatch.setattr(XdpLink, "create", creating)
     return seconds
 
 

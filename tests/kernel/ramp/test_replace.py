@@ -200,9 +200,9 @@ def test_interrupted(wire: Wire, monkeypatch: pytest.MonkeyPatch, before: bool) 
     """The plan says which of the two is in force."""
     update = XdpLink.update
 
-    def interrupted(link: XdpLink, program: Program) -> None:
+    def interrupted(link: XdpLink, program: Program, instead_of: Program) -> None:
         if not before:
-            update(link, program)
+            update(link, program, instead_of)
         monkeypatch.undo()
         raise KeyboardInterrupt
 

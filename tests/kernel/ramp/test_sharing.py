@@ -19,6 +19,7 @@ from offramp.bpf import Program, XdpLink
 from offramp.errors import InterfaceBusy, KernelError, OfframpWarning
 from offramp.gen.packets import eth, ip, udp
 from offramp.nic.live import open_nic
+from offramp.ramp.events import EventKind
 from offramp.ramp.interface import view
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.leftovers import has_xdp, orphans
@@ -197,6 +198,10 @@ def test_a_program_that_cannot_be_made_anew_is_taken_away(wire: Wire, monkeypatc
             with pytest.raises(KernelError, match="ENOMEM"):
                 one.close()
         assert not has_xdp(wire.b), "the kernel has every packet back"
+        assert [event.kind for event in two.events] == [EventKind.DETACHED]
+        with offramp.attach("eth0", "udp dst port 55", DROP):  # which makes it for both
+            send(wire, 54, 3)
+            assert drops(two, 3)
         two.close()
 
 
@@ -207,8 +212,8 @@ def refuse(*_: object) -> None:
 def test_interrupted_while_the_second_comes(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     update = XdpLink.update
 
-    def interrupted(link: XdpLink, program: Program) -> None:
-        update(link, program)
+    def interrupted(link: XdpLink, program: Program, instead_of: Program) -> None:
+        update(link, program, instead_of)
         monkeypatch.undo()
         raise KeyboardInterrupt
 

@@ -18,8 +18,8 @@ from offramp.nic.device import identify
 from offramp.nic.link import silence
 from offramp.planner import Options
 from offramp.ramp import virtual_function
-from offramp.ramp.interface import Interface
-from offramp.ramp.planned import plan_for, program
+from offramp.ramp.interface import Use
+from offramp.ramp.planned import plan_for, spec_for
 from offramp.ramp.section import Section
 from offramp.ramp.virtual_function import opened
 from offramp.testing import Lab, Wire
@@ -131,8 +131,9 @@ def test_an_interface_that_goes_while_another_is_looked_for(physical: Wire, monk
 
 
 def test_a_vf_that_is_gone_again(physical: Wire) -> None:
-    with physical.b.host, Interface.of("eth0") as interface:
+    with physical.b.host, Use() as use:
+        interface = use.of("eth0")
         plan = replace(plan_for("eth0", "udp", Verdict.CLAIM, Options()), vf=0)
-        section = Section(program(Match("udp"), plan), Match("udp"), {})
+        section = Section(spec_for(Match("udp"), plan), Match("udp"), {})
         with pytest.raises(OfframpError, match="VF 0 of eth0: it is gone"):
-            opened(interface, plan, section, lambda _: None)
+            opened(interface, plan, section, use)

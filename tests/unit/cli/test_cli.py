@@ -18,7 +18,7 @@ import offramp
 from offramp.cli import app, main
 from offramp.cli.matching import matching
 from offramp.cli.parameters import Do
-from offramp.cli.view import Lines, counts
+from offramp.cli.run_view import Lines, counts
 from offramp.errors import MatchError, NoSuchInterface
 from offramp.ports.ledger import QueueLedger
 from offramp.ramp.ledger import Ledger

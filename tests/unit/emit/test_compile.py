@@ -194,19 +194,19 @@ def test_where_a_crowd_meets_loads_are_forgotten() -> None:
     assert Known.join([facts] * 100) == Known({here: 20}, {}, {"a": one})
 
 
-def test_a_place_that_reaches_less_far_on_one_way_is_forgotten() -> None:
-    place = const(1, I64)
-    near, far = Known({place: 4}, {}, {"a": place}), Known({place: 8}, {}, {"a": place})
-    assert Known.join([near, far]).places == {}
+def test_a_register_that_reaches_less_far_on_one_way_is_forgotten() -> None:
+    register = const(1, I64)
+    near, far = Known({register: 4}, {}, {"a": register}), Known({register: 8}, {}, {"a": register})
+    assert Known.join([near, far]).registers == {}
 
 
 def test_the_oldest_facts_are_forgotten() -> None:
     facts = Known()
     for number in range(100):
-        place = const(number, I64)
-        facts = facts.placed(number, place).reaching(place, 4).loaded((Address(place), 4), place)
-    assert len(facts.reach) == len(facts.places) <= len(facts.loads) < 20
-    assert 99 in facts.places
+        register = const(number, I64)
+        facts = facts.computed(number, register).reaching(register, 4).loaded((Address(register), 4), register)
+    assert len(facts.reach) == len(facts.registers) <= len(facts.loads) < 20
+    assert 99 in facts.registers
 
 
 def test_addresses_add_offsets() -> None:

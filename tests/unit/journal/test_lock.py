@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,15 @@ from offramp.errors import (
     Closed,
     InterfaceBusy,
 )
-from offramp.journal import InterfaceLock, listed, transaction
+from offramp.journal import InterfaceLock, listed, lock, transaction
 from offramp.journal.store import Store
+from tests.rigs.interrupts import Interrupt, at, count
 from tests.rigs.journals import FRESH, PlainNic, identity
+from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
+
+DEVICE = identity()
 
 
 def child(work: object) -> int:
@@ -107,3 +112,74 @@ def test_threads_that_lock_and_unlock(nic: PlainNic, store: Store) -> None:
     for thread in threads:
         thread.join()
     assert list(Path(store.directory).glob("*.lock")) == []
+
+
+# -- interrupts --------------------------------------------------------------------------------------------------------
+
+
+def refused() -> None:
+    with pytest.raises(InterfaceBusy):
+        InterfaceLock(DEVICE)
+
+
+def lock_and_unlock() -> None:
+    with InterfaceLock(DEVICE):
+        pass
+
+
+def raises() -> None:
+    raise Interrupt
+
+
+def locks_and_raises() -> None:
+    lock_and_unlock()
+    raise Interrupt
+
+
+def nothing_is_held(store: Store) -> bool:
+    files = list(Path(store.directory).glob("*.lock"))
+    return not (lock._holders or lock._descriptors or files or locked_files())
+
+
+def locked_files() -> list[str]:
+    """Open descriptors of locks, removed ones included."""
+    names = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return [os.readlink(name) for name in names if os.path.lexists(name) and ".lock" in os.readlink(name)]
+
+
+@pytest.mark.parametrize("act", [raises, lock_and_unlock, locks_and_raises])
+@pytest.mark.parametrize("held", [False, True])
+def test_an_interrupt_anywhere(store: Store, act: Callable[[], None], held: bool) -> None:
+    """With another lock of the same interface, that is not lost, and without."""
+    lock_and_unlock()
+    for place in range(1, count(lock_and_unlock) + 1):
+        other = InterfaceLock(DEVICE) if held else None
+        where = at(place, act, lock_and_unlock)
+        if other is not None:
+            assert child(refused) == 0, where
+            other.close()
+        assert eventually(lambda: nothing_is_held(store)), where
+        with InterfaceLock(DEVICE):
+            assert child(refused) == 0, where
+        assert nothing_is_held(store), where
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_handler_that_locks_anywhere(store: Store, held: bool) -> None:
+    """What it has locked stays so, whatever was under way."""
+    kept: list[InterfaceLock] = []
+    lock_and_unlock()
+    for place in range(1, count(lock_and_unlock) + 1):
+        other = InterfaceLock(DEVICE) if held else None
+        where = at(place, lambda: kept.append(InterfaceLock(DEVICE)), lock_and_unlock)
+        if other is not None:
+            other.close()
+        assert child(refused) == 0 or not where, where
+        while kept:
+            kept.pop().close()
+        assert nothing_is_held(store), where
+
+
+def test_a_lock_that_is_forgotten_is_let_go_of(store: Store) -> None:
+    InterfaceLock(DEVICE)
+    assert nothing_is_held(store)

@@ -47,8 +47,7 @@ def compile_anew(text: str = TEXT) -> bytes:
 
 
 def pid() -> int:
-    assert llvm._child is not None
-    return llvm._child.process.pid
+    return llvm._idle[0].process.pid
 
 
 def alive(pid: int) -> bool:
@@ -142,7 +141,7 @@ def test_what_was_compiled_is_remembered() -> None:
     llvm.bpf_code(TEXT)
     llvm.stop()
     llvm.bpf_code(TEXT)
-    assert llvm._child is None
+    assert not llvm._children
 
 
 def test_a_child_that_was_killed_has_a_successor() -> None:
@@ -172,9 +171,9 @@ def test_a_resting_child_has_little_memory_and_ends_with_its_owner(monkeypatch: 
         return memory_of(pid()) <= 20_000 and b"resting" in Path(f"/proc/{pid()}/cmdline").read_bytes()
 
     assert eventually(rests, 10.0)
-    assert llvm._child is not None
-    llvm._child._in.close()
-    assert llvm._child.process.wait(10) == 0
+    child = llvm._idle.pop()
+    child._pipes[0].close()
+    assert child.process.wait(10) == 0
 
 
 def memory_of(pid: int) -> int:
@@ -198,7 +197,7 @@ from tests.unit.llvm.test_llvm import TEXT, compile_anew, pid
 before = compile_anew()
 held = threading.Event(), threading.Event()
 def hold():
-    with llvm._lock:
+    with llvm._turn:
         held[0].set()
         held[1].wait()
 thread = threading.Thread(target=hold)
@@ -207,7 +206,7 @@ thread.start()
 held[0].wait()
 child = os.fork()
 if child == 0:
-    os._exit(0 if llvm._child is None and compile_anew() == before and pid() != first and not llvm.stop() else 1)
+    os._exit(0 if not llvm._children and compile_anew() == before and pid() != first and not llvm.stop() else 1)
 held[1].set()
 thread.join()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -11,7 +11,7 @@ import pytest
 
 from offramp.errors import KernelError, OptionError
 from offramp.nic import pci, stats, vf
-from offramp.nic.stacked import Place, resolve
+from offramp.nic.stacked import Standing, resolve
 from offramp.syscalls import netlink
 
 ADDRESS = "0000:02:00.0"
@@ -22,14 +22,14 @@ ADDRESS = "0000:02:00.0"
 
 def test_vlan_on_bond_on_two_ports() -> None:
     places = {
-        1: Place("lo", None, 0, 0),
-        2: Place("eth1", None, 0, 4),
-        3: Place("eth0", None, 0, 4),
-        4: Place("bond0", "bond", 0, 0),
-        5: Place("bond0.7", "vlan", 4, 0),
-        6: Place("br0", "bridge", 0, 0),
-        7: Place("veth0", "veth", 3, 6),
-        8: Place("mac0", "macvlan", 3, 6),
+        1: Standing("lo", None, 0, 0),
+        2: Standing("eth1", None, 0, 4),
+        3: Standing("eth0", None, 0, 4),
+        4: Standing("bond0", "bond", 0, 0),
+        5: Standing("bond0.7", "vlan", 4, 0),
+        6: Standing("br0", "bridge", 0, 0),
+        7: Standing("veth0", "veth", 3, 6),
+        8: Standing("mac0", "macvlan", 3, 6),
     }
     assert resolve(5, places) == ("eth0", "eth1")
     assert resolve(4, places) == ("eth0", "eth1")
@@ -40,8 +40,8 @@ def test_vlan_on_bond_on_two_ports() -> None:
 
 
 def test_a_lower_device_elsewhere_and_circles() -> None:
-    assert resolve(5, {5: Place("vlan7", "vlan", 99, 0)}) == ()
-    assert resolve(1, {1: Place("a", "vlan", 2, 0), 2: Place("b", "vlan", 1, 0)}) == ()
+    assert resolve(5, {5: Standing("vlan7", "vlan", 99, 0)}) == ()
+    assert resolve(1, {1: Standing("a", "vlan", 2, 0), 2: Standing("b", "vlan", 1, 0)}) == ()
 
 
 # -- PCI ---------------------------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def test_every_packet_and_nothing_protected_say_so() -> None:
     lines = str(made).splitlines()
     assert lines[0] == "DROP on eth0: every packet"
     assert "  protected: nothing" in lines
-    assert made.warnings == ("nothing is protected: ARP, ND, DHCP and SSH are diverted, too, if they match",)
+    assert made.warnings == ("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match",)
 
 
 def test_the_plan_as_json() -> None:

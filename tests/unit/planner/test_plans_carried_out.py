@@ -25,12 +25,12 @@ from offramp.match import parse
 from offramp.matcher import Match
 from offramp.planner import Change, Plan, assume, explain, needed
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
-from offramp.ramp.interface import Interface
 from offramp.ramp.section import Section
 from offramp.steering import equal, hiding
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
 from tests.generators.steerable import MATCH, PAIR, of, plan, plan_for, told
+from tests.rigs.interfaces import Nobody, in_use
 
 FLOW = eth(ip(udp(sport=5, dport=4321), src="10.0.0.1", dst="10.0.0.2"))
 OTHERS = [eth(ip(udp(sport=port, dport=53), src="10.0.0.1", dst=f"10.0.{port}.2")) for port in range(50)] + [
@@ -110,28 +110,28 @@ def test_ramps_side_by_side_on_one_nic(
     nic = a_nic()
     nic.set("rss.table", equal(128, spread_over))
     before, base = dict(nic.knobs), nic.get("rss.table")
-    interface = Interface(nic)
-    sections, plans = [], []
-    with interface:
+    sections, plans, owners = [], [], []
+    with in_use(nic) as (interface, user):
         for host in (9, 10, 11):
             match = f"udp and src host 10.0.0.1 and dst host 192.168.7.{host}"
             plans.append(plan(nic.capabilities(), match, beside=interface.beside(), **how))
             sections.append(a_section(plans[-1]))
-            interface.sections.append(sections[-1])
-            interface.change(plans[-1].changes, sections[-1])
+            owners.append(Nobody())
+            interface.program.sections[owners[-1]] = sections[-1]
+            interface.changes.change(plans[-1].changes, sections[-1])
         assert [made.hidden_queue for made in plans] == [3, 2, 1]
         for gone in (1, 0, 2):
             for each, made in zip(sections, plans, strict=True):
-                if each in interface.sections:
+                if each in interface.program.sections.values():
                     assert nic.queue_of(a_flow(made)) == made.hidden_queue
             here = {
                 made.hidden_queue: made.buckets
                 for each, made in zip(sections, plans, strict=True)
-                if each in interface.sections and made.hidden_queue is not None
+                if each in interface.program.sections.values() and made.hidden_queue is not None
             }
             assert nic.get("rss.table") == hiding(base, here)
-            interface.sections.remove(sections[gone])
-            interface.give_back(sections[gone])
+            del interface.program.sections[owners[gone]]
+            interface.give_back(sections[gone], user)
         assert nic.get("rss.table") == base
         assert not nic.rules()
         assert nic.get("feature.rx-ntuple-filter") is False
@@ -144,13 +144,13 @@ def test_rules_that_were_refused_leave_nothing_switched_on(tmp_path: Path, monke
     nic = a_nic()
     nic.refuse("rule.", errno.ENOSPC)
     before, made = dict(nic.knobs), plan(nic.capabilities())
-    with Interface(nic) as interface:
+    with in_use(nic) as (interface, user):
         section = a_section(made)
         with suppress(KernelError):
             for step in made.steps:
-                interface.change(step.changes, section)
+                interface.changes.change(step.changes, section)
         assert nic.get("feature.rx-ntuple-filter") is True
-        interface.give_back(section)
+        interface.give_back(section, user)
         assert {knob for knob, value in before.items() if nic.get(knob) != value} == {"feature.rx-vlan-hw-parse"}
 
 

@@ -12,7 +12,8 @@ from offramp.facts.ssh import Session, Ssh
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
 from offramp.match import parse
-from offramp.planner import Protection
+from offramp.options import TABLE
+from offramp.planner import PROTECTED, Protection
 from offramp.verdict import Verdict
 from tests.oracles.libpcap import Filter
 
@@ -43,6 +44,12 @@ def test_what_is_protected() -> None:
 def test_port_22_is_protected_at_either_end_whatever_was_found() -> None:
     assert Protection.of(NOTHING).text.endswith(" or (tcp port 22))")
     assert Protection.of(NOTHING).words == "ARP, ND, DHCP, TCP port 22 (SSH)"
+
+
+def test_the_option_says_what_is_protected() -> None:
+    """Its sentence is text of a room below the planner's."""
+    assert PROTECTED == "ARP, ND, DHCP and SSH"
+    assert TABLE["protect"].sentence.startswith(f"leave {PROTECTED} to the kernel")
 
 
 ADDRESSES = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str).filter(lambda text: "." not in text)

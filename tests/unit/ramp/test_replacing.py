@@ -14,12 +14,12 @@ from offramp.emit.program import Spec
 from offramp.errors import NotSupported
 from offramp.matcher import Match
 from offramp.planner import Plan
-from offramp.ramp.interface import Interface
 from offramp.ramp.replacing import Succession, succession
 from offramp.ramp.section import Section
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
 from tests.generators.steerable import MATCH, PAIR, plan
+from tests.rigs.interfaces import in_use
 
 OTHER = "ip and udp dst port 53"
 BOTH = "ip and udp and (dst port 4321 or dst port 53)"
@@ -90,15 +90,15 @@ def test_carried_out_on_a_nic_and_given_back() -> None:
     before = dict(nic.knobs)
     match = Match(MATCH)
     section = Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM)), match, {})
-    with Interface(nic) as interface:
+    with in_use(nic) as (interface, user):
         old = plan(nic.capabilities())
         section.hidden = old.hidden_queue
         for step in old.steps:
-            interface.change(step.changes, section)
+            interface.changes.change(step.changes, section)
         there = to(nic, old, OTHER)
-        interface.change(there.add, section)
+        interface.changes.change(there.add, section)
         assert {*there.drop, *(each.knob for each in there.add)} <= nic.knobs.keys()
-        assert interface.remove(there.drop, section) == []
+        assert interface.changes.remove(there.drop, section) == []
         assert section.knobs == [each.knob for each in there.add]
-        assert interface.give_back(section) == []
+        assert interface.give_back(section, user) == []
     assert nic.knobs == before

@@ -21,12 +21,13 @@ from offramp.matcher import Match
 from offramp.nic import pci
 from offramp.planner import Options, Plan, explain
 from offramp.ramp import virtual_function
-from offramp.ramp.interface import Interface
+from offramp.ramp.interface import Use
 from offramp.ramp.section import Section
 from offramp.steering import equal
 from offramp.testing.software_nic import SoftwareNic
 from offramp.verdict import Verdict
 from tests.generators.steerable import MATCH, of, plan
+from tests.rigs.interfaces import Nobody, in_use
 
 
 @pytest.fixture(autouse=True)
@@ -62,15 +63,15 @@ def test_a_plan_whose_kth_change_fails_leaves_nothing_on_the_pf(queues: int) -> 
         before = dict(nic.knobs)
         if count <= len(made.changes):
             nic.fail_at(count)
-        with Interface(nic) as interface, suppress(KernelError):
+        with in_use(nic) as (interface, user), suppress(KernelError):
             section = a_section(made)
             try:
                 for step in made.steps:
-                    interface.change(step.changes, section)
+                    interface.changes.change(step.changes, section)
                 assert count > len(made.changes)
                 assert nic.get("vf.0.driver") == "ixgbevf"
             finally:
-                interface.give_back(section)
+                interface.give_back(section, user)
                 assert nic.get("channels") == before["channels"], count
         assert nic.knobs == before, count
         assert not listed()
@@ -81,22 +82,22 @@ def test_a_vf_beside_another_ramp_takes_its_own_changes_back_alone() -> None:
     nic.set("vf.autoprobe", False)
     nic.set("vf.count", 1)
     before = dict(nic.knobs)
-    interface = Interface(nic)
-    with interface, interface:
+    with in_use(nic) as (interface, user), Use() as other:
+        other.share(interface)
         hidden = plan(nic.capabilities())
         first = a_section(hidden)
         first.hidden = hidden.hidden_queue
-        interface.sections.append(first)
-        interface.change(hidden.changes, first)
+        interface.program.sections[(owner := Nobody())] = first
+        interface.changes.change(hidden.changes, first)
         between = dict(nic.knobs)
         of_vf = plan(nic.capabilities(), "ip and udp dst port 53", vf=0, beside=interface.beside())
         second = a_section(of_vf)
-        interface.change(of_vf.changes, second)
+        interface.changes.change(of_vf.changes, second)
         assert nic.get("vf.0.driver") == "ixgbevf"
-        interface.give_back(second)
+        interface.give_back(second, other)
         assert nic.knobs == between
-        interface.sections.remove(first)
-        interface.give_back(first)
+        del interface.program.sections[owner]
+        interface.give_back(first, user)
     assert nic.knobs == before
 
 
@@ -107,12 +108,12 @@ def test_a_bound_vf_gets_its_driver_and_its_address_back() -> None:
     before = dict(nic.knobs)
     assert nic.capabilities().vfs.now == (Vf("ixgbevf", "vf0", up=False), Vf("ixgbevf", "vf1", up=False))
     made = plan(nic.capabilities(), vf=1)
-    with Interface(nic) as interface:
+    with in_use(nic) as (interface, user):
         section = a_section(made)
         for step in made.steps:
-            interface.change(step.changes, section)
+            interface.changes.change(step.changes, section)
         assert nic.get("vf.1.mac") != before["vf.1.mac"]
-        interface.give_back(section)
+        interface.give_back(section, user)
         assert {knob: value for knob, value in nic.knobs.items() if knob.startswith("vf.")} == {
             knob: value for knob, value in before.items() if knob.startswith("vf.")
         }
@@ -122,7 +123,7 @@ def test_a_bound_vf_gets_its_driver_and_its_address_back() -> None:
 
 
 def check(made: Plan) -> None:
-    with Interface(SoftwareNic()) as interface:
+    with in_use(SoftwareNic()) as (interface, _):
         virtual_function.check(interface, made, ())
 
 

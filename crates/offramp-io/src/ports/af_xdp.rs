@@ -22,12 +22,12 @@ use offramp_ring::{Consumer, Descriptor, Pool, Producer, Queue, Region, RingMemo
 use super::Kind;
 use super::options::{Memory, Options, whole_number};
 use crate::counters::Counters;
-use crate::endpoint::{NAP, Parts};
 use crate::error::Error;
 use crate::events::Events;
 use crate::heartbeat::Heartbeat;
 use crate::link::Link;
-use crate::port::{Facts, Timestamps};
+use crate::port::{NAP, Parts};
+use crate::port_queue::{Facts, Timestamps};
 use crate::ringed::{OtherSide, Ringed};
 use crate::sys::{self, Mapping, get_option, set_option};
 

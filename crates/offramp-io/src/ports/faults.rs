@@ -16,9 +16,9 @@ use offramp_ring::{BURST, Burst, Pool};
 use super::Wrapper;
 use super::options::Options;
 use crate::counters::Counters;
-use crate::endpoint::Queues;
 use crate::error::Error;
-use crate::port::{End, Facts, Port};
+use crate::port::Queues;
+use crate::port_queue::{End, Facts, PortQueue};
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "faults",
@@ -93,11 +93,11 @@ fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
     };
     let faulty = queues.into_iter();
     Ok(faulty
-        .map(|port| Box::new(Faulty::new(port, faults)) as Box<dyn Port>)
+        .map(|port| Box::new(Faulty::new(port, faults)) as Box<dyn PortQueue>)
         .collect())
 }
 
-impl<P: Port> Faulty<P> {
+impl<P: PortQueue> Faulty<P> {
     pub fn new(port: P, faults: Faults) -> Self {
         Self {
             port,
@@ -163,7 +163,7 @@ fn corrupt(burst: &mut Burst, row: usize, chance: &mut Chance) {
     }
 }
 
-impl<P: Port> Port for Faulty<P> {
+impl<P: PortQueue> PortQueue for Faulty<P> {
     fn receive(&mut self, most: usize) -> Result<Burst, Error> {
         self.call()?;
         let mut burst = self.port.receive(most)?;

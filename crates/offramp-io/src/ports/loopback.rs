@@ -19,9 +19,9 @@ use offramp_ring::{Arrivals, Departures, HEADROOM, Heap, Rings, joined};
 
 use super::options::{Memory, Options};
 use super::{Kind, always};
-use crate::endpoint::Parts;
 use crate::error::Error;
-use crate::port::{End, Facts, Port, Timestamps};
+use crate::port::Parts;
+use crate::port_queue::{End, Facts, PortQueue, Timestamps};
 use crate::ringed::{OtherSide, Ringed};
 use crate::sys;
 
@@ -173,7 +173,7 @@ impl Loop {
 
 fn open(target: &str, options: &Options) -> Result<Parts, Error> {
     let end = Loop::open(target, Memory::of(options)?)?;
-    let queues: Vec<Box<dyn Port>> = vec![Box::new(end)];
+    let queues: Vec<Box<dyn PortQueue>> = vec![Box::new(end)];
     Ok(Parts::new(format!("loop:{target}"), queues))
 }
 
@@ -252,8 +252,8 @@ mod tests {
         Loop::open(name, MEMORY).unwrap()
     }
 
-    fn read(port: &mut impl Port) -> Vec<Vec<u8>> {
-        let burst = port.receive(256).unwrap();
+    fn read(queue: &mut impl PortQueue) -> Vec<Vec<u8>> {
+        let burst = queue.receive(256).unwrap();
         (0..burst.len()).map(|row| burst.bytes(row).unwrap().to_vec()).collect()
     }
 

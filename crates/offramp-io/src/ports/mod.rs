@@ -12,8 +12,8 @@ pub mod uri;
 use options::{Given, Options};
 use uri::{Named, suggestion};
 
-use crate::endpoint::{Endpoint, Parts, Queues};
 use crate::error::Error;
+use crate::port::{Parts, Port, Queues};
 
 #[rustfmt::skip]
 pub const KINDS: &[Kind] = &[
@@ -56,7 +56,7 @@ pub fn always() -> Result<(), String> {
 }
 
 /// Opens the port that `uri` names. `options`: more options for its kind.
-pub fn open(uri: &str, options: Vec<(String, Given)>) -> Result<Endpoint, Error> {
+pub fn open(uri: &str, options: Vec<(String, Given)>) -> Result<Port, Error> {
     let mut named = uri::parse(uri)?;
     for (key, value) in options {
         named.kind.options.push(key, value);
@@ -77,7 +77,7 @@ pub fn open(uri: &str, options: Vec<(String, Given)>) -> Result<Endpoint, Error>
     for (wrapper, given) in wrappers.into_iter().rev() {
         parts.queues = (wrapper.wrap)(parts.queues, &given.options)?;
     }
-    Ok(Endpoint::new(parts))
+    Ok(Port::new(parts))
 }
 
 fn find<T>(
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn wrappers_are_told_in_the_order_they_were_given() {
-        let endpoint = open("trace,file=/dev/null+faults,seed=1+null:,queues=2", Vec::new()).unwrap();
-        assert_eq!(endpoint.queues(), 2);
-        assert_eq!(endpoint.facts(1).modes, ["trace", "faults"]);
-        assert_eq!(endpoint.facts(1).kind, "null");
+        let port = open("trace,file=/dev/null+faults,seed=1+null:,queues=2", Vec::new()).unwrap();
+        assert_eq!(port.queues(), 2);
+        assert_eq!(port.facts(1).modes, ["trace", "faults"]);
+        assert_eq!(port.facts(1).kind, "null");
     }
 }

@@ -7,9 +7,9 @@ use offramp_ring::{Arrival, FarSide, Heap, Rings, joined};
 
 use super::options::{Given, Memory, Options};
 use super::{Kind, always};
-use crate::endpoint::Parts;
 use crate::error::Error;
-use crate::port::{End, Facts, Port, Timestamps};
+use crate::port::Parts;
+use crate::port_queue::{End, Facts, PortQueue, Timestamps};
 use crate::ringed::{OtherSide, Ringed};
 
 pub const KIND: Kind = Kind {
@@ -40,7 +40,7 @@ enum Arriving {
 }
 
 impl Null {
-    /// A port on which `templates` arrive in turn.
+    /// A queue on which `templates` arrive in turn.
     ///
     /// # Errors
     /// [`Error::Unsendable`] naming the template that does not fit a frame.
@@ -78,7 +78,7 @@ fn open(_target: &str, options: &Options) -> Result<Parts, Error> {
         }
     };
     let queues: Result<Vec<_>, Error> = (0..options.number("queues", 1, 1..=1 << 10)?)
-        .map(|_| Null::open(&templates, repeat, memory).map(|port| Box::new(port) as Box<dyn Port>))
+        .map(|_| Null::open(&templates, repeat, memory).map(|queue| Box::new(queue) as Box<dyn PortQueue>))
         .collect();
     let queues = queues.map_err(|error| match error {
         Error::Unsendable { .. } => Error::option(format!("null: {error}"), "a larger frame_size, or smaller packets"),

@@ -12,9 +12,9 @@ use offramp_ring::{Burst, Pool};
 use super::Wrapper;
 use super::options::Options;
 use crate::counters::Counters;
-use crate::endpoint::Queues;
 use crate::error::Error;
-use crate::port::{End, Facts, Port};
+use crate::port::Queues;
+use crate::port_queue::{End, Facts, PortQueue};
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "trace",
@@ -59,11 +59,11 @@ fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
     };
     let traced = queues.into_iter().enumerate();
     Ok(traced
-        .map(|(queue, port)| Box::new(Tracer::new(port, queue, Arc::clone(&sink))) as Box<dyn Port>)
+        .map(|(queue, port)| Box::new(Tracer::new(port, queue, Arc::clone(&sink))) as Box<dyn PortQueue>)
         .collect())
 }
 
-impl<P: Port> Tracer<P> {
+impl<P: PortQueue> Tracer<P> {
     pub fn new(port: P, queue: usize, sink: Sink) -> Self {
         Self {
             port,
@@ -109,7 +109,7 @@ impl<P> Tracer<P> {
     }
 }
 
-impl<P: Port> Port for Tracer<P> {
+impl<P: PortQueue> PortQueue for Tracer<P> {
     fn receive(&mut self, most: usize) -> Result<Burst, Error> {
         let result = self.port.receive(most);
         self.calls.looks += 1;

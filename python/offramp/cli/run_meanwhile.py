@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follow a match's file while the match is in force: `offramp run -F FILE --reload`.
+"""What `offramp run` does beside reading and showing: it tells events, and follows the match's file (--reload).
 
 At most once a second, and at once when asked to (SIGHUP), it checks whether the file has changed: its inode, its size
 and when it was written. If the file is not a valid match, the old one stays in force, and this is said once.
@@ -64,7 +64,7 @@ class Followed:
 
 
 class Meanwhile:
-    """What `run` does besides reading and showing: it prints events on stderr, and follows the file."""
+    """Tells events, on stderr, and follows the file, if there is one."""
 
     def __init__(self, ramp: Attachment, followed: Followed | None, *, as_json: bool) -> None:
         self._ramp = ramp

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The XDP program of an interface: one, for all ramps of this process there.
+
+    sections    what it is to ask: one section of each owner, in the order in which they came
+    made        the programs that may run: the kernel knows which of them does
+
+Each section asks its own match, and the first that matches decides. When sections change, `_settle` makes another
+program and puts it in the place of the one that runs, in one step: packets of the other sections notice nothing.
+
+A signal's handler may come in the middle, and change the sections, too. It settles what it has changed, and returns to
+somebody whose program is out of date. So the kernel is told which program is to be replaced, and refuses if another one
+runs by now; and whoever settles goes on until the program that runs asks the sections that are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from offramp import nic
+from offramp.bpf import GracePeriod, Holder, Program, XdpLink, bind
+from offramp.errors import Closed, InterfaceGone, OfframpError
+from offramp.llvm.programs import xdp
+from offramp.syscalls.kept import Kept
+
+if TYPE_CHECKING:
+    from offramp.bpf import XdpMode
+    from offramp.ramp.section import Section
+
+__all__ = ["Owner", "SharedProgram"]
+
+
+class Owner(Protocol):
+    """Whose section it is."""
+
+    def detached(self, text: str) -> None:
+        """There is no program any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    program: Program
+    sections: tuple[Section, ...]
+
+
+class SharedProgram:
+    """See the module. It is attached while there are sections. Needs `process.alone`."""
+
+    def __init__(self, ifindex: int, here: Callable[[], AbstractContextManager[None]]) -> None:
+        self.sections: dict[Owner, Section] = {}
+        self.link: XdpLink | None = None
+        self._ifindex = ifindex
+        self._here = here
+        self._mode: XdpMode = "native"
+        self._made: list[_Made] = []
+
+    @property
+    def attached(self) -> bool:
+        return self.link is not None and not self.link.closed
+
+    @property
+    def id(self) -> int:
+        """The number of the program that runs, as `ip link` shows it; 0: none."""
+        try:
+            return self.link.info().program_id if self.link is not None else 0
+        except Closed:
+            return 0
+
+    def join(self, owner: Owner, section: Section, mode: XdpMode) -> None:
+        """From now on this section is asked, too. Whatever happens: `remove` afterwards."""
+        if not self.attached:
+            self._mode = mode
+        self.sections[owner] = section
+        self._settle()
+
+    def exchange(self, owner: Owner, section: Section) -> None:
+        """From one packet to the next another section is asked for this owner; no packet is in the old one any more.
+
+        If that fails the old one is asked. If it is interrupted `sections` has the one that is asked. Errors: Closed.
+        """
+        if (before := self.sections.get(owner)) is None:
+            raise Closed("another match in place", reason="its ramp was closed")
+        self.sections[owner] = section
+        try:
+            self._settle()
+        except BaseException:
+            if self.sections.get(owner) is section and section not in self._asked:
+                self.sections[owner] = before
+            raise
+
+    def remove(self, owner: Owner) -> None:
+        """This owner's section is not asked any more, and no packet is in it. Again: nothing.
+
+        Errors: KernelError and others: there could be no program without it, so there is none any more, for nobody.
+        """
+        self.sections.pop(owner, None)
+        try:
+            if self.attached and not self._is_gone():
+                self._settle()
+            else:
+                self._end()
+        except Exception as error:
+            self._end()
+            for other in tuple(self.sections):
+                other.detached(f"XDP is detached: no program could be made without a ramp that closed: {error}")
+            raise
+
+    def abandon(self) -> None:
+        """In a forked child."""
+        self._detach()
+        self._forget(tuple(self._made))
+
+    def leave(self) -> None:
+        """At the end of the process: the kernel detaches it."""
+        if self.link is not None:
+            self.link.leave()
+        for made in self._made:
+            made.program.leave()
+
+    @property
+    def _running(self) -> _Made | None:
+        identity = self.id
+        return next((made for made in self._made if made.program.id == identity), None)
+
+    @property
+    def _asked(self) -> tuple[Section, ...]:
+        running = self._running
+        return running.sections if running is not None else ()
+
+    def _settle(self) -> None:
+        """Have that program run that asks the sections. Errors: the program that ran still runs."""
+        if not self.sections:
+            self._end()
+        if self._asked == tuple(self.sections.values()) and not self._overtaken():
+            return
+        with self._here(), GracePeriod() as grace:
+            while (wanted := tuple(self.sections.values())) != self._asked:
+                if wanted:
+                    self._put(_Made(self._program(wanted), wanted), self._running)
+                else:
+                    self._detach()
+            if overtaken := self._overtaken():
+                grace.wait()
+                self._forget(overtaken)
+
+    def _put(self, made: _Made, running: _Made | None) -> None:
+        """In the place of the one that runs, or as the first, unless a handler was quicker: `_settle` looks again."""
+        self._made.append(made)
+        try:
+            if running is not None and self.link is not None:
+                self.link.update(made.program, running.program)
+                return
+            link = XdpLink(Kept(), self._mode, self._ifindex)
+            if not self.attached:
+                self.link = link
+                link.create(made.program)
+        except OfframpError:
+            self._forget([made])
+            if self._running is running:
+                raise
+
+    def _overtaken(self) -> list[_Made]:
+        """Programs that ran, or were to run, and never will again."""
+        running = self._running
+        return [made for made in self._made if made is not running]
+
+    def _forget(self, overtaken: Sequence[_Made]) -> None:
+        for made in overtaken:
+            made.program.close()
+        self._made[:] = [made for made in self._made if made not in overtaken]
+
+    def _end(self) -> None:
+        """Detach it, and wait until no packet is in it. Closing gives descriptors back, which waiting needs."""
+        ended = tuple(self._made)
+        self._detach()
+        self._forget(ended)
+        if ended:
+            with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
+                grace.wait()
+
+    def _detach(self) -> None:
+        if self.link is not None:
+            self.link.close()
+
+    def _is_gone(self) -> bool:
+        """Removed, or moved to another namespace, where sockets are unbound and no program can be made anew."""
+        try:
+            with self._here():
+                nic.carrier(self._ifindex)
+        except InterfaceGone:
+            return True
+        return self.link is not None and not self.link.closed and not self.link.info().ifindex
+
+    def _program(self, sections: tuple[Section, ...]) -> Program:
+        compiled = xdp(*(section.spec for section in sections))
+        bound = self._ifindex if sections[0].spec.vlan_metadata else None
+        verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
+        name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
+        with bind(compiled, *(Holder(section.maps, section.match.state) for section in sections)) as maps:
+            return Program.load(compiled, name=name, maps=maps, ifindex=bound)

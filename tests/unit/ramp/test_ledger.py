@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The account of packets: whether it adds up, and what it says when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from offramp.emit.program import COUNTERS
+from offramp.ports.ledger import QueueLedger
+from offramp.ramp.ledger import Ledger
+from offramp.verdict import Verdict
+
+QUEUES = (QueueLedger(received=60, waiting=5), QueueLedger(received=20, rx_dropped=10, rx_ring_full=5))
+WHOLE = Ledger(
+    Verdict.CLAIM,
+    seen=121,
+    protected=1,
+    passed=2,
+    early=3,
+    stalled=4,
+    redirect_failed=5,
+    missed_by_nic=6,
+    claimed=100,
+    queues=QUEUES,
+)
+
+
+def test_it_has_each_counter_of_the_program() -> None:
+    assert {each.name for each in fields(Ledger)} > set(COUNTERS)
+
+
+def test_it_adds_up() -> None:
+    assert WHOLE.exact
+    assert (WHOLE.received, WHOLE.redirect_lost, WHOLE.lost) == (80, 0, 15)
+
+
+@pytest.mark.parametrize("counter", [*COUNTERS, "early"])
+def test_one_packet_too_many_anywhere_is_seen(counter: str) -> None:
+    assert not replace(WHOLE, **{counter: getattr(WHOLE, counter) + 1}).exact
+
+
+def test_what_no_socket_has_counted_was_lost_by_the_redirect() -> None:
+    short = replace(WHOLE, queues=QUEUES[:1])
+    assert (short.redirect_lost, short.exact) == (35, False)
+    assert replace(short, verdict=Verdict.DROP, queues=()).exact
+
+
+def test_one_that_could_not_be_read_is_not_exact() -> None:
+    unknown = Ledger(Verdict.CLAIM, known=False)
+    assert not unknown.exact
+    assert str(unknown) == "unknown: the counters could not be read"
+
+
+def test_as_text_missed_by_nic_is_shown_if_there_is_any() -> None:
+    names = [line.split()[0] for line in str(WHOLE).splitlines()]
+    assert names[:8] == [
+        "seen",
+        "protected",
+        "passed",
+        "early",
+        "stalled",
+        "redirect_failed",
+        "missed_by_nic",
+        "claimed",
+    ]
+    assert "missed_by_nic" not in str(replace(WHOLE, missed_by_nic=0))
