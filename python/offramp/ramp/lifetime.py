@@ -7,7 +7,7 @@ ends.
     forked       the child holds nothing; the parent does not notice
     the end      of the process: the kernel closes the descriptors; a ResourceWarning
 
-An execution is listed before it acquires the first thing, so that a fork in the middle of it finds that, too.
+An execution is listed before it acquires anything, so a fork in the middle of it finds that, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["begins", "belongs", "close_begun", "ends", "living"]
 
 @dataclass
 class _Life:
-    opening: object  # on whose behalf it was begun
+    opening: object  # the opening that began it
     attachment: ref[Any] | None = None
 
 
@@ -49,7 +49,7 @@ def ends(execution: Held) -> None:
 
 
 def close_begun(opening: object) -> None:
-    """The opening has failed: whatever it has begun is closed, the last first."""
+    """An opening has failed: close whatever it has begun, the last first."""
     with process.alone(), ExitStack() as stack:
         for execution, life in tuple(_living.items()):
             if life.opening is opening:
@@ -67,7 +67,7 @@ def _attachment(life: _Life) -> Any:
 
 
 def _forget(execution: Held, what: str) -> None:
-    """Nobody refers to the attachment any more, closed or not."""
+    """Called when nobody refers to the attachment any more, whether it was closed or not."""
     if execution not in _living:
         return
     process.when_alone(execution.close)
@@ -86,7 +86,7 @@ def _at_exit() -> None:
     with ExitStack() as stack:
         for execution in tuple(_living):
             stack.callback(execution.leave)
-    for what in forgotten:  # when all is done: the user may have made it an error
+    for what in forgotten:  # last, because the user may have made it an error
         warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 
 

@@ -54,8 +54,8 @@ def open(
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
     Everything else goes on to the kernel. Unless `protect` is False, so do ARP, ND, DHCP, TCP port 22 at either end,
-    and the SSH ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options, of which
-    docs/options.md has the values; a time is a number of seconds or text ("500ms", "1m30s"):
+    and the SSH ports and sessions that are found on other ports now; `ramp.plan.protected` says which. docs/options.md
+    lists the options' values. A time is a number of seconds or text ("500ms", "1m30s"):
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
     - `copying`: who writes packets to our memory: the kernel (copy, where passing packets on costs nothing extra) or
@@ -79,10 +79,10 @@ def open(
       again; None: never
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
-    What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is written down
-    before, and given back on close, by a guardian if this process is killed. Several ramps of a process may share an
-    interface, each with receive queues of its own; the first whose match says yes gets a packet. Another process is
-    refused.
+    What is changed of the interface for this (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is first
+    written to a journal. It is given back on close; if this process is killed, a guardian gives it back. Several ramps
+    of a process may share an interface, each with its own receive queues; a packet goes to the first one that it
+    matches. Another process is refused.
 
     Errors: MatchError, OptionError, NoSuchInterface, InterfaceDown, InterfaceBusy, InterfaceError, NotSupported,
     PrivilegeError, KernelError; after any of them the interface is as it was.
@@ -116,7 +116,7 @@ def attach(
 
 
 def ramps() -> list[Attachment]:
-    """What this process holds: the ramps and attachments that are open, in order of opening. In a forked child: none.
+    """The ramps and attachments that this process has open, in order of opening. In a forked child: none.
 
     Needs no privileges.
     """
@@ -128,14 +128,14 @@ class Ramp(Attachment):
 
     @property
     def port(self) -> Port:
-        """The sockets. Closing the ramp closes them, and not the other way round."""
+        """The sockets. Closing the ramp closes them; closing the port does not close the ramp."""
         sockets = self._execution.live.sockets
         assert sockets is not None
         return sockets.port
 
     @property
     def queues(self) -> Sequence[Queue]:
-        """One per socket, for a thread each: `for batch in ramp.queues[0]`."""
+        """One for each socket, to read in threads of their own: `for batch in ramp.queues[0]`."""
         return self.port.queues
 
     @property
@@ -148,11 +148,13 @@ class Ramp(Attachment):
         return self.port.rx(timeout)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of all queues in turn, until the ramp is closed. Errors: see `Port.rx`; Closed if it is already."""
+        """Batches of all queues in turn, until the ramp is closed. Errors: see `Port.rx`; Closed if it was closed
+        before.
+        """
         return self._batches(iter(self.port))
 
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        yield from batches  # in a method, as the loop has to keep this ramp alive, too
+        yield from batches  # in a method, because the loop also has to keep this ramp alive
 
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""
