@@ -21,6 +21,7 @@ from offramp.llvm import child as llvm
 
 TESTS = Path(__file__).parent
 FOLDER_MARKS = ("kernel", "nic")
+FUZZ_EXAMPLES = 5000  # of `make fuzz`; else there are 100
 WATCHED = ("net:[", "mnt:[", "socket:[", "anon_inode:bpf", "anon_inode:[pidfd]", "/dev/net/")
 
 
@@ -34,7 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before hypothesis loads the profile that it was told
 def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.has_plugin("hypothesispytest"):  # which takes two seconds to import: not in a guest
+        from hypothesis import settings
+
+        settings.register_profile("fuzz", max_examples=FUZZ_EXAMPLES, deadline=None)
     if not config.pluginmanager.has_plugin("offramp"):  # its entry point, when offramp is installed
         config.pluginmanager.register(offramp.testing.pytest_plugin, "offramp")
 

@@ -14,7 +14,9 @@ others are let go of all the same. An interrupt (a signal handler that raises) e
 exception does; then the order within a ramp counts: its program goes first.
 
 A child has to know what there is to let go of, so nobody forks while something is opened, closed or changed: that
-happens in `alone`. What the collector would close meanwhile waits (`when_alone`). Wherever an interrupt comes:
+happens in `alone`. One thread opens at a time: the next one waits while it observes its flow, and while a driver that
+resets its link is without carrier. What the collector would close meanwhile waits (`when_alone`). Wherever an interrupt
+comes:
 
     alone        is a lock made in C, entered by a bare `with`: Python runs no handler between taking it and the body,
                  nor between the body and its release. So nothing in Python may stand in between, no generator either

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from hypothesis import settings
+
 from offramp.lower.expression import (
     TAG_ETHERTYPES,
     All,
@@ -38,6 +40,7 @@ __all__ = [
     "HEADER",
     "IP",
     "IP6",
+    "ROUNDS",
     "UDP",
     "Code",
     "Expressions",
@@ -47,6 +50,8 @@ __all__ = [
     "load",
     "packet",
 ]
+
+ROUNDS: Final = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 
 Size = Literal[1, 2, 4]
 SIZES: Final[tuple[Size, ...]] = (1, 2, 4)

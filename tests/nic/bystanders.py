@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from threading import Thread
 
 from offramp.testing import Wire
+from tests.nic.functions import PATIENCE
 
 __all__ = ["FLOWS", "Bystanders", "bystanders"]
 
 FLOWS = 24
 PORT = 7000
-PATIENCE = 20.0  # seconds for what takes milliseconds where nothing is emulated
 TRANSFER = 1 << 18  # bytes
 
 

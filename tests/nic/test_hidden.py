@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -26,19 +25,16 @@ from offramp.ramp.ramp import Ramp
 from offramp.steering import hiding, weighted
 from offramp.testing import Wire
 from tests.nic.bystanders import bystanders
+from tests.nic.functions import PATIENCE
 from tests.rigs.leftovers import has_xdp
+
+pytestmark = pytest.mark.usefixtures("state")
 
 SPORT, PORT = 1024, 4321
 COUNT = 400  # packets of the flow
 GAP = 0.003  # seconds
-PATIENCE = 20.0
 HIDDEN = 1  # the last of two queues
 KNOBS = ("rss.table", "channels", "mtu", "up", "feature.rx-vlan-hw-parse", "feature.rx-gro")
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
 
 
 def match(wire: Wire, protocol: str = "udp") -> str:

@@ -20,7 +20,7 @@ from tests.rigs.leftovers import has_xdp
 from tests.rigs.processes import forked
 from tests.rigs.waiting import eventually
 
-pytestmark = [pytest.mark.nic("igb"), pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+pytestmark = pytest.mark.nic("igb")
 
 KNOBS = ("rss.table", "channels", "mtu", "up", "feature.rx-vlan-hw-parse", "feature.rx-gro", "vf.count")
 
@@ -69,12 +69,6 @@ def kill_rounds(wire: Wire, state: Path, rounds: int) -> None:
         assert eventually(lambda: not list(state.glob("*.json"))), told
     print(f"{changed} of {rounds} were killed while something was changed; all was back after {slowest:.2f} s at most")
     assert changed > rounds / 10  # or it would prove nothing
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
-    return tmp_path
 
 
 @pytest.mark.timeout(900)

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,20 +23,9 @@ from offramp.verdict import Verdict
 from tests.rigs.processes import forked
 from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = pytest.mark.usefixtures("state")
 
 RULE = {"flow-type": "udp4", "dst-port": 4321, "action": 1}
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OFFRAMP_STATE_DIR", str(tmp_path))
-
-
-@pytest.fixture
-def device(wire: Wire) -> LiveNic:
-    with wire.b.host:
-        return open_nic(wire.b.name)
 
 
 def get(wire: Wire, device: LiveNic, knob: str) -> Value:

@@ -10,16 +10,10 @@ import sys
 import pytest
 
 from offramp.nic.features import features
-from offramp.nic.live import LiveNic, open_nic
+from offramp.nic.live import LiveNic
 from offramp.testing import Wire
 
 pytestmark = pytest.mark.nic()
-
-
-@pytest.fixture
-def device(wire: Wire) -> LiveNic:
-    with wire.b.host:
-        return open_nic(wire.b.name)
 
 
 def ethtool(wire: Wire, *arguments: str) -> str:

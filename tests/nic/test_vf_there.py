@@ -28,7 +28,7 @@ from tests.rigs.waiting import eventually
 pytestmark = [
     pytest.mark.usefixtures("state"),
     pytest.mark.nic("igb-iommu", kernels="6.12"),  # it takes minutes; it was seen under 6.1 and 6.18, too
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore::offramp.OfframpWarning"),
+    pytest.mark.filterwarnings("ignore::offramp.OfframpWarning"),
 ]
 
 

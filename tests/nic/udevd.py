@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.rigs.threads import meanwhile
+
 __all__ = ["renaming"]
 
 _SLOW = 0.5  # seconds, for each of two steps
@@ -24,9 +26,9 @@ def renaming(run: Path, name: str) -> Iterator[None]:
     """The next interface that appears here gets that name; `run` stands for /run/udev."""
     (run / "data").mkdir(parents=True)
     (run / "control").touch()
-    known, end = {index for index, _ in socket.if_nameindex()}, threading.Event()
+    known = {index for index, _ in socket.if_nameindex()}
 
-    def rename() -> None:
+    def rename(end: threading.Event) -> None:
         while not end.wait(0.01):
             for index, old in socket.if_nameindex():
                 if index not in known:
@@ -38,10 +40,5 @@ def renaming(run: Path, name: str) -> Iterator[None]:
                     record.write_text("I:1234567\nV:1\n")
                     return
 
-    thread = threading.Thread(target=rename)
-    thread.start()
-    try:
+    with meanwhile(rename):
         yield
-    finally:
-        end.set()
-        thread.join()

@@ -32,6 +32,7 @@ from offramp.llvm.programs import xdp
 from tests.generators.aim import Aim
 from tests.generators.expressions import Expressions
 from tests.generators.packets import Packet, Packets
+from tests.generators.realworld import EXPRESSIONS
 from tests.oracles.libpcap import Filter
 from tests.oracles.reference import Reference
 
@@ -79,6 +80,12 @@ class Differential:
         expressions, pool, aim = Expressions(seed), Packets(seed), Aim(seed)
         for _ in range(EXPRESSIONS_PER_SEED):
             self.compare(expressions(), [pool() for _ in range(packets)], aim)
+
+    def run_written(self, packets: int) -> None:
+        """The expressions that people write, each on so many packets."""
+        pool, aim = Packets(1).pool(packets), Aim(1)
+        for expression in EXPRESSIONS:
+            self.compare(expression, pool, aim)
 
     def compare(self, text: str, packets: list[Packet], aim: Aim) -> None:
         self.outcome.expressions += 1

@@ -12,13 +12,16 @@ from typing import Any, ClassVar
 
 import offramp
 from offramp.bpf import Map, MapType, Program, XdpLink
+from offramp.emit.bytecode import instruction
 from offramp.emit.program import MapSlot
 from offramp.emit.program import XdpProgram as Code
 from offramp.ports import Port, open_port
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
+from tests.rigs.bytecode import PASS
 from tests.rigs.port_faults import FAULTS
 from tests.rigs.ports import Oversized
+from tests.rigs.threads import meanwhile
 from tests.rigs.traffic import MATCH, PORT
 
 __all__ = ["BareAfXdp", "RampsPort", "redirected"]
@@ -84,25 +87,18 @@ class RampsPort:
 @contextmanager
 def fed(wire: Wire, frames: Sequence[bytes]) -> Iterator[None]:
     """Meanwhile end a sends these, one by one."""
-    over = threading.Event()
     with wire.a.host:
         sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         sender.bind(("eth0", 0))
 
-    def feed() -> None:
+    def feed(over: threading.Event) -> None:
         for frame in frames:
             sender.send(frame)
             if over.wait(GAP):
                 return
 
-    feeder = threading.Thread(target=feed)
-    with sender:
-        feeder.start()
-        try:
-            yield
-        finally:
-            over.set()
-            feeder.join()
+    with sender, meanwhile(feed):
+        yield
 
 
 @contextmanager
@@ -120,32 +116,26 @@ def redirected(ifindex: int, port: Port) -> Iterator[None]:
             yield
 
 
-def _instruction(opcode: int, destination: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
-    return struct.pack("<BBhi", opcode, destination | source << 4, offset, immediate)
-
-
-_PASS = 2
-
 _REDIRECTS = b"".join(
     [
-        _instruction(0xBF, 6, 1),  # r6 = the context
-        _instruction(0x61, 2, 1),  # r2 = data
-        _instruction(0x61, 3, 1, 4),  # r3 = data_end
-        _instruction(0xBF, 4, 2),
-        _instruction(0x07, 4, immediate=42),
-        _instruction(0x2D, 4, 3, 12),  # shorter than its headers: pass
-        _instruction(0x69, 4, 2, 12),
-        _instruction(0x55, 4, offset=10, immediate=socket.htons(0x0800)),  # no IPv4: pass
-        _instruction(0x71, 4, 2, 23),
-        _instruction(0x55, 4, offset=8, immediate=socket.IPPROTO_UDP),
-        _instruction(0x69, 4, 2, 36),
-        _instruction(0x55, 4, offset=6, immediate=socket.htons(PORT)),
-        _instruction(0x61, 2, 6, 16),  # r2 = rx_queue_index
-        _instruction(0x18, 1, 1, immediate=MapSlot.SOCKETS) + _instruction(0),
-        _instruction(0xB7, 3, immediate=_PASS),  # if there is no socket
-        _instruction(0x85, immediate=51),  # bpf_redirect_map
-        _instruction(0x95),
-        _instruction(0xB7, immediate=_PASS),
-        _instruction(0x95),
+        instruction(0xBF, 6, 1),  # r6 = the context
+        instruction(0x61, 2, 1),  # r2 = data
+        instruction(0x61, 3, 1, 4),  # r3 = data_end
+        instruction(0xBF, 4, 2),
+        instruction(0x07, 4, immediate=42),
+        instruction(0x2D, 4, 3, 12),  # shorter than its headers: pass
+        instruction(0x69, 4, 2, 12),
+        instruction(0x55, 4, offset=10, immediate=socket.htons(0x0800)),  # no IPv4: pass
+        instruction(0x71, 4, 2, 23),
+        instruction(0x55, 4, offset=8, immediate=socket.IPPROTO_UDP),
+        instruction(0x69, 4, 2, 36),
+        instruction(0x55, 4, offset=6, immediate=socket.htons(PORT)),
+        instruction(0x61, 2, 6, 16),  # r2 = rx_queue_index
+        instruction(0x18, 1, 1, immediate=MapSlot.SOCKETS) + instruction(0),
+        instruction(0xB7, 3, immediate=PASS),  # if there is no socket
+        instruction(0x85, immediate=51),  # bpf_redirect_map
+        instruction(0x95),
+        instruction(0xB7, immediate=PASS),
+        instruction(0x95),
     ]
 )

@@ -7,6 +7,7 @@ import os
 import struct
 
 from offramp.bpf import Map, MapFlag, MapType, Program
+from offramp.emit.bytecode import instruction
 from offramp.emit.program import MapSlot
 from offramp.emit.program import XdpProgram as Code
 
@@ -18,7 +19,6 @@ __all__ = [
     "PASS",
     "counts",
     "descriptors",
-    "instruction",
     "load",
     "read_words",
     "returns",
@@ -28,10 +28,6 @@ __all__ = [
 DROP, PASS = 1, 2
 KEY = bytes(4)  # of the only element of an array
 FRAME = bytes(64)
-
-
-def instruction(opcode: int, destination: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
-    return struct.pack("<BBhi", opcode, destination | source << 4, offset, immediate)
 
 
 def returns(verdict: int) -> bytes:

@@ -19,6 +19,7 @@ from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.owner import attached
 from offramp.errors import KernelError
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.kept import Kept
 from offramp.testing import Interface
 
 __all__ = ["Usage", "has_xdp", "kernel_objects", "orphans", "usage"]
@@ -62,7 +63,8 @@ def _numbers(kind: Kind) -> Iterator[int]:
 
 
 def _name(kind: Kind, number: int) -> str:
-    with suppress(KernelError), Descriptor(bpf(cast(Command, kind.fd_by_id), struct.pack("I", number), "by id")) as fd:
+    with suppress(KernelError), Descriptor(Kept()) as fd:
+        bpf(cast(Command, kind.fd_by_id), struct.pack("I", number), "by id", fd._kept)
         if kind.name_at is None:
             return _name(PROGRAM, struct.unpack_from("III", info(fd.fd, 24, "about a link"))[2])
         return info(fd.fd, 80, f"about {kind.key} {number}")[kind.name_at :][:16].split(b"\0")[0].decode()

@@ -8,7 +8,6 @@ packets and calls that meet faults is in port_faults.py.
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from offramp.ports import Batch, Port
 from tests.rigs.port_faults import FAULTS
 from tests.rigs.port_views import batches, everywhere, ledger, lost
 from tests.rigs.ports import DEADLINE, Rig, frame, numbers
+from tests.rigs.processes import in_child
 
 __all__ = ["CASES", "cases"]
 
@@ -107,23 +107,17 @@ def fork(rig: Rig) -> None:
     with rig.open(frames, frames=256, ring=128) as port:
         first = next(batches(port, 1))
         view, content = first[0], bytes(first[0])
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                refused = 0
-                for attempt in (lambda: port.rx(), lambda: port.send(b"x"), lambda: list(port)):
-                    try:
-                        attempt()
-                    except Closed as error:
-                        refused += "forked child" in str(error)
-                assert bytes(view) == content
-                del view, first
-                port.close()
-                status = refused != 3
-            finally:
-                os._exit(status)
-        assert os.waitpid(pid, 0)[1] == 0
+
+        def is_refused_and_lets_go() -> None:
+            nonlocal view, first
+            for attempt in (lambda: port.rx(), lambda: port.send(b"x"), lambda: list(port)):
+                with pytest.raises(Closed, match="forked child"):
+                    attempt()
+            assert bytes(view) == content
+            del view, first
+            port.close()
+
+        assert in_child(is_refused_and_lets_go) == 0
         seen = len(first) + sum(map(len, batches(port, len(frames) - len(first))))
         assert seen + lost(port) == len(frames)
         assert bytes(view) == content

@@ -17,6 +17,7 @@ from typing import ClassVar, Literal, Protocol
 
 from offramp.gen.packets import eth, ip, udp
 from offramp.ports import Port, open_port
+from tests.rigs.threads import meanwhile
 
 __all__ = ["AROUND", "DEADLINE", "Loop", "Null", "Oversized", "Rig", "frame", "numbers"]
 
@@ -90,22 +91,17 @@ class Loop:
     @contextmanager
     def open(self, arriving: Sequence[bytes], *, around: str = "", **options: int) -> Iterator[Port]:
         name = f"loop:rig-{next(self._count)}"
-        over = threading.Event()
 
-        def feed(peer: Port) -> None:
+        def feed(over: threading.Event) -> None:
             left, deadline = list(arriving), time.monotonic() + DEADLINE
             with peer:
                 while left and not over.is_set() and time.monotonic() < deadline:
                     del left[: peer.send(left, timeout=0.05)]
 
         with open_port(around + self._around + name, **options) as port:
-            feeder = threading.Thread(target=feed, args=(open_port(name),))
-            feeder.start()
-            try:
+            peer = open_port(name)
+            with meanwhile(feed):
                 yield port
-            finally:
-                over.set()
-                feeder.join()
 
     def close(self, port: Port) -> None:
         port.close()

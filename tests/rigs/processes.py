@@ -7,29 +7,57 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from offramp.testing import Host
 from tests.rigs.waiting import eventually
 
-__all__ = ["forked", "gone", "holder", "line_of", "piped"]
+__all__ = ["ends_with", "fork", "forked", "gone", "holder", "in_child", "line_of", "piped"]
+
+
+def fork() -> int:
+    """os.fork, without the warning of Python 3.12 that a child of a process with threads may wait for one of them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+        return os.fork()
+
+
+def ends_with(work: Callable[[], object]) -> NoReturn:
+    """Ends this process, a forked child, after the work: with 0, or with 1 if it raises."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Has a forked child do the work, and waits: its exit code, 0 or 1."""
+    pid = fork()
+    if pid == 0:
+        ends_with(work)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @contextmanager
 def forked(host: Host, work: Callable[[], object]) -> Iterator[int]:
     """A child that does its work on the host; it is killed at the end, if it lives that long."""
-    pid = os.fork()
+
+    def there() -> None:
+        with host:
+            work()
+
+    pid = fork()
     if pid == 0:
-        status = 1
-        try:
-            with host:
-                work()
-            status = 0
-        finally:
-            os._exit(status)
+        ends_with(there)
     try:
         yield pid
     finally:

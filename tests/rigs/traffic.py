@@ -12,8 +12,19 @@ from contextlib import contextmanager
 from offramp.gen import packets
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Wire
+from tests.rigs.threads import meanwhile
 
-__all__ = ["MATCH", "PORT", "claims", "datagrams", "frame", "kernel_receives", "kernel_socket"]
+__all__ = [
+    "MATCH",
+    "PORT",
+    "claims",
+    "datagrams",
+    "frame",
+    "kernel_receives",
+    "kernel_socket",
+    "send",
+    "send_unanswered",
+]
 
 PORT = 4321
 MATCH = f"udp dst port {PORT}"
@@ -32,23 +43,33 @@ def datagrams(wire: Wire, payload: bytes = PAYLOAD) -> Iterator[None]:
     """The flow, a packet every GAP, whatever becomes of the wire."""
     with wire.a.host:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    end = threading.Event()
 
-    def send() -> None:
+    def send(end: threading.Event) -> None:
         while not end.wait(GAP):
             try:
                 sender.sendto(payload, (wire.b.ip, PORT))
             except OSError:  # the wire is down or gone
                 time.sleep(0.01)
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
+    with sender, meanwhile(send):
         yield
-    finally:
-        end.set()
-        thread.join()
-        sender.close()
+
+
+def send(wire: Wire, count: int, port: int = PORT) -> None:
+    """So many datagrams to that port of end b: "packet 0", "packet 1", ..."""
+    with wire.a.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(count):
+            sender.sendto(f"packet {number}".encode(), (wire.b.ip, port))
+
+
+def send_unanswered(wire: Wire, count: int) -> None:
+    """So many frames from a to b that nobody answers."""
+    experimental = 0x88B5  # an ethertype for local experiments
+    frame = bytes(12) + experimental.to_bytes(2) + bytes(46)
+    with wire.a.host, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((wire.a.name, experimental))
+        for _ in range(count):
+            raw.send(frame)
 
 
 @contextmanager

@@ -22,9 +22,11 @@ from types import TracebackType
 from typing import Self
 
 from offramp.bpf.descriptor import Descriptor
+from offramp.emit.bytecode import instruction
 from offramp.syscalls.bpf import Command, bpf, buffer
+from offramp.syscalls.kept import Kept
 from offramp.testing import Interface, Wire
-from tests.rigs.bytecode import instruction, returns
+from tests.rigs.bytecode import returns
 from tests.rigs.waiting import eventually
 
 TAGS = (0x8100, 0x88A8)
@@ -44,18 +46,12 @@ def hush(wire: Wire) -> None:
             route.flush_addr(index=end.ifindex)
 
 
-class Sender:
-    """Sends frames out of `interface`: at once, past the queueing disciplines unless a tag is to be put beside them."""
+class _Raw:
+    """A packet socket on the interface's host, which receives nothing before it is bound."""
 
-    def __init__(self, interface: Interface, bypass: bool = True) -> None:
+    def __init__(self, interface: Interface) -> None:
         with interface.host:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC)
-        self._socket.bind((interface.name, 0))
-        self._socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, int(bypass))
-
-    def __call__(self, frames: Iterable[bytes]) -> None:
-        for frame in frames:
-            self._socket.send(frame)
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -66,12 +62,24 @@ class Sender:
         self._socket.close()
 
 
-class Tap:
+class Sender(_Raw):
+    """Sends frames out of `interface`: at once, past the queueing disciplines unless a tag is to be put beside them."""
+
+    def __init__(self, interface: Interface, bypass: bool = True) -> None:
+        super().__init__(interface)
+        self._socket.bind((interface.name, 0))
+        self._socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, int(bypass))
+
+    def __call__(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            self._socket.send(frame)
+
+
+class Tap(_Raw):
     """What the host of `interface` receives there, whomever it is for. Made before the first frame is sent."""
 
     def __init__(self, interface: Interface) -> None:
-        with interface.host:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        super().__init__(interface)
         self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26)
         self._socket.setblocking(False)
@@ -98,14 +106,6 @@ class Tap:
 
         eventually(enough, 10.0)
         return frames
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
 
 
 def _with_tag(frame: bytes, messages: list[tuple[int, int, bytes]]) -> bytes:
@@ -143,10 +143,10 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
     instructions, license_text = buffer(code), buffer(b"GPL\0")
     pointers = ctypes.addressof(instructions), ctypes.addressof(license_text)
     load = struct.pack("IIQQ", SCHED_CLS, len(code) // 8, *pointers)
-    with interface.host, Descriptor(bpf(Command.PROG_LOAD, load)) as program:
-        link = struct.pack("IIII", program.fd, interface.ifindex, TCX_EGRESS, 0)
-        with Descriptor(bpf(Command.LINK_CREATE, link)):
-            yield
+    with interface.host, Descriptor(Kept()) as program, Descriptor(Kept()) as attached:
+        bpf(Command.PROG_LOAD, load, kept=program._kept)
+        bpf(Command.LINK_CREATE, struct.pack("IIII", program.fd, interface.ifindex, TCX_EGRESS, 0), kept=attached._kept)
+        yield
 
 
 @contextlib.contextmanager

@@ -327,7 +327,7 @@ impl Port {
             return Err(self.refusal());
         }
         let slot = &self.queues[queue];
-        let counted = lock(&slot.queue).as_ref().map(PortQueue::counters);
+        let counted = lock(&slot.queue).as_ref().map(|queue| queue.counters());
         let counted = counted.or_else(|| slot.last.get().cloned());
         counted
             .unwrap_or_else(|| Err(self.refusal()))

@@ -2,8 +2,8 @@
 //! The contract: what each queue of a port can do, whatever is behind it.
 //!
 //! A queue has packets in and packets out, and one thread at a time uses it. It receives bursts, sends, sleeps, counts,
-//! says what it is, and ends. A queue over rings gets all of this from [`crate::Ringed`]; a queue that wraps another one
-//! implements it anew.
+//! says what it is, and ends. A queue over rings gets all of this from [`crate::Ringed`], and a queue around another one from
+//! [`crate::ports::around::Wrapped`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -104,43 +104,5 @@ impl fmt::Display for End {
             Self::Exhausted => "all packets have arrived",
             Self::PeerClosed => "the other end was closed",
         })
-    }
-}
-
-impl PortQueue for Box<dyn PortQueue> {
-    fn receive(&mut self, most: usize) -> Result<Burst, Error> {
-        (**self).receive(most)
-    }
-
-    fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
-        (**self).transmit(burst, rows, deadline)
-    }
-
-    fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
-        (**self).send(frames, deadline)
-    }
-
-    fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
-        (**self).flush(deadline)
-    }
-
-    fn pollable(&self) -> Option<i32> {
-        (**self).pollable()
-    }
-
-    fn counters(&self) -> Result<Counters, Error> {
-        (**self).counters()
-    }
-
-    fn facts(&self) -> Facts {
-        (**self).facts()
-    }
-
-    fn ended(&self) -> Option<End> {
-        (**self).ended()
-    }
-
-    fn pool(&self) -> &Arc<Pool> {
-        (**self).pool()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events as Python sees them: dicts, which `_native.pyi` describes; and the watch on an interface without a reader.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offramp_io::{Event, Events, Happening, Link};
 use pyo3::prelude::*;
@@ -62,12 +62,7 @@ impl LinkWatch {
 
     /// The events since the last call; none after closing.
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(link) = link.as_mut() else {
-            return Ok(Vec::new());
-        };
-        let _ = link.check(); // if the interface is down or gone, that is among the events
-        as_dicts(py, self.events.take())
+        as_dicts(py, py.detach(|| self.take()))
     }
 
     /// How many events were pushed out by newer ones before they were told.
@@ -76,7 +71,23 @@ impl LinkWatch {
         self.events.dropped()
     }
 
-    fn close(&self) {
-        drop(self.link.lock().unwrap_or_else(PoisonError::into_inner).take());
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| drop(self.locked().take()));
+    }
+}
+
+impl LinkWatch {
+    /// Only without the GIL: whoever has the lock may be waiting for it. Nothing of Python happens under this lock.
+    fn locked(&self) -> MutexGuard<'_, Option<Link>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Event> {
+        let mut link = self.locked();
+        let Some(link) = link.as_mut() else {
+            return Vec::new();
+        };
+        let _ = link.check(); // if the interface is down or gone, that is among the events
+        self.events.take()
     }
 }

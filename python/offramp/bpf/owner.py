@@ -23,6 +23,7 @@ from offramp.errors import KernelError
 from offramp.facts.link import THIS_PROCESS, owned
 from offramp.syscalls import netlink
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.kept import Kept
 
 __all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
 
@@ -82,14 +83,14 @@ def owner(program_id: int) -> Owner:
 
 def program_name(program_id: int) -> str:
     """A program's name, if we may ask for it; "" without CAP_SYS_ADMIN, or if the program is gone."""
+    kept = Kept()
     try:
-        fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", program_id))
+        fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", program_id), kept=kept)
+        return info(fd, 80)[64:80].split(b"\0")[0].decode(errors="replace")
     except KernelError:
         return ""
-    try:
-        return info(fd, 80)[64:80].split(b"\0")[0].decode(errors="replace")
     finally:
-        os.close(fd)
+        kept.close()
 
 
 def describe(ifindex: int) -> str:

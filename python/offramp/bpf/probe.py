@@ -21,9 +21,11 @@ from enum import Enum
 from offramp.bpf import btf
 from offramp.bpf.loading import load_code
 from offramp.bpf.maps import Map, MapFlag, MapType
-from offramp.bpf.programs import Program, xdp_context
+from offramp.bpf.programs import XDP_HAS_FRAGS, Program, xdp_context
+from offramp.emit.bytecode import CALL, EXIT, LD_IMM64, MOV64_IMM, PSEUDO_MAP_FD, Helper, instruction
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.bpf import info
+from offramp.verdict import Verdict
 
 __all__ = ["KernelFeature", "jit", "probe", "probe_all"]
 
@@ -45,10 +47,6 @@ class KernelFeature(Enum):
 
 # The kernel's answers to flags, types, helpers and commands that it does not know. EACCES is the verifier's.
 _UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, errno.EACCES, 524})  # 524: ENOTSUPP
-
-_DROP, _PASS = 1, 2
-_REDIRECT_MAP, _KTIME_GET_COARSE_NS = 51, 160
-_XDP_HAS_FRAGS = 1 << 5
 
 _answers: dict[KernelFeature, bool] = {}
 
@@ -85,12 +83,8 @@ def _try(attempt: Callable[[], bool | None]) -> bool | None:
         return False if error.errno in _UNKNOWN else None
 
 
-def _instruction(opcode: int, destination: int = 0, source: int = 0, immediate: int = 0) -> bytes:
-    return struct.pack("BBhi", opcode, destination | source << 4, 0, immediate)
-
-
 def _return(verdict: int) -> bytes:
-    return _instruction(0xB7, 0, immediate=verdict) + _instruction(0x95)  # r0 = verdict; exit
+    return instruction(MOV64_IMM, 0, immediate=verdict) + instruction(EXIT)
 
 
 def _loads(code: bytes, flags: int = 0) -> bool:
@@ -99,10 +93,14 @@ def _loads(code: bytes, flags: int = 0) -> bool:
 
 
 def _is_compiled() -> bool:
-    code = _return(_PASS)
+    code = _return(Verdict.PASS)
     with Program(load_code(code, name="offramp_probe"), "offramp_probe", len(code) // 8) as program:
         (compiled,) = struct.unpack_from("I", info(program.fd, 20), 16)  # struct bpf_prog_info: jited_prog_len
         return bool(compiled)
+
+
+def _reads_clock() -> bool:
+    return _loads(instruction(CALL, immediate=Helper.KTIME_GET_COARSE_NS) + _return(Verdict.PASS))
 
 
 def _creates(kind: MapType, value_size: int, flags: MapFlag = MapFlag.NONE) -> bool:
@@ -112,15 +110,15 @@ def _creates(kind: MapType, value_size: int, flags: MapFlag = MapFlag.NONE) -> b
 
 def _redirect_map() -> bool:
     with Map.create(MapType.XSKMAP, 4, 4, 1, name="offramp_probe") as sockets:
-        map_in_r1 = _instruction(0x18, 1, 1, sockets.fd) + _instruction(0)
-        queue_in_r2 = _instruction(0xB7, 2, immediate=0)
-        otherwise_in_r3 = _instruction(0xB7, 3, immediate=_PASS)
-        call = _instruction(0x85, immediate=_REDIRECT_MAP) + _instruction(0x95)
+        map_in_r1 = instruction(LD_IMM64, 1, PSEUDO_MAP_FD, immediate=sockets.fd) + instruction(0)
+        queue_in_r2 = instruction(MOV64_IMM, 2, immediate=0)
+        otherwise_in_r3 = instruction(MOV64_IMM, 3, immediate=Verdict.PASS)
+        call = instruction(CALL, immediate=Helper.REDIRECT_MAP) + instruction(EXIT)
         return _loads(map_in_r1 + queue_in_r2 + otherwise_in_r3 + call)
 
 
 def _live_frames() -> bool:
-    code = _return(_DROP)  # so that no packet goes anywhere
+    code = _return(Verdict.DROP)  # so that no packet goes anywhere
     with Program(load_code(code, name="offramp_probe"), "offramp_probe", len(code) // 8) as program:
         program.test_run(bytes(64), ctx=xdp_context(64), live=True)
         return True
@@ -131,13 +129,13 @@ def _in_btf(function: str) -> bool | None:
 
 
 _PROBES: dict[KernelFeature, Callable[[], bool | None]] = {
-    KernelFeature.XDP: lambda: _loads(_return(_PASS)),
+    KernelFeature.XDP: lambda: _loads(_return(Verdict.PASS)),
     KernelFeature.REDIRECT_MAP: _redirect_map,
     KernelFeature.XSKMAP: lambda: _creates(MapType.XSKMAP, 4),
     KernelFeature.PERCPU_ARRAY: lambda: _creates(MapType.PERCPU_ARRAY, 8),
     KernelFeature.MMAPABLE: lambda: _creates(MapType.ARRAY, 8, MapFlag.MMAPABLE),
-    KernelFeature.KTIME: lambda: _loads(_instruction(0x85, immediate=_KTIME_GET_COARSE_NS) + _return(_PASS)),
-    KernelFeature.FRAGS: lambda: _loads(_return(_PASS), _XDP_HAS_FRAGS),
+    KernelFeature.KTIME: _reads_clock,
+    KernelFeature.FRAGS: lambda: _loads(_return(Verdict.PASS), XDP_HAS_FRAGS),
     KernelFeature.LIVE_FRAMES: _live_frames,
     # These two cannot be tried without an interface. The kernel's list of its own functions tells them as well.
     KernelFeature.XDP_LINK: lambda: _in_btf("bpf_xdp_link_attach"),

@@ -3,12 +3,7 @@
 
     XdpProgram.code ──patch──> instructions with map descriptors and kfunc ids ──BPF_PROG_LOAD──> Program
 
-The compiler leaves placeholders. They are replaced like this:
-
-| instruction   | opcode | src_reg            | imm before              | imm after                                  |
-|---------------|--------|--------------------|-------------------------|--------------------------------------------|
-| ld_imm64      | 0x18   | 1 map, 2 its value | index of a Reference    | the map's descriptor                       |
-| call          | 0x85   | 0, becomes 2       | KFUNC_BASE + KfuncSlot  | BTF id of the function in vmlinux          |
+The compiler leaves placeholders, which emit/placeholders.py lists.
 
 Source: Documentation/bpf/standardization/instruction-set.rst; include/uapi/linux/bpf.h (union bpf_attr);
 https://docs.kernel.org/bpf/bpf_prog_run.html (test_run and live frames).
@@ -27,6 +22,7 @@ from offramp.bpf import btf
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.loading import load_code
 from offramp.bpf.maps import Map
+from offramp.emit.bytecode import CALL, LD_IMM64, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot
 from offramp.errors import NotSupported
 from offramp.syscalls.bpf import Command, bpf, buffer, info
@@ -37,12 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "ProgramInfo", "TestRun", "patch", "xdp_context"]
 
-_XDP_HAS_FRAGS = 1 << 5
+XDP_HAS_FRAGS = 1 << 5
 _XDP_DEV_BOUND_ONLY = 1 << 6
 _TEST_XDP_LIVE_FRAMES = 1 << 1
 
-_LD_IMM64, _CALL = 0x18, 0x85
-_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE, _PSEUDO_KFUNC = 1, 2, 2
 _KFUNC_NAMES = {KfuncSlot.RX_VLAN_TAG: "bpf_xdp_metadata_rx_vlan_tag"}
 
 _HEADROOM = 512  # how much longer a program may make a packet in test_run
@@ -100,7 +94,7 @@ class Program(Descriptor):
         gone or, before 6.3, for any `ifindex`).
         """
         code = patch(program.code, {placeholder: map.fd for placeholder, map in maps.items()})
-        flags = _XDP_HAS_FRAGS if frags else 0
+        flags = XDP_HAS_FRAGS if frags else 0
         if ifindex is not None:
             flags |= _XDP_DEV_BOUND_ONLY
         return cls(load_code(code, name=name, flags=flags, ifindex=ifindex or 0), name, len(code) // 8)
@@ -182,12 +176,12 @@ def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
     while offset < len(patched):
         opcode, registers, _, immediate = struct.unpack_from("BBhi", patched, offset)
         source = registers >> 4
-        if opcode == _LD_IMM64:
-            if source in (_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE):
+        if opcode == LD_IMM64:
+            if source in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE):
                 struct.pack_into("i", patched, offset + 4, descriptors[immediate])
             offset += 8  # it takes two instructions
-        elif opcode == _CALL and source == 0 and immediate >= KFUNC_BASE:
-            patched[offset + 1] = _PSEUDO_KFUNC << 4
+        elif opcode == CALL and source == 0 and immediate >= KFUNC_BASE:
+            patched[offset + 1] = PSEUDO_KFUNC_CALL << 4
             struct.pack_into("i", patched, offset + 4, _kfunc(KfuncSlot(immediate - KFUNC_BASE)))
         offset += 8
     return bytes(patched)

@@ -8,7 +8,7 @@
     program.py         Spec, XdpProgram, NativeProgram: the values that go in and come out
     body.py            Body, Exit: what a new handler has to provide; match.py the body of a match
     state.py           the kinds of state that bodies refer to; sets/ is one
-    placeholders.py    what code leaves open
+    placeholders.py    what code leaves open; bytecode.py the numbers of eBPF
     xdp.py             the XDP program around bodies: counters, protection, verdicts; vlan_tag.py tags beside the frame
     burst.py           the function around a body in user space
     decide.py          expressions -> branches

@@ -9,13 +9,15 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from offramp.emit.bytecode import CALL, EXIT, JA, LD_IMM64
+
 __all__ = ["FARTHEST_JUMP", "OPEN_WAYS", "too_much"]
 
 OPEN_WAYS: Final = 8192  # BPF_COMPLEXITY_LIMIT_JMP_SEQ: how many branches the verifier keeps for later
 FARTHEST_JUMP: Final = 32_767  # instructions, counted after the kernel has replaced some by more
 _STACK = 512  # bytes
 _DIVISION, _LONGEST_CALL = 6, 24  # by how many instructions, at most, the kernel replaces one
-_LD_IMM64, _JA, _CALL, _EXIT, _FRAME_POINTER = 0x18, 0x05, 0x85, 0x95, 10
+_FRAME_POINTER = 10  # a register
 
 
 def too_much(code: bytes) -> str | None:
@@ -71,7 +73,7 @@ def _farthest_jump(instructions: list[_Instruction]) -> int:
     places = [0]
     for opcode, *_ in instructions:
         grown = 1
-        if opcode == _CALL:
+        if opcode == CALL:
             grown = _LONGEST_CALL
         elif opcode & 7 in (4, 7) and opcode & 0xF0 in (0x30, 0x90):  # ALU, ALU64; DIV, MOD
             grown = _DIVISION
@@ -84,10 +86,10 @@ def _farthest_jump(instructions: list[_Instruction]) -> int:
 
 def _following(instructions: list[_Instruction], at: int) -> list[int]:
     opcode, _, offset, _ = instructions[at]
-    if opcode == _EXIT:
+    if opcode == EXIT:
         return []
-    if opcode == _JA:
+    if opcode == JA:
         return [at + 1 + offset]
-    if opcode & 7 in (5, 6) and opcode != _CALL:  # JMP, JMP32
+    if opcode & 7 in (5, 6) and opcode != CALL:  # JMP, JMP32
         return [at + 1, at + 1 + offset]
-    return [at + (2 if opcode == _LD_IMM64 else 1)]
+    return [at + (2 if opcode == LD_IMM64 else 1)]

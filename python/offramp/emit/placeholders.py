@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Placeholders: what code leaves open, so that it does not depend on descriptors or on the running kernel.
 
-    map, or memory      ld_imm64, src_reg 1 (the map) or 2 (its value), imm = index of a Reference
-    kernel function     call, src_reg 0, imm = KFUNC_BASE + a KfuncSlot
-                        becomes src_reg 2 (BPF_PSEUDO_KFUNC_CALL), imm = the function's BTF id
+    instruction   src_reg             imm                        what takes its place when the program is loaded
+    ld_imm64      PSEUDO_MAP_FD       index of a Reference       imm: the map's descriptor
+    ld_imm64      PSEUDO_MAP_VALUE    index of a Reference       imm: the descriptor of the map that is the memory
+    call          0                   KFUNC_BASE + KfuncSlot     imm: the function's BTF id; src_reg: PSEUDO_KFUNC_CALL
 
 Source: Documentation/bpf/standardization/instruction-set.rst.
 """

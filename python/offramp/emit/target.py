@@ -26,10 +26,11 @@ from typing import Protocol
 
 from llvmlite import ir
 
+from offramp.emit.bytecode import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Helper
 from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot, MapSlot, Module, Reference
 from offramp.emit.state import State
 
-__all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Helper", "Native", "Target", "const"]
+__all__ = ["I8", "I16", "I32", "I64", "POINTER", "Bpf", "Context", "Native", "Target", "const"]
 
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 POINTER = ir.PointerType()
@@ -75,18 +76,6 @@ class Context(IntEnum):
     RX_QUEUE_INDEX = 16
 
 
-class Helper(IntEnum):
-    """Numbers of the kernel's helper functions."""
-
-    MAP_LOOKUP_ELEM = 1
-    XDP_ADJUST_HEAD = 44
-    REDIRECT_MAP = 51
-    KTIME_GET_COARSE_NS = 160  # Linux 5.11; CLOCK_MONOTONIC at the last tick, 18 ns cheaper than the exact clock
-
-
-_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
-
-
 def _function(name: str, signature: ir.FunctionType) -> ir.Function:
     module = ir.Module(name="offramp")
     function = ir.Function(module, signature, name)
@@ -123,7 +112,7 @@ class Bpf:
         return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
 
     def memory(self, state: State) -> ir.Value:
-        return self._reference(_PSEUDO_MAP_VALUE, state)
+        return self._reference(PSEUDO_MAP_VALUE, state)
 
     def barrier(self, value: ir.Value) -> ir.Value:
         signature = ir.FunctionType(value.type, [value.type])
@@ -153,11 +142,11 @@ class Bpf:
 
     def map(self, slot: MapSlot) -> ir.Value:
         """A placeholder for the map of this section."""
-        return self._reference(_PSEUDO_MAP_FD, slot)
+        return self._reference(PSEUDO_MAP_FD, slot)
 
     def map_value(self, slot: MapSlot) -> ir.Value:
         """A placeholder for the address of the value of an array map's only element."""
-        return self._reference(_PSEUDO_MAP_VALUE, slot)
+        return self._reference(PSEUDO_MAP_VALUE, slot)
 
     def _reference(self, pseudo: int, what: MapSlot | State) -> ir.Value:
         number = self._references.setdefault(Reference(self.section, what), len(self._references))

@@ -10,10 +10,11 @@ from typing import Final
 
 from llvmlite import ir
 
+from offramp.emit.bytecode import Helper
 from offramp.emit.emitter import Address, Emitter, Known, Label
 from offramp.emit.intervals import FIRST_TAG
 from offramp.emit.placeholders import KfuncSlot
-from offramp.emit.target import I16, I32, POINTER, Bpf, Helper, const
+from offramp.emit.target import I16, I32, POINTER, Bpf, const
 from offramp.lower.expression import TAG_BYTES
 
 __all__ = ["OUT_OF_BAND", "VlanTag"]

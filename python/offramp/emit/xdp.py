@@ -29,12 +29,13 @@ from collections.abc import Mapping, Sequence
 from llvmlite import ir
 
 from offramp.emit.body import Exit
+from offramp.emit.bytecode import Helper
 from offramp.emit.decide import Decision
 from offramp.emit.emitter import Address, Emitter, Known, Label
 from offramp.emit.placeholders import MapSlot, Module, Reference
 from offramp.emit.program import Spec
 from offramp.emit.tagged_values import TaggedValues
-from offramp.emit.target import I32, I64, POINTER, Bpf, Context, Helper, const
+from offramp.emit.target import I32, I64, POINTER, Bpf, Context, const
 from offramp.emit.values import Values
 from offramp.emit.vlan_tag import OUT_OF_BAND, VlanTag
 from offramp.lower.expression import Lowered

@@ -7,7 +7,7 @@ Packets are written as on the wire, from the outside in; each call returns the b
 outermost call, `eth`, fills in the sums, because it sees the addresses that they cover.  For odder packets use scapy.
 
 Sources: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 768 (UDP), RFC 9293 (TCP), RFC 792 and 4443 (ICMP), RFC 826 (ARP),
-RFC 1071 (the checksum), IEEE 802.1Q.
+IEEE 802.1Q.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from offramp.checksum import checksum
 from offramp.errors import OptionError
 
 __all__ = ["Layers", "arp", "checksum", "eth", "icmp", "icmp6", "ip", "ip6", "layers", "tcp", "udp", "with_checksums"]
@@ -128,15 +129,6 @@ def with_checksums(frame: bytes | bytearray) -> bytes:
         value = checksum(_pseudo_header(out, found) + out[transport:])
         out[at : at + 2] = b"\xff\xff" if found.protocol == UDP and value == bytes(2) else value
     return bytes(out)
-
-
-def checksum(data: bytes | bytearray) -> bytes:
-    """The internet checksum: the complement of the ones' complement sum of big-endian 16-bit words (RFC 1071)."""
-    padded = bytes(data) + bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return (total ^ 0xFFFF).to_bytes(2)
 
 
 def _pseudo_header(frame: bytearray, found: Layers) -> bytes:

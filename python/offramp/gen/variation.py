@@ -21,17 +21,26 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+from offramp.emit.bytecode import PSEUDO_MAP_VALUE, Helper
 from offramp.errors import OptionError
 from offramp.gen.packets import ICMP, ICMP6, TCP, UDP, Layers, layers, with_checksums
 
-__all__ = ["Variation", "Vary", "program", "vary"]
+__all__ = ["FIND_PACKET", "Variation", "Vary", "program", "vary"]
 
 Vary = Literal["none", "src", "sport"]
 
 REWRITTEN = 96  # bytes of each frame: Ethernet, two tags, IPv6, TCP
-REDIRECT = 23  # bpf_redirect, enum bpf_func_id
+FIND_PACKET: Final = """\
+  %end_field = getelementptr i8, ptr %context, i64 4
+  %data32 = load i32, ptr %context
+  %end32 = load i32, ptr %end_field
+  %data64 = zext i32 %data32 to i64
+  %end64 = zext i32 %end32 to i64
+  %data = inttoptr i64 %data64 to ptr
+  %end = inttoptr i64 %end64 to ptr"""
+"""LLVM IR: %data and %end, where the packet of an XDP program's %context begins and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +106,12 @@ declare i64 @llvm.bpf.pseudo(i64, i64)
 declare i16 @llvm.bswap.i16(i16)
 
 define i32 @flood(ptr %context) nounwind {{
-  %end_field = getelementptr i8, ptr %context, i64 4
-  %data32 = load i32, ptr %context
-  %end32 = load i32, ptr %end_field
-  %data64 = zext i32 %data32 to i64
-  %end64 = zext i32 %end32 to i64
-  %data = inttoptr i64 %data64 to ptr
-  %end = inttoptr i64 %end64 to ptr
+{FIND_PACKET}
   %limit = getelementptr i8, ptr %data, i64 {len(head)}
   %short = icmp ugt ptr %limit, %end
   br i1 %short, label %drop, label %send
 send:
-  %address = call i64 @llvm.bpf.pseudo(i64 2, i64 {counter})
+  %address = call i64 @llvm.bpf.pseudo(i64 {PSEUDO_MAP_VALUE}, i64 {counter})
   %counter = inttoptr i64 %address to ptr
   %count = load i64, ptr %counter
   %next = add i64 %count, 1
@@ -117,7 +120,7 @@ send:
   %up = call i16 @llvm.bswap.i16(i16 %low)
   %down = xor i16 %up, -1
 {body}
-  %redirect = inttoptr i64 {REDIRECT} to ptr
+  %redirect = inttoptr i64 {Helper.REDIRECT:d} to ptr
   %answer = call i64 %redirect(i64 {ifindex}, i64 0)
   %verdict = trunc i64 %answer to i32
   ret i32 %verdict

@@ -18,11 +18,12 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from offramp import process
 from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
@@ -37,7 +38,8 @@ from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
 
 __all__ = ["Transaction", "apply", "transaction"]
 
-_open_here: dict[Transaction, None] = {}  # the oldest first
+_open_here: WeakSet[Transaction] = WeakSet()
+_to_undo: dict[Transaction, None] = {}  # those that have changed something, the oldest first: never collected
 
 
 def transaction(nic: Nic) -> Transaction:
@@ -87,7 +89,7 @@ class Transaction:
             self._journal: Journal = store.new()
             self._changes: list[Changed] = []
             self._report: Report | None = None  # how closing went
-            _open_here[self] = None
+            _open_here.add(self)
             stack.pop_all()
 
     @property
@@ -111,13 +113,14 @@ class Transaction:
 
     def set_all(self, wanted: Iterable[tuple[str, Value]], *, moves: Iterable[str] = ()) -> None:
         """Set several knobs, in this order, with one entry in the journal. After an error, none of them is set."""
-        with self._at_work():
+        with process.alone(), self._here():
             pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
             if all(change.before == change.after for change in pending):
                 return
-            guardian.watch(self._path, self._namespace.fileno())
-            self._write([*self._changes, *pending])
+            _to_undo[self] = None
             try:
+                guardian.watch(self._path, self._namespace.fileno())
+                self._write([*self._changes, *pending])
                 for change in pending:
                     self._turn(change)
                 made = _merged([*self._changes, *map(self._confirmed, pending)])
@@ -133,7 +136,7 @@ class Transaction:
         """Give back these knobs, or all of them, and stay open. Returns the result of each change,
         the last one first.
         """
-        with self._at_work():
+        with process.alone(), self._here():
             chosen = [change for change in self._changes if not knobs or change.knob in knobs]
             if not chosen:
                 return []
@@ -144,7 +147,7 @@ class Transaction:
 
     def keep(self) -> None:
         """Close, and leave everything as it is, even after this process ends, until `offramp restore`."""
-        with self._at_work():
+        with process.alone(), self._here():
             if self._changes:
                 self._journal.write(self._record(self._changes, kept=True))
             self._let_go(Report(self._journal.name, self.device.name, "kept"))
@@ -153,7 +156,7 @@ class Transaction:
         """Give everything back. Returns how that went; what failed stays listed. Closing twice is allowed."""
         if self._report is not None:  # before anything else: in a forked child nobody would release the locks
             return self._report
-        with self._at_work():
+        with process.alone(), self._here():
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
                 report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
@@ -164,14 +167,11 @@ class Transaction:
     def _path(self) -> str:
         return f"{self._journal.store.directory}/{self._journal.name}"
 
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """Inside, no other thread touches this process's changes, and this thread is in the interface's namespace."""
-        with process.alone():
-            if self._report is not None:
-                raise Closed(f"the journal of {self.device.name} was closed")
-            with inside(self._namespace.fileno()):
-                yield
+    def _here(self) -> AbstractContextManager[None]:
+        """In it, this thread is in the interface's namespace. Errors: Closed."""
+        if self._report is not None:
+            raise Closed(f"the journal of {self.device.name} was closed")
+        return inside(self._namespace.fileno())
 
     def _intentions(self, wanted: Sequence[tuple[str, Value]], moves: Iterable[str]) -> list[Changed]:
         says: dict[str, Value] = {}
@@ -222,9 +222,10 @@ class Transaction:
         guardian.done(self._path)
         self._journal.release()
         self._lock.close()
+        _open_here.discard(self)
+        _to_undo.pop(self, None)
         self._report = report
         self._namespace.close()
-        _open_here.pop(self, None)
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which belong to the parent, and touch nothing else."""
@@ -274,17 +275,16 @@ def _warn(report: Report) -> None:
 
 
 def _close_all() -> None:
-    """For when the interpreter ends."""
-    for change in reversed(tuple(_open_here)):  # a virtual function's before its physical one's
-        with suppress(OfframpError):  # the guardian tries again, and says what failed
+    """The interpreter ends."""
+    for change in [*reversed(tuple(_to_undo)), *_open_here]:  # of a virtual function before its physical one
+        with suppress(OfframpError):  # the guardian tries again, and says so
             change.close()
 
 
 def _in_child() -> None:
-    with ExitStack() as stack:  # each one, whatever happens to the others
-        for change in tuple(_open_here):
-            stack.callback(change._abandon)
-        _open_here.clear()
+    process.each([change._abandon for change in _open_here])
+    _open_here.clear()
+    _to_undo.clear()
 
 
 process.holds("changes", in_child=_in_child, at_exit=_close_all)

@@ -27,6 +27,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Record, decode, encode
@@ -94,7 +95,9 @@ class Store:
             if descriptor is None or not _locked(descriptor) or not self._is_current(descriptor, name):
                 return None
             record = self._content(descriptor, name)
-            return Journal(self, name, os.dup(descriptor)), record
+            journal = Journal(self, name)
+            journal.held.keep(os.dup, descriptor)
+            return journal, record
 
     @contextmanager
     def opened(self, *, make: bool = False) -> Iterator[int]:
@@ -126,12 +129,13 @@ class Store:
         """The journal's descriptor; None if there is no such file (any more)."""
         if not _NAME.fullmatch(name):
             raise OptionError(f"journal {name!r}", reason="not a journal's name")
+        descriptor, kept = None, Kept()
         with self.opened() as directory:
             try:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would make us wait
-                descriptor = os.open(name, flags, dir_fd=directory)
+                descriptor = kept.keep(partial(os.open, dir_fd=directory), name, flags)
             except FileNotFoundError:
-                descriptor = None
+                pass
             except OSError as error:
                 if error.errno == errno.ELOOP:
                     raise JournalError(f"{self.directory}/{name}", reason="a symbolic link") from None
@@ -139,8 +143,7 @@ class Store:
         try:
             yield descriptor
         finally:
-            if descriptor is not None:
-                os.close(descriptor)
+            kept.close()
 
     def _content(self, descriptor: int, name: str) -> Record:
         what, about = f"{self.directory}/{name}", os.fstat(descriptor)
@@ -149,7 +152,7 @@ class Store:
             raise JournalError(what, reason="not a regular file")
         if about.st_nlink > 1:
             raise JournalError(what, reason="it has another name: a hard link")
-        with os.fdopen(os.dup(descriptor), "rb") as file:
+        with open(descriptor, "rb", closefd=False) as file:
             return decode(file.read(MOST_BYTES + 1), what)
 
     def _is_current(self, descriptor: int, name: str) -> bool:
@@ -162,10 +165,10 @@ class Store:
 class Journal:
     """A journal that we hold: nobody else touches its file."""
 
-    def __init__(self, store: Store, name: str, descriptor: int | None = None) -> None:
+    def __init__(self, store: Store, name: str) -> None:
         self.store = store
         self.name = name
-        self._descriptor = descriptor  # holds the lock; None while there is no file
+        self.held = Kept()  # the lock; none while there is no file
 
     def write(self, record: Record) -> None:
         """Replace its content; it is on the disk when this returns. Errors: KernelError (ENOSPC,
@@ -176,11 +179,11 @@ class Journal:
         with self.store.opened(make=True) as directory:
             with suppress(FileNotFoundError):
                 os.unlink(unfinished, dir_fd=directory)  # it is an earlier owner's
-            descriptor = None
+            held = Kept()
             try:
-                descriptor = os.open(unfinished, flags, 0o600, dir_fd=directory)
+                descriptor = held.keep(partial(os.open, dir_fd=directory), unfinished, flags, 0o600)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with os.fdopen(os.dup(descriptor), "wb") as file:
+                with open(descriptor, "wb", closefd=False) as file:
                     file.write(content)
                 os.fsync(descriptor)
                 os.rename(unfinished, self.name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -188,13 +191,12 @@ class Journal:
             except BaseException as error:
                 with suppress(OSError):
                     os.unlink(unfinished, dir_fd=directory)
-                if descriptor is not None:
-                    os.close(descriptor)
+                held.close()
                 if isinstance(error, OSError):
                     raise failure(f"writing the journal {self.store.directory}/{self.name}", error) from error
                 raise
-        self.release()  # the lock on the previous file
-        self._descriptor = descriptor
+        self.held, before = held, self.held
+        before.close()
 
     def remove(self) -> None:
         """Remove it, when everything that it lists is dealt with. Errors: KernelError."""
@@ -211,9 +213,7 @@ class Journal:
 
     def release(self) -> None:
         """Release the lock; the file stays."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        self.held.close()
 
 
 def _locked(descriptor: int) -> bool:

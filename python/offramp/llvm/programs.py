@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From specs to programs: emit/ writes their IR, and the child process makes machine code of it.
-
-Specs --xdp()-->    XdpProgram(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
-Body  --native()--> NativeProgram(code, state) --_native.Code()-->                  a function in this process
-"""
+"""Specs to programs: emit/ writes their IR, the child process makes machine code of it. See emit/program.py."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from offramp.match import protocols
 from offramp.match.protocols import (
     AARP,
     ATALK,
@@ -136,16 +137,16 @@ class Layers:
             return equal(load(self.type, 0, 2), PPP_NUMBERS.get(number, number))
         is_type = equal(load(self.type, 0, 2), number)
         match number:
-            case 0x06 | 0xF0 | 0xFE:  # SAP_IP, SAP_NETBEUI, SAP_ISO: as destination and as source
+            case protocols.SAP_IP | protocols.SAP_NETBEUI | protocols.SAP_ISO:  # as destination and as source
                 return All((self._is_length(), equal(load(self.payload, 0, 2), number << 8 | number)))
-            case 0xE0:  # SAP_IPX: Ethernet II, 802.2 with SNAP, 802.2, 802.3 without any
+            case protocols.SAP_IPX:  # Ethernet II, 802.2 with SNAP, 802.2, 802.3 without any
                 destination = equal(load(self.payload, 0, 1), SAP_IPX)
                 without_llc = equal(load(self.payload, 0, 2), 0xFFFF)
                 framed = Any((self._is_snap(0, IPX_ETHERTYPE), destination, without_llc))
                 return Any((equal(load(self.type, 0, 2), IPX_ETHERTYPE), All((self._is_length(), framed))))
-            case 0x809B:  # ATALK
+            case protocols.ATALK:
                 return Any((is_type, All((self._is_length(), self._is_snap(0x080007, ATALK)))))
-            case 0x80F3:  # AARP
+            case protocols.AARP:
                 return Any((is_type, All((self._is_length(), self._is_snap(0, AARP)))))
             case _ if number <= MAX_LENGTH:
                 return All((self._is_length(), equal(load(self.payload, 0, 1), number)))

@@ -32,7 +32,6 @@ from .words import Qualifiers
 if TYPE_CHECKING:
     from .tree import Primitive
 
-ADDRESSED = (Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP)
 SERVICES: tuple[Literal["tcp"], Literal["udp"]] = ("tcp", "udp")
 STARTS = (NUMBER, IPV4, IPV6, MAC, NAME, ARCNET)  # kinds of tokens that begin a value
 

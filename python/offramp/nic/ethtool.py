@@ -22,7 +22,6 @@ __all__ = [
     "drvinfo",
     "gro",
     "lro",
-    "permanent_address",
     "rings",
     "rings_request",
     "rx_vlan_offload",
@@ -30,11 +29,10 @@ __all__ = [
     "set_rings",
 ]
 
-_GDRVINFO, _GRINGPARAM, _SRINGPARAM, _GPERMADDR = 0x03, 0x10, 0x11, 0x20
+_GDRVINFO, _GRINGPARAM, _SRINGPARAM = 0x03, 0x10, 0x11
 _GFLAGS, _GGRO, _GCHANNELS, _SCHANNELS = 0x25, 0x2B, 0x3C, 0x3D
 _FLAG_RXVLAN, _FLAG_LRO = 1 << 8, 1 << 15
 _NINE = struct.Struct("9I")  # struct ethtool_channels, struct ethtool_ringparam
-_ADDRESS_SIZE = 32  # MAX_ADDR_LEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +70,6 @@ def driver(name: str) -> str | None:
     """The driver's name, as `ethtool -i` shows it."""
     found = drvinfo(name)
     return (found.name or None) if found else None
-
-
-def permanent_address(name: str) -> str | None:
-    """The MAC address that the hardware came with, as `ethtool -P` shows it; None for an interface without one."""
-    answer = ask(name, bytearray(struct.pack("II", _GPERMADDR, _ADDRESS_SIZE) + bytes(_ADDRESS_SIZE)), "GPERMADDR")
-    if not answer:
-        return None
-    (size,) = struct.unpack_from("I", answer, 4)
-    address = answer[8 : 8 + size]
-    return address.hex(":") if any(address) else None
 
 
 def channels(name: str) -> Channels | None:

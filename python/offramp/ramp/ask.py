@@ -17,6 +17,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from offramp.checksum import checksum
 from offramp.errors import KernelError, NotSupported
 from offramp.planner import Flow
 
@@ -101,7 +102,7 @@ def _bytes(asked: Question) -> bytes:
     match asked.protocol:
         case 1:
             head = struct.pack("!BBHHH", _ECHO[_ICMP], 0, 0, 0, 0)
-            return head[:2] + _checksum(head) + head[4:]
+            return head[:2] + checksum(head) + head[4:]
         case 58:
             return struct.pack("!BBHHH", _ECHO[_ICMP6], 0, 0, 0, 0)
         case 17:  # no checksum over IPv4
@@ -110,12 +111,4 @@ def _bytes(asked: Question) -> bytes:
     if asked.family == socket.AF_INET6:
         return head
     pseudo = socket.inet_aton(asked.here) + socket.inet_aton(asked.there) + struct.pack("!HH", _TCP, len(head))
-    return head[:16] + _checksum(pseudo + head) + head[18:]
-
-
-def _checksum(data: bytes) -> bytes:
-    """The checksum of an even number of bytes. Source: RFC 1071."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!H", total ^ 0xFFFF)
+    return head[:16] + checksum(pseudo + head) + head[18:]

@@ -87,7 +87,8 @@ class Execution:
         self.events = events
         self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
-        self.section = Section(spec_for(wanted.match, plan), wanted.match, {})
+        spec = spec_for(wanted.match, plan)
+        self.section = Section(spec, wanted.match, {}, plan.queues, plan.hidden_queue, plan.buckets)
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier
@@ -119,7 +120,7 @@ class Execution:
             virtual_function.check(self.interface, plan, self.wanted.needs)
         else:
             check_memory(plan)
-            self.section = self._make_section()
+            self.section.maps = self._make_maps()
         self._holdings.add(Undoing(self._give_back))
         first, then = plan.parted("attach")
         if (refusal := self._take(first)) is not None:
@@ -224,11 +225,6 @@ class Execution:
         return None
 
     # -- what they need ------------------------------------------------------------------------------------------------
-
-    def _make_section(self) -> Section:
-        """Our part of the interface's program, made by the plan."""
-        plan, maps = self.plan, self._make_maps()
-        return Section(self.section.spec, self.section.match, maps, plan.queues, plan.hidden_queue, plan.buckets)
 
     def _make_maps(self) -> dict[MapSlot, Map]:
         with self.wanted.naming_privileges(self.plan.interface):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from offramp import process
 from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.llvm.programs import xdp
@@ -23,7 +24,8 @@ __all__ = ["continued", "plan_for", "planned", "spec_for"]
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done. Does nothing."""
     match = Match.of(match)
-    seen = view(interface)
+    with process.alone():  # an interface in use is never seen while it is changed
+        seen = view(interface)
     plan = planned(Wanted(match, verdict, options), seen)
     if seen.left:
         left = "; ".join(" ".join(text.split()) for text in seen.left)

@@ -18,7 +18,7 @@ __all__ = ["Section"]
 
 @dataclass(eq=False)
 class Section:
-    """See the module. Two sections are never equal. `Interface.exchange` puts one in the place of another."""
+    """See the module. Two sections are never equal; one takes the place of another by `SharedProgram.exchange`."""
 
     spec: Spec
     match: Match

@@ -46,13 +46,15 @@ class Command(IntEnum):
     LINK_UPDATE = 29
 
 
+_DESCRIPTORS = {Command.MAP_CREATE, Command.PROG_LOAD, Command.PROG_GET_FD_BY_ID, Command.LINK_CREATE}
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long)
 
 
 def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept | None = None) -> int:
-    """Make the system call. With a ctypes buffer as `attributes`, the caller can read what the kernel wrote into it.
-    `kept` gets the descriptor that the call returns.
+    """Make the system call. A ctypes buffer as `attributes` lets the caller read what the kernel wrote into it.
+    `kept` gets the descriptor that it returns, and is needed if it does.
 
     Errors: `PrivilegeError` for EPERM, else `KernelError`; both say that `what` failed.
     """
@@ -60,6 +62,7 @@ def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept
     if number is None:
         raise NotSupported("bpf(2)", reason=f"unknown system call number on {platform.machine()}")
     block = buffer(attributes) if isinstance(attributes, bytes) else attributes
+    assert kept is not None or command not in _DESCRIPTORS, command
     results: list[int] = [] if kept is None else kept
     call = _libc["syscall"]
     call.argtypes, call.restype = _libc.syscall.argtypes, results.append

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import errno
-import socket
-import struct
 import time
 
 import pytest
 
 from offramp.bpf import Map, Program, XdpLink, btf
+from offramp.emit.bytecode import instruction
 from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
 from offramp.emit.program import XdpProgram as Code
 from offramp.errors import KernelError
 from offramp.syscalls import privileges
 from offramp.testing import Wire
-from tests.rigs.bytecode import FRAME, PASS, counts, instruction, read_words, returns, words
+from tests.rigs.bytecode import FRAME, PASS, counts, read_words, returns, words
+from tests.rigs.traffic import send_unanswered
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import tags_beside
 
@@ -61,21 +61,11 @@ def test_a_tag_out_of_band_is_seen(wire: Wire) -> None:
         Program.load(ASKS_FOR_TAG, name="offramp_vlan", maps={MapSlot.HEARTBEATS: array}, ifindex=ifindex) as program,
         XdpLink.attach(program, ifindex),
     ):
-        send(wire, 7)
+        send_unanswered(wire, 7)
         assert eventually(lambda: read_words(array) == (0, 7))  # (tagged, seen)
         with tags_beside(wire.a, 0x8100, 100):
-            send(wire, 5)
+            send_unanswered(wire, 5)
         assert eventually(lambda: read_words(array) == (5, 12))
-
-
-def send(wire: Wire, count: int) -> None:
-    """Frames from a to b that nobody answers."""
-    experimental = 0x88B5
-    frame = bytes(12) + struct.pack("!H", experimental) + bytes(46)
-    with wire.a.host, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
-        raw.bind((wire.a.name, experimental))
-        for _ in range(count):
-            raw.send(frame)
 
 
 @pytest.mark.since("6.8")

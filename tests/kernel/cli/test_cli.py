@@ -22,6 +22,7 @@ import pytest
 from offramp import nic
 from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Host, Lab, Wire
+from tests.rigs.traffic import PORT, send
 from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.speed  # of starting a command
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.speed  # of starting a command
 OFFRAMP = str(Path(sys.executable).with_name("offramp"))
 NOBODY = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--"]
 BARE = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]  # who may start the interpreter, wherever it is
-PORT = 4321
 FLOW = ["eth0", "udp", "dst", "port", str(PORT)]
 
 
@@ -65,12 +65,6 @@ def wait_for_program(host: Host, process: subprocess.Popen[str]) -> None:
         assert eventually(lambda: nic.read("eth0").xdp is not None or process.poll() is not None, 20.0)
     assert process.poll() is None, process.communicate()
     time.sleep(0.3)  # the program is attached before the sockets are in its map, and signals are awaited last
-
-
-def send(wire: Wire, count: int, port: int = PORT) -> None:
-    with wire.a.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for number in range(count):
-            sender.sendto(f"packet {number}".encode(), (wire.b.ip, port))
 
 
 def end(process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from offramp.testing import Wire
-from tests.kernel.cli.test_cli import PORT, end, figure, offramp, running, send
+from tests.kernel.cli.test_cli import end, figure, offramp, running
+from tests.rigs.traffic import PORT, send
 
 pytestmark = pytest.mark.speed  # of starting a command
 

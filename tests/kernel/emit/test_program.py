@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 import offramp
 from offramp import bpf
@@ -55,6 +54,7 @@ from tests.generators.lowered import (
     IP,
     IP6,
     KINDS,
+    ROUNDS,
     UDP,
     Expressions,
     behind_header,
@@ -64,7 +64,6 @@ from tests.generators.lowered import (
 )
 from tests.rigs.waiting import eventually
 
-EXPRESSIONS = 4 * settings().max_examples  # of which there are 100, or what --hypothesis-profile says
 PACKETS = 30
 QUEUES = 2
 MOST_COUNTERS = 16
@@ -218,10 +217,10 @@ def test_random_expressions_agree_with_the_reference(maps: Maps) -> None:
     chance = random.Random(os.environ.get("OFFRAMP_SEED", "1"))
     expressions = Expressions(chance)
     seen: Counter[str] = Counter()
-    for _ in range(EXPRESSIONS):
+    for _ in range(ROUNDS):
         protect = expressions(1) if chance.random() < 0.4 else None
         seen += check(maps, expressions(), protect, [packet(chance) for _ in range(PACKETS)])
-    assert min(seen["claimed"], seen["passed"], seen["protected"]) > EXPRESSIONS, seen
+    assert min(seen["claimed"], seen["passed"], seen["protected"]) > ROUNDS, seen
 
 
 # -- sets --------------------------------------------------------------------------------------------------------------

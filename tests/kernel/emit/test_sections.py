@@ -20,7 +20,7 @@ from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import Any, Expr, Lowered
 from offramp.testing import Lab
 from offramp.verdict import Verdict
-from tests.generators.lowered import Expressions, equals, packet
+from tests.generators.lowered import ROUNDS, Expressions, equals, packet
 from tests.kernel.emit.test_program import PROTECT, Maps, frame, port, spec
 
 MANY = 4
@@ -65,7 +65,7 @@ def test_random_sections_agree_with_the_reference(each: list[Maps]) -> None:
     chance = random.Random(11)
     expressions = Expressions(chance)
     verdicts: Counter[Verdict] = Counter()
-    for _ in range(40):
+    for _ in range(ROUNDS // 10):
         sections = [
             (
                 expressions(),

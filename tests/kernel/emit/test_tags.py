@@ -25,7 +25,7 @@ from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import Any, Calculation, Const, Expr, Length, Negate, Number, TagBytes, Test
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
-from tests.generators.lowered import IP, KINDS, UDP, Expressions, equals, load, packet, with_tag
+from tests.generators.lowered import IP, KINDS, ROUNDS, UDP, Expressions, equals, load, packet, with_tag
 from tests.kernel.emit.test_program import PROTECT, Maps, behind_tags, frame, maps, port, spec
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender, hush, tags_beside
@@ -143,7 +143,7 @@ def test_random_expressions_on_tagged_frames(count: Count) -> None:
     chance = random.Random(5)
     expressions = Expressions(chance)
     undecided = (match for match in (expressions() for _ in count_up()) if not is_certain(match))
-    for match in islice(undecided, 40):
+    for match in islice(undecided, ROUNDS // 10):
         frames = untagged(chance, 10)
         tag = chance.choice((None, *TAGS))
         assert count(spec(match, vlan_metadata=True), tag, frames) == where(match, frames, tag), match
@@ -154,7 +154,7 @@ def test_random_expressions_on_tagged_frames(count: Count) -> None:
 def test_random_programs_that_ask_for_tags_load(maps: Maps, quiet: Wire, verdict: Verdict) -> None:
     expressions = Expressions(random.Random(verdict))
     with quiet.b.host:
-        for _ in range(60):
+        for _ in range(ROUNDS // 10):
             each = spec(expressions(), PROTECT, verdict, 10**9 if verdict is Verdict.CLAIM else None, True)
             load_bound(maps, each, quiet.b.ifindex).close()
 

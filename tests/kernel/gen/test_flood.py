@@ -20,23 +20,17 @@ from offramp.emit.program import XdpProgram as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
 from offramp.gen import packets
 from offramp.gen.packets import eth, icmp6, ip, ip6, tcp, udp
-from offramp.gen.variation import Vary
+from offramp.gen.variation import FIND_PACKET, Vary
 from offramp.llvm.child import bpf_code
 from offramp.testing import Flood, Interface, Meter, Wire
 
 pytestmark = pytest.mark.speed
 
 DROP_ALL = 'target triple = "bpfel"\ndefine i32 @drop(ptr %context) { ret i32 1 }'
-ALTER = """target triple = "bpfel"
+ALTER = f"""target triple = "bpfel"
 declare i64 @llvm.bpf.pseudo(i64, i64)
-define i32 @alter(ptr %context) {
-  %end_field = getelementptr i8, ptr %context, i64 4
-  %data32 = load i32, ptr %context
-  %end32 = load i32, ptr %end_field
-  %data64 = zext i32 %data32 to i64
-  %end64 = zext i32 %end32 to i64
-  %data = inttoptr i64 %data64 to ptr
-  %end = inttoptr i64 %end64 to ptr
+define i32 @alter(ptr %context) {{
+{FIND_PACKET}
   %limit = getelementptr i8, ptr %data, i64 24
   %short = icmp ugt ptr %limit, %end
   br i1 %short, label %drop, label %check
@@ -60,7 +54,7 @@ alter:
   br label %drop
 drop:
   ret i32 1
-}"""  # counts, by MapSlot.COUNTERS, the frames that it finds altered
+}}"""  # counts, by MapSlot.COUNTERS, the frames that it finds altered
 ETH_P_ALL = 3
 SO_RCVBUFFORCE = 33
 

@@ -21,10 +21,7 @@ from tests.kernel.journal.changes import (
     opened,
 )
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Python 3.12: threads, and fork
-    pytest.mark.speed,  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
-]
+pytestmark = pytest.mark.speed  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
 
 
 def test_changed_and_given_back(interface: Interface) -> None:

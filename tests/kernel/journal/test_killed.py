@@ -25,13 +25,10 @@ from tests.kernel.journal.changes import (
     kill,
     opened,
 )
-from tests.rigs.processes import forked
+from tests.rigs.processes import fork, forked
 from tests.rigs.waiting import eventually
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Python 3.12: threads, and fork
-    pytest.mark.speed,  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
-]
+pytestmark = pytest.mark.speed  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
 
 
 def killed_at_any_moment(interface: Interface, rounds: int, seed: int) -> None:
@@ -80,8 +77,8 @@ def test_killed_while_its_children_live(interface: Interface) -> None:
     def work() -> None:
         with transaction(opened(interface)) as change:
             change.set("mtu", 4000)
-            for fork in (os.fork, ctypes.PyDLL(None).fork):
-                if fork() == 0:
+            for call in (fork, ctypes.PyDLL(None).fork):
+                if call() == 0:
                     time.sleep(30)
                     os._exit(0)
             signal.pause()

@@ -33,10 +33,7 @@ from tests.kernel.journal.changes import (
 from tests.rigs.processes import forked
 from tests.rigs.waiting import eventually
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Python 3.12: threads, and fork
-    pytest.mark.speed,  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
-]
+pytestmark = pytest.mark.speed  # what is promised is within a second; tests/nic/test_knobs.py has real drivers
 
 
 def changes_of(entry: Listed) -> tuple[Changed, ...]:

@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import re
-import socket
 import struct
 import sys
 import time
@@ -25,6 +24,7 @@ from offramp.nic.rates import RateMeter
 from offramp.nic.stacked import lower_devices
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.imported import loaded_by
+from tests.rigs.traffic import send_unanswered
 
 # What a veth really has: a knob, two values, and how ip or ethtool show the second.
 KNOBS: list[tuple[str, Value, Value]] = [
@@ -308,24 +308,16 @@ def test_without_ethtool_answers(lab: Lab) -> None:
         device = open_nic("lo")
         assert device.get("channels") is None
         assert device.capabilities().driver is None
-        assert ethtool.permanent_address("lo") is None
         assert (rss.read("lo"), rules.table("lo"), vf.read("lo")) == (None, None, {})
 
 
 # -- rates -------------------------------------------------------------------------------------------------------------
 
 
-def send(wire: Wire, packets: int) -> None:
-    with wire.a.host, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
-        raw.bind(("eth0", 0x88B5))  # a local experimental ethertype
-        for _ in range(packets):
-            raw.send(bytes(12) + b"\x88\xb5" + bytes(46))
-
-
 def test_rates(wire: Wire) -> None:
     with wire.b.host:
         meter = RateMeter("eth0", wire.b.ifindex)
-    send(wire, 500)
+    send_unanswered(wire, 500)
     with wire.b.host:
         rates = meter.rates()
         assert 500 <= round(rates.total * rates.seconds) < 600

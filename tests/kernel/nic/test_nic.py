@@ -27,6 +27,7 @@ from offramp.testing import Host, Lab, Wire
 from tests.rigs.bytecode import load
 from tests.rigs.imported import loaded_by
 from tests.rigs.processes import line_of, piped
+from tests.rigs.threads import meanwhile
 from tests.rigs.waiting import eventually
 
 # -- interfaces --------------------------------------------------------------------------------------------------------
@@ -275,22 +276,14 @@ def test_other_namespaces_are_not_ours(wire: Wire) -> None:
 
 
 def test_vanishing_processes_do_no_harm(lab: Lab) -> None:
-    stop = threading.Event()
-
-    def come_and_go() -> None:
+    def come_and_go(stop: threading.Event) -> None:
         while not stop.is_set():
             subprocess.run(["true"], check=True)
 
-    with lab.host("a"):
-        thread = threading.Thread(target=come_and_go)
-        thread.start()
-        try:
-            times = []
-            for _ in range(20):
-                start = time.perf_counter()
-                assert protected_ssh() == nic.Ssh((), ())
-                times.append(time.perf_counter() - start)
-        finally:
-            stop.set()
-            thread.join()
+    with lab.host("a"), meanwhile(come_and_go):
+        times = []
+        for _ in range(20):
+            start = time.perf_counter()
+            assert protected_ssh() == nic.Ssh((), ())
+            times.append(time.perf_counter() - start)
     assert min(times) < 1.0  # it begins again while it sees a process vanish, and has to end

@@ -16,8 +16,6 @@ from tests.rigs.af_xdp import BareAfXdp, RampsPort
 from tests.rigs.port_cases import cases
 from tests.rigs.ports import AROUND, Rig
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
-
 
 @pytest.mark.parametrize(("kind", "case"), cases(BareAfXdp))
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)

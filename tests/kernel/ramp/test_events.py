@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +13,9 @@ import pytest
 import offramp
 from offramp.ramp.events import WAITING, Event, EventKind, Events, News
 from offramp.testing import Lab, Wire
+from tests.rigs.processes import in_child
 from tests.rigs.traffic import MATCH, claims, datagrams
 from tests.rigs.waiting import eventually
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
 
 OPENING: list[Callable[..., Any]] = [offramp.attach, offramp.open]
 
@@ -162,10 +159,12 @@ def test_a_forgotten_one_ends_its_listener(wire: Wire) -> None:
 def test_a_forked_child_hears_nothing(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         guard.events.listen(lambda event: None)
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if list(guard.events) == [] and not guard.events.wait(None) else 1)
-        assert os.waitpid(child, 0)[1] == 0
+
+        def hears_nothing() -> None:
+            assert list(guard.events) == []
+            assert not guard.events.wait(None)
+
+        assert in_child(hears_nothing) == 0
         wire.a.down()
         assert kinds(guard.events, "carrier-lost")
 
@@ -185,8 +184,9 @@ def test_all_that_is_open_in_order(wire: Wire) -> None:
         assert offramp.ramps() == [one, two]
         one.close()
         assert offramp.ramps() == [two]
-        child = os.fork()
-        if child == 0:
-            os._exit(len(offramp.ramps()))
-        assert os.waitpid(child, 0)[1] == 0
+
+        def has_none() -> None:
+            assert offramp.ramps() == []
+
+        assert in_child(has_none) == 0
     assert offramp.ramps() == []

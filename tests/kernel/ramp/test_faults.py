@@ -32,7 +32,7 @@ from offramp.gen import packets
 from offramp.nic import ethtool
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.bytecode import load
-from tests.rigs.leftovers import has_xdp, kernel_objects
+from tests.rigs.leftovers import has_xdp
 from tests.rigs.processes import holder, line_of, piped
 from tests.rigs.traffic import MATCH, claims, datagrams
 from tests.rigs.waiting import eventually
@@ -40,11 +40,7 @@ from tests.rigs.waiting import eventually
 VETH_MTU = 3506  # with XDP: a page of 4096 without headroom, struct skb_shared_info and Ethernet header
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left(lab: Lab) -> Iterator[None]:
-    before = kernel_objects()
-    yield
-    assert kernel_objects() == before
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 # -- the interface -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -25,6 +24,7 @@ from offramp.errors import Closed
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
+from tests.rigs.processes import ends_with, fork
 from tests.rigs.traffic import MATCH, claims, datagrams
 from tests.rigs.waiting import eventually
 
@@ -48,19 +48,16 @@ def ramp(wire: Wire, before: list[str]) -> Iterator[Ramp]:
 def child(work: Callable[[], None] = lambda: None) -> Iterator[int]:
     """A forked child that has done its work, and lives on; an exception in it fails the test."""
     (done, say_done), (end, say_end) = os.pipe(), os.pipe()
-    pid = os.fork()
+
+    def lives_on() -> None:
+        work()
+        os.write(say_done, b"x")
+        os.close(say_end)
+        os.read(end, 1)
+
+    pid = fork()
     if pid == 0:
-        status = 1
-        try:
-            work()
-            os.write(say_done, b"x")
-            os.close(say_end)
-            os.read(end, 1)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
+        ends_with(lives_on)
     os.close(say_done)
     os.close(end)
     try:

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -24,24 +24,13 @@ from offramp.ramp.interface import Interface
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
 from tests.rigs.bytecode import load
-from tests.rigs.leftovers import has_xdp, kernel_objects, orphans, usage
+from tests.rigs.leftovers import has_xdp, orphans, usage
 from tests.rigs.traffic import MATCH, claims, datagrams
-from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.speed  # thousands of rounds
+pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]  # thousands of rounds
 
 ROUNDS = 1000
 UMEM = 8 << 10  # KiB, of one queue by default
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(wire: Wire) -> Iterator[None]:
-    before = kernel_objects()
-    yield
-    gc.collect()
-    assert kernel_objects() == before
-    assert not has_xdp(wire.b)
-    assert eventually(lambda: not orphans())
 
 
 def test_a_warning_that_the_user_has_made_an_error_is_told_when_all_is_closed(

@@ -22,13 +22,13 @@ from offramp import DROP
 from offramp.errors import BatchInUse, Closed
 from offramp.gen.packets import eth, ip, udp
 from offramp.ports.batch import Batch
-from offramp.ports.ledger import QueueLedger
 from offramp.ports.port import Port, Queue
 from offramp.ramp.attachment import Attachment
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Lab, Report, Wire
 from tests.generators.corpus import corpus
+from tests.rigs.port_views import everywhere
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender, Tap, hush, is_seen_by_taps
 
@@ -69,12 +69,8 @@ def check(ledger: Ledger, attachment: Attachment) -> None:
     if ledger.queues:
         assert ledger.claimed == ledger.received + ledger.total("waiting") + ledger.lost
     for queue in ledger.queues:
-        assert frames_of(queue) == attachment.plan.frames
+        assert everywhere(queue) == attachment.plan.frames
         assert (queue.strays, queue.rx_invalid, queue.tx_invalid) == (0, 0, 0)
-
-
-def frames_of(queue: QueueLedger) -> int:
-    return queue.free + queue.filling + queue.sending + queue.application
 
 
 class Reader:
@@ -214,7 +210,7 @@ def test_a_live_ledger_is_never_ahead_of_itself(wire: Wire) -> None:
         for _ in range(300):
             ledger = ramp.ledger()
             assert ledger.redirect_lost >= 0
-            assert all(frames_of(queue) == 4096 for queue in ledger.queues)
+            assert all(everywhere(queue) == 4096 for queue in ledger.queues)
         at_rest(ramp, source.stop())
 
 

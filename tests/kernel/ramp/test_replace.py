@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import errno
-import gc
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +14,11 @@ import offramp
 from offramp import DROP, PASS, TX, Match
 from offramp.bpf import Program, XdpLink
 from offramp.errors import Closed, InterfaceGone, KernelError, MatchError, OptionError
-from offramp.gen.packets import eth, ip, udp
 from offramp.testing import Flood, Lab, Wire
-from tests.rigs.leftovers import kernel_objects, orphans
-from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket
+from tests.rigs.processes import in_child
+from tests.rigs.traffic import MATCH, PORT, claims, datagrams, frame, kernel_receives, kernel_socket, send
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 OTHERS = [f"{MATCH} or udp dst port {port}" for port in (53, 54)]  # the common flow, and one of their own
 
@@ -33,20 +28,7 @@ def wire(lab: Lab) -> Wire:
     return lab.wire(lab.host("a"), lab.host("b"), queues=2, neighbours=True)
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left(wire: Wire) -> Iterator[None]:
-    gc.collect()
-    before = kernel_objects()
-    yield
-    gc.collect()  # sets
-    assert kernel_objects() == before
-    assert eventually(lambda: not orphans())
-
-
-def send(wire: Wire, port: int, count: int) -> None:
-    datagram = udp(sport=1, dport=port)
-    with Sender(wire.a) as sender:
-        sender([eth(ip(datagram, src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac)] * count)
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 @contextmanager
@@ -66,13 +48,13 @@ def dropped(guard: offramp.Attachment, count: int) -> Callable[[], bool]:
 
 def test_of_an_attachment(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", "udp dst port 53") as guard:
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert eventually(dropped(guard, 3))
         guard.replace("udp dst port 54")
         assert guard.plan.match == str(Match("udp dst port 54"))
         assert "54" in repr(guard)
-        send(wire, 53, 5)
-        send(wire, 54, 7)
+        send(wire, 5, 53)
+        send(wire, 7, 54)
         assert eventually(dropped(guard, 10))
         assert guard.ledger().passed >= 5
 
@@ -138,7 +120,7 @@ def test_others_on_the_interface_notice_nothing(wire: Wire) -> None:
             for turn in range(20):
                 guard.replace(f"udp dst port {53 + turn % 2}")
         assert eventually(lambda: other.ledger().exact and guard.ledger().exact)
-        send(wire, 54, 3)
+        send(wire, 3, 54)
         assert eventually(dropped(guard, 3))
         other.close()
         guard.replace(MATCH)
@@ -150,10 +132,10 @@ def test_with_sets(wire: Wire) -> None:
     blocked = offramp.PrefixSet([f"{wire.a.ip}/32"])
     with wire.b.host, offramp.attach("eth0", "udp dst port 53") as guard:
         guard.replace(Match("src host in @blocked and udp", blocked=blocked))
-        send(wire, 99, 2)
+        send(wire, 2, 99)
         assert eventually(dropped(guard, 2))
         blocked.clear()
-        send(wire, 99, 2)
+        send(wire, 2, 99)
         assert eventually(lambda: guard.ledger().passed >= 2)
         other = offramp.HashSet(["198.18.0.1"])
         guard.replace(Match(f"src host in @sources and {MATCH}", sources=other))
@@ -191,7 +173,7 @@ def test_what_the_kernel_refuses_leaves_the_old_one(wire: Wire, monkeypatch: pyt
                 guard.replace("udp dst port 53")
             assert guard.plan.match == str(Match(MATCH))
         guard.replace("udp dst port 53")
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert eventually(lambda: guard.ledger().claimed >= 3)
 
 
@@ -211,24 +193,22 @@ def test_interrupted(wire: Wire, monkeypatch: pytest.MonkeyPatch, before: bool) 
         with pytest.raises(KeyboardInterrupt):
             guard.replace("udp dst port 53")
         assert guard.plan.match == str(Match(MATCH if before else "udp dst port 53"))
-        send(wire, PORT if before else 53, 3)
+        send(wire, 3, PORT if before else 53)
         assert eventually(dropped(guard, 3))
         guard.replace("udp dst port 54")
-        send(wire, 54, 3)
+        send(wire, 3, 54)
         assert eventually(dropped(guard, 6))
 
 
 def test_closed_forked_gone(wire: Wire) -> None:
     with wire.b.host:
         guard = offramp.attach("eth0", MATCH)
-        child = os.fork()
-        if child == 0:
-            try:
+
+        def refused() -> None:
+            with pytest.raises(Closed):
                 guard.replace(MATCH)
-            except Closed:
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+
+        assert in_child(refused) == 0
         guard.close()
         with pytest.raises(Closed):
             guard.replace(MATCH)

@@ -17,17 +17,14 @@ import offramp
 from offramp import DROP, TX
 from offramp.bpf import Program, XdpLink
 from offramp.errors import InterfaceBusy, KernelError, OfframpWarning
-from offramp.gen.packets import eth, ip, udp
 from offramp.nic.live import open_nic
 from offramp.ramp.events import EventKind
 from offramp.ramp.interface import view
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.leftovers import has_xdp, orphans
-from tests.rigs.traffic import frame, kernel_receives, kernel_socket
+from tests.rigs.processes import in_child
+from tests.rigs.traffic import frame, kernel_receives, kernel_socket, send
 from tests.rigs.waiting import eventually
-from tests.rigs.wiretap import Sender
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 @pytest.fixture
@@ -35,15 +32,6 @@ def wire(lab: Lab) -> Wire:
     wire = lab.wire(lab.host("a"), lab.host("b"), queues=2, neighbours=True)
     wire.b.gro(True)
     return wire
-
-
-def frames(wire: Wire, port: int, count: int) -> list[bytes]:
-    return [eth(ip(udp(sport=at, dport=port), src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac) for at in range(count)]
-
-
-def send(wire: Wire, port: int, count: int) -> None:
-    with Sender(wire.a) as sender:
-        sender(frames(wire, port, count))
 
 
 def drops(guard: offramp.Attachment, count: int) -> bool:
@@ -55,13 +43,13 @@ def test_two_verdicts_each_with_an_exact_ledger(wire: Wire) -> None:
         one = offramp.attach("eth0", "udp dst port 53", DROP)
         two = offramp.attach("eth0", "udp dst port 53 or udp dst port 54", DROP)
     with one, two:
-        send(wire, 53, 10)
-        send(wire, 54, 20)
+        send(wire, 10, 53)
+        send(wire, 20, 54)
         assert drops(one, 10)
         assert drops(two, 20), "the first whose match says yes has a packet"
         one.close()
         assert has_xdp(wire.b)
-        send(wire, 53, 5)
+        send(wire, 5, 53)
         assert drops(two, 25)
         assert one.ledger().claimed == 10
         ledgers = one.ledger(), two.ledger()
@@ -72,10 +60,10 @@ def test_two_verdicts_each_with_an_exact_ledger(wire: Wire) -> None:
 def test_the_first_is_closed_last(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", "udp dst port 53", DROP) as first:
         with offramp.open("eth0", "udp dst port 54") as second:
-            send(wire, 54, 7)
+            send(wire, 7, 54)
             assert eventually(lambda: second.port.discard(0.01) >= 0 and second.ledger().received == 7)
             assert first.ledger().passed >= 7
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert drops(first, 3)
         with kernel_socket(wire) as kernel, Flood(wire.a, frame(wire), rate=1000):
             assert kernel_receives(kernel)
@@ -105,7 +93,7 @@ def test_an_error_of_the_second_leaves_the_first(wire: Wire) -> None:
             other = offramp.open("eth0", "udp", queues=[1])
         with other, pytest.raises(InterfaceBusy, match="socket is bound"):
             offramp.open("eth0", "udp", queues=[1])
-        send(wire, 53, 4)
+        send(wire, 4, 53)
         assert drops(first, 4)
     assert not has_xdp(wire.b)
 
@@ -141,15 +129,15 @@ def test_a_forked_child_holds_nothing(wire: Wire) -> None:
     with wire.b.host:
         one = offramp.attach("eth0", "udp dst port 53", DROP)
         two = offramp.attach("eth0", "udp dst port 54", DROP)
-    child = os.fork()
-    if child == 0:
+
+    def close_both() -> None:
         one.close()
         two.close()
-        os._exit(0)
-    os.waitpid(child, 0)
+
+    assert in_child(close_both) == 0
     with one, two:
-        send(wire, 53, 3)
-        send(wire, 54, 3)
+        send(wire, 3, 53)
+        send(wire, 3, 54)
         assert drops(one, 3)
         assert drops(two, 3)
     assert not has_xdp(wire.b)
@@ -200,7 +188,7 @@ def test_a_program_that_cannot_be_made_anew_is_taken_away(wire: Wire, monkeypatc
         assert not has_xdp(wire.b), "the kernel has every packet back"
         assert [event.kind for event in two.events] == [EventKind.DETACHED]
         with offramp.attach("eth0", "udp dst port 55", DROP):  # which makes it for both
-            send(wire, 54, 3)
+            send(wire, 3, 54)
             assert drops(two, 3)
         two.close()
 
@@ -223,7 +211,7 @@ def test_interrupted_while_the_second_comes(wire: Wire, monkeypatch: pytest.Monk
             offramp.attach("eth0", "udp dst port 4321", DROP)
         with kernel_socket(wire) as kernel, Flood(wire.a, frame(wire), rate=1000):
             assert kernel_receives(kernel), "nothing is left of the second"
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert drops(first, 3)
 
 
@@ -243,5 +231,5 @@ def test_a_forgotten_one_is_collected_while_another_is_opened(wire: Wire, monkey
             second = offramp.attach("eth0", "udp dst port 53", DROP)
     with second, kernel_socket(wire) as kernel, Flood(wire.a, frame(wire), rate=1000):
         assert kernel_receives(kernel)
-        send(wire, 53, 3)
+        send(wire, 3, 53)
         assert drops(second, 3)

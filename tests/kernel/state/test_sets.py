@@ -24,6 +24,7 @@ from offramp.lower.shapes import Family, Shape
 from offramp.state import HashSet, PrefixSet, SharedSet, fixed
 from offramp.syscalls import privileges
 from tests.rigs.lookups import Lookups
+from tests.rigs.processes import in_child
 
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())
 
@@ -250,47 +251,39 @@ def test_a_map_that_is_no_memory_is_refused() -> None:
 def test_a_forked_child_reads_and_does_not_change() -> None:
     table = HashSet([1, 2], family="ip")
     networks = PrefixSet(["10.0.0.0/8"])
+
+    def reads_and_does_not_change() -> None:
+        assert 1 in table
+        assert list(networks) == ["10.0.0.0/8"]
+        assert networks.lookup("10.1.2.3") == "10.0.0.0/8"
+        with pytest.raises(Closed, match="forked"):
+            table.add(3)
+        with pytest.raises(Closed, match="forked"):
+            table.clear()
+        with pytest.raises(Closed, match="forked"):
+            networks.discard("10.0.0.0/8")
+
     for move in (False, True):
         if move:
             table.map()
             networks.map()
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                assert 1 in table
-                assert list(networks) == ["10.0.0.0/8"]
-                assert networks.lookup("10.1.2.3") == "10.0.0.0/8"
-                with pytest.raises(Closed, match="forked"):
-                    table.add(3)
-                with pytest.raises(Closed, match="forked"):
-                    table.clear()
-                with pytest.raises(Closed, match="forked"):
-                    networks.discard("10.0.0.0/8")
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert in_child(reads_and_does_not_change) == 0
         assert list(table) == ["0.0.0.1", "0.0.0.2"]
 
 
 def test_without_privileges_it_says_which() -> None:
     """The child drops them; the set stays usable there, in its own memory."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            os.setgid(65534)
-            os.setuid(65534)
-            table = HashSet([1], family="ip")
-            with pytest.raises(PrivilegeError):
-                table.map()
-            table.add(2)
-            assert len(table) == 2
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def stays_usable() -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+        table = HashSet([1], family="ip")
+        with pytest.raises(PrivilegeError):
+            table.map()
+        table.add(2)
+        assert len(table) == 2
+
+    assert in_child(stays_usable) == 0
 
 
 def test_a_wrong_answer_is_seen() -> None:

@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from offramp.bpf import btf, programs
+from offramp.emit.bytecode import instruction
 from offramp.emit.program import KFUNC_BASE, KfuncSlot, MapSlot
 from offramp.errors import NotSupported
 from offramp.syscalls.bpf import check_name
 
-RETURN = struct.pack("<BBhi", 0x95, 0, 0, 0)
-
-
-def instruction(opcode: int, destination: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:
-    return struct.pack("<BBhi", opcode, destination | source << 4, offset, immediate)
+RETURN = instruction(0x95)
 
 
 @pytest.mark.parametrize("pseudo", [1, 2])

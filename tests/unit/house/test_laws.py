@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.unit.house import imports
 from tests.unit.house.rooms import GROUND, ROOMS, drawn, picture
@@ -161,3 +162,8 @@ def test_documents_have_lines_that_one_can_read() -> None:
         if len(line) > LONGEST_LINE and not line.startswith(("|", "<!--", "[!["))
     }
     assert not wide
+
+
+def test_make_fuzz_tries_more() -> None:
+    (profile,) = re.findall(r"--hypothesis-profile (\S+)", (ROOT / "Makefile").read_text())
+    assert settings.get_profile(profile).max_examples > settings.get_profile("default").max_examples

@@ -20,23 +20,10 @@ from offramp.journal import InterfaceLock, listed, lock, transaction
 from offramp.journal.store import Store
 from tests.rigs.interrupts import Interrupt, at, count
 from tests.rigs.journals import FRESH, PlainNic, identity
+from tests.rigs.processes import in_child
 from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
-
 DEVICE = identity()
-
-
-def child(work: object) -> int:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()  # type: ignore[operator]
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_a_forked_child_has_nothing_to_do_with_it(nic: PlainNic, store: Store) -> None:
@@ -52,8 +39,8 @@ def test_a_forked_child_has_nothing_to_do_with_it(nic: PlainNic, store: Store) -
                 transaction(nic)
             assert nic.knobs["mtu"] == 3000
 
-        assert child(work) == 0
-        assert child(lambda: sys.exit(0)) == 1  # through `finally`, and the interpreter's own end
+        assert in_child(work) == 0
+        assert in_child(lambda: sys.exit(0)) == 1  # through `finally`, and the interpreter's own end
         assert [entry.state for entry in listed()] == ["in use"]
         change.set("mtu", 4000)
     assert nic.knobs == FRESH
@@ -95,8 +82,8 @@ def test_ramps_of_one_process_share_the_lock(nic: PlainNic, store: Store) -> Non
             with pytest.raises(InterfaceBusy):
                 InterfaceLock(identity(ifindex=7))
 
-        assert child(refused) == 0
-        assert child(refused) == 0  # the child's end has not unlocked it
+        assert in_child(refused) == 0
+        assert in_child(refused) == 0  # the child's end has not unlocked it
     assert list(Path(store.directory).glob("*.lock")) == []
 
 
@@ -149,6 +136,7 @@ def locked_files() -> list[str]:
 
 @pytest.mark.parametrize("act", [raises, lock_and_unlock, locks_and_raises])
 @pytest.mark.parametrize("held", [False, True])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in finalizers Python can only show it
 def test_an_interrupt_anywhere(store: Store, act: Callable[[], None], held: bool) -> None:
     """With another lock of the same interface, that is not lost, and without."""
     lock_and_unlock()
@@ -156,11 +144,11 @@ def test_an_interrupt_anywhere(store: Store, act: Callable[[], None], held: bool
         other = InterfaceLock(DEVICE) if held else None
         where = at(place, act, lock_and_unlock)
         if other is not None:
-            assert child(refused) == 0, where
+            assert in_child(refused) == 0, where
             other.close()
         assert eventually(lambda: nothing_is_held(store)), where
         with InterfaceLock(DEVICE):
-            assert child(refused) == 0, where
+            assert in_child(refused) == 0, where
         assert nothing_is_held(store), where
 
 
@@ -174,7 +162,7 @@ def test_a_handler_that_locks_anywhere(store: Store, held: bool) -> None:
         where = at(place, lambda: kept.append(InterfaceLock(DEVICE)), lock_and_unlock)
         if other is not None:
             other.close()
-        assert child(refused) == 0 or not where, where
+        assert in_child(refused) == 0 or not where, where
         while kept:
             kept.pop().close()
         assert nothing_is_held(store), where

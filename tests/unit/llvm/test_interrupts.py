@@ -69,7 +69,7 @@ def held() -> tuple[int, int]:
 
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("act", ["raise", "ask and raise"])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in finalizers Python shows it
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in finalizers Python can only show it
 def test_an_interrupt_anywhere(quick: None, there: bool, act: str) -> None:
     def interrupt() -> None:
         if act != "raise":

@@ -247,7 +247,9 @@ def test_the_worker_ends_on_its_own_when_a_request_takes_too_long() -> None:
 
 
 def test_the_worker_ends_when_its_owner_is_killed() -> None:
-    script = "from tests.unit.llvm.test_llvm import *; compile_anew(); print(pid(), flush=True); time.sleep(60)"
+    script = (
+        "import time; from tests.unit.llvm.test_llvm import *; compile_anew(); print(pid(), flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", script], env=ENVIRONMENT, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         child = int(owner.stdout.readline())

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from offramp.emit.match import MatchBody
-from offramp.emit.program import Spec
 from offramp.errors import InterfaceBusy, KernelError, NotSupported, OptionError
 from offramp.facts.capabilities import Capabilities
 from offramp.facts.knobs import Value
@@ -22,15 +20,12 @@ from offramp.facts.records import record
 from offramp.gen.packets import eth, ip, tcp, udp
 from offramp.journal import listed, transaction
 from offramp.match import parse
-from offramp.matcher import Match
 from offramp.planner import Change, Plan, assume, explain, needed
 from offramp.planner.cost import ARTICLE, COPY, DRIVER, HAND_BACK, READ, STACK, break_even, cores, cost
-from offramp.ramp.section import Section
 from offramp.steering import equal, hiding
 from offramp.testing.software_nic import SoftwareNic
-from offramp.verdict import Verdict
 from tests.generators.steerable import MATCH, PAIR, of, plan, plan_for, told
-from tests.rigs.interfaces import Nobody, in_use
+from tests.rigs.interfaces import Nobody, in_use, section_of
 
 FLOW = eth(ip(udp(sport=5, dport=4321), src="10.0.0.1", dst="10.0.0.2"))
 OTHERS = [eth(ip(udp(sport=port, dport=53), src="10.0.0.1", dst=f"10.0.{port}.2")) for port in range(50)] + [
@@ -115,7 +110,7 @@ def test_ramps_side_by_side_on_one_nic(
         for host in (9, 10, 11):
             match = f"udp and src host 10.0.0.1 and dst host 192.168.7.{host}"
             plans.append(plan(nic.capabilities(), match, beside=interface.beside(), **how))
-            sections.append(a_section(plans[-1]))
+            sections.append(section_of(plans[-1]))
             owners.append(Nobody())
             interface.program.sections[owners[-1]] = sections[-1]
             interface.changes.change(plans[-1].changes, sections[-1])
@@ -145,19 +140,13 @@ def test_rules_that_were_refused_leave_nothing_switched_on(tmp_path: Path, monke
     nic.refuse("rule.", errno.ENOSPC)
     before, made = dict(nic.knobs), plan(nic.capabilities())
     with in_use(nic) as (interface, user):
-        section = a_section(made)
+        section = section_of(made)
         with suppress(KernelError):
             for step in made.steps:
                 interface.changes.change(step.changes, section)
         assert nic.get("feature.rx-ntuple-filter") is True
         interface.give_back(section, user)
         assert {knob for knob, value in before.items() if nic.get(knob) != value} == {"feature.rx-vlan-hw-parse"}
-
-
-def a_section(made: Plan) -> Section:
-    match = Match(made.match)
-    spec = Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4, hidden_queue=made.hidden_queue)
-    return Section(spec, match, {}, made.queues, made.hidden_queue, made.buckets)
 
 
 def a_flow(made: Plan) -> bytes:

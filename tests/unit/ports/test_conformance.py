@@ -10,8 +10,6 @@ import pytest
 from tests.rigs.port_cases import cases
 from tests.rigs.ports import AROUND, Loop, Null, Rig
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: threads, and fork
-
 
 @pytest.mark.parametrize(("kind", "case"), cases(Null, Loop))
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)

@@ -18,6 +18,7 @@ import pytest
 from offramp.errors import Closed, OptionError
 from offramp.ports.port import Port
 from tests.generators.frames import FRAMES, ledger, only
+from tests.rigs.port_views import everywhere
 
 DEADLINE = 10.0  # seconds until a test that waits gives up
 
@@ -83,7 +84,7 @@ def test_a_thread_for_each_queue() -> None:
     assert finishes(*readers)
     assert min(counts) >= 5000
     assert places == {(0, 0), (1, 1), (2, 2)}
-    assert all(queue.free + queue.filling + queue.sending + queue.application == 4096 for queue in ledgers_live)
+    assert all(everywhere(queue) == 4096 for queue in ledgers_live)
 
 
 def test_all_queues_have_their_turn() -> None:

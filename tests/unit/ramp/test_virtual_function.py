@@ -11,23 +11,18 @@ from typing import Any
 import pytest
 
 import offramp
-from offramp.emit.match import MatchBody
-from offramp.emit.program import Spec
 from offramp.errors import KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.facts.capabilities import Vf
 from offramp.facts.knobs import Value
 from offramp.journal import listed
-from offramp.matcher import Match
 from offramp.nic import pci
 from offramp.planner import Options, Plan, explain
 from offramp.ramp import virtual_function
 from offramp.ramp.interface import Use
-from offramp.ramp.section import Section
 from offramp.steering import equal
 from offramp.testing.software_nic import SoftwareNic
-from offramp.verdict import Verdict
 from tests.generators.steerable import MATCH, of, plan
-from tests.rigs.interfaces import Nobody, in_use
+from tests.rigs.interfaces import Nobody, in_use, section_of
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +44,6 @@ def a_nic(queues: int = 3, **options: Any) -> SoftwareNic:
     return nic
 
 
-def a_section(made: Plan) -> Section:
-    match = Match(made.match)
-    return Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4), match, {})
-
-
 @pytest.mark.parametrize("queues", [3, 2], ids=["moved both times", "moved only when they go"])
 def test_a_plan_whose_kth_change_fails_leaves_nothing_on_the_pf(queues: int) -> None:
     made = plan(a_nic(queues).capabilities(), layout="vf")
@@ -64,7 +54,7 @@ def test_a_plan_whose_kth_change_fails_leaves_nothing_on_the_pf(queues: int) -> 
         if count <= len(made.changes):
             nic.fail_at(count)
         with in_use(nic) as (interface, user), suppress(KernelError):
-            section = a_section(made)
+            section = section_of(made)
             try:
                 for step in made.steps:
                     interface.changes.change(step.changes, section)
@@ -85,13 +75,13 @@ def test_a_vf_beside_another_ramp_takes_its_own_changes_back_alone() -> None:
     with in_use(nic) as (interface, user), Use() as other:
         other.share(interface)
         hidden = plan(nic.capabilities())
-        first = a_section(hidden)
+        first = section_of(hidden)
         first.hidden = hidden.hidden_queue
         interface.program.sections[(owner := Nobody())] = first
         interface.changes.change(hidden.changes, first)
         between = dict(nic.knobs)
         of_vf = plan(nic.capabilities(), "ip and udp dst port 53", vf=0, beside=interface.beside())
-        second = a_section(of_vf)
+        second = section_of(of_vf)
         interface.changes.change(of_vf.changes, second)
         assert nic.get("vf.0.driver") == "ixgbevf"
         interface.give_back(second, other)
@@ -109,7 +99,7 @@ def test_a_bound_vf_gets_its_driver_and_its_address_back() -> None:
     assert nic.capabilities().vfs.now == (Vf("ixgbevf", "vf0", up=False), Vf("ixgbevf", "vf1", up=False))
     made = plan(nic.capabilities(), vf=1)
     with in_use(nic) as (interface, user):
-        section = a_section(made)
+        section = section_of(made)
         for step in made.steps:
             interface.changes.change(step.changes, section)
         assert nic.get("vf.1.mac") != before["vf.1.mac"]

@@ -8,17 +8,16 @@
 //! `short`, a call that sends accepts only some of what it is given. With `error=N`, the Nth call that receives or
 //! sends fails with EIO; the calls before and after do not.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use offramp_ring::{BURST, Burst, Pool};
+use offramp_ring::{BURST, Burst};
 
 use super::Wrapper;
+use super::around::{Around, wrapped};
 use super::options::Options;
-use crate::counters::Counters;
 use crate::error::Error;
 use crate::port::Queues;
-use crate::port_queue::{End, Facts, PortQueue};
+use crate::port_queue::PortQueue;
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "faults",
@@ -52,8 +51,7 @@ pub struct Faults {
     pub seed: u32,
 }
 
-pub struct Faulty<P> {
-    port: P,
+pub struct Faulty {
     faults: Faults,
     chance: Chance,
     calls: u32,
@@ -91,16 +89,13 @@ fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
         error: options.number("error", 0, 0..=u32::MAX)?,
         seed: options.number("seed", 0, 0..=u32::MAX)?,
     };
-    let faulty = queues.into_iter();
-    Ok(faulty
-        .map(|port| Box::new(Faulty::new(port, faults)) as Box<dyn PortQueue>)
-        .collect())
+    Ok(wrapped(queues, |_| Faulty::new(faults)))
 }
 
-impl<P: PortQueue> Faulty<P> {
-    pub fn new(port: P, faults: Faults) -> Self {
+impl Faulty {
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
         Self {
-            port,
             faults,
             chance: Chance(faults.seed.into()),
             calls: 0,
@@ -163,56 +158,39 @@ fn corrupt(burst: &mut Burst, row: usize, chance: &mut Chance) {
     }
 }
 
-impl<P: PortQueue> PortQueue for Faulty<P> {
-    fn receive(&mut self, most: usize) -> Result<Burst, Error> {
+impl Around for Faulty {
+    const NAME: &'static str = WRAPPER.name;
+
+    fn receive(&mut self, queue: &mut dyn PortQueue, most: usize) -> Result<Burst, Error> {
         self.call()?;
-        let mut burst = self.port.receive(most)?;
+        let mut burst = queue.receive(most)?;
         self.strike(&mut burst);
         Ok(burst)
     }
 
-    fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
+    fn transmit(
+        &mut self,
+        queue: &mut dyn PortQueue,
+        burst: &mut Burst,
+        rows: &[u16],
+        deadline: Instant,
+    ) -> Result<usize, Error> {
         self.call()?;
         let taken = self.taken(rows.len());
-        self.port.transmit(burst, &rows[..taken], deadline)
+        queue.transmit(burst, &rows[..taken], deadline)
     }
 
-    fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+    fn send(&mut self, queue: &mut dyn PortQueue, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
         self.call()?;
         let taken = self.taken(frames.len());
-        self.port.send(&frames[..taken], deadline)
-    }
-
-    fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
-        self.port.flush(deadline)
-    }
-
-    fn pollable(&self) -> Option<i32> {
-        self.port.pollable()
-    }
-
-    fn counters(&self) -> Result<Counters, Error> {
-        self.port.counters()
-    }
-
-    fn facts(&self) -> Facts {
-        let mut facts = self.port.facts();
-        facts.modes.insert(0, WRAPPER.name);
-        facts
-    }
-
-    fn ended(&self) -> Option<End> {
-        self.port.ended()
-    }
-
-    fn pool(&self) -> &Arc<Pool> {
-        self.port.pool()
+        queue.send(&frames[..taken], deadline)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::around::Wrapped;
     use crate::ports::null::Null;
     use crate::ports::options::Memory;
 
@@ -222,9 +200,14 @@ mod tests {
         ring: 256,
     };
 
+    fn faulty(templates: &[Box<[u8]>], repeat: bool, faults: Faults) -> impl PortQueue {
+        let null = Null::open(templates, repeat, MEMORY).unwrap();
+        Wrapped::new(Faulty::new(faults), Box::new(null))
+    }
+
     fn arrived(faults: Faults) -> Vec<Vec<u8>> {
         let templates: Vec<Box<[u8]>> = (0..200_u8).map(|number| [number; 60].into()).collect();
-        let mut port = Faulty::new(Null::open(&templates, false, MEMORY).unwrap(), faults);
+        let mut port = faulty(&templates, false, faults);
         let burst = port.receive(BURST).unwrap();
         (0..burst.len()).map(|row| burst.bytes(row).unwrap().to_vec()).collect()
     }
@@ -306,7 +289,7 @@ mod tests {
             truncate: 1.0,
             ..Faults::default()
         };
-        let mut port = Faulty::new(Null::open(&templates, false, MEMORY).unwrap(), faults);
+        let mut port = faulty(&templates, false, faults);
         let burst = port.receive(BURST).unwrap();
         assert!(burst.bytes(0).unwrap().len() < 60);
         assert_eq!(burst.wire_length(0), Some(60));
@@ -319,7 +302,7 @@ mod tests {
             short: 1.0,
             ..Faults::default()
         };
-        let mut port = Faulty::new(Null::open(&[], true, MEMORY).unwrap(), faults);
+        let mut port = faulty(&[], true, faults);
         let frames = [&[0_u8; 60][..]; 10];
         assert!(port.send(&frames, Instant::now()).unwrap() < 10);
         let failed = port.receive(BURST).err().unwrap();

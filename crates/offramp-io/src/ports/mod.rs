@@ -2,6 +2,7 @@
 //! The registry: the kinds of ports, and the wrappers that can be put around them. One line each.
 
 pub mod af_xdp;
+pub mod around;
 pub mod faults;
 pub mod loopback;
 pub mod null;

@@ -7,14 +7,14 @@ use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use offramp_ring::{Burst, Pool};
+use offramp_ring::Burst;
 
 use super::Wrapper;
+use super::around::{Around, wrapped};
 use super::options::Options;
-use crate::counters::Counters;
 use crate::error::Error;
 use crate::port::Queues;
-use crate::port_queue::{End, Facts, PortQueue};
+use crate::port_queue::PortQueue;
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "trace",
@@ -25,21 +25,20 @@ pub const WRAPPER: Wrapper = Wrapper {
 };
 
 /// What was done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Calls {
-    pub looks: u64,
+#[derive(Default)]
+struct Calls {
+    looks: u64,
     /// Looks that found nothing; they get no line.
-    pub empty: u64,
-    pub received: u64,
-    pub accepted: u64,
-    pub errors: u64,
+    empty: u64,
+    received: u64,
+    accepted: u64,
+    errors: u64,
 }
 
 /// Where the lines go. Several queues may write to the same one.
 pub type Sink = Arc<Mutex<dyn Write + Send>>;
 
-pub struct Tracer<P> {
-    port: P,
+pub struct Tracer {
     queue: usize,
     sink: Sink,
     calls: Calls,
@@ -57,16 +56,12 @@ fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
             Arc::new(Mutex::new(BufWriter::new(file)))
         }
     };
-    let traced = queues.into_iter().enumerate();
-    Ok(traced
-        .map(|(queue, port)| Box::new(Tracer::new(port, queue, Arc::clone(&sink))) as Box<dyn PortQueue>)
-        .collect())
+    Ok(wrapped(queues, |queue| Tracer::new(queue, Arc::clone(&sink))))
 }
 
-impl<P: PortQueue> Tracer<P> {
-    pub fn new(port: P, queue: usize, sink: Sink) -> Self {
+impl Tracer {
+    pub fn new(queue: usize, sink: Sink) -> Self {
         Self {
-            port,
             queue,
             sink,
             calls: Calls::default(),
@@ -74,13 +69,6 @@ impl<P: PortQueue> Tracer<P> {
         }
     }
 
-    #[must_use]
-    pub fn calls(&self) -> Calls {
-        self.calls
-    }
-}
-
-impl<P> Tracer<P> {
     /// Writes a line. If it cannot be written, it is lost, and the port goes on.
     fn tell(&self, what: &str, lengths: impl Iterator<Item = usize>) {
         let mut line = format!("queue {} {what}", self.queue);
@@ -109,14 +97,16 @@ impl<P> Tracer<P> {
     }
 }
 
-impl<P: PortQueue> PortQueue for Tracer<P> {
-    fn receive(&mut self, most: usize) -> Result<Burst, Error> {
-        let result = self.port.receive(most);
+impl Around for Tracer {
+    const NAME: &'static str = WRAPPER.name;
+
+    fn receive(&mut self, queue: &mut dyn PortQueue, most: usize) -> Result<Burst, Error> {
+        let result = queue.receive(most);
         self.calls.looks += 1;
         match &result {
             Ok(burst) if burst.is_empty() => {
                 self.calls.empty += 1;
-                let end = self.port.ended().filter(|_| !self.ended);
+                let end = queue.ended().filter(|_| !self.ended);
                 if let Some(end) = end {
                     self.ended = true;
                     self.tell(&format!("end: {end}"), std::iter::empty());
@@ -132,59 +122,43 @@ impl<P: PortQueue> PortQueue for Tracer<P> {
         result
     }
 
-    fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
+    fn transmit(
+        &mut self,
+        queue: &mut dyn PortQueue,
+        burst: &mut Burst,
+        rows: &[u16],
+        deadline: Instant,
+    ) -> Result<usize, Error> {
         let length = |&row: &u16| match usize::from(row) {
             row if row < burst.len() => burst.bytes(row).map_or(0, <[u8]>::len),
             _ => 0,
         };
         let lengths: Vec<usize> = rows.iter().map(length).collect();
-        let result = self.port.transmit(burst, rows, deadline);
+        let result = queue.transmit(burst, rows, deadline);
         self.accepted("tx", &lengths, &result);
         result
     }
 
-    fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+    fn send(&mut self, queue: &mut dyn PortQueue, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
         let lengths: Vec<usize> = frames.iter().map(|frame| frame.len()).collect();
-        let result = self.port.send(frames, deadline);
+        let result = queue.send(frames, deadline);
         self.accepted("send", &lengths, &result);
         result
     }
 
-    fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
-        let result = self.port.flush(deadline);
+    fn flush(&mut self, queue: &mut dyn PortQueue, deadline: Instant) -> Result<u32, Error> {
+        let result = queue.flush(deadline);
         match &result {
             Ok(left) => self.tell(&format!("flush: {left} left"), std::iter::empty()),
             Err(error) => self.failed("flush", error),
         }
         result
     }
-
-    fn pollable(&self) -> Option<i32> {
-        self.port.pollable()
-    }
-
-    fn counters(&self) -> Result<Counters, Error> {
-        self.port.counters()
-    }
-
-    fn facts(&self) -> Facts {
-        let mut facts = self.port.facts();
-        facts.modes.insert(0, WRAPPER.name);
-        facts
-    }
-
-    fn ended(&self) -> Option<End> {
-        self.port.ended()
-    }
-
-    fn pool(&self) -> &Arc<Pool> {
-        self.port.pool()
-    }
 }
 
-impl<P> Drop for Tracer<P> {
+impl Drop for Tracer {
     fn drop(&mut self) {
-        let calls = self.calls;
+        let calls = &self.calls;
         let what = format!(
             "closed: {} looks, {} of them empty, {} packets received, {} accepted, {} errors",
             calls.looks, calls.empty, calls.received, calls.accepted, calls.errors
@@ -197,6 +171,7 @@ impl<P> Drop for Tracer<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::around::Wrapped;
     use crate::ports::null::Null;
     use crate::ports::options::Memory;
 
@@ -211,14 +186,14 @@ mod tests {
         let record: Arc<Mutex<Vec<u8>>> = Arc::default();
         let templates: Vec<Box<[u8]>> = vec![[1; 60].into(), [2; 70].into()];
         let null = Null::open(&templates, false, MEMORY).unwrap();
-        let mut port = Tracer::new(null, 3, Arc::clone(&record) as Sink);
+        let tracer = Tracer::new(3, Arc::clone(&record) as Sink);
+        let mut port = Wrapped::new(tracer, Box::new(null));
         let mut burst = port.receive(256).unwrap();
         assert_eq!(port.transmit(&mut burst, &[1], Instant::now()), Ok(1));
         assert!(port.transmit(&mut burst, &[9], Instant::now()).is_err());
         assert_eq!(port.send(&[&[0; 64]], Instant::now()), Ok(1));
         assert_eq!(port.flush(Instant::now()), Ok(0));
         (0..3).for_each(|_| assert!(port.receive(256).unwrap().is_empty()));
-        assert_eq!((port.calls().looks, port.calls().empty), (4, 3));
         drop(port);
         let text = String::from_utf8(record.lock().unwrap().clone()).unwrap();
         assert_eq!(

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads for tests: what goes on beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["meanwhile"]
+
+
+@contextmanager
+def meanwhile(work: Callable[[threading.Event], object]) -> Iterator[None]:
+    """A thread does the work, which has to end when the event is set. The end of the context sets it, and waits."""
+    end = threading.Event()
+    thread = threading.Thread(target=work, args=(end,))
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
