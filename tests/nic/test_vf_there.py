@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual function that is there: used and given back, or in the way; vfio-pci and back."""
+"""A virtual function that exists: it is used and given back, or in the way; it goes to vfio-pci and back."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both are killed: `offramp restore`, or the next one, gives back; and the lock."""
+"""If process and guardian are both killed, `offramp restore` or the next transaction gives back. Also the lock."""
 
 from __future__ import annotations
 

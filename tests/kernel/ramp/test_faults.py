@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the way of opening: one clear error each, and the interface is as it was."""
+"""Each thing that stands in the way of opening gives one clear error, and the interface is as it was."""
 
 from __future__ import annotations
 

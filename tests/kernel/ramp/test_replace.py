@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another match in place: a packet meets the old one or the new one, and what fails leaves the old one."""
+"""Another match in place: a packet meets the old one or the new one; after a failure the old one stays."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of the interface of a virtual function: here that of a veth, which appears in another namespace."""
+"""What happens to a VF's interface. Here it is a veth, which appears in another namespace."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches that name sets, on an interface and in test runs: what Python changes, packets meet."""
+"""Matches that name sets, on an interface and in test runs: packets meet what Python changes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp nic`: what its words mean, what it shows. On a NIC of software, and with a journal that only notes."""
+"""`offramp nic`: what its words mean, and what it shows, on a software NIC with a journal that only notes."""
 
 from __future__ import annotations
 

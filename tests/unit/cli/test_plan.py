@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp plan` for interfaces that are not here."""
+"""`offramp plan` for interfaces that are elsewhere."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of any number of exits, natively: what each packet is given, and what state it leaves behind."""
+"""Bodies with any number of exits, in native code: what each packet is given, and the state that it leaves."""
 
 from __future__ import annotations
 

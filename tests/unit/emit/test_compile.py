@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler up to the bytes: what goes in, what comes out, and that native code says what the reference says."""
+"""The compiler up to the bytes: what goes in, what comes out; native code gives the reference's answers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of the compiler's child process, and that nothing which happens to it gives a wrong answer."""
+"""The compiler's child process: whatever happens to it, it never gives a wrong answer."""
 
 from __future__ import annotations
 

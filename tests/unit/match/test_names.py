@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of services and protocols: what they stand for, and what is said of those that nobody knows."""
+"""Names of services and protocols: what they stand for, and the errors for unknown ones."""
 
 from __future__ import annotations
 

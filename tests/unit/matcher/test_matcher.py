@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Match, asked without a kernel: its arguments, and what is said of those that cannot be."""
+"""Match, asked without a kernel: its arguments, and the errors for impossible ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules, RSS and features against a driver that is played: the conversation, where no NIC is at hand that has them."""
+"""Rules, RSS and features against an imitated driver: the conversation, when no NIC that has them is at hand."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of options, and all that says it once more: signatures, docstrings, flags, documents."""
+"""The table of options, and everything that repeats it: signatures, docstrings, flags, documents."""
 
 from __future__ import annotations
 

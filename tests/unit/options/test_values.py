@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user may ask for: each option that cannot be is refused in words that name it."""
+"""What the user may ask for: each impossible option is refused in words that name it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plans do to a NIC of software, forwards and back; plans for elsewhere; what packets cost."""
+"""What plans do to a software NIC, forwards and back; plans for other machines; what packets cost."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a NIC brings: for each driver a superset of the match, in a model of its receive side, and no entry of others.
 
-The program looks at every packet again, with the match itself, so that what the NIC brings too much is passed on and
-never claimed. What these tests are about is what it might miss.
+The program checks every packet again, with the match itself, so packets that the NIC brings in excess are passed on
+and never claimed. These tests are about packets that the NIC might miss.
 """
 
 from __future__ import annotations

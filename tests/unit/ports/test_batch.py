@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches on the null port: what views show and keep alive, what selections are, what can be changed and sent."""
+"""Batches on the null port: what views show and keep alive, what selections hold, what can be changed and sent."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told of counters that move, and whom a silent flow can be asked for."""
+"""What moving counters tell, and whom to ask for packets of a silent flow."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From one plan to another on the layout that is there: which rules come and go, and what does not fit. On a NIC of
-software.
-"""
+"""From one plan to another on the present layout: which rules come and go, and what does not fit. On a software NIC."""
 
 from __future__ import annotations
 
