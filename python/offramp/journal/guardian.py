@@ -23,6 +23,7 @@ from contextlib import suppress
 
 from offramp import process
 from offramp.errors import KernelError, OfframpError
+from offramp.syscalls.kept import Kept
 
 __all__ = ["done", "watch"]
 
@@ -40,27 +41,36 @@ def watch(journal: str, namespace: int) -> None:
     Errors: OfframpError, KernelError: there is no guardian, so nothing may be changed.
     """
     global _guardian
-    if _guardian is not None and (_guardian.has_ended() or not _guardian.told(journal, namespace)):
-        _guardian.end()
-        _guardian = None
+    _watched[journal] = namespace  # first: whatever it was told, `done` tells it
+    if _guardian is not None and (_guardian.has_ended() or not _told_all(_guardian)):
+        _end()
     if _guardian is None:
-        guardian = _Guardian()
-        if not all(guardian.told(*known) for known in (*_watched.items(), (journal, namespace))):
-            guardian.end()
+        _guardian = _Guardian()
+        if not _told_all(_guardian):
+            _end()
             raise OfframpError("starting the guardian", reason="it has ended")
-        _guardian = guardian
-    _watched[journal] = namespace
+
+
+def _told_all(guardian: _Guardian) -> bool:
+    """Each time, since an interrupt may have come before."""
+    return all(guardian.told(*known) for known in tuple(_watched.items()))
 
 
 def done(journal: str) -> None:
-    """`journal` needs no guardian any more; the guardian ends after the last one."""
-    global _guardian
-    if _watched.pop(journal, None) is None or _guardian is None:
-        return
-    _guardian.is_done(journal)
+    """`journal` needs no guardian any more; the guardian ends after the last one. Again: what an interrupt has left."""
+    if journal in _watched and _guardian is not None:
+        _guardian.is_done(journal)
+    _watched.pop(journal, None)
     if not _watched:
-        _guardian.end()
-        _guardian = None
+        _end()
+
+
+def _end() -> None:
+    """Forgotten first: nobody asks one that is about to end, should an interrupt come."""
+    global _guardian
+    if _guardian is not None:
+        guardian, _guardian = _guardian, None
+        guardian.end()
 
 
 def _forget() -> None:
@@ -80,8 +90,8 @@ class _Guardian:
         from subprocess import DEVNULL, Popen
 
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        us = os.pidfd_open(os.getpid())
-        descriptors = (theirs.fileno(), us)
+        us = Kept()
+        descriptors = (theirs.fileno(), us.keep(os.pidfd_open, os.getpid()))
         command = [sys.executable, "-I", "-S", _PROGRAM, _PACKAGES, *map(str, descriptors)]
         try:
             self._process = Popen(
@@ -92,7 +102,7 @@ class _Guardian:
             raise KernelError(f"starting the guardian, {sys.executable}", error.errno or 0) from error
         finally:
             theirs.close()
-            os.close(us)
+            us.close()
         self._line.settimeout(_PATIENCE)
         answer = b""
         with suppress(OSError):

@@ -128,15 +128,15 @@ def _let_go(path: str) -> None:
 def _try(kept: Kept) -> int | None:
     """Take the lock. None: nobody else has it. Else the holder's pid, or 0 if we cannot see that pid namespace."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    while kept:
+    while True:
         try:
-            fcntl.lockf(kept[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if kept:  # no call may come before lockf: a handler may have closed it
+                fcntl.lockf(kept[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
             return None
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that somebody has it
             kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(kept[0], fcntl.F_GETLK, asked))
             if kind != fcntl.F_UNLCK:  # else it was released just now
                 return int(pid)
-    return None
 
 
 def _is_current(kept: Kept, path: str) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.kernel.journal.changes import (
     name_of,
     opened,
 )
+from tests.rigs.interrupts import Interrupt, at, count, sample
 from tests.rigs.processes import forked
 from tests.rigs.waiting import eventually
 
@@ -142,3 +144,31 @@ def test_no_guardian_no_change(
             change.set("mtu", 2000)
     assert as_before(interface)
     assert guardian_of_nobody()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_anywhere(interface: Interface, tmp_path: Path) -> None:
+    """It is asked again, and it ends after the last journal."""
+
+    def raises() -> None:
+        raise Interrupt
+
+    def watch_and_done() -> None:
+        guardian.watch(journal, namespace)
+        guardian.done(journal)
+
+    def no_more() -> bool:
+        subprocess._cleanup()  # type: ignore[attr-defined]  # what an interrupt has lost, as its next process does
+        return not set(children()) - before
+
+    journal = str(tmp_path / "journal")
+    with interface.host, open("/proc/thread-self/ns/net", "rb") as file:
+        namespace = file.fileno()
+        before = set(children())
+        for place in sample(count(watch_and_done), 25):
+            where = at(place, raises, watch_and_done)
+            guardian.watch(journal, namespace)
+            guardian.done(journal)
+            assert guardian._guardian is None, where
+            assert not guardian._watched, where
+            assert eventually(no_more), where
