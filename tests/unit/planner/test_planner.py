@@ -51,7 +51,7 @@ def plan(link: Link = VETH, verdict: Verdict = Verdict.CLAIM, ssh: Ssh | None = 
 
 
 def told(kind: type[OfframpError], link: Link, verdict: Verdict = Verdict.CLAIM, **options: Any) -> str:
-    """What the error says, which is of exactly that kind."""
+    """The text of the error, which has to be of exactly that kind."""
     with pytest.raises(kind) as caught:
         plan(link, verdict, **options)
     assert type(caught.value) is kind
