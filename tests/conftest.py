@@ -75,7 +75,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """A module can be skipped as a whole, before its tests exist."""
+    """A promised module that is skipped as a whole, before its tests exist, has failed, too."""
     report = yield
     if report.skipped and folder_of(collector.path) in collector.config.getoption("promised"):
         break_promise(report)
@@ -90,7 +90,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def held() -> Counter[str]:
-    """What this process holds: watched descriptors by kind, and child processes but for the compiler's."""
+    """What this process holds: watched descriptors by kind, and child processes except the compiler's."""
     llvm.stop()
     gc.collect()
     kinds: Counter[str] = Counter()

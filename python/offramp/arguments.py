@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments of public calls, looked at before anything is done: a bad value raises an OptionError that quotes it.
+"""Checks for the arguments of public calls. A bad value raises an OptionError that quotes it.
 
-Each function returns the argument as the type that it is to have. Pure: no I/O.
+Each function returns the argument in the type that it should have. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def truth(name: str, value: bool) -> bool:
 
 
 def whole_number(name: str, value: SupportsIndex, least: int | None = None, most: int | None = None) -> int:
-    """Also NumPy's integers; not True and False. From `least` to `most`, or from `least` on."""
+    """Accept NumPy's integers too, but not True and False. From `least` to `most`, or from `least` up."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise OptionError(f"{name}={short(value)}", reason="not a whole number")
     found = operator.index(value)
@@ -50,7 +50,7 @@ def whole_number(name: str, value: SupportsIndex, least: int | None = None, most
 
 
 def number(name: str, value: float) -> float:
-    """Any number, `nan` and infinity included; not True and False."""
+    """Accept any number, `nan` and infinity included, but not True and False."""
     try:
         if isinstance(value, (bool, str)):
             raise TypeError
@@ -60,7 +60,7 @@ def number(name: str, value: float) -> float:
 
 
 def duration(name: str, value: float | str) -> float:
-    """Seconds: a number of them, or text such as `5`, `5s`, `500ms`, `1m`, `1h30m`."""
+    """Return seconds. The value is a number of them, or text such as `5`, `5s`, `500ms`, `1m`, `1h30m`."""
     if not isinstance(value, str):
         return number(name, value)
     if _PLAIN.fullmatch(value):
@@ -72,7 +72,7 @@ def duration(name: str, value: float | str) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """As `duration` reads it: 500ms, 1s, 1h."""
+    """The time as text that `duration` reads: 500ms, 1s, 1h."""
     if 0 < seconds < 1:
         return f"{seconds * 1000:g}ms"
     unit = "h" if seconds and not seconds % 3600 else "m" if seconds and not seconds % 60 else "s"
@@ -88,7 +88,7 @@ def one_of(name: str, value: str, choices: Iterable[str]) -> str:
 
 
 def meant(word: str, words: Iterable[str]) -> str:
-    """A hint: the nearest of the words; "" if none is near."""
+    """A hint that names the nearest of the words; "" if none is near."""
     return next((f"did you mean {near}?" for near in get_close_matches(word, tuple(words), 1)), "")
 
 

@@ -14,7 +14,7 @@
     │   ├── InterfaceGone   removed or moved to another network namespace while in use
     │   └── InterfaceBusy   another XDP program is attached, or another socket owns a queue
     ├── NotSupported        a required mode is not available here (`require=`)
-    ├── JournalError        a journal is not as offramp writes them: nothing of it is carried out
+    ├── JournalError        a journal is not in offramp's form: nothing in it is carried out
     ├── BatchInUse          live batches and views hold all frames
     └── Closed              the ramp or port was closed, or belongs to the process that this one was forked from
 
@@ -67,7 +67,7 @@ class OfframpWarning(UserWarning):
     """Something works, but not as well as the user may think."""
 
 
-_CONTEXT = 60  # characters of a match shown on each side of an error
+_CONTEXT = 60  # of the match, shown on each side of an error; characters
 
 
 class MatchError(OfframpError, ValueError):
@@ -145,7 +145,7 @@ class NotSupported(OfframpError):
 
 
 class JournalError(OfframpError):
-    """A journal is not as offramp writes them, or somebody else could have written it. It is left alone."""
+    """A journal is not in offramp's form, or somebody else could have written it. It is left alone."""
 
 
 class BatchInUse(OfframpError):

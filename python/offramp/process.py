@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This process: what it must let go of when it forks or ends, and in which order.
+"""What this process must let go of when it forks or ends, and in which order.
 
     ORDER      in a forked child                           when the process ends
     ramps      descriptors closed: they are the parent's    left to the kernel, which detaches; a warning for each
@@ -9,9 +9,9 @@
     locks      descriptors closed: a child holds none       left to the kernel
     compiler   its pipes closed: it is the parent's         ended
 
-A room that holds something says so with `holds`; from the top down they are let go of, each one whatever happens to
-another. An interrupt (a signal's handler that raises) ends whatever is under way as any exception does; then the order
-within a ramp counts: its program first.
+A room that holds something registers it with `holds`. All of it is let go of in this order. If one part fails, the
+others are let go of all the same. An interrupt (a signal handler that raises) ends whatever is under way, as any
+exception does; then the order within a ramp counts: its program goes first.
 
 A child has to know what there is to let go of, so nobody forks while something is opened, closed or changed: that
 happens in `alone`. One thread opens at a time: the next one waits while it observes its flow, and while a driver that
@@ -68,7 +68,7 @@ def holds(name: str, *, in_child: Callable[[], None], at_exit: Callable[[], None
 
 
 def alone() -> AbstractContextManager[object]:
-    """Nobody else opens, closes, changes or forks meanwhile. A thread may enter it again."""
+    """Keep others from opening, closing, changing or forking meanwhile. A thread may enter it again."""
     return _undivided
 
 
@@ -94,8 +94,8 @@ def _do(work: Callable[[], None], may: bool) -> bool:
     if may:
         try:
             work()
-        except Exception as error:  # nobody who could be told waits for it
-            warnings.warn(f"letting go of something that was forgotten: {error}", ResourceWarning, stacklevel=2)
+        except Exception as error:  # no caller is left to raise it to
+            warnings.warn(f"cleaning up something that was forgotten failed: {error}", ResourceWarning, stacklevel=2)
     return may
 
 

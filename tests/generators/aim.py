@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets that nearly match: a frame is changed until a lowered expression holds for it, or just fails to.
+"""Packets that nearly match: a frame is changed until a lowered expression just holds for it, or just fails.
 
     aim = Aim(seed)
-    aim(lowered.expr, frame)              -> bytes, for which it mostly holds
-    aim(lowered.expr, frame, hold=False)  -> bytes, for which it mostly does not
+    aim(lowered.expr, frame)              -> bytes for which it mostly holds
+    aim(lowered.expr, frame, hold=False)  -> bytes for which it mostly does not hold
 
-Random packets seldom get past the second test of `vlan 5 and udp[8:4] = 0x53495020`. Here each test of a way through
-the expression, chosen at random, is made true or false by writing the bytes it loads, where arithmetic can be inverted.
-About as fast as evaluating the expression.
+Random packets seldom get past the second test of `vlan 5 and udp[8:4] = 0x53495020`. So a path through the expression
+is chosen at random, and each test on it is made true or false by writing the bytes that it loads, if its arithmetic can
+be inverted. This is about as fast as evaluating the expression.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Aim:
         return Reader(bytes(self.data), len(self.data), self.sets).value(value)
 
     def write(self, value: Value, wanted: int) -> None:
-        """Makes `value` be `wanted`, if it can be done by one load."""
+        """Makes `value` equal `wanted`, if writing one load can do that."""
         match value:
             case Load(place, size):
                 start = place.offset + sum(map(self.read, place.behind))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A body with three exits, and a kind of state that is no set: what nobody has to teach the emitter for them to work.
+"""A body with three exits, and a kind of state that is not a set. Both work without teaching the emitter anything.
 
 Sorting(first, second)    DROP where the first match holds, else TX where the second does, else no verdict
 Tally("seen")             a number in memory, to which each packet adds its length on the wire
@@ -33,7 +33,7 @@ EXITS: Final = (DROPPED, RETURNED, OTHERS)
 
 @dataclass(frozen=True)
 class Words:
-    """Memory of so many words of 64 bits."""
+    """Memory of this many words of 64 bits."""
 
     count: int = 1
 
@@ -46,7 +46,7 @@ class Tally:
 
 @contextmanager
 def tallies() -> Iterator[None]:
-    """The kind of state, registered."""
+    """Registers the kind of state, for a while."""
     with patch.dict(KINDS, {Words: StateKind("tally", lambda words: 4)}):
         yield
 
@@ -84,7 +84,7 @@ class Sorting:
         return ends.pop() if len(ends) == 1 else None
 
     def exit(self, packet: bytes, sets: Mapping[str, set[int]] = {}) -> Exit:
-        """The reference. What the first match cannot read rejects the packet, as in a match of both."""
+        """The reference. If the first match cannot read the packet, it is rejected, as in a match of both."""
         named = {use: sets[use.name] for each in (self.first, self.second) for use in each.sets}  # type: ignore[union-attr]
         first = [named[use] for use in self.first.sets]
         if evaluate(self.first.expr, packet, sets=first):

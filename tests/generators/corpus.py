@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of every kind for a wire, none like another: each has its number in the last bytes of its source address.
+"""Frames of every kind for a wire, no two alike: each has its number in the last bytes of its source address.
 
-Whole and cut (14 bytes at least), up to the MTU, IPv4 and IPv6 with options, extension headers and fragments, behind
-no, one or two VLAN tags; what is always protected; and random bytes. Addresses and ports are few, so that a match tells
-them apart.
+They are whole or cut (to at least 14 bytes), up to the MTU: IPv4 and IPv6 with options, extension headers and
+fragments, behind no, one or two VLAN tags; packets that are always protected; and random bytes. There are few addresses
+and ports, so a match tells the frames apart.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _transport(chance: random.Random, headers: int) -> Payload:
 
 
 def _with_room_for_options(chance: random.Random, frame: bytes) -> bytes:
-    """The frame with IPv4 options, four bytes for each word; other frames and the longest as they are."""
+    """The frame with IPv4 options, four bytes for each word. Other frames, and the longest, stay as they are."""
     found: Layers | None = layers(frame)
     words = chance.randrange(1, 11)
     if found is None or found.version != 4 or len(frame) + 4 * words > MTU:

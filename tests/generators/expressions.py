@@ -5,11 +5,11 @@
     expressions() -> "not (vlan 5 && tcp[13] & 2 != 0) or src host 10.0.0.1 or 10.0.0.2"
 
 The same seed and knobs give the same expressions. tcpdump compiles each of them without its optimiser (with it, it
-refuses those that no packet can match), but for what the knobs of the extensions let in. They ask for values that the
+refuses those that no packet can match), except for the extensions that knobs let in. They ask for values that the
 packets of tests/generators/packets.py have. About 30 µs each.
 
-Left out: names from /etc/services and /etc/protocols, which a system need not have; `byte I & N` and `byte I | N`, of
-which libpcap 1.10.3 forgets to load the byte; `ip broadcast`, which needs a netmask.
+Left out are: names from /etc/services and /etc/protocols, which a system need not have; `byte I & N` and `byte I | N`,
+for which libpcap 1.10.3 forgets to load the byte; and `ip broadcast`, which needs a netmask.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ OFTEN_BEHIND_MPLS: Final = [one for one in OFTEN if "arp" not in one]
 class Expressions:
     """A generator; see the module.
 
-    depth: of parentheses; terms: at most so many side by side. Shares of the terms: arithmetic is relations; shifts are
-    `vlan`, `mpls` and `pppoes`; unions are lists of 8 to 40 values. Extensions, none by default: any_vlan is the share
-    of expressions behind a `vlan any`, sets are those that may be named, by their family: {"hosts": "ip"}.
+    depth: of parentheses; terms: the most side by side. Shares of the terms: arithmetic is relations; shifts are
+    `vlan`, `mpls` and `pppoes`; unions are lists of 8 to 40 values. There are no extensions by default: any_vlan is the
+    share of expressions behind a `vlan any`; sets are those that may be named, by their family: {"hosts": "ip"}.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class Expressions:
         return self.of_port() + ("portrange " if kind < 0.3 else "port ") + values
 
     def union(self) -> str:
-        """A long list: of ones that packets have, and of others."""
+        """A long list of values that packets have, and of others."""
         chance = self.random
         count = chance.choice((8, 9, 12, 20, 40))
         kind = self.pick("host4", "host6", "net", "port", "portrange", *([] if self.ppp else ["station"]))
@@ -255,7 +255,7 @@ class Expressions:
         return f"{start} ({joined})" if chance.random() < 0.5 else f"({start} {joined})"
 
     def named(self) -> str:
-        """Of the sets that were given."""
+        """One of the sets that were given."""
         name = self.random.choice(list(self.sets))
         family = self.sets[name]
         match family:
@@ -271,7 +271,7 @@ class Expressions:
     # Relations and arithmetic
 
     def number(self, value: int) -> str:
-        """In any base."""
+        """The number in any base."""
         return self.pick(str(value), str(value), hex(value), f"0{value:o}" if value < 1 << 30 else str(value))
 
     def relation(self) -> str:

@@ -60,7 +60,7 @@ FRAMES = [bytes(packet) for packet in WHOLE]
 
 
 def altered(chance: random.Random, frame: bytes) -> bytes:
-    """Some bytes replaced, most of them in the headers; now and then cut or with a tag more."""
+    """The frame with some bytes replaced, most of them in the headers; now and then it is cut, or has one tag more."""
     changed = bytearray(frame[:200])
     for _ in range(chance.choice((1, 1, 2, 5))):
         changed[min(int(chance.expovariate(0.03)), len(changed) - 1)] = chance.choice(
@@ -72,7 +72,7 @@ def altered(chance: random.Random, frame: bytes) -> bytes:
 
 
 def received(packets: list[bytes]) -> Iterator[Batch]:
-    """What a null port makes of `packets`, each of them once."""
+    """The batches that a null port makes of `packets`, each packet once."""
     with Port.null(packets, frames=4096, frame_size=4096) as port:
         left = len(packets)
         while left > 0:

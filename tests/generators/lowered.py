@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expressions of the lowered form, and packets on which they say now yes, now no; and native code, run in this process.
+"""Expressions of the lowered form, packets for which they are sometimes true and sometimes false, and native code, run
+in this process.
 
-The values are few and small, so that tests hold now and then, and places are mostly inside of the packet.
+The values are few and small, so tests hold now and then, and places are mostly inside the packet.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def equals(offset: int, size: Size, value: int, mask: int | None = None) -> Test
 
 
 def header(at: int = 14, *behind: Value) -> Value:
-    """The length of the IPv4 header there."""
+    """The length of the IPv4 header at this place."""
     return Calculation("<<", Calculation("&", load(at, 1, *behind), Number(15)), Number(2))
 
 
@@ -94,7 +95,7 @@ DNS = Any(
 
 
 def _calculation(operator: Operator, right: Value | int) -> Test:
-    """Of a number from the packet and `right`, compared with another one of it."""
+    """A calculation with a number from the packet and `right`, compared with another number from it."""
     number = Number(right) if isinstance(right, int) else right
     return Test(Calculation(operator, load(14, 4), number), "==", load(60, 4))
 
@@ -163,7 +164,7 @@ def with_tag(packet: bytes, tag: int) -> bytes:
 
 
 class Expressions:
-    """Random expressions. `depth`: of the boolean part."""
+    """Random expressions. `depth` is that of the boolean part."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -215,7 +216,7 @@ class Expressions:
         return load(offset, size, *parts)
 
     def part(self, depth: int) -> Value:
-        """What a place is computed from."""
+        """A value that a place can be computed from."""
         kind = self.chance.random()
         if kind < 0.3:
             return header(self.chance.choice((14, 18, self.chance.randrange(40))))
@@ -231,7 +232,7 @@ class Expressions:
 
 
 def packet(chance: random.Random, least: int = 14) -> bytes:
-    """Bytes of few values; of any length from `least` on."""
+    """Random bytes with few values, at least `least` of them."""
     tags = b"".join(
         struct.pack("!HH", chance.choice(TAG_ETHERTYPES), chance.randrange(4))
         for _ in range(chance.choice([0] * 6 + [1, 1, 2, 3]))

@@ -6,8 +6,8 @@
     packets.frame()    -> bytes: a well-formed frame
     packets.pool(5000) -> list[Packet]
 
-The same seed gives the same packets. Addresses, ports and other values are drawn from few, those of the constants
-below; tests/generators/expressions.py asks for the same, so that packets match as well as not. About 9 µs each.
+The same seed gives the same packets. Addresses, ports and other values are drawn from few: the constants below.
+tests/generators/expressions.py asks for the same values, so some packets match and some do not. About 9 µs each.
 
 Kinds: none to three VLAN tags (0x8100, 0x88a8, 0x9100), MPLS stacks, PPPoE discovery and sessions, in each other; LLC
 of all formats, SNAP, 802.3 without LLC; STP, OSI, NetBEUI, IPX, AppleTalk, DECnet and MOP; ARP and RARP; IPv4 with
@@ -103,7 +103,7 @@ class Packets:
         return [self() for _ in range(count)]
 
     def changed(self, frame: bytes) -> bytes:
-        """Some bytes of it are others."""
+        """The frame with some of its bytes changed."""
         chance = self.random
         changed = bytearray(frame)
         for _ in range(chance.choice((1, 1, 2, 5))):
@@ -118,7 +118,7 @@ class Packets:
         return frame.ljust(60, b"\0") if chance.random() < 0.5 else frame
 
     def behind_ethernet(self, depth: int) -> Typed:
-        """What follows a type field: of Ethernet's header, or of a tag."""
+        """What follows a type field, which is in Ethernet's header or in a tag."""
         chance = self.random
         kind = chance.random()
         if depth < 3 and kind < 0.25:
@@ -135,7 +135,7 @@ class Packets:
         return make()
 
     def labels(self) -> bytes:
-        """A label stack, and what it carries."""
+        """A label stack and what it carries."""
         chance = self.random
         count = chance.choice((1, 1, 2, 2, 3))
         payload = self.ip()[1] if chance.random() < 0.6 else self.ip6()[1]
@@ -215,7 +215,7 @@ class Packets:
         return 0x86DD, header + source + destination + segment
 
     def segment(self) -> Typed:
-        """What IP carries."""
+        """The content of an IP packet."""
         chance = self.random
         protocol = chance.choice(("tcp", "tcp", "udp", "udp", "sctp", "icmp", "icmp6", *IP_PROTOCOLS))
         ports = chance.choice(PORTS) << 16 | chance.choice((*PORTS, chance.randrange(65536)))

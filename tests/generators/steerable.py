@@ -4,8 +4,8 @@
     steerable = Steerable(seed)
     steerable() -> "ip and udp and src host 10.0.0.1 and (dst port 53 or dst port 80)"
 
-Random expressions over the whole language (expressions.py) seldom name a flow narrow enough for a rule.
-`stray(frame)` says why a NIC need not bring a matching frame, as planner/widen.py documents it; "" if it has to.
+Random expressions over the whole language (expressions.py) seldom name a flow that is narrow enough for a rule.
+`stray(frame)` says why a NIC need not bring a matching frame, as planner/widen.py documents it; "" if the NIC has to.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Steerable:
 
 
 def elsewhere(driver: str) -> tuple[Capabilities, Link]:
-    """An interface of that driver, which is not here."""
+    """An interface of that driver, which is not on this machine."""
     known = record(driver)
     assert known is not None
     able, _ = assume(known, "eth2")
@@ -142,7 +142,7 @@ def of(driver: str) -> Capabilities:
 def plan(
     able: Capabilities, match: str = MATCH, verdict: Verdict = Verdict.CLAIM, mac: str = "", **options: Any
 ) -> Plan:
-    """For an interface that can do that; `mac` is its address, `refused` what was, with the reason."""
+    """The plan for an interface with these capabilities. `mac`: its address; `refused`: what was refused, and why."""
     link = replace(imagined(able), mac=mac)
     refused, beside = options.pop("refused", {}), options.pop("beside", Beside())
     ssh, asked = Ssh((), ()), Options(**options)
@@ -150,7 +150,7 @@ def plan(
 
 
 def told(kind: type[OfframpError], able: Capabilities, match: str = MATCH, **options: Any) -> str:
-    """What the error says, which is of exactly that kind."""
+    """The text of the error, which has to be of exactly that kind."""
     with pytest.raises(kind) as caught:
         plan(able, match, **options)
     assert type(caught.value) is kind
@@ -177,7 +177,7 @@ class _Ranges:
 
 
 def matching_frames(node: Node, packets: Packets, aim: Aim, count: int) -> Iterator[tuple[Lowered, bytes]]:
-    """Of `count` random frames, mostly of plain IP, and as many that are aimed at the match: those that match."""
+    """The matching frames among `count` random ones, mostly of plain IP, and as many that are aimed at the match."""
     lowered = lower(node, netmask=0)
     sets = [_Ranges(used.ranges) for used in lowered.sets if isinstance(used, Fixed)]
     for _ in range(count):
@@ -195,7 +195,7 @@ def _frame(packets: Packets) -> bytes:
 
 
 def inside(flow: Flow, frame: bytes) -> bool:
-    """Whether a NIC finds in the frame what the flow says."""
+    """Whether a NIC finds in the frame what the flow asks for."""
     found = headers(frame)
     four = found.first_four
     parts = Flow(
@@ -220,7 +220,7 @@ def _bits(raw: bytes) -> Bits | None:
 
 
 def stray(frame: bytes, *, arp: bool) -> str:
-    """`arp`: the match is about ARP of addresses, too."""
+    """Why the frame is a stray. `arp`: the match is also about ARP of addresses."""
     found = headers(frame)
     at = 12
     tags = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wire that most tests are about."""
+"""The wire that most tests use."""
 
 from __future__ import annotations
 

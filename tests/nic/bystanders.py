@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who must notice nothing: UDP flows from many addresses, a TCP transfer and pings, all through the kernel.
+"""Traffic that must notice nothing: UDP flows from many addresses, a TCP transfer and pings, through the kernel.
 
 Each round sends one datagram of each flow and waits for all of them, so that what is lost was lost by who receives, and
 not because a wire was too full.

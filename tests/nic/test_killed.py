@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed at any moment while a queue is hidden on a real driver: everything is as before."""
+"""A process is killed at any moment while a queue is hidden on a real driver: everything is as before."""
 
 from __future__ import annotations
 

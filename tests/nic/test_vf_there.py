@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual function that is there: used and given back, or in the way; vfio-pci and back."""
+"""A virtual function that exists: it is used and given back, or in the way; it goes to vfio-pci and back."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_vfs_in_use_are_refused(wire: Wire, device: LiveNic) -> None:
     name = wire.b.name
     with a_vf(wire, device, bound=True):
         assert refused(wire, device, InterfaceBusy) == (
-            f"{name} has 1 virtual functions: another number would take them all away for a moment"
-            " (vf=0 to 0 for one that nobody uses)"
+            f"{name} has 1 virtual functions: changing their number would remove all of them for a moment"
+            " (pass vf=0 to 0 to use one that nobody uses)"
         )
         assert refused(wire, device, OptionError, vf=3) == f"vf=3: {name} has VFs 0 to 0"
         wire.b.host.run(["ip", "link", "set", "other0", "up"])
@@ -98,15 +98,15 @@ def test_vfs_in_use_are_refused(wire: Wire, device: LiveNic) -> None:
         open_nic(address_of(device)).set("pci.driver", None)
         subprocess.run(["modprobe", "vfio-pci"], check=True)
         open_nic(address_of(device)).set("pci.driver", "vfio-pci")
-        assert "bound to vfio-pci, and without an interface" in refused(wire, device, InterfaceBusy, vf=0)
+        assert "bound to vfio-pci and has no interface" in refused(wire, device, InterfaceBusy, vf=0)
         open_nic(address_of(device)).set("pci.driver", "igbvf")  # whose interface is not here now
-        assert "bound to igbvf, and without an interface" in refused(wire, device, InterfaceBusy, vf=0)
+        assert "bound to igbvf and has no interface" in refused(wire, device, InterfaceBusy, vf=0)
         open_nic(address_of(device)).set("pci.driver", None)
 
 
 @pytest.mark.usefixtures("untouched")
 def test_a_number_that_there_is_not(wire: Wire, device: LiveNic) -> None:
-    assert refused(wire, device, OptionError, vf=0).endswith("has no VFs yet: leave the number out")
+    assert refused(wire, device, OptionError, vf=0).endswith("has no VFs yet: leave out the number")
 
 
 @pytest.mark.usefixtures("untouched")

@@ -75,7 +75,7 @@ def test_generic_where_the_driver_has_no_xdp(plain: Wire) -> None:
     ramp = opened(plain)
     assert (ramp.mode, ramp.zero_copy) == ("generic", False)
     (told,) = [warning for warning in ramp.plan.warnings if warning.startswith("generic mode")]
-    assert told.startswith("generic mode, as e1000e has no native XDP")
+    assert told.startswith("generic mode, because e1000e has no native XDP")
     assert_bypass_and_return(plain, ramp)
 
 

@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who knows the right answer: libpcap, a reference interpreter, and both of them against compiled code."""
+"""Oracles, which know the right answer: libpcap, a reference interpreter, and a comparison of both
+with compiled code.
+"""

@@ -6,12 +6,12 @@
     native        our code for this CPU, called directly
 
 Expressions and packets are those of tests/generators, by seed; a third of the packets are made for their expression
-(aim.py). Every program loads, but for a few that are refused for their size. Native code is asked a second time about
-packets that were cut off by a capture: their length on the wire is another.
+(aim.py). Every program loads, except a few that are refused for their size. Native code is asked again about packets
+that a capture has cut off: their length on the wire is different.
 
     python -m tests.oracles.differential [--seed N] [--seconds S] [--packets M]
 
-It goes on from where it stopped: `make fuzz`.
+It continues where it stopped: `make fuzz`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Outcome:
 
 
 class Differential:
-    """Compares, and counts in `outcome`. A context manager. `native` False: it is the kernel that is in question."""
+    """Compares, and counts in `outcome`. A context manager. With `native` False, only the kernel is tested."""
 
     def __init__(self, *, native: bool = True) -> None:
         self.native = native
@@ -76,13 +76,13 @@ class Differential:
         self.counters.close()
 
     def run(self, seed: int, packets: int) -> None:
-        """EXPRESSIONS_PER_SEED expressions, each on so many packets."""
+        """Compare EXPRESSIONS_PER_SEED expressions, each on this many packets."""
         expressions, pool, aim = Expressions(seed), Packets(seed), Aim(seed)
         for _ in range(EXPRESSIONS_PER_SEED):
             self.compare(expressions(), [pool() for _ in range(packets)], aim)
 
     def run_written(self, packets: int) -> None:
-        """The expressions that people write, each on so many packets."""
+        """Compare the expressions that people write, each on this many packets."""
         pool, aim = Packets(1).pool(packets), Aim(1)
         for expression in EXPRESSIONS:
             self.compare(expression, pool, aim)
@@ -112,7 +112,7 @@ class Differential:
                 self._count(text, data, answers)
 
     def _native(self, match: Match, packets: list[Packet]) -> list[tuple[bool, bool]]:
-        """For each packet, whole and as it was cut off; [] if it is not asked."""
+        """The answers for each packet, whole and as it was cut off; [] if native code is not asked."""
         if not self.native or not packets:
             return []
         whole = match.verdicts([packet.data for packet in packets]).tolist()
@@ -125,20 +125,20 @@ class Differential:
             self.outcome.differences.append(f"{text!r} on {data.hex()}: {answers}")
 
     def load(self, match: Match) -> Program:
-        """Errors: OptionError, if it is too large."""
+        """Load its program. Errors: OptionError if it is too large."""
         compiled = xdp(Spec(MatchBody(match.lowered(), DROP)))
         with bind(compiled, Holder({MapSlot.COUNTERS: self.counters}, match.state)) as maps:
             return Program.load(compiled, name="differential", maps=maps)
 
 
 def _aimed(aim: Aim, reference: Reference, packet: Packet) -> Packet:
-    """One that matches, more often than not."""
+    """A packet that matches more often than not."""
     data = aim(reference.lowered.expr, packet.data, sets=reference.sets)
     return Packet(data, len(data))
 
 
 def seeds(first: int) -> Iterator[int]:
-    """Endless, each written down before it is used, so that an interrupted run goes on there."""
+    """Endless seeds. Each is written down before it is used, so an interrupted run continues there."""
     while True:
         PROGRESS.write_text(f"{first}\n")
         yield first

@@ -3,7 +3,7 @@
 
     with Filter("udp dst port 53") as filter:
         filter(frame)              -> bool
-        filter(frame, length=1500) -> bool, of a frame cut off by the capture
+        filter(frame, length=1500) -> bool, for a frame that the capture cut off
 
 Compiling and running need no privileges. pcap_compile is thread-safe since libpcap 1.8 (pcap_compile(3PCAP)); a Filter
 belongs to one thread. Needs libpcap.so.0.8 (Debian: libpcap0.8).
@@ -22,7 +22,7 @@ NETMASK_UNKNOWN = 0xFFFF_FFFF
 
 
 class Refused(ValueError):
-    """libpcap does not compile the expression; its message."""
+    """libpcap refuses the expression; this is its message."""
 
 
 class RejectsAll(Refused):
@@ -66,14 +66,14 @@ def _library() -> ctypes.CDLL:
 
 
 def version() -> str:
-    """As "libpcap version 1.10.3 (with TPACKET_V3)"."""
+    """Its version, such as "libpcap version 1.10.3 (with TPACKET_V3)"."""
     return _text(_library().pcap_lib_version())
 
 
 class Filter:
     """A compiled tcpdump expression for Ethernet frames; close it, or use it as a context manager.
 
-    `netmask`: for `ip broadcast`; 255.255.255.0 is 0xffffff00, as libpcap compares it with numbers.
+    `netmask` is for `ip broadcast`; 255.255.255.0 is 0xffffff00, as libpcap compares it with numbers.
     """
 
     def __init__(self, expression: str, *, optimize: bool = True, netmask: int = NETMASK_UNKNOWN) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our reference for what a match means, to be compared with libpcap and with compiled code: parse, lower, evaluate.
+"""Our reference for what a match means: parse, lower, evaluate. libpcap and compiled code are compared with it.
 
 reference = Reference("src host 10.0.0.1 or 10.0.0.2")
 reference(packet, length) -> bool
@@ -55,5 +55,5 @@ class Reference:
 
     @property
     def looks_up_ip6(self) -> bool:
-        """Whether a packet that is cut off inside an IPv6 address may be judged otherwise than by tcpdump."""
+        """Whether the verdict on a packet that is cut off inside an IPv6 address may differ from tcpdump's."""
         return any(use.shape.family == "ip6" for use in self.lowered.sets)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests work with: traffic, wiretaps, processes to be killed, NICs that are not there, searches for leftovers."""
+"""Tools for tests: traffic, wiretaps, processes to kill, NICs that do not exist, searches for leftovers."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AF_XDP on a veth pair, put to test: the bare port, with an XDP program of the test, and the port of a ramp."""
+"""AF_XDP on a veth pair, under test: the bare port, with the test's own XDP program, and the port of a ramp."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 
     python cycler.py            prints "ready"; for each line on stdin, the pid of a new one
 
-They are forked, so that it does not take a quarter of a second until there is something to kill. Each turns GRO and
-VLAN stripping of eth0 off while its ramp is open, and back on after that.
+They are forked, because a new process would take a quarter of a second until there is something to kill. Each switches
+GRO and VLAN stripping of eth0 off while its ramp is open, and back on after that.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
     python holder.py NAME
 
-Loads a program of that name, which passes everything, attaches it, prints its id, and waits until stdin ends.
+It loads a program of that name that passes everything, attaches it, prints its id, and waits until stdin ends.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ __all__ = ["Nobody", "in_use", "section_of"]
 
 
 class Nobody:
-    """Who owns a section that no ramp has."""
+    """The owner of a section that belongs to no ramp."""
 
     def detached(self, text: str) -> None:
         raise AssertionError(text)

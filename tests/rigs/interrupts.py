@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Something happens in the middle: at each place in offramp's code where Python may run a signal's handler.
+"""Something happens in between: at each place in offramp's code where Python may run a signal handler.
 
     count(work)            how many such places the work passes
-    at(number, act, work)  do the work, and `act` at that place; where it was, "" if it was not reached
+    at(number, act, work)  does the work, and `act` at that place; returns where that was, "" if it was not reached
 
-Python looks for signals, and for what the collector is to do, where a function begins, after a call, and where a loop
-goes back (ceval's CHECK_EVAL_BREAKER), and nowhere else: so those are the places, and what an act raises there is what
-a handler's exception would be. A tracer of instructions finds them; it is of the calling thread, and never acts twice.
+Python checks for signals, and lets the garbage collector run, where a function begins, after a call, and where a loop
+goes back (ceval's CHECK_EVAL_BREAKER), and nowhere else. So those are the places, and what an act raises there is like
+a handler's exception. A tracer of instructions finds them. It belongs to the calling thread, and never acts twice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _loops(name: str) -> bool:
 
 @cache
 def _places(code: CodeType) -> frozenset[int]:
-    """Offsets of instructions that come just after a look for signals."""
+    """Offsets of the instructions that come right after a check for signals."""
     instructions = list(dis.get_instructions(code))
     found = {after.offset for before, after in pairwise(instructions) if before.opname in CHECKS}
     return frozenset(found | {each.argval for each in instructions if _loops(each.opname)})
@@ -85,7 +85,7 @@ def _traced(tracer: _Tracer, work: Callable[[], object]) -> None:
 
 
 def count(work: Callable[[], object]) -> int:
-    """Do the work once: do it before, so that what is remembered is not counted."""
+    """Counts the places while the work is done once. Do the work before, so that what is remembered is not counted."""
     tracer = _Tracer(-1, lambda: None)
     _traced(tracer, work)
     return tracer.passed
@@ -111,5 +111,5 @@ def at(
 
 
 def sample(places: int, most: int) -> list[int]:
-    """So many of the places, evenly: always the same ones."""
+    """This many of the places, evenly spread; always the same ones."""
     return list(range(1, places + 1)) if places <= most else [1 + number * places // most for number in range(most)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of the journal change and give back: a NIC, steps, and journals that others have left."""
+"""For tests of the journal: a NIC, steps that change and give back, and journals that others have left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FRESH", "RULE", "STEPS", "PlainNic", "identity", "left_behind"]
 
 
 def identity(**given: Any) -> Identity:
-    """Of a virtual interface that does not exist."""
+    """The identity of a virtual interface that does not exist."""
     fields = {"name": "soft0", "ifindex": 1 << 30, "mac": "02:00:00:00:00:77", "bus": "", "driver": "soft", "netns": 1}
     return Identity(**{**fields, "boot": boot(), **given})
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What offramp could leave behind: bpf objects, descriptors, mappings, XDP on an interface.
+"""Finds what offramp could leave behind: bpf objects, descriptors, mappings, XDP on an interface.
 
-The numbers of bpf objects are the whole system's, and other tests may run beside this one. So an object is told to be
-left behind when it carries offramp's name and no process holds it (`orphans`).
+Numbers of bpf objects are valid in the whole system, and other tests may run beside this one. So an object counts as
+left behind if it has offramp's name and no process holds it (`orphans`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def has_xdp(interface: Interface) -> bool:
 
 
 def orphans() -> set[tuple[str, int]]:
-    """offramp's bpf objects that nobody holds, by kind and number. The kernel frees the last ones a moment later."""
+    """offramp's bpf objects that nobody holds, by kind and number. The kernel frees the last ones
+    with a short delay.
+    """
     named = {(kind.key, number) for kind in KINDS for number in _numbers(kind) if _name(kind, number)[:7] == "offramp"}
     return named - _held()
 

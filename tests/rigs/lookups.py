@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that do nothing but look up: in eBPF, by packets that are lists of keys, and in native code, by arrays.
+"""Programs that only look up: in eBPF, in packets that are lists of keys; in native code, in arrays.
 
     with Lookups([table]) as lookups:                a packet has one key for each table
         lookups.run([key]) -> [True]                 the verdict's bits
@@ -39,15 +39,15 @@ HEAD = 14  # bytes of a packet before the keys: two verdicts, and nothing
 
 
 def words(shape: Shape, key: int) -> list[int]:
-    """A key as lookups take it."""
+    """A key in the form that lookups take."""
     return [key >> 32 * place & 0xFFFF_FFFF for place in reversed(range(KEY_WORDS[shape.family]))]
 
 
 def compiled(shapes: Sequence[Shape], *, together: bool = False) -> CompiledProgram:
     """An XDP program whose verdict has bit i set if set i, which is named i, contains key i of the packet.
 
-    It counts packets, and those whose verdict is none of the two that they begin with. `together`: the sets are the
-    same one, and all look-ups see it at the same moment.
+    It counts packets, and those whose verdict is neither of the two that they begin with. `together`: the sets are one
+    set, and all look-ups see it at the same moment.
     """
     target = Bpf()
     emit, builder = Emitter(target), target.builder
@@ -105,7 +105,7 @@ class Lookups:
         return verdicts.ljust(HEAD, b"\0") + struct.pack(f">{len(numbers)}I", *numbers)
 
     def counted(self) -> tuple[int, int]:
-        """Packets up to now, and those whose verdict was none that they allow."""
+        """The packets so far, and those whose verdict was not one that they allow."""
         packets, wrong = struct.unpack("QQ", self.report.lookup(bytes(4)))
         return packets, wrong
 
@@ -114,11 +114,11 @@ class Lookups:
         return [bool(verdict >> number & 1) for number in range(len(keys))]
 
     def contains(self, key: int) -> bool:
-        """Of the only set."""
+        """Whether the only set contains the key."""
         return self.run([key])[0]
 
     def duration(self, keys: Sequence[int], repeat: int = 2_000_000) -> int:
-        """ns of a packet."""
+        """The time for one packet, in ns."""
         return self.program.test_run(self.packet(keys), repeat=repeat).duration_ns
 
     def __enter__(self) -> Self:

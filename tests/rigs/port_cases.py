@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every port must do, written once. A case is given a rig; a folder of tests runs all of them on its ports.
 
-A new port needs a rig of some lines, and one line where its kin are listed: docs/adding-a-port.md. What happens to
-packets and calls that meet faults is in port_faults.py.
+A new port needs a rig of a few lines, and one line where rigs of its kind are listed: docs/adding-a-port.md.
+port_faults.py has what happens to packets and calls that meet faults.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CASES", "cases"]
 
 
 def order_and_wrap_around(rig: Rig) -> None:
-    """Packets come in the order in which they were sent, many times round the rings, as they were."""
+    """Packets arrive unchanged and in the order in which they were sent, many times round the rings."""
     count, sizes = 3000, itertools.cycle((60, 61, 590, 1400))
     frames = [frame(number, next(sizes)) for number in range(count)]
     with rig.open(frames, frames=256, ring=64) as port:
@@ -44,7 +44,7 @@ def order_and_wrap_around(rig: Rig) -> None:
 
 
 def nothing_to_read(rig: Rig) -> None:
-    """It waits as long as it was told to, or knows that it has ended."""
+    """It waits as long as it was told to, or it knows that the stream has ended."""
     with rig.open([]) as port:
         assert port.rx(timeout=0) is None
         start = time.monotonic()
@@ -53,7 +53,7 @@ def nothing_to_read(rig: Rig) -> None:
 
 
 def a_full_ring(rig: Rig) -> None:
-    """What has no room is not accepted, and what was accepted is sent exactly once."""
+    """What has no room is not accepted; what was accepted is sent exactly once."""
     with rig.open([], frames=256, ring=64) as port:
         frames = [frame(number) for number in range(500)]
         accepted, deadline = 0, time.monotonic() + DEADLINE
@@ -67,7 +67,7 @@ def a_full_ring(rig: Rig) -> None:
 
 
 def largest_and_impossible_frames(rig: Rig) -> None:
-    """The largest frame is sent, a larger one is not, nor an empty one; then none of those beside it."""
+    """The largest frame is sent; a larger or an empty one is not, and then none of those beside it is."""
     with rig.open([]) as port:
         largest = port.facts.largest_frame
         assert port.facts.sends
@@ -91,7 +91,7 @@ def close_while_another_thread_reads(rig: Rig) -> None:
 
 
 def the_ledger_outlives_the_port(rig: Rig) -> None:
-    """As it was when the port was closed."""
+    """After closing, it is as it was when the port was closed."""
     with rig.open([frame(number) for number in range(10)], frames=256, ring=128) as port:
         held = list(batches(port, 10))
         before = ledger(port)
@@ -102,7 +102,7 @@ def the_ledger_outlives_the_port(rig: Rig) -> None:
 
 
 def fork(rig: Rig) -> None:
-    """The child is refused and can let go; the parent does not notice."""
+    """The child is refused and can let go. The parent does not notice."""
     frames = [frame(number) for number in range(200)]
     with rig.open(frames, frames=256, ring=128) as port:
         first = next(batches(port, 1))
@@ -135,7 +135,7 @@ def views_outlive_the_port(rig: Rig) -> None:
 
 
 def ledger_sums(rig: Rig) -> None:
-    """Each frame is in one place, whatever was received, held, sent on and dropped."""
+    """Each frame is in one place, whatever was received, held, sent on or dropped."""
     with rig.open([frame(number) for number in range(300)], frames=512, ring=128) as port:
         received = sent = 0
         for number, batch in enumerate(batches(port, 300)):
@@ -179,7 +179,7 @@ def a_reader_slower_than_the_writer(rig: Rig) -> None:
 
 
 def end_of_stream(rig: Rig) -> None:
-    """A state: iteration stops, `rx` returns at once, and the port and its ledger say how it ended."""
+    """The end is a state: iteration stops, `rx` returns at once, and the port and its ledger say how it ended."""
     with rig.open([frame(number) for number in range(700)]) as port:
         assert port.ended is None
         assert ledger(port).ended is None
@@ -193,7 +193,7 @@ def end_of_stream(rig: Rig) -> None:
 
 
 def truncated_frames(rig: Rig) -> None:
-    """A packet that is larger than the room for it is cut, and says how long it was, or is refused."""
+    """A packet that is larger than its room is either cut, and tells how long it was, or refused."""
     frames = [frame(0), frame(1, 1400), frame(2)]
     if rig.oversized == "refused":
         with pytest.raises(OptionError, match=r"packet 1 .* larger than a frame"), rig.open(frames, frame_size=1024):

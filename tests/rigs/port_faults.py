@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every port must do when packets and calls meet faults: nothing is lost but what the fault took, in no account.
+"""What every port must do when packets and calls meet faults: only what the fault took is lost, in every account.
 
 Each case opens the rig's port inside a fault injector, reads all that arrives, and sends a third of it back. Whatever
-the fault is, each frame is in one place all the time, none is missing in the end, an error is an `OfframpError`, and
-closing works. What arrives is what was sent, in order, but for the fault.
+the fault is, each frame is always in one place, none is missing in the end, an error is an `OfframpError`, and closing
+works. What arrives is what was sent, in order, except for what the fault did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FRAMES = 512
 
 @dataclass
 class _Met:
-    """What came of it."""
+    """The results."""
 
     seen: list[bytes] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)  # on the wire
@@ -66,7 +66,7 @@ def _all_came(port: Port) -> bool:
 
 
 def _use(port: Port, batch: Batch, met: _Met) -> int:
-    """Keeps what came, and sends a third of it back. Returns how many were accepted."""
+    """Keeps what arrived, and sends a third of it back. Returns how many were accepted."""
     came = [bytes(view) for view in batch]
     met.seen += came
     met.lengths += batch.length.tolist()
@@ -106,7 +106,7 @@ def packets_duplicated(rig: Rig) -> None:
 
 
 def packets_corrupted(rig: Rig) -> None:
-    """One bit of each, and no byte of another packet."""
+    """One bit of each packet is changed, and no byte of another packet."""
 
     def alike(one: bytes, other: bytes) -> bool:
         bits = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
@@ -120,7 +120,7 @@ def packets_corrupted(rig: Rig) -> None:
 
 
 def packets_truncated(rig: Rig) -> None:
-    """They know how long they were."""
+    """They tell how long they were."""
     met = _meet(rig, "truncate=0.2")
     assert len(met.seen) == met.last.received
     assert sum(map(len, met.seen)) < sum(met.lengths)
@@ -145,7 +145,7 @@ def less_sent_than_offered(rig: Rig) -> None:
 
 
 def calls_that_fail(rig: Rig) -> None:
-    """One call, whether it receives or sends: those after it go on where it would have been."""
+    """One call fails, whether it receives or sends. The calls after it go on as if nothing had happened."""
     for number in (1, 2, 3, 4):
         met = _meet(rig, f"error={number}")
         (error,) = met.errors

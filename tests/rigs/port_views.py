@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the cases of ports look at a port: what comes, and what its ledger says."""
+"""How the cases of ports look at a port: what arrives, and what its ledger says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["batches", "everywhere", "ledger", "lost"]
 
 
 def batches(port: Port, wanted: int) -> Iterator[Batch]:
-    """Batches until so many packets have come."""
+    """Batches until this many packets have arrived."""
     deadline = time.monotonic() + DEADLINE
     while wanted > 0 and time.monotonic() < deadline:
         batch = port.rx(timeout=0.1)

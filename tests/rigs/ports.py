@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a port is put on to be tested: something that makes packets arrive, and perhaps sees what leaves.
+"""What a port is put on for tests: something that makes packets arrive, and perhaps sees what leaves.
 
-A rig opens a port on which the given frames arrive, each once and in order, by and by. The cases of `port_cases.py`
-know no more.
+A rig opens a port on which the given frames arrive, each once, in order, and little by little. The cases of
+`port_cases.py` know nothing else.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Oversized = Literal["cut", "refused", "never"]
 
 
 class Rig(Protocol):
-    """`lossless`: a slow reader makes the writer wait. `oversized`: what becomes of a packet larger than a frame.
+    """`lossless`: a slow reader makes the writer wait. `oversized`: what happens to a packet larger than a frame.
 
-    `without`: cases that cannot apply, by name, and why.
+    `without`: the cases that cannot apply, by name, and why.
     """
 
     lossless: ClassVar[bool]
@@ -44,11 +44,11 @@ class Rig(Protocol):
         ...
 
     def close(self, port: Port) -> None:
-        """As the port's owner does it."""
+        """Close it as the port's owner does."""
 
 
 def frame(number: int, size: int = 60) -> bytes:
-    """A frame of that many bytes that has its number in it: UDP to port 4321."""
+    """A frame of that many bytes that contains its number: UDP to port 4321."""
     payload = number.to_bytes(4, "big") + bytes(max(size, 60) - 46)
     return eth(ip(udp(sport=1024, dport=4321, payload=payload), src="198.18.0.1", dst="198.18.0.2"))
 
@@ -78,7 +78,7 @@ class Null:
 
 
 class Loop:
-    """`loop:NAME`, to whose other end a thread sends the packets, and closes it then."""
+    """`loop:NAME`. A thread sends the packets to its other end, and then closes that end."""
 
     lossless: ClassVar = True
     without: ClassVar[Mapping[str, str]] = {}

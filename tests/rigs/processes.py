@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes for tests: children that work on a host of the lab, that talk by lines, and are killed."""
+"""Processes for tests: children that work on a host of the lab, that talk in lines, and that are killed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ends_with(work: Callable[[], object]) -> NoReturn:
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Has a forked child do the work, and waits: its exit code, 0 or 1."""
+    """Has a forked child do the work, and waits for it. Returns its exit code, 0 or 1."""
     pid = fork()
     if pid == 0:
         ends_with(work)
@@ -49,7 +49,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 @contextmanager
 def forked(host: Host, work: Callable[[], object]) -> Iterator[int]:
-    """A child that does its work on the host; it is killed at the end, if it lives that long."""
+    """A child that does its work on the host. It is killed at the end if it lives that long."""
 
     def there() -> None:
         with host:
@@ -68,7 +68,7 @@ def forked(host: Host, work: Callable[[], object]) -> Iterator[int]:
 
 
 def gone(pid: int, seconds: float = 5.0) -> bool:
-    """Whether the process has ended in time. A zombie counts: its parent, or init, has yet to notice."""
+    """Whether the process has ended in time. A zombie counts: only its parent, or init, has not noticed yet."""
 
     def ended() -> bool:
         try:
@@ -80,7 +80,7 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
 
 
 def piped(host: Host, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """This Python with these arguments, on the host, with text pipes to it and from it."""
+    """This Python with these arguments, on the host, with text pipes to and from it."""
     process: subprocess.Popen[str] = host.popen(
         [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
     )

@@ -3,8 +3,8 @@
 
     python reader.py [STALL] [--wait]
 
-Opens eth0 of the network namespace it is in, prints "open", and receives. An interrupt: prints "interrupted", status 3.
---wait: first waits for a line on stdin, and sets eth0 up.
+It opens eth0 of its network namespace, prints "open", and receives. On an interrupt it prints "interrupted", and exits
+with status 3. With --wait it first waits for a line on stdin, and sets eth0 up.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threads for tests: what goes on beside them."""
+"""Threads for tests: work that goes on beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["finish", "meanwhile"]
 
 @contextmanager
 def meanwhile(work: Callable[[threading.Event], object]) -> Iterator[None]:
-    """A thread does the work, which has to end when the event is set. The end of the context sets it, and waits."""
+    """A thread does the work, which has to end when the event is set. Leaving the context sets the event, and waits."""
     end = threading.Event()
     thread = threading.Thread(target=work, args=(end,))
     thread.start()

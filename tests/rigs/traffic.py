@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One flow on a wire, UDP to port 4321 of end b: what ramps claim in tests, and where it is seen to arrive."""
+"""One flow on a wire, UDP to port 4321 of end b: ramps claim it in tests, and it is checked where it arrives."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def frame(wire: Wire) -> bytes:
 
 @contextmanager
 def datagrams(wire: Wire, payload: bytes = PAYLOAD) -> Iterator[None]:
-    """The flow, a packet every GAP, whatever becomes of the wire."""
+    """Sends the flow, a packet every GAP, whatever happens to the wire."""
     with wire.a.host:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
@@ -56,14 +56,14 @@ def datagrams(wire: Wire, payload: bytes = PAYLOAD) -> Iterator[None]:
 
 
 def send(wire: Wire, count: int, port: int = PORT) -> None:
-    """So many datagrams to that port of end b: "packet 0", "packet 1", ..."""
+    """Sends this many datagrams to that port of end b: "packet 0", "packet 1", ..."""
     with wire.a.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number in range(count):
             sender.sendto(f"packet {number}".encode(), (wire.b.ip, port))
 
 
 def send_unanswered(wire: Wire, count: int) -> None:
-    """So many frames from a to b that nobody answers."""
+    """Sends this many frames from a to b that nobody answers."""
     experimental = 0x88B5  # an ethertype for local experiments
     frame = bytes(12) + experimental.to_bytes(2) + bytes(46)
     with wire.a.host, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
@@ -74,7 +74,7 @@ def send_unanswered(wire: Wire, count: int) -> None:
 
 @contextmanager
 def kernel_socket(wire: Wire) -> Iterator[socket.socket]:
-    """Receives the flow when the kernel has it."""
+    """A socket that receives the flow when the kernel has it."""
     with wire.b.host:
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with receiver:
@@ -83,7 +83,7 @@ def kernel_socket(wire: Wire) -> Iterator[socket.socket]:
 
 
 def kernel_receives(receiver: socket.socket, seconds: float = 1.0) -> bool:
-    """Whether a datagram arrives from now on; those that waited do not count."""
+    """Whether a datagram arrives from now on; those that waited before do not count."""
     receiver.setblocking(False)
     while True:
         try:
@@ -98,7 +98,7 @@ def kernel_receives(receiver: socket.socket, seconds: float = 1.0) -> bool:
 
 
 def claims(ramp: Ramp, seconds: float = 1.0) -> bool:
-    """Whether the ramp receives the flow in time: the payload, not just anything."""
+    """Whether the ramp receives the flow in time: its payload, not just any packet."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         batch = ramp.rx(0.05)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting until something is so, which a guest without a processor of its own may take ten times as long for."""
+"""Wait until a condition holds. A guest without its own processor may take ten times as long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["eventually"]
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether it comes true in time."""
+    """Whether the condition becomes true in time."""
     deadline = time.monotonic() + seconds * (10 if IN_GUEST in os.environ else 1)
     while not condition():
         if time.monotonic() > deadline:

@@ -4,8 +4,8 @@
     Sender        frames out of an interface as they are (AF_PACKET), with a VLAN tag beside them if wanted
     Tap           frames that the stack of a host receives, behind XDP, as they were on the wire
 
-The kernel takes the outer VLAN tag out of every frame that it receives, so a tap puts it back (PACKET_AUXDATA); and it
-drops tagged frames that end less than two bytes behind their tag, so that no tap sees those (skb_vlan_untag).
+The kernel takes the outer VLAN tag out of every frame that it receives, so a tap puts it back (PACKET_AUXDATA). The
+kernel drops tagged frames that end less than two bytes behind their tag, so no tap sees those (skb_vlan_untag).
 
 Sources: packet(7); bpf-helpers(7), bpf_skb_vlan_push; include/uapi/linux/if_packet.h.
 """
@@ -39,7 +39,7 @@ SCHED_CLS, TCX_EGRESS, VLAN_PUSH = 3, 47, 18  # enums bpf_prog_type, bpf_attach_
 
 
 def hush(wire: Wire) -> None:
-    """Takes the addresses away from both ends, so that the hosts themselves say nothing."""
+    """Removes the addresses of both ends, so that the hosts themselves send nothing."""
     for end in (wire.a, wire.b):
         end.host.sysctl(f"net.ipv6.conf.{end.name}.disable_ipv6", 1)
         with end.host.netlink() as route:
@@ -63,7 +63,9 @@ class _Raw:
 
 
 class Sender(_Raw):
-    """Sends frames out of `interface`: at once, past the queueing disciplines unless a tag is to be put beside them."""
+    """Sends frames out of `interface`: at once, past the queueing disciplines, unless a tag is to
+    be put beside them.
+    """
 
     def __init__(self, interface: Interface, bypass: bool = True) -> None:
         super().__init__(interface)
@@ -76,7 +78,9 @@ class Sender(_Raw):
 
 
 class Tap(_Raw):
-    """What the host of `interface` receives there, whomever it is for. Made before the first frame is sent."""
+    """Receives what the host of `interface` receives there, whomever it is for. Make it before the
+    first frame is sent.
+    """
 
     def __init__(self, interface: Interface) -> None:
         super().__init__(interface)
@@ -97,7 +101,7 @@ class Tap(_Raw):
         return frames
 
     def take(self, count: int) -> list[bytes]:
-        """As soon as there are `count` frames, those since the last call; or what there is after ten seconds."""
+        """The frames since the last call, as soon as there are `count`; after ten seconds, those that there are."""
         frames: list[bytes] = []
 
         def enough() -> bool:
@@ -118,19 +122,19 @@ def _with_tag(frame: bytes, messages: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def tagged(frame: bytes, ethertype: int, tci: int) -> bytes:
-    """The frame with a VLAN tag more, outside of those it has."""
+    """The frame with one more VLAN tag, outside of those that it has."""
     return frame[:12] + struct.pack("!HH", ethertype, tci) + frame[12:]
 
 
 def is_seen_by_taps(frame: bytes) -> bool:
-    """Whether the kernel takes a frame at all."""
+    """Whether the kernel accepts a frame at all."""
     return len(frame) >= 20 or int.from_bytes(frame[12:14]) not in TAGS
 
 
 @contextlib.contextmanager
 def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None]:
-    """Gives what leaves a VLAN tag out of band, as a VLAN interface on a NIC with offload does: a TCX program with
-    bpf_skb_vlan_push (Linux 6.6). Only 15 bits of `tci` are kept: Linux uses the drop-eligible bit itself.
+    """Gives what leaves a VLAN tag out of band, as a VLAN interface on a NIC with offload does: by a TCX program with
+    bpf_skb_vlan_push (Linux 6.6). Only 15 bits of `tci` are kept, because Linux uses the drop-eligible bit itself.
     """
     code = b"".join(
         (
@@ -151,7 +155,7 @@ def tags_beside(interface: Interface, ethertype: int, tci: int) -> Iterator[None
 
 @contextlib.contextmanager
 def on_cpu(cpu: int) -> Iterator[None]:
-    """Runs the calling thread on one CPU, and so sends on one queue."""
+    """Runs the calling thread on one CPU, so that it sends on one queue."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:

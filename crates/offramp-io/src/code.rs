@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Matches compiled to this machine's code: memory that is executable, and never writable again.
 //!
-//! The code comes from offramp's compiler, in a process of its own; nothing is linked, it refers to nothing outside
-//! itself.
+//! The code comes from offramp's compiler, which runs in a process of its own. Nothing is linked: the code refers to
+//! nothing outside itself.
 
 use crate::error::Error;
 use crate::sys::Mapping;
 
-/// Whole packets or their captured parts, side by side as the code wants them.
+/// Whole packets or their captured parts, side by side, in the form that the code wants.
 #[derive(Default)]
 pub struct Packets {
     starts: Vec<*const u8>,
@@ -43,7 +43,7 @@ impl Packets {
     }
 }
 
-/// `verdicts[i]` becomes what the code says of packet `i`: a verdict, or whether it matches.
+/// `verdicts[i]` becomes the code's answer for packet `i`: a verdict, or whether it matches.
 type Match = unsafe extern "C" fn(
     packets: *const *const u8,
     captured: *const u32,
@@ -63,7 +63,7 @@ impl Code {
     /// `code` is machine code of this architecture for a [`Match`], with its entry at the start.
     ///
     /// # Errors
-    /// The system allows no executable memory (SELinux: execmem), or has none left.
+    /// If the system allows no executable memory (SELinux: execmem), or has none left.
     pub unsafe fn new(code: &[u8]) -> Result<Self, Error> {
         let mapping = Mapping::executable(code, "compiled code")?;
         Ok(Self { mapping })
@@ -72,8 +72,8 @@ impl Code {
     /// Matches all packets.
     ///
     /// # Safety
-    /// What was pushed to `packets` is alive, and not written to, until this returns. `sets` are the regions of the
-    /// match's sets, in its order, and stay in place.
+    /// What was pushed to `packets` stays alive, and nobody writes to it, until this returns. `sets` are the regions of
+    /// the match's sets, in its order, and stay in place.
     ///
     /// # Panics
     /// If there are not as many `verdicts` as `packets`.
@@ -99,7 +99,7 @@ impl Code {
 mod tests {
     use super::*;
 
-    /// `verdicts[i] = packets[i][0] == lengths[i]` would need a compiler; "return at once" is one instruction.
+    /// Checking `verdicts[i] = packets[i][0] == lengths[i]` would need a compiler; "return at once" is one instruction.
     #[cfg(target_arch = "x86_64")]
     const RETURN: &[u8] = &[0xC3];
     #[cfg(target_arch = "aarch64")]

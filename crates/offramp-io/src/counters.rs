@@ -24,19 +24,19 @@ counters! {
     received,
     /// In the rx ring, not yet read.
     waiting,
-    /// Put into the tx ring; and of those, reported as done.
+    /// Put into the tx ring; and how many of these were reported as done.
     sent,
     completed,
     /// No frame in the fill ring, or a packet larger than a frame.
     rx_dropped,
     /// The rx ring was full.
     rx_ring_full,
-    /// How often the driver found the fill ring empty; each is also in `rx_dropped` in copy mode.
+    /// How often the driver found the fill ring empty; in copy mode each time also counts in `rx_dropped`.
     fill_ring_empty,
-    /// Descriptors of ours that the kernel refused, on the fill and on the tx ring.
+    /// Our descriptors that the kernel refused, on the fill ring and the tx ring.
     rx_invalid,
     tx_invalid,
-    /// Addresses that the kernel returned without having been lent them.
+    /// Addresses that the kernel returned although it had not been lent them.
     strays,
     /// Frames: in the free list, lent for receiving, lent for sending, in live batches and views.
     free,

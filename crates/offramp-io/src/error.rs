@@ -23,7 +23,7 @@ pub enum Error {
     Closed { forked: bool },
     /// A port has queues 0 to `queues` - 1.
     NoQueue { queue: i64, queues: usize },
-    /// An option, or a URI, that cannot be; and what could.
+    /// An option or a URI with an impossible value; the hint says what is possible.
     Option { what: String, hint: String },
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What happens to a port while it runs, kept until somebody asks: the newest, if nobody does.
+//! What happens to a port while it runs, kept until somebody asks. If nobody does, only the newest are kept.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::{REALTIME, clock};
 
-/// So many events wait; then the oldest goes for each new one.
+/// How many events may wait. After that each new one pushes out the oldest.
 pub const WAITING: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Happening {
     Up,
     /// It was removed.
     Gone,
-    /// To another network namespace, whose id (as this one numbers it) and index there the kernel told.
+    /// It was moved to another network namespace: its id, as this namespace numbers it, and the index there, if known.
     Moved {
         netns: i32,
         ifindex: Option<u32>,
@@ -28,7 +28,7 @@ pub enum Happening {
     Renamed {
         name: String,
     },
-    /// Nobody had looked at a queue for so long that its flow went to the kernel; now somebody does.
+    /// Nobody had looked at a queue for so long that its flow went to the kernel; now somebody looks again.
     ReaderBack {
         queue: usize,
         nanoseconds: u64,
@@ -76,13 +76,13 @@ impl Events {
         waiting.push_back(Event { time, what });
     }
 
-    /// Those that wait, the oldest first. They are told once.
+    /// The waiting events, the oldest first. Each is told once.
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
         self.lock().drain(..).collect()
     }
 
-    /// How many went, untold, for newer ones.
+    /// How many were pushed out by newer ones before they were told.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::events::{Events, Happening};
 use crate::sys::{Mapping, clock};
 
-/// Where a queue's heartbeat is, and after what time without one its flow goes to the kernel.
+/// Where a queue's heartbeat is, and how long it may be silent before its flow goes to the kernel.
 #[derive(Clone)]
 struct Heart {
     /// The queue's number on the interface, and its place in the port.
@@ -45,8 +45,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Maps the heartbeats of an interface, and makes all of them beat now. Returns those of `queues`. A silence of
-    /// more than `stall` becomes an event when it ends.
+    /// Maps the heartbeats of an interface, and makes all of them beat now. Returns those of `queues`. If a heart was
+    /// silent for more than `stall`, the next beat makes an event.
     pub fn map(
         fd: BorrowedFd<'_>,
         queues: &[u32],
@@ -72,7 +72,7 @@ impl Heartbeat {
             .collect())
     }
 
-    /// Another hand on the same heart, which does not keep the map alive.
+    /// Another handle to the same heartbeat, which does not keep the map alive.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         Pulse {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Is the interface still there, and up?
 //!
-//! An AF_XDP socket does not say: when its interface is removed or moved to another network namespace, it is unbound
-//! silently. So a netlink socket listens for link changes (rtnetlink(7)); each one makes us look again, by the same
-//! socket, at the index that we know. What changed becomes events.
+//! An AF_XDP socket does not tell: when its interface is removed or moved to another network namespace, it is unbound
+//! silently. So a netlink socket listens for link changes (rtnetlink(7)). Each change makes us look again, through the
+//! same socket, at the index that we know. What has changed becomes an event.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Link {
     socket: OwnedFd,
     index: i32,
     gone: bool,
-    /// As it was last seen; `None` if it was not there.
+    /// Its state when last seen; `None` if it was not there.
     seen: Option<Seen>,
     events: Arc<Events>,
 }
@@ -69,15 +69,15 @@ impl Link {
         if self.gone {
             return Err(Error::LinkGone);
         }
-        let now = self.look()?; // also because news may have been lost
+        let now = self.look()?; // also if no change was told: messages may have been lost
         let up = now.flags.up();
         self.compare(now);
         if up { Ok(()) } else { Err(Error::LinkDown) }
     }
 
-    /// Whether a socket's `error` is about the interface: what [`Self::check`] says then. A driver also answers
-    /// ENETDOWN or ENXIO while it resets, and ENXIO tells of an unbound socket; only the interface knows whether it is
-    /// down or gone.
+    /// Whether a socket's `error` is about the interface; if so, what [`Self::check`] says. A driver also answers
+    /// ENETDOWN or ENXIO while it resets, and ENXIO is also the error of an unbound socket. Only the interface itself
+    /// knows whether it is down or gone.
     pub fn blame(&mut self, error: &Error) -> Option<Error> {
         match error {
             Error::System {
@@ -96,7 +96,7 @@ impl Link {
                     buffer.truncate(length);
                     return Some(buffer);
                 }
-                // Changes were lost; `check` sees what is the case now.
+                // Messages were lost; `check` sees the current state.
                 Err(libc::EINTR | libc::ENOBUFS) => {}
                 Err(_) => return None,
             }
@@ -127,7 +127,7 @@ impl Link {
         }
     }
 
-    /// Tells what is different now. A carrier means something only while the interface is up.
+    /// Makes events of what is different now. A carrier means something only while the interface is up.
     fn compare(&mut self, now: Seen) {
         let Some(before) = self.seen.replace(now.clone()) else {
             return;

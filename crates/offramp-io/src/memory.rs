@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where sets live: in memory of this process, or in the value of a BPF map, where programs in the kernel read them.
 //!
-//! Before memory that a program may be reading is written again, the program has to end. Programs run inside an RCU
-//! read-side critical section, so that it has when `synchronize_rcu` returns, and that is what
-//! `membarrier(MEMBARRIER_CMD_GLOBAL)` does (Linux 4.3; kernel/sched/membarrier.c), without privileges. It takes some
-//! 10 ms. On a machine with one CPU it returns at once, and may, because a program that runs in softirq is not
-//! interrupted by us. It refuses with EINVAL where the kernel was started with `nohz_full=`: found out when a set is to
-//! move, not when it is in use.
+//! Memory that a program may be reading can only be written again after the program has ended. Programs run inside an
+//! RCU read-side critical section, so they have ended when `synchronize_rcu` returns.
+//! `membarrier(MEMBARRIER_CMD_GLOBAL)` waits for it (Linux 4.3; kernel/sched/membarrier.c), without privileges. It
+//! takes some 10 ms. On a machine with one CPU it returns at once, which is right, because we do not interrupt a
+//! program that runs in softirq. If the kernel was started with `nohz_full=`, it refuses with EINVAL. This is noticed
+//! when a set is to move, not when it is in use.
 //!
 //! After a link was given another program, `offramp.bpf.maps.GracePeriod` waits for the same in another way: it updates
 //! a map of maps. That works with `nohz_full=`, too, but takes CAP_BPF, two maps and two descriptors. A set is changed
@@ -48,15 +48,15 @@ unsafe impl Memory for OwnMemory {
     }
 }
 
-/// The value of a `BPF_F_MMAPABLE` array of one element. A forked child shares it, and keeps the map alive as long as
-/// it runs.
+/// The value of a `BPF_F_MMAPABLE` array of one element. A forked child shares it, and keeps the map alive while it
+/// runs.
 pub struct MapMemory(Mapping);
 
 impl MapMemory {
-    /// `size`: of the map's value, in bytes.
+    /// `size`: the size of the map's value in bytes.
     ///
     /// # Errors
-    /// Also if programs cannot be waited for.
+    /// Errors of mmap(2); also if programs cannot be waited for.
     pub fn new(fd: BorrowedFd<'_>, size: usize) -> Result<Self, Error> {
         membarrier().map_err(|errno| Error::System {
             what: WAITING.into(),

@@ -2,9 +2,9 @@
 //! A port: its queues, each of which a thread of its own may use. Whose turn it is, sleeping, closing, and what happens
 //! to the link.
 //!
-//! A look that finds nothing is followed by a nap, on the descriptors of its queues and of the link watch. A nap is
-//! short enough that the heartbeat goes on, and after each one the caller is asked whether to stop: Python looks at its
-//! signals then.
+//! After a look that finds nothing comes a nap, on the descriptors of the queues and of the link watch. A nap is short
+//! enough for the heartbeat to go on. After each nap the caller is asked whether to stop; Python checks its signals
+//! then.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use crate::link::Link;
 use crate::port_queue::{End, Facts, PortQueue};
 use crate::sys;
 
-/// How long a call sleeps at most before it asks its caller whether to go on, and says that it lives.
+/// The longest that a call sleeps before it asks its caller whether to go on, and beats its heart.
 pub const NAP: Duration = Duration::from_millis(100);
 
 /// How long it sleeps if its queues have nothing to sleep on.
@@ -36,7 +36,7 @@ pub struct Parts {
     pub name: String,
     /// At least one.
     pub queues: Queues,
-    /// What tells a program that the queue's reader lives: as many as queues, or none.
+    /// What tells a program that the queue's reader lives: one for each queue, or none.
     pub pulses: Vec<Pulse>,
     pub link: Option<Link>,
     pub events: Arc<Events>,
@@ -56,7 +56,7 @@ impl Parts {
     }
 }
 
-/// What came of looking for packets.
+/// The result of looking for packets.
 pub enum Look {
     Packets(Burst),
     /// The time is over.
@@ -71,14 +71,14 @@ pub enum Look {
 struct Slot {
     /// `None` once closed.
     queue: Mutex<Option<Box<dyn PortQueue>>>,
-    /// What it had counted when it was closed.
+    /// Its counters at the moment when it was closed.
     last: OnceLock<Result<Counters, Error>>,
     facts: Facts,
-    /// Its frames, to let go of in a forked child.
+    /// Its frames, which a forked child lets go of.
     pool: Weak<Pool>,
-    /// What to sleep on; a closed descriptor only wakes the sleeper.
+    /// What to sleep on. If it is closed, that only wakes the sleeper.
     pollable: Option<i32>,
-    /// How it ended, once a look has seen that.
+    /// How it ended, once a look has noticed.
     ended: OnceLock<End>,
 }
 
@@ -90,10 +90,10 @@ pub struct Port {
     link: Option<(i32, Mutex<Option<Link>>)>,
     events: Arc<Events>,
     nap: Duration,
-    /// The queue to look at first: the one after that which gave packets last.
+    /// The queue to look at first: the one after the queue that gave packets last.
     turn: AtomicUsize,
     closed: AtomicBool,
-    /// Closed because this is a forked child.
+    /// Whether it is closed because this is a forked child.
     abandoned: AtomicBool,
 }
 
@@ -143,7 +143,7 @@ impl Port {
         queue.ok_or(Error::NoQueue { queue: number, queues })
     }
 
-    /// What to sleep on, by queue.
+    /// The descriptors to sleep on, by queue.
     #[must_use]
     pub fn pollables(&self) -> Vec<Option<i32>> {
         self.queues.iter().map(|slot| slot.pollable).collect()
@@ -154,7 +154,7 @@ impl Port {
         &self.queues[queue].facts
     }
 
-    /// How the queue's stream ended, once its reader has been told.
+    /// How the queue's stream ended, once its reader was told.
     #[must_use]
     pub fn ended(&self, queue: usize) -> Option<End> {
         self.queues[queue].ended.get().copied()
@@ -174,8 +174,8 @@ impl Port {
         }
     }
 
-    /// The next packets of one queue, or of any. Waits for some until `until`, or for ever; `stop` is asked after each
-    /// nap.
+    /// The next packets of one queue, or of any. Waits for some until `until`, or for ever; after each nap it asks
+    /// `stop`.
     pub fn receive(
         &self,
         queue: Option<usize>,
@@ -198,8 +198,8 @@ impl Port {
         }
     }
 
-    /// Receives and drops the packets of all queues until then, or until they end or somebody closes. Returns how many
-    /// there were.
+    /// Receives and drops the packets of all queues until `until`, or until they end or somebody closes the port.
+    /// Returns how many there were.
     pub fn discard(&self, until: Instant, mut stop: impl FnMut() -> bool) -> Result<u64, Error> {
         let (mut packets, mut ask) = (0, Instant::now() + self.nap);
         loop {
@@ -222,7 +222,7 @@ impl Port {
         }
     }
 
-    /// Looks, and if there is nothing, sleeps until there may be something.
+    /// Looks; if there is nothing, sleeps until there may be something.
     fn look_or_sleep(&self, queues: Range<usize>, most: usize, until: Option<Instant>) -> Result<Look, Error> {
         self.check()?;
         let look = self.look(queues.clone(), most).map_err(|error| self.confirm(error))?;
@@ -237,7 +237,7 @@ impl Port {
 
     /// Looks at the given queues once, beginning with the one whose turn it is.
     fn look(&self, queues: Range<usize>, most: usize) -> Result<Look, Error> {
-        // All of them, although it may take some turns until each is looked at.
+        // All pulses, although it may take some turns until each queue is looked at.
         self.pulses
             .iter()
             .take(queues.end)
@@ -273,7 +273,7 @@ impl Port {
         fds.extend(self.link.as_ref().map(|(fd, _)| fd));
         let ready = sys::poll_readable(&fds, time)?;
         match &self.link {
-            // Also after a nap without news: an interface that was down when we began to look sends none.
+            // Also after a nap without news: an interface that was down before we looked sends none.
             Some((_, link)) if ready.last() == Some(&true) || !ready.contains(&true) => {
                 lock(link).as_mut().map_or(Ok(()), Link::check)
             }
@@ -281,7 +281,7 @@ impl Port {
         }
     }
 
-    /// `error`, or what the interface itself says about it.
+    /// The `error`, or what the interface itself says about it.
     fn confirm(&self, error: Error) -> Error {
         let blame = |link: &Mutex<Option<Link>>| lock(link).as_mut()?.blame(&error);
         self.link.as_ref().and_then(|(_, link)| blame(link)).unwrap_or(error)
@@ -334,27 +334,27 @@ impl Port {
             .map_err(|error| self.confirm(error))
     }
 
-    /// What has happened since it was asked last.
+    /// The events since the last call.
     #[must_use]
     pub fn take_events(&self) -> Vec<Event> {
         if self.abandoned.load(Ordering::Relaxed) {
             return Vec::new(); // a thread of the parent may have held the lock
         }
         if let Some((_, link)) = &self.link {
-            // What is wrong with it, the next look says.
+            // If something is wrong with it, the next look says so.
             let _ = lock(link).as_mut().map(Link::check);
         }
         self.events.take()
     }
 
-    /// How many events nobody took before newer ones pushed them out.
+    /// How many events were pushed out by newer ones before anybody took them.
     #[must_use]
     pub fn events_dropped(&self) -> u64 {
         self.events.dropped()
     }
 
-    /// Refuses every further call but that for the counters, and closes the queues, of which none is in use any more
-    /// when it returns. Any thread may call it.
+    /// Refuses every further call except the one for the counters, and closes the queues. When it returns, none of them
+    /// is in use any more. Any thread may call it.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         for slot in &self.queues {
@@ -365,8 +365,8 @@ impl Port {
         self.link.iter().for_each(|(_, link)| drop(lock(link).take()));
     }
 
-    /// In a forked child: refuses every further call, and lets go of what belongs to the parent, without a lock that a
-    /// thread of the parent may hold. The numbers of the descriptors lead nowhere from then on.
+    /// For a forked child: refuses every further call, and lets go of what belongs to the parent, without a lock that a
+    /// thread of the parent may hold. From then on the numbers of the descriptors lead nowhere.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
         if self.closed.swap(true, Ordering::Relaxed) {

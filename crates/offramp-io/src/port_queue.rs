@@ -25,13 +25,13 @@ pub trait PortQueue: Send {
     /// this queue's own, else copies. Returns how many were accepted, in order.
     ///
     /// # Errors
-    /// [`Error::Unsendable`] if one of them cannot be sent; then none is.
+    /// [`Error::Unsendable`] if one of them cannot be sent; then none is sent.
     fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error>;
 
     /// Sends copies of `frames`, as [`Self::transmit`] does.
     fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error>;
 
-    /// Waits until everything that was accepted has left, or until `deadline`. Returns how many frames have not.
+    /// Waits until everything that was accepted has left, or until `deadline`. Returns how many frames have not left.
     fn flush(&mut self, deadline: Instant) -> Result<u32, Error>;
 
     /// A file descriptor that polls readable when packets wait, the same for the queue's whole life; `None` if it has
@@ -42,8 +42,8 @@ pub trait PortQueue: Send {
 
     fn facts(&self) -> Facts;
 
-    /// Why nothing will ever arrive any more. `None` while something may, or while something that came before was not
-    /// received.
+    /// Why nothing will ever arrive any more. `None` while something may arrive, or while an earlier packet was not
+    /// received yet.
     fn ended(&self) -> Option<End>;
 
     /// The frames that its packets arrive in.
@@ -56,7 +56,7 @@ pub struct Facts {
     /// As in its URI.
     pub kind: &'static str,
     pub target: String,
-    /// As really in effect, never as wished for: `zero-copy`, `copy`; wrappers by their names.
+    /// What is really in effect, never what was wished for: `zero-copy`, `copy`; wrappers by their names.
     pub modes: Vec<&'static str>,
     pub timestamps: Timestamps,
     /// The largest frame that it sends, in bytes.
@@ -64,12 +64,12 @@ pub struct Facts {
     pub sends: bool,
 }
 
-/// Of what moment the time of a packet is.
+/// Which moment a packet's time stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timestamps {
-    /// When its burst was taken from the ring: one time for all of it.
+    /// When its burst was taken from the ring: one time for the whole burst.
     Poll,
-    /// When software in its way saw it.
+    /// When software on its way saw it.
     Software,
     /// When the NIC saw it.
     Hardware,
@@ -92,7 +92,7 @@ impl Timestamps {
 /// How a stream of packets ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// There was so much and no more.
+    /// All packets that there were have arrived.
     Exhausted,
     /// The sender has closed the other end.
     PeerClosed,

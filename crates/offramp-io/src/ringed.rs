@@ -13,16 +13,16 @@ use crate::port_queue::{End, Facts, PortQueue};
 
 /// Who is on the other side of a queue's rings.
 pub trait OtherSide: Send {
-    /// Called on each look for packets: has it see the fill ring, if it needs to be told.
+    /// Called on each look for packets. Makes the other side look at the fill ring, if it has to be told.
     fn kick_rx(&mut self, rings: &Rings) -> Result<(), Error>;
 
-    /// Has it see the tx ring, if it needs to be told.
+    /// Makes the other side look at the tx ring, if it has to be told.
     fn kick_tx(&mut self, rings: &Rings) -> Result<(), Error>;
 
     /// See [`PortQueue::pollable`].
     fn pollable(&self) -> Option<i32>;
 
-    /// What the other side alone can count; the rest are zero.
+    /// What only the other side can count; the rest are zero.
     fn counters(&self) -> Result<Counters, Error> {
         Ok(Counters::default())
     }
@@ -47,7 +47,7 @@ impl<S: OtherSide> Ringed<S> {
         Self { queue, side }
     }
 
-    /// Repeats `step`, kicking and reaping in between, until it returns true or the deadline has passed.
+    /// Repeats `step`, with kicks and reaps in between, until it returns true or the deadline has passed.
     fn until(&mut self, deadline: Instant, mut step: impl FnMut(&mut Queue) -> bool) -> Result<(), Error> {
         let mut pause = Duration::from_micros(1);
         loop {
@@ -71,14 +71,14 @@ impl<S: OtherSide> PortQueue for Ringed<S> {
         self.queue.refill();
         self.side.kick_rx(self.queue.rings())?;
         if self.queue.is_sending() {
-            self.side.kick_tx(self.queue.rings())?; // what it put off before
+            self.side.kick_tx(self.queue.rings())?; // kicks that it put off before
             self.queue.reap();
         }
         Ok(self.queue.receive(most.min(BURST))?)
     }
 
     fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
-        // Moved packets are gone: none can be sent twice.
+        // Moved packets are gone, so that none can be sent twice.
         let moving = Arc::ptr_eq(burst.pool(), self.queue.pool());
         let mut named = vec![false; burst.len()];
         let mut unsendable = |row: usize| {
@@ -109,7 +109,7 @@ impl<S: OtherSide> PortQueue for Ringed<S> {
         Ok(taken)
     }
 
-    /// Completions can be lost when a driver resets: hence the deadline.
+    /// A driver's reset can lose completions; hence the deadline.
     fn flush(&mut self, deadline: Instant) -> Result<u32, Error> {
         self.until(deadline, |queue| queue.reap() == 0)?;
         Ok(self.queue.places().sending)

@@ -21,8 +21,8 @@ const LINK: usize = 16;
 const IFLA_NEW_NETNSID: u16 = 45;
 const IFLA_NEW_IFINDEX: u16 = 49;
 
-/// The messages of `datagram` that are about link `index`, in order. Only those of `AF_UNSPEC`: a bridge port that
-/// leaves its bridge is an RTM_DELLINK of `AF_BRIDGE`.
+/// The messages of `datagram` about link `index`, in order. Only those of `AF_UNSPEC`: when a bridge port leaves its
+/// bridge, that is an RTM_DELLINK of `AF_BRIDGE`.
 #[must_use]
 pub fn news(datagram: &[u8], index: i32) -> Vec<News> {
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Read-only memory for Python's buffer protocol (PEP 3118), so that NumPy and memoryview look at Rust's memory.
+//! Read-only memory for Python's buffer protocol (PEP 3118): NumPy and memoryview look directly at Rust's memory.
 
 use std::ffi::c_int;
 
@@ -18,7 +18,7 @@ unsafe impl Send for Exported {}
 unsafe impl Sync for Exported {}
 
 impl Exported {
-    /// `values` must stay where they are, and unchanged, as long as the Python object that holds this lives.
+    /// `values` must stay in place, and unchanged, as long as the Python object that holds this lives.
     pub fn new<T: Copy>(values: &[T]) -> Self {
         Self {
             start: values.as_ptr().cast(),

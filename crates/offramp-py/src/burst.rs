@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packets in Python's hands.
+//! Packets for Python.
 
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ use pyo3::prelude::*;
 use crate::buffer::Exported;
 use crate::errors;
 
-/// Received packets, or a selection of them. Selections share the packets; the frames go back when the last one is
-/// dropped.
+/// Received packets, or a selection of them. Selections share the packets. The frames go back when the last selection
+/// is dropped.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct Burst {
     packets: Arc<Mutex<offramp_ring::Burst>>,
-    /// Which of the packets, in which order.
+    /// Which of the packets, and in which order.
     rows: Box<[u16]>,
-    /// The place of their queue in their port.
+    /// The index of their queue in their port.
     #[pyo3(get)]
     queue: usize,
     /// When they were taken from the ring.
@@ -94,20 +94,20 @@ impl Burst {
             .ok_or_else(|| sent(py))
     }
 
-    /// Of what moment the packets' times are.
+    /// Which moment the packets' times stand for.
     #[getter]
     fn timestamp_source(&self) -> &'static str {
         self.timestamps.name()
     }
 
-    /// The time of each packet, in nanoseconds since 1970; `None` if `timestamp` is that of all.
+    /// The time of each packet, in nanoseconds since 1970; `None` if `timestamp` holds for all.
     fn timestamps(&self, py: Python<'_>) -> PyResult<Option<Times>> {
         if self.timestamps == Timestamps::Poll {
             return Ok(None);
         }
         let packets = self.packets();
         let time = |row: usize| {
-            packets.bytes(row)?; // it was not sent
+            packets.bytes(row)?; // checks that it was not sent
             Some(packets.timestamp(row).unwrap_or(self.timestamp))
         };
         let times: Option<Box<[u64]>> = self.rows.iter().map(|&row| time(row.into())).collect();
@@ -131,7 +131,7 @@ impl Burst {
 
     fn swap_addresses(&self, py: Python<'_>) -> PyResult<()> {
         let mut packets = self.packets();
-        // All of them or none.
+        // All packets are changed, or none.
         if self.rows.iter().any(|&row| packets.bytes_mut(row.into()).is_none()) {
             let what = "a packet with a live view, or one that was sent, cannot be changed";
             return Err(errors::option(py, what));
@@ -209,7 +209,7 @@ impl Column {
     }
 }
 
-/// One packet, through the buffer protocol. Its frame is not recycled while the view, or anything made of it, lives.
+/// One packet, through the buffer protocol. Its frame is not recycled while the view, or anything made from it, lives.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct View {
     exported: Exported,

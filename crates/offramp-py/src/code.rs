@@ -17,7 +17,7 @@ pub struct Code(offramp_io::Code);
 
 #[pymethods]
 impl Code {
-    /// `code` comes from `offramp.llvm.programs.native`, and from nowhere else: it is run without a check.
+    /// `code` has to come from `offramp.llvm.programs.native`, and from nowhere else: it runs without a check.
     #[new]
     fn new(py: Python<'_>, code: &[u8]) -> PyResult<Self> {
         // SAFETY: by the caller's word, as above.
@@ -25,7 +25,7 @@ impl Code {
         code.map(Self).map_err(|error| errors::raise(py, "a match", error))
     }
 
-    /// Writes what the code says of each of `packets` into `verdicts`, which is as long.
+    /// Writes the code's answer for each of `packets` into `verdicts`, which has the same length.
     fn run(
         &self,
         py: Python<'_>,
@@ -79,7 +79,7 @@ impl Code {
 }
 
 impl Code {
-    /// `sets`: those of the match, in its order. With the GIL all the time: it takes microseconds.
+    /// `sets`: the sets of the match, in its order. It keeps the GIL, because it takes only microseconds.
     fn decide(
         &self,
         py: Python<'_>,
@@ -115,7 +115,7 @@ fn on_wire(lengths: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         .collect()
 }
 
-/// What keeps a packet's bytes where they are.
+/// What keeps a packet's bytes in place.
 enum Owner<'py> {
     Bytes(Bound<'py, PyBytes>),
     Buffer(PyBuffer<u8>),
@@ -142,8 +142,8 @@ impl<'py> Owner<'py> {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
-            // SAFETY: contiguous bytes, exported until the buffer is dropped; whoever writes them meanwhile gets an
-            // answer about the one or the other.
+            // SAFETY: contiguous bytes, exported until the buffer is dropped; if somebody writes them meanwhile, the
+            // answer is about the old bytes or the new ones.
             Self::Buffer(buffer) if buffer.len_bytes() > 0 => unsafe {
                 std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes())
             },

@@ -32,7 +32,7 @@ pub fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static
         .map_or("", |(name, _)| name)
 }
 
-/// The family that an element is of, if that can be told from it alone.
+/// The family of an element, if the element alone tells it.
 pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
     Ok(if let Ok(text) = element.cast::<PyString>() {
         family_of(text.to_str()?)
@@ -46,7 +46,7 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
     } else if element.is_instance_of::<PyInt>() {
         element.extract::<u16>().ok().map(|_| Family::Port)
     } else {
-        // NumPy's numbers: those of the columns of a batch
+        // NumPy's numbers: the columns of a batch have them
         match element.getattr("itemsize").and_then(|size| size.extract::<usize>()) {
             Ok(2) => Some(Family::Port),
             Ok(4) => Some(Family::Ip),
@@ -55,12 +55,12 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
     })
 }
 
-/// The element that a Python object stands for. `numbers`: whether Python's numbers may be one.
+/// The element that a Python object stands for. `numbers`: whether a Python number may be one.
 pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Item> {
     read(shape, numbers, element).map_err(|refused| refused.told(shape, element))
 }
 
-/// As `item`; none for an element of the other version of IP, which is not in the set, and no mistake.
+/// As `item`, but none for an element of the other version of IP: it is not in the set, and that is no mistake.
 pub fn sought(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Option<Item>> {
     match read(shape, numbers, element) {
         Ok(item) => Ok(Some(item)),
@@ -128,7 +128,7 @@ fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> Result<Item,
         return Ok(from_number(shape, address.value, address.length)?);
     }
     match number(element) {
-        // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers are those of a batch's columns
+        // 443 among addresses is a mistake, not 0.0.1.187; NumPy's numbers come from the columns of a batch
         Some(_) if !numbers && element.is_instance_of::<PyInt>() => Err(Wrong::Text.into()),
         Some(value) => Ok(from_number(shape, value, None)?),
         None if element.is_instance_of::<PyInt>() && !element.is_instance_of::<PyBool>() => Err(Wrong::Number.into()),
@@ -136,7 +136,7 @@ fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> Result<Item,
     }
 }
 
-/// Numbers of all kinds, NumPy's included, but no truth values.
+/// Numbers of all kinds, including NumPy's, but not True and False.
 pub fn number(element: &Bound<'_, PyAny>) -> Option<u128> {
     if element.is_instance_of::<PyBool>() {
         return None;

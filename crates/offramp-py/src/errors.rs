@@ -5,7 +5,7 @@ use offramp_io::Error;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// The exception of `offramp.errors` for `error`, which happened to `whom`.
+/// The exception of `offramp.errors` for `error`; `whom` is what it happened to.
 pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
     let text = format!("{whom}: {error}");
     let (class, hint) = match error {
@@ -37,7 +37,7 @@ pub fn option(py: Python<'_>, what: &str) -> PyErr {
     make(py, "OptionError", what, "")
 }
 
-/// A value in words, as Python's reprlib cuts it.
+/// A value in words, cut as Python's reprlib does.
 pub fn short(value: &Bound<'_, PyAny>) -> String {
     let words = || {
         value

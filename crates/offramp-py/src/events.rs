@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events as Python sees them: dicts, which `_native.pyi` describes; and the watch on an interface that nobody reads.
+//! Events as Python sees them: dicts, which `_native.pyi` describes; and the watch on an interface without a reader.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,7 +32,7 @@ fn as_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> 
     Ok(dict)
 }
 
-/// What happens to an interface, for attachments, which have no reader who would notice.
+/// What happens to an interface, for attachments: they have no reader that would notice.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct LinkWatch {
     fd: i32,
@@ -42,7 +42,7 @@ pub struct LinkWatch {
 
 #[pymethods]
 impl LinkWatch {
-    /// Of this thread's network namespace.
+    /// Watches the interface in this thread's network namespace.
     #[new]
     fn new(py: Python<'_>, ifindex: i32) -> PyResult<Self> {
         let events = Arc::<Events>::default();
@@ -60,12 +60,12 @@ impl LinkWatch {
         self.fd
     }
 
-    /// What has happened since it was asked last; nothing after closing.
+    /// The events since the last call; none after closing.
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         as_dicts(py, py.detach(|| self.take()))
     }
 
-    /// How many went, untold, for newer ones.
+    /// How many events were pushed out by newer ones before they were told.
     #[getter]
     fn events_dropped(&self) -> u64 {
         self.events.dropped()
@@ -87,7 +87,7 @@ impl LinkWatch {
         let Some(link) = link.as_mut() else {
             return Vec::new();
         };
-        let _ = link.check(); // an interface that is down or gone is among the events
+        let _ = link.check(); // if the interface is down or gone, that is among the events
         self.events.take()
     }
 }

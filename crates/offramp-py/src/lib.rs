@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `offramp._native`: the data plane as Python sees it. PyO3 and nothing else; `_native.pyi` documents it.
+//! `offramp._native`: the data plane as Python sees it. It is only PyO3; `_native.pyi` documents it.
 //!
 //! - [`errors`]: the one map from Rust errors to `offramp.errors`
 //! - [`code`]: compiled matches
 //! - [`port`]: ports, with their [`options`], [`events`] and [`seconds`] to wait; every call that may wait gives up the
 //!   GIL
-//! - [`sets`]: sets that packets are looked up in; [`elements`]: what can be in them
+//! - [`sets`]: sets that packets are looked up in; [`elements`]: what they can hold
 //! - [`burst`]: packets, their columns, and views of them through the buffer protocol
 
 mod buffer;

@@ -5,7 +5,7 @@ use offramp_io::ports::options::Given;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-/// Text as it is; packets as packets; a list of others as a key that comes again; everything else by its `str`.
+/// Text stays text; packets become packets; another list becomes a key given several times; all else its `str`.
 pub fn options_of(options: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Given)>> {
     let mut given = Vec::new();
     for (key, value) in options {

@@ -27,7 +27,7 @@ impl Port {
         errors::raise(py, self.0.name(), error)
     }
 
-    /// Runs `work` without the GIL, with the queue of that number.
+    /// Runs `work` without the GIL, on the queue of that number.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
@@ -38,8 +38,8 @@ impl Port {
         py.detach(run).map_err(|error| self.fail(py, error))
     }
 
-    /// Runs `work`, which waits, without the GIL. It is given what to ask whether to stop: Python's signals, of which
-    /// the first that raises ends the wait.
+    /// Runs `work`, which waits, without the GIL. `work` gets a function to ask whether to stop: it checks Python's
+    /// signals, and the first one that raises ends the wait.
     fn wait<T: Send>(
         &self,
         py: Python<'_>,
@@ -112,7 +112,7 @@ impl Port {
         self.0.queues()
     }
 
-    /// What to sleep on, by queue: of an AF_XDP port, its sockets.
+    /// The descriptors to sleep on, by queue; for an AF_XDP port, its sockets.
     fn pollables(&self) -> Vec<Option<i32>> {
         self.0.pollables()
     }
@@ -150,7 +150,8 @@ impl Port {
         self.wait(py, |stop| self.0.discard(until, stop))
     }
 
-    /// Out of that queue; without one, out of the queue that the burst came in on, or 0 if it came in on another port.
+    /// Sends out of that queue; without one, out of the queue that the burst came in on, or 0 if it came in on another
+    /// port.
     fn tx(&self, py: Python<'_>, queue: Option<i64>, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
         let deadline = timeout.later(py)?;
         let own = || self.0.origin(&burst.packets()).unwrap_or(0) as i64;
@@ -182,29 +183,29 @@ impl Port {
         counters.named().into_py_dict(py)
     }
 
-    /// How the queue's stream ended, once its reader has been told.
+    /// How the queue's stream ended, once its reader was told.
     fn ended(&self, py: Python<'_>, queue: i64) -> PyResult<Option<String>> {
         let queue = self.0.queue(queue).map_err(|error| self.fail(py, error))?;
         Ok(self.0.ended(queue).map(|end| end.to_string()))
     }
 
-    /// What has happened since it was asked last.
+    /// The events since the last call.
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         as_dicts(py, py.detach(|| self.0.take_events()))
     }
 
-    /// How many events went, untold, for newer ones.
+    /// How many events were pushed out by newer ones before they were told.
     #[getter]
     fn events_dropped(&self) -> u64 {
         self.0.events_dropped()
     }
 
-    /// Refuses if it is closed.
+    /// Raises if it is closed.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.0.check().map_err(|error| self.fail(py, error))
     }
 
-    /// In a forked child: refuses every further call, without a lock that a thread of the parent may hold.
+    /// For a forked child: refuses every further call, without a lock that a thread of the parent may hold.
     fn abandon(&self) {
         self.0.abandon();
     }
@@ -214,7 +215,7 @@ impl Port {
     }
 }
 
-/// What kinds of ports there are, and what can be put around them.
+/// The kinds of ports, and the wrappers that can be put around them.
 #[pyfunction]
 pub fn ports(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
     let entry = |name, syntax, about, needs, reason: Option<String>| {

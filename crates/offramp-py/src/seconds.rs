@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Times in Python's hands.
+//! Times for Python.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::errors;
 
-/// A time to wait, as Python gives it. A value that is not a time is an `OptionError`.
+/// A time to wait, as Python gives it. A value that is not such a time is an `OptionError`.
 pub struct Seconds(Duration);
 
 impl<'py> FromPyObject<'_, 'py> for Seconds {
@@ -26,7 +26,7 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
 }
 
 impl Seconds {
-    /// The moment so long from now.
+    /// The moment that is this far from now.
     pub fn later(&self, py: Python<'_>) -> PyResult<Instant> {
         let moment = Instant::now().checked_add(self.0);
         moment.ok_or_else(|| errors::option(py, &format!("a wait of {:?}: beyond the clock's seconds", self.0)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets as Python sees them: elements in and out, and the errors. `offramp.state` is their face.
+//! Sets as Python sees them: elements in and out, and the errors. `offramp.state` wraps them.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub struct SetCore {
 
 #[pymethods]
 impl SetCore {
-    /// `numbers`: whether an int is an element. Of ports it always is.
+    /// `numbers`: whether an int can be an element. In a set of ports it always can.
     #[new]
     #[pyo3(signature = (structure, family, capacity, numbers = true))]
     fn new(py: Python<'_>, structure: &str, family: &str, capacity: usize, numbers: bool) -> PyResult<Self> {
@@ -37,7 +37,7 @@ impl SetCore {
         Ok(Self { set, numbers })
     }
 
-    /// The family that an element is of, if that can be told from it alone.
+    /// The family of an element, if the element alone tells it.
     #[staticmethod]
     fn family_of(element: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>> {
         let family = elements::family(element)?;
@@ -59,7 +59,7 @@ impl SetCore {
         self.set.shape().capacity()
     }
 
-    /// Bytes of memory.
+    /// The bytes of its memory.
     #[getter]
     fn size(&self) -> usize {
         self.set.shape().bytes()
@@ -69,19 +69,19 @@ impl SetCore {
         self.set.len()
     }
 
-    /// Whether it is new.
+    /// Adds the element. Returns whether it is new.
     fn add(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
         let item = self.item(element)?;
         self.change(element.py(), |writer| writer.insert(item))
     }
 
-    /// Whether it was there.
+    /// Removes the element. Returns whether it was there.
     fn remove(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
         let item = self.item(element)?;
         self.change(element.py(), |writer| writer.remove(item))
     }
 
-    /// An address: whether packets with it match. A network: whether it is an element.
+    /// For an address: whether packets with it match. For a network: whether it is an element.
     fn __contains__(&self, element: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Some(item) = elements::sought(self.set.shape(), self.numbers, element)? else {
             return Ok(false);
@@ -92,7 +92,7 @@ impl SetCore {
         Ok(self.set.matches(item.value))
     }
 
-    /// The longest network with this address.
+    /// The longest network that has this address.
     fn longest(&self, address: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
         let (py, shape) = (address.py(), self.set.shape());
         let Some(item) = elements::sought(shape, self.numbers, address)? else {
@@ -106,25 +106,25 @@ impl SetCore {
         Ok(found.map(|item| text_of(shape.family(), item)))
     }
 
-    /// Adds all of them; if one is wrong, or they do not fit, none.
+    /// Adds all of them; if one is wrong, or they do not fit, adds none.
     fn extend(&self, elements: &Bound<'_, PyAny>) -> PyResult<()> {
         let items = self.items(elements)?;
         self.change_long(elements.py(), |writer| writer.extend(&items))
     }
 
-    /// Removes those that are there; if one is wrong, none.
+    /// Removes those that are there; if one is wrong, removes none.
     fn subtract(&self, elements: &Bound<'_, PyAny>) -> PyResult<()> {
         let items = self.items(elements)?;
         self.change_long(elements.py(), |writer| writer.subtract(&items))
     }
 
-    /// Packets see the elements as they were, or these.
+    /// Replaces the elements. A packet sees the old ones or the new ones.
     fn replace(&self, elements: &Bound<'_, PyAny>) -> PyResult<()> {
         let items = self.items(elements)?;
         self.change_long(elements.py(), |writer| writer.replace(items))
     }
 
-    /// `replace` by the lines of a file; `name` is the file's, for errors.
+    /// `replace` with the lines of a file; `name` is the file's name, for errors.
     fn replace_lines(&self, py: Python<'_>, text: &str, name: &str) -> PyResult<()> {
         let shape = self.set.shape();
         let items = py.detach(|| from_lines(shape, text)).map_err(|(number, line, wrong)| {
@@ -134,7 +134,7 @@ impl SetCore {
         self.change_long(py, |writer| writer.replace(items))
     }
 
-    /// Becomes the set of all keys in these inclusive ranges, ascending and disjoint, for good.
+    /// Becomes the set of all keys in these inclusive ranges, which are ascending and disjoint. For good.
     fn fix(&self, py: Python<'_>, ranges: Vec<(u128, u128)>) -> PyResult<()> {
         self.change_long(py, |writer| writer.fix(&ranges))
     }
@@ -144,7 +144,7 @@ impl SetCore {
         self.change_long(py, |writer| writer.replace(none))
     }
 
-    /// Ascending: ports as int, all others as str.
+    /// The elements, ascending: ports as int, all others as str.
     fn elements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let family = self.set.shape().family();
         let items = self.look(py, |writer| writer.items())?;
@@ -160,7 +160,7 @@ impl SetCore {
         PyList::new(py, texts.collect::<Vec<_>>())
     }
 
-    /// The elements, each in a line of its own.
+    /// The elements, one on each line.
     fn lines(&self, py: Python<'_>) -> PyResult<String> {
         let family = self.set.shape().family();
         let items = self.look(py, |writer| writer.items())?;
@@ -193,12 +193,13 @@ impl SetCore {
 }
 
 impl SetCore {
-    /// A place among the readers, for native code: hold it while the code runs, without the GIL or with it all along.
+    /// A place among the readers, for native code. Hold it while the code runs, with the GIL or without it the whole
+    /// time.
     pub fn reader(&self) -> Reader {
         self.set.read()
     }
 
-    /// A change that is mostly quick: only if it is not, the GIL is released.
+    /// A change that is mostly quick. The GIL is released only if it is not.
     fn change<T: Send>(
         &self,
         py: Python<'_>,
@@ -283,7 +284,7 @@ fn refusal(py: Python<'_>, error: Error) -> PyErr {
     }
 }
 
-/// The address of a set's memory, for as long as it is entered.
+/// The address of a set's memory, valid while it is entered.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct SetReader(Mutex<Option<Reader>>);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::umem::{Frame, Packet, Pool};
 
-/// One packet that outlives its burst, because somebody looks at it. Its frame is recycled when the last reference
+/// One packet that outlives its burst because something still views it. Its frame is recycled when the last reference
 /// goes.
 pub struct Held {
     pool: Arc<Pool>,
@@ -32,19 +32,19 @@ impl Drop for Held {
 
 enum Slot {
     Owned(Packet),
-    /// Somebody has a view of it: it can be read, no longer changed or sent.
+    /// A view of it exists: it can be read, but no longer changed or sent.
     Shared(Arc<Held>),
     /// Sent.
     Gone,
 }
 
-/// Up to [`crate::BURST`] packets of one queue. Dropping it recycles the frames that nobody holds.
+/// Up to [`crate::BURST`] packets of one queue. Dropping it recycles the frames that nothing else holds.
 pub struct Burst {
     pool: Arc<Pool>,
     slots: Vec<Slot>,
     /// Which queue of its port the packets came in on.
     pub queue: usize,
-    /// When they were taken from the ring, in nanoseconds since 1970; 0 if nobody looked at the clock.
+    /// When they were taken from the ring, in nanoseconds since 1970; 0 if the clock was not read.
     pub time: u64,
     /// What was decided about each packet, if anything was.
     verdicts: Option<Vec<u8>>,
@@ -98,7 +98,7 @@ impl Burst {
         }
     }
 
-    /// Bytes that packet `row` had on the wire, or `None` if it was sent.
+    /// The length of packet `row` on the wire in bytes, or `None` if it was sent.
     ///
     /// # Panics
     /// If there is no such row.
@@ -109,8 +109,8 @@ impl Burst {
         Some(metadata.map_or(packet.len() as u32, |metadata| metadata.wire_length))
     }
 
-    /// When packet `row` arrived, in nanoseconds since 1970. `None` if its port does not know, so that the burst's
-    /// `time` counts, or if the packet was sent.
+    /// When packet `row` arrived, in nanoseconds since 1970. `None` if the packet was sent, or if its port does not
+    /// know; then the burst's `time` counts.
     ///
     /// # Panics
     /// If there is no such row.
@@ -119,7 +119,7 @@ impl Burst {
         self.pool.metadata(self.packet(row)?)?.timestamp
     }
 
-    /// What was decided about packet `row`, in the numbers of XDP; `None` if nothing was.
+    /// What was decided about packet `row`, in XDP's numbers; `None` if nothing was.
     #[must_use]
     pub fn verdict(&self, row: usize) -> Option<u8> {
         self.verdicts.as_ref()?.get(row).copied()
@@ -128,7 +128,7 @@ impl Burst {
     /// Notes what was decided about each packet.
     ///
     /// # Panics
-    /// If they are not as many as the packets.
+    /// If there are not as many verdicts as packets.
     pub fn decide(&mut self, verdicts: Vec<u8>) {
         assert_eq!(verdicts.len(), self.len(), "a verdict for each packet");
         self.verdicts = Some(verdicts);
@@ -153,8 +153,8 @@ impl Burst {
         }
     }
 
-    /// Takes sole possession of packet `row` again if no view of it is left; says whether the packet may be changed or
-    /// sent.
+    /// Takes sole possession of packet `row` again if no view of it is left. Returns whether the packet may be changed
+    /// or sent.
     fn own(&mut self, row: usize) -> bool {
         let slot = &mut self.slots[row];
         *slot = match std::mem::replace(slot, Slot::Gone) {
@@ -167,7 +167,7 @@ impl Burst {
         matches!(slot, Slot::Owned(_))
     }
 
-    /// The bytes of packet `row` to change, or `None` if it is gone or somebody has a view of it.
+    /// The bytes of packet `row`, to change; `None` if it is gone or a view of it exists.
     ///
     /// # Panics
     /// If there is no such row.
@@ -179,7 +179,7 @@ impl Burst {
         }
     }
 
-    /// Takes packet `row` out, or `None` if it is gone or somebody has a view of it.
+    /// Takes packet `row` out; `None` if it is gone or a view of it exists.
     ///
     /// # Panics
     /// If there is no such row.
@@ -205,7 +205,7 @@ impl Burst {
         }
     }
 
-    /// Takes packet `row` out of the burst, whoever has a view of it; those behind it move up.
+    /// Takes packet `row` out of the burst, even if views of it exist; those behind it move up.
     ///
     /// # Panics
     /// If there is no such row.
@@ -218,7 +218,8 @@ impl Burst {
         }
     }
 
-    /// Puts packet `row` into the burst once more, behind itself. Both show the same frame: they are copied when sent.
+    /// Puts packet `row` into the burst once more, right behind it. Both show the same frame: they are copied when
+    /// sent.
     ///
     /// # Panics
     /// If there is no such row.
@@ -231,7 +232,7 @@ impl Burst {
         }
     }
 
-    /// Cuts packet `row` to `length` bytes, unless it is gone or somebody has a view of it.
+    /// Cuts packet `row` to `length` bytes, unless it is gone or a view of it exists.
     ///
     /// # Panics
     /// If there is no such row.
@@ -242,7 +243,7 @@ impl Burst {
         }
     }
 
-    /// Puts back a packet that [`Self::take`] took, for instance because the tx ring was full.
+    /// Puts back a packet that [`Self::take`] took, for example because the tx ring was full.
     ///
     /// # Panics
     /// If there is no such row.

@@ -9,11 +9,11 @@
 //!           <── completion ──
 //! ```
 //!
-//! [`joined`] makes both sides of one set of rings at once, so that the addresses that arrive here are those of frames
-//! that this very queue has lent, and of no others. A lent frame has no token: the near side cannot reach it until its
-//! address comes back. The far side reads an address once, looks at the frame only while a closure runs, and then
-//! returns the address. So at each moment one side alone has access, and the rings' release and acquire order what one
-//! side writes before what the other reads. The two halves, and the queue, may be in different threads.
+//! [`joined`] makes both sides of one set of rings at once. So the addresses that arrive here are those of frames that
+//! this very queue has lent, and no others. A lent frame has no token: the near side cannot reach it until its address
+//! comes back. The far side reads an address once, looks at the frame only while a closure runs, and then returns the
+//! address. So only one side has access at each moment, and the release and acquire of the rings order what one side
+//! writes before what the other reads. The two halves and the queue may be in different threads.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -28,14 +28,14 @@ use crate::umem::{Pool, Region};
 /// Where an arriving packet begins in its frame: the room that XDP leaves (`XDP_PACKET_HEADROOM`).
 pub const HEADROOM: u32 = 256;
 
-/// A frame that is lent for receiving: the bytes that a packet may be written to.
+/// A frame that is lent for receiving: bytes that a packet may be written to.
 pub struct Lent<'a> {
     index: u32,
     bytes: &'a mut [u8],
 }
 
 impl Lent<'_> {
-    /// Which frame of the pool it is.
+    /// The number of the frame in the pool.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index as usize
@@ -76,7 +76,7 @@ pub struct Departures {
     completion: Producer<u64>,
 }
 
-/// A queue over all of `region`, in frames of `frame_size` bytes, with four rings of `ring` entries; and their far
+/// Makes a queue over all of `region`, in frames of `frame_size` bytes with four rings of `ring` entries, and its far
 /// side.
 ///
 /// # Panics
@@ -113,7 +113,7 @@ pub(crate) fn joined_at(region: Box<dyn Region>, frame_size: u32, ring: u32, sta
     (queue, FarSide { arrivals, departures })
 }
 
-/// The pool's memory, for the time of one call.
+/// The pool's memory, for the duration of one call.
 struct Memory<'a> {
     start: NonNull<u8>,
     size: u64,
@@ -130,7 +130,7 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Where `length` bytes at `address` are.
+    /// The place of `length` bytes at `address`.
     #[inline]
     fn at(&self, address: u64, length: u32) -> NonNull<u8> {
         let fits = address.checked_add(length.into()).is_some_and(|end| end <= self.size);
@@ -147,11 +147,12 @@ impl Arrivals {
         self.pool.frame_size().saturating_sub(HEADROOM)
     }
 
-    /// Has `write` fill lent frames, until it says that there is nothing more, or no frame is lent, or the rx ring is
-    /// full. A frame for which it says so stays lent. Returns how many packets have arrived.
+    /// Lets `write` fill lent frames until it says that there is no more, or no frame is lent, or the rx ring is full.
+    /// The frame at which it says so stays lent. Returns how many packets have arrived.
     ///
     /// # Panics
-    /// If `write` says that it wrote more than the frame holds. Then, as after a panic of its own, none has arrived.
+    /// If `write` says that it wrote more than the frame holds. Then, or if `write` itself panics, no packet has
+    /// arrived.
     #[inline]
     pub fn deliver(&mut self, mut write: impl FnMut(&mut Lent<'_>) -> Option<Arrival>) -> usize {
         let (frame_size, largest) = (self.pool.frame_size(), self.largest());
@@ -190,7 +191,7 @@ impl Arrivals {
         arrived
     }
 
-    /// Lets a copy of `packet` arrive, cut to what a frame holds; false if no frame is lent or the rx ring is full.
+    /// Lets a copy of `packet` arrive, cut to what a frame holds. False if no frame is lent or the rx ring is full.
     pub fn copy(&mut self, packet: &[u8], timestamp: Option<u64>) -> bool {
         let mut once = Some(packet);
         let copied = self.deliver(|frame| {
@@ -208,8 +209,8 @@ impl Arrivals {
 }
 
 impl Departures {
-    /// Shows `take` the frames that are to be sent, in order, until it refuses one, which stays in the ring with those
-    /// behind it, or the completion ring is full. Those that it takes are sent. Returns how many.
+    /// Shows `take` the frames that are to be sent, in order, until it refuses one or the completion ring is full. A
+    /// refused frame stays in the ring with those behind it. The frames that it takes are sent. Returns how many.
     #[inline]
     pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> bool) -> usize {
         let memory = Memory::of(&self.pool);

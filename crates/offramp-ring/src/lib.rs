@@ -14,15 +14,15 @@
 //! ```
 //!
 //! A frame is in exactly one place, and the type system says in which: [`Frame`] is a token that cannot be copied. The
-//! free list holds `Frame`s, the application holds [`Packet`]s (a `Frame` and the part of it that is used), and lending
-//! a frame to the kernel consumes the token. It is made again only when the kernel returns an address that was lent to
-//! it on that same ring ([`Custody`]), so that even a confused kernel cannot make one frame appear twice.
+//! free list holds `Frame`s; the application holds [`Packet`]s (a `Frame` and the part of it that is used). Lending a
+//! frame to the kernel consumes the token. It is made again only when the kernel returns an address that was lent to it
+//! on that same ring ([`Custody`]). So even a confused kernel cannot make one frame appear twice.
 //!
 //! - [`ring`]: producer and consumer, with the field's verbs reserve/submit and peek/release
 //! - [`umem`]: memory, frames, packets, and who has them
 //! - [`burst`]: up to 256 received packets, given back when dropped
 //! - [`queue`]: the four rings and the frames of one queue
-//! - [`far`]: the other side of the rings, where it is no kernel; [`metadata`]: a packet's time, and its length on the
+//! - [`far`]: the other side of the rings, if it is not a kernel; [`metadata`]: a packet's time and its length on the
 //!   wire
 
 pub mod burst;

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is known of a packet besides its bytes: in the headroom in front of it, as AF_XDP has it. Read when it is asked
-//! for.
+//! What is known of a packet besides its bytes. It lies in the headroom in front of the packet, as in AF_XDP, and is
+//! read only when asked for.
 
 use std::ptr::NonNull;
 
-/// A packet that was written to a lent frame.
+/// The record of a packet that was written to a lent frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// Bytes written to the frame.
     pub captured: u32,
-    /// Bytes that the packet had on the wire: more, if it was cut.
+    /// The packet's length on the wire in bytes; larger than `captured` if the packet was cut.
     pub wire_length: u32,
     /// Nanoseconds since 1970, if the port knows when the packet arrived.
     pub timestamp: Option<u64>,
 }
 
 impl Arrival {
-    /// A packet of which nothing is missing, and nothing else is known.
+    /// A whole packet of which nothing else is known.
     #[must_use]
     pub const fn whole(length: u32) -> Self {
         Self {
@@ -27,11 +27,11 @@ impl Arrival {
     }
 }
 
-/// In `Descriptor::options`, and of our own: the packet has metadata. The kernel uses the low bits (`XDP_PKT_CONTD`,
+/// Our own bit in `Descriptor::options`: the packet has metadata. The kernel uses the low bits (`XDP_PKT_CONTD`,
 /// `XDP_TX_METADATA`).
 pub const METADATA: u32 = 1 << 31;
 
-/// As it lies there.
+/// The metadata as it lies in memory.
 #[repr(C)]
 struct Written {
     timestamp: u64,
@@ -51,7 +51,7 @@ pub struct Metadata {
 impl Metadata {
     pub const SIZE: usize = size_of::<Written>();
 
-    /// What has to be written down: nothing, if it is what everybody assumes.
+    /// What has to be written down; `None` if it is what everybody assumes anyway.
     #[must_use]
     pub fn of(arrival: &Arrival) -> Option<Self> {
         let plain = arrival.timestamp.is_none() && arrival.wire_length == arrival.captured;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One queue: its four rings, its frames, and the moves between them. The kernel's side may be a kernel or a test.
+//! One queue: its four rings, its frames, and the moves between them. A kernel or a test may be on the kernel's side.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::metadata::METADATA;
 use crate::ring::{Consumer, Descriptor, Producer};
 use crate::umem::{Custody, Frame, Loan, Packet, Pool};
 
-/// The four rings of an AF_XDP socket, this side of each.
+/// The four rings of an AF_XDP socket; our side of each.
 pub struct Rings {
     pub fill: Producer<u64>,
     pub rx: Consumer<Descriptor>,
@@ -24,7 +24,7 @@ pub struct Starved {
     pub frames: u32,
 }
 
-/// How many frames are where. The sum is the number of frames of the umem.
+/// How many frames are in which place. The sum is the number of frames of the umem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     pub free: u32,
@@ -35,13 +35,13 @@ pub struct Places {
     pub application: u32,
 }
 
-/// Frames and rings of one queue. Owned by one thread at a time.
+/// Frames and rings of one queue. One thread at a time owns it.
 pub struct Queue {
     pool: Arc<Pool>,
     free: Vec<Frame>,
     custody: Custody,
     rings: Rings,
-    /// With fewer frames than this lent for receiving, and none free, the queue is starved.
+    /// The queue is starved if fewer frames than this are lent for receiving and none is free.
     low_water: u32,
     largest: u32,
     received: u64,
@@ -51,7 +51,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A queue over `pool`, whose frames are all free.
+    /// A queue over `pool`; all frames of the pool are free.
     #[must_use]
     pub fn new(pool: Pool, free: Vec<Frame>, rings: Rings) -> Self {
         let custody = Custody::new(&pool);
@@ -88,13 +88,13 @@ impl Queue {
         self.received
     }
 
-    /// Packets put into the tx ring so far, and those of them that the kernel has reported as done.
+    /// Packets put into the tx ring so far, and how many of them the kernel has reported as done.
     #[must_use]
     pub fn sent(&self) -> (u64, u64) {
         (self.sent, self.completed)
     }
 
-    /// Addresses that the kernel returned without having been lent them. Always 0, unless something is badly wrong.
+    /// Addresses that the kernel returned although it had not been lent them. Always 0 unless something is badly wrong.
     #[must_use]
     pub fn strays(&self) -> u64 {
         self.strays
@@ -118,7 +118,7 @@ impl Queue {
         self.custody.sending() > 0
     }
 
-    /// Lends free frames to the kernel, as many as the fill ring takes.
+    /// Lends free frames to the kernel, as many as fit into the fill ring.
     pub fn refill(&mut self) {
         self.pool.collect(&mut self.free);
         let mut slots = self.rings.fill.reserve(self.free.len());
@@ -129,11 +129,11 @@ impl Queue {
         slots.submit();
     }
 
-    /// Up to `most` packets that have arrived; none is not an error. Call [`Self::refill`] before, or the kernel runs
-    /// out of frames.
+    /// Up to `most` packets that have arrived; finding none is not an error. Call [`Self::refill`] first, or the kernel
+    /// runs out of frames.
     ///
     /// # Errors
-    /// [`Starved`] if nothing is to be had because the application holds the frames.
+    /// [`Starved`] if nothing can arrive because the application holds the frames.
     pub fn receive(&mut self, most: usize) -> Result<Burst, Starved> {
         let mut descriptors = self.rings.rx.peek(most.min(BURST));
         let mut packets = Vec::with_capacity(descriptors.len());
@@ -162,7 +162,7 @@ impl Queue {
         Ok(Burst::new(Arc::clone(&self.pool), packets))
     }
 
-    /// Nothing is left to fill, and it is the application that has it, rather than the tx ring.
+    /// Nothing is left to fill, and the application has it rather than the tx ring.
     fn is_starved(&self) -> bool {
         let places = self.places();
         places.filling < self.low_water && places.free == 0 && places.application > places.sending
@@ -180,16 +180,16 @@ impl Queue {
         self.largest
     }
 
-    /// Lowers what can be sent, for a far side that takes no more.
+    /// Lowers the limit of what can be sent, for a far side that takes less.
     #[must_use]
     pub fn with_largest(self, largest: u32) -> Self {
         let largest = self.largest.min(largest);
         Self { largest, ..self }
     }
 
-    /// Puts the packets at `rows` of `burst` into the tx ring: by moving the frame if it is this queue's own, else by
-    /// copying. Returns how many of `rows` were taken, in order; fewer if the ring or the free list is exhausted or a
-    /// row cannot be sent.
+    /// Puts the packets at `rows` of `burst` into the tx ring. A frame of this queue is moved, any other is copied.
+    /// Returns how many of `rows` were taken, in order: fewer if the ring or the free list is exhausted, or a row
+    /// cannot be sent.
     pub fn transmit(&mut self, burst: &mut Burst, rows: &[u16]) -> usize {
         let own = Arc::ptr_eq(burst.pool(), &self.pool);
         let mut taken = 0;
@@ -214,7 +214,7 @@ impl Queue {
         taken
     }
 
-    /// Copies a frame into the tx ring; false if the ring is full, no frame is free, or it is larger than a frame.
+    /// Copies a frame into the tx ring. False if the ring is full, no frame is free, or it is larger than a frame.
     pub fn copy(&mut self, bytes: &[u8]) -> bool {
         if self.free.is_empty() {
             self.pool.collect(&mut self.free);

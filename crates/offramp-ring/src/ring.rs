@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Indices run freely and wrap at 2^32; `producer - consumer` (wrapping) is the number of entries in the ring. Each
-//! side keeps its own index and a cached copy of the other's, and reads the shared one (a cache miss) only when the
+//! side keeps its own index and a cached copy of the other's. It reads the shared one (a cache miss) only when the
 //! cached one is not enough. The layout and the barriers are those of Documentation/networking/af_xdp.rst and of
 //! xsk_queue.h in the kernel.
 
@@ -33,7 +33,7 @@ pub struct Descriptor {
 
 const _: () = assert!(size_of::<Descriptor>() == 16 && align_of::<Descriptor>() == 8);
 
-/// The memory of one ring, for one side of it. Not to be cloned: the other side is somebody else's.
+/// The memory of one ring, for one side of it. It cannot be cloned: the other side belongs to somebody else.
 pub struct RingMemory<T> {
     producer: NonNull<AtomicU32>,
     consumer: NonNull<AtomicU32>,
@@ -88,7 +88,7 @@ impl<T: Copy + Default + Send + 'static> RingMemory<T> {
         unsafe { self.entries.add((index & (self.size - 1)) as usize) }
     }
 
-    /// Whether the kernel asks for a system call before it goes on with this ring.
+    /// Whether the kernel needs a system call before it goes on with this ring.
     #[must_use]
     pub fn needs_wakeup(&self) -> bool {
         Self::index(&self.flags).load(Ordering::Relaxed) & NEED_WAKEUP != 0
@@ -132,8 +132,7 @@ impl<T: Copy + Default + Send + 'static> Producer<T> {
         &self.memory
     }
 
-    /// Up to `wanted` slots to write to, fewer if the ring is nearly full. Nothing is visible to the consumer before
-    /// `submit`.
+    /// Up to `wanted` slots to write to; fewer if the ring is nearly full. The consumer sees nothing before `submit`.
     pub fn reserve(&mut self, wanted: usize) -> Reservation<'_, T> {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         if self.limit.wrapping_sub(self.next) < wanted {
@@ -177,7 +176,7 @@ impl<T: Copy + Default + Send + 'static> Reservation<'_, T> {
         self.written += 1;
     }
 
-    /// Shows what was written to the consumer.
+    /// Shows the consumer what was written.
     pub fn submit(self) {
         self.ring.next = self.ring.next.wrapping_add(self.written);
         // Release: the entries are written before the index says so.
@@ -255,7 +254,7 @@ impl<T: Copy + Default + Send + 'static> Iterator for Peek<'_, T> {
 impl<T: Copy + Default + Send + 'static> ExactSizeIterator for Peek<'_, T> {}
 
 impl<T: Copy + Default + Send + 'static> Peek<'_, T> {
-    /// The entry that was read last counts as unread: it stays in the ring, and is the next to be read.
+    /// Counts the entry that was read last as unread: it stays in the ring, and is the next to be read.
     ///
     /// # Panics
     /// If none was read.
@@ -264,7 +263,7 @@ impl<T: Copy + Default + Send + 'static> Peek<'_, T> {
         self.read = self.read.checked_sub(1).expect("an entry that was read");
     }
 
-    /// Gives the slots of the entries that were read back to the producer.
+    /// Gives the producer back the slots of the entries that were read.
     pub fn release(self) {
         self.ring.next = self.ring.next.wrapping_add(self.read);
         // Release: we have finished reading the entries before the producer may overwrite them.
@@ -272,8 +271,8 @@ impl<T: Copy + Default + Send + 'static> Peek<'_, T> {
     }
 }
 
-/// An empty ring in ordinary memory, whose indices begin at `start`: for tests, and for ports whose other side is not a
-/// kernel.
+/// An empty ring in ordinary memory, with indices that begin at `start`. For tests, and for ports whose other side is
+/// not a kernel.
 #[must_use]
 pub fn pair<T: Copy + Default + Send + 'static>(size: u32, start: u32) -> (Producer<T>, Consumer<T>) {
     struct Storage<T> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The memory that packets are written to, cut into frames of equal size, and who has each frame.
+//! The memory that packets are written to, cut into frames of equal size, and who has which frame.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -50,20 +50,20 @@ unsafe impl Region for Heap {
     }
 }
 
-/// The right to use one frame of one pool. Cannot be copied; lending it to the kernel consumes it.
+/// The right to use one frame of one pool. It cannot be copied; lending the frame to the kernel consumes it.
 #[derive(Debug)]
 pub struct Frame {
     index: u32,
     pool: u32,
 }
 
-/// A frame of which `length` bytes from `offset` on are a packet.
+/// A frame in which `length` bytes from `offset` on are a packet.
 #[derive(Debug)]
 pub struct Packet {
     frame: Frame,
     offset: u32,
     length: u32,
-    /// Metadata lies in front of it, in the same frame.
+    /// Whether metadata lies in front of it, in the same frame.
     described: bool,
 }
 
@@ -83,7 +83,8 @@ impl Packet {
         self.frame
     }
 
-    /// The packet, with metadata in front of it that was written before; without, if it cannot be there.
+    /// The packet with the metadata that was written in front of it before; without it if there is no room for
+    /// metadata.
     #[must_use]
     pub(crate) fn described(self) -> Self {
         let described = self.offset as usize >= Metadata::SIZE;
@@ -91,7 +92,7 @@ impl Packet {
     }
 }
 
-/// The frames of one umem. Shared by the queue, which lends them to the kernel, and by whoever holds packets.
+/// The frames of one umem. Shared by the queue, which lends them to the kernel, and by everyone who holds packets.
 pub struct Pool {
     region: Box<dyn Region>,
     id: u32,
@@ -116,7 +117,7 @@ impl Pool {
         );
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let frames = u32::try_from(region.size() / frame_size as usize).expect("fewer than 2^32 frames");
-        // Highest first, so that the list, used as a stack, hands out the lowest addresses first.
+        // The highest first, so that the list, used as a stack, hands out the lowest addresses first.
         let tokens = (0..frames).rev().map(|index| Frame { index, pool: id }).collect();
         (
             Self {
@@ -159,7 +160,7 @@ impl Pool {
         }
     }
 
-    /// Address of the packet's first byte, relative to the region: what a ring descriptor holds.
+    /// The address of the packet's first byte, relative to the region, as a ring descriptor holds it.
     #[must_use]
     pub fn address(&self, packet: &Packet) -> u64 {
         self.frame_address(&packet.frame) + u64::from(packet.offset)
@@ -200,7 +201,7 @@ impl Pool {
             .then(|| unsafe { Metadata::read(self.pointer(packet)) })
     }
 
-    /// Cuts the packet to `length` bytes. Its length on the wire stays what it was, if there is room to write it down.
+    /// Cuts the packet to `length` bytes. Its length on the wire is kept, if there is room to write it down.
     pub fn truncate(&self, packet: &mut Packet, length: usize) {
         let length = packet.length.min(u32::try_from(length).unwrap_or(u32::MAX));
         if packet.offset as usize >= Metadata::SIZE {
@@ -227,8 +228,8 @@ impl Pool {
         }
     }
 
-    /// In a forked child, where nobody receives any more: frames are not taken back, as a thread of the parent may have
-    /// held the lock for that.
+    /// For a forked child, where nobody receives any more: frames are no longer taken back, because a thread of the
+    /// parent may have held the lock for that.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
@@ -256,10 +257,10 @@ pub enum Loan {
     Tx,
 }
 
-/// Which frames the kernel has. The only place where a token is made from an address.
+/// Which frames the kernel has. Only here is a token made from an address.
 pub struct Custody {
     loans: Box<[Loan]>,
-    /// The frame size is 2 to this power: it is divided by for each packet.
+    /// The frame size is 2 to this power. Each packet's address is divided by it.
     shift: u32,
     pool: u32,
     fill: u32,
@@ -278,7 +279,7 @@ impl Custody {
         }
     }
 
-    /// Lends a frame to the kernel and says at which address it begins.
+    /// Lends a frame to the kernel and returns the address at which it begins.
     ///
     /// # Panics
     /// If the frame belongs to another pool.
@@ -290,8 +291,8 @@ impl Custody {
         u64::from(frame.index) << self.shift
     }
 
-    /// The frame at `address`, and the offset in it, if it was lent to `from`. `None` means that the kernel returned
-    /// what it did not have.
+    /// The frame at `address` and the offset in it, if it was lent to `from`. `None` means that the kernel returned
+    /// something that it did not have.
     #[inline]
     pub fn reclaim(&mut self, address: u64, from: Loan) -> Option<(Frame, u32)> {
         let index = address >> self.shift;
@@ -318,13 +319,13 @@ impl Custody {
         }
     }
 
-    /// Frames lent through the fill ring, waiting in the rx ring included.
+    /// Frames lent through the fill ring, including those that wait in the rx ring.
     #[must_use]
     pub fn filling(&self) -> u32 {
         self.fill
     }
 
-    /// Frames lent through the tx ring, waiting in the completion ring included.
+    /// Frames lent through the tx ring, including those that wait in the completion ring.
     #[must_use]
     pub fn sending(&self) -> u32 {
         self.tx

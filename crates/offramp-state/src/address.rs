@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! IP addresses as numbers of 32 and 128 bits, and networks of them.
+//! IP addresses as numbers of 32 and 128 bits, and networks of these addresses.
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
@@ -51,7 +51,7 @@ macro_rules! addresses {
 }
 addresses!(u32, u128);
 
-/// A network: its first address, and how many bits are fixed.
+/// A network: its first address, and how many bits of it are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix<A> {
     pub first: A,
@@ -73,7 +73,7 @@ impl<A: Address> Prefix<A> {
     }
 }
 
-/// A network comes right before those that are inside it.
+/// A network comes right before the networks inside it.
 impl<A: Address> Ord for Prefix<A> {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.first, self.length).cmp(&(other.first, other.length))

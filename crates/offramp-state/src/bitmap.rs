@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ports: one bit each. Two halves, so that all of them can change at once.
+//! A set of ports: one bit each. There are two halves, so that all bits can change at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,16 +8,16 @@ use crate::container::Container;
 use crate::region::Home;
 use crate::shape::HEADER;
 
-/// Numbers that a port can have.
+/// How many numbers a port can have.
 const PORTS: usize = 1 << 16;
-/// Words of one half.
+/// Words in one half.
 const HALF: usize = PORTS / 64;
 
 #[derive(Default)]
 pub struct Bitmap {
     current: usize,
     len: usize,
-    /// Whether the half that is not current may still be read.
+    /// Whether readers may still be in the half that is not current.
     watched: bool,
 }
 
@@ -25,7 +25,7 @@ fn half(words: &[AtomicU64], number: usize) -> &[AtomicU64] {
     &words[HEADER + number * HALF..][..HALF]
 }
 
-/// The word of `port`, and its bit there.
+/// The word that holds `port`, and the port's bit in it.
 fn place(port: u64) -> (usize, u64) {
     (usize::from(port as u16 >> 6), 1 << (port & 63))
 }
@@ -119,5 +119,5 @@ impl Container for Bitmap {
     }
 }
 
-// The layout is known outside of this crate (offramp/emit/sets/).
+// Code outside of this crate knows the layout (offramp/emit/sets/).
 const _: () = assert!(8 * (HEADER + 2 * HALF) == 64 + 2 * 8192);

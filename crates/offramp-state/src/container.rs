@@ -8,25 +8,25 @@ use crate::item::{Item, Key};
 use crate::region::Home;
 use crate::shape::MAX_BYTES;
 
-/// Keys in a set's memory, seen by its writer. What readers have to know is in the memory.
+/// The keys in a set's memory, as its writer sees them. What readers have to know is in the memory.
 pub trait Container: Sized + Send + 'static {
     type Key: Key;
 
-    /// Whether a set can have this capacity, where memory is no matter.
+    /// Whether a set can have this capacity, if memory does not matter.
     #[must_use]
     fn fits(capacity: usize) -> bool {
         (1..MAX_BYTES).contains(&capacity)
     }
 
-    /// Words of memory.
+    /// The number of words of memory.
     #[must_use]
     fn words(capacity: usize) -> usize;
 
-    /// An empty one, in memory of all zeros.
+    /// An empty container, in memory of all zeros.
     #[must_use]
     fn new(capacity: usize, home: &Home) -> Self;
 
-    /// Whether a packet with `key` is in the set, as compiled code finds out.
+    /// Whether a packet with `key` is in the set, decided as compiled code does.
     #[must_use]
     fn matches(words: &[AtomicU64], capacity: usize, key: u128) -> bool;
 
@@ -38,22 +38,22 @@ pub trait Container: Sized + Send + 'static {
         self.len() == 0
     }
 
-    /// Whether it is new.
+    /// Adds `key`. Returns whether it is new.
     fn insert(&mut self, home: &Home, key: Self::Key) -> Result<bool, Error>;
 
-    /// Whether it was there.
+    /// Removes `key`. Returns whether it was there.
     fn remove(&mut self, home: &Home, key: Self::Key) -> Result<bool, Error>;
 
     #[must_use]
     fn contains(&self, home: &Home, key: Self::Key) -> bool;
 
-    /// The longest network with `address`, where keys are networks.
+    /// The longest network that has `address`, if keys are networks.
     #[must_use]
     fn longest(&self, _address: u128) -> Option<Self::Key> {
         None
     }
 
-    /// Adds all of `keys`, or, if they do not fit, none.
+    /// Adds all of `keys`; if they do not fit, adds none.
     fn extend(&mut self, home: &Home, keys: &[Self::Key]) -> Result<(), Error>;
 
     /// Removes those of `keys` that are there.
@@ -61,16 +61,18 @@ pub trait Container: Sized + Send + 'static {
         keys.iter().try_for_each(|&key| self.remove(home, key).map(drop))
     }
 
-    /// Readers see what was there, or `keys`, and nothing between. They may come in any order, and twice.
+    /// Replaces the keys. Readers see the old keys or `keys`, and nothing between. `keys` may be in any order, and
+    /// repeat.
     fn replace(&mut self, home: &Home, keys: Vec<Self::Key>) -> Result<(), Error>;
 
-    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed again.
+    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed
+    /// afterwards.
     fn fix(&mut self, home: &Home, ranges: &[(u128, u128)]) -> Result<(), Error> {
         let keys = ranges.iter().flat_map(|&(first, last)| first..=last);
         self.replace(home, keys.map(|key| Item::from(key).into()).collect())
     }
 
-    /// Ascending.
+    /// All keys, ascending.
     #[must_use]
     fn keys(&self, home: &Home) -> Vec<Self::Key>;
 }

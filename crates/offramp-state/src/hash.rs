@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Addresses, in a table with open addressing: an element is in one of the 32 slots from where its key, mixed, points.
+//! A set of addresses: a table with open addressing. A key, mixed, points to a slot; it is in one of 32 from there.
 //!
 //! ```text
 //! half     seeds[2], slots, entries
@@ -8,11 +8,11 @@
 //!          keys of 128 bits     1 << 63 | fingerprint << 32 | entry; the entry has the key
 //! ```
 //!
-//! A reader never misses a member that stays: no slot between a member's first and its own is ever free, and members do
-//! not move within a half. A new one takes a slot that is free, or was removed, by one store; an entry is written
-//! before (release). A removed one leaves 1. If the slot behind is free, no search goes on from here to a member, so
-//! that it becomes free as well, and those of 1 before it. If there is no slot for a new one, all move to the other
-//! half, with other seeds, which then becomes current.
+//! A reader never misses a member that stays: no slot between a member's first slot and its own is ever free, and
+//! members do not move within a half. One store puts a new member into a slot that is free or whose member was removed;
+//! its entry is written before (release). Removing a member leaves 1. If the next slot is free, no search goes on from
+//! here to a member; so the slot becomes free as well, and so do slots with 1 before it. If there is no slot for a new
+//! member, all members move to the other half, with other seeds, and that half becomes current.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -33,9 +33,9 @@ use half::{FREE, Half, HashLayout, Hashed, REMOVED, TAKEN};
 enum Spare {
     /// All zeros.
     New,
-    /// Nobody reads it.
+    /// Nobody reads it any more.
     Used,
-    /// It was current after the last grace period.
+    /// It was current at some time since the last grace period.
     Watched,
 }
 
@@ -47,11 +47,11 @@ pub struct Hash<K> {
     /// Slots of the current half that hold `REMOVED`.
     removed: usize,
     spare: Spare,
-    /// Entries that can be written; those removed since the last grace period; the first that was never used.
+    /// Entries that can be written; those removed since the last grace period; the first entry never used.
     free: Vec<u32>,
     retired: Vec<u32>,
     unused: u32,
-    /// It makes the order in memory, and nothing else.
+    /// It decides the order in memory, and nothing else.
     random: u64,
     keys: PhantomData<K>,
 }
@@ -65,7 +65,7 @@ impl<K: Hashed> Hash<K> {
         self.half(home, self.current)
     }
 
-    /// Makes `keys`, which are distinct, current in the other half.
+    /// Fills the other half with `keys`, which are distinct, and makes it current.
     fn rebuild(&mut self, home: &Home, keys: &[K]) -> Result<(), Error> {
         if keys.len() > self.capacity {
             return Err(self.full(keys.len()));
@@ -98,7 +98,7 @@ impl<K: Hashed> Hash<K> {
         Ok(())
     }
 
-    /// In no order.
+    /// The elements, in no order.
     fn elements(&self, home: &Home) -> Vec<K> {
         let half = self.current(home);
         let mut all = Vec::with_capacity(self.len);
@@ -111,7 +111,7 @@ impl<K: Hashed> Hash<K> {
         all
     }
 
-    /// An entry that nobody reads. There is one, because at least a quarter of the capacity is unused, free or
+    /// An entry that nobody reads. There always is one, because at least a quarter of the capacity is unused, free or
     /// retired.
     fn take_entry(&mut self, home: &Home) -> Result<u32, Error> {
         if !K::WIDE {
@@ -137,7 +137,7 @@ impl<K: Hashed> Hash<K> {
         }
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014). A factor has to be odd, or it would lose bits.
+    /// SplitMix64 (Steele, Lea, Flood 2014). A factor has to be odd; otherwise it would lose bits.
     fn seeds(&mut self) -> [u64; 2] {
         [0, 1].map(|odd| {
             self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -220,7 +220,7 @@ impl<K: Hashed> Container for Hash<K> {
         half.slots[slot].store(REMOVED, Ordering::Relaxed);
         self.removed += 1;
         self.len -= 1;
-        // No member's search goes through a slot whose successor is free.
+        // No member's search passes a slot whose successor is free.
         if half.slots[slot + 1].load(Ordering::Relaxed) == FREE {
             while half.slots[slot].load(Ordering::Relaxed) == REMOVED {
                 half.slots[slot].store(FREE, Ordering::Relaxed);
@@ -257,7 +257,7 @@ impl<K: Hashed> Container for Hash<K> {
     }
 }
 
-/// Sorted.
+/// The keys, sorted and without duplicates.
 fn distinct<K: Ord>(mut keys: Vec<K>) -> Vec<K> {
     keys.sort_unstable();
     keys.dedup();

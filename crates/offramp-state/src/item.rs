@@ -7,13 +7,13 @@ use crate::shape::{Family, Shape};
 /// One element of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Of a network, its first address.
+    /// The number; for a network, its first address.
     pub value: u128,
-    /// Of a network, how many bits are fixed.
+    /// For a network, how many bits are fixed.
     pub length: Option<u8>,
 }
 
-/// What a container keeps. An item becomes one without loss if it was made for a set of this shape.
+/// What a container keeps. An item that was made for a set of this shape becomes a key without loss.
 pub trait Key: Copy + Ord + Send + From<Item> + Into<Item> + 'static {
     /// Whether it is a network.
     const NETWORK: bool = false;
@@ -32,7 +32,7 @@ pub trait Key: Copy + Ord + Send + From<Item> + Into<Item> + 'static {
     fn slice(items: &Items) -> &[Self];
 }
 
-/// Each line: a type of keys, and the variant of [`Items`] that holds many.
+/// Each line: a type of keys, and the variant of [`Items`] that holds many of them.
 macro_rules! keys {
     ($($variant:ident: $key:ty, network: $network:literal;)+) => {
         /// Many elements, all of one kind, as keys.
@@ -96,7 +96,7 @@ keys! {
 }
 
 impl Items {
-    /// None yet, for a set of this shape, with room for some.
+    /// An empty list for a set of this shape, with room for some.
     #[must_use]
     pub fn new(shape: Shape, room: usize) -> Self {
         (shape.kind().items)(room)
@@ -120,7 +120,7 @@ impl From<Item> for u128 {
     }
 }
 
-/// An address alone is a network of one.
+/// A single address is a network of one.
 impl<A: Address> From<Item> for Prefix<A> {
     fn from(item: Item) -> Self {
         Self {
@@ -154,11 +154,11 @@ impl<A: Address> From<Prefix<A>> for Item {
 /// Why a text or a number is not an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// It is none of what offramp knows.
+    /// It is nothing that offramp knows.
     Text,
     /// It is an element of another family.
     Family(Family),
-    /// A network, where only addresses can be.
+    /// It is a network, where only addresses are allowed.
     Network,
     /// The prefix is longer than an address.
     Length,
@@ -168,7 +168,7 @@ pub enum Wrong {
     Number,
 }
 
-/// The number of `value` as an element; of a network with a prefix `length`.
+/// The number `value` as an element; for a network, `length` is its prefix length.
 #[inline]
 pub fn from_number(shape: Shape, value: u128, length: Option<u8>) -> Result<Item, Wrong> {
     let bits = shape.family().bits();

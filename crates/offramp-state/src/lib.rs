@@ -7,25 +7,24 @@
 //! ```
 //!
 //! - [`shape`]: what a set is, and how many bytes it takes
-//! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who looks at it in this process
-//! - [`structure`]: all kinds of sets, a line each
+//! - [`region`]: the memory, as atomic words; the only unsafe code.  [`readers`]: who reads it in this process
+//! - [`structure`]: all kinds of sets, one line each
 //! - [`container`]: what each kind does in its own way
 //! - [`bitmap`], [`hash`], [`prefixes`]: the kinds; `offramp/emit/sets/` reads them
-//! - [`tree`]: ranges of addresses; of [`prefixes`] those that are inside no other
+//! - [`tree`]: ranges of addresses; for [`prefixes`], the networks that are inside no other
 //! - [`address`]: IP addresses and networks as numbers
 //! - [`item`]: elements of all families.  [`text`]: how they are written
-//! - [`set`]: one face for all of them.  [`writer`]: who may change it
+//! - [`set`]: one interface for all of them.  [`writer`]: who may change it
 //!
-//! How a reader is never wrong, whatever the writer does meanwhile:
+//! Why a reader is never wrong, whatever the writer does meanwhile:
 //!
-//! 1. The first word of the memory says which part is current: a half, or a tree's root. It is loaded once per look-up.
-//! 2. In the current part nothing that leads to a member that stays is ever changed, except by one store of one word,
-//!    with which the other member appears or disappears.
-//! 3. What can't be done so is made in memory that nobody reads, and becomes current by a store (release) of the first
-//!    word. A reader follows it by address, so that what it finds there is at least as new.
+//! 1. The first word of the memory says which part is current: a half, or a tree's root. Each look-up loads it once.
+//! 2. In the current part, nothing that leads to a member that stays is ever changed, except by one store of one word.
+//!    By that store another member appears or disappears.
+//! 3. What cannot be done so is made in memory that nobody reads. A store (release) to the first word makes it current.
+//!    A reader follows that word by address, so what it finds there is at least as new.
 //! 4. Memory that was current is written again only after a grace period: when all readers that may have begun before
-//!    have ended. Programs in the kernel are waited for by the memory ([`region::Memory::wait`]), native code by
-//!    [`readers`].
+//!    have ended. [`region::Memory::wait`] waits for programs in the kernel, [`readers`] for native code.
 
 pub mod address;
 pub mod bitmap;
@@ -52,14 +51,14 @@ pub use shape::{Family, Shape};
 pub use structure::Structure;
 pub use writer::Writer;
 
-/// Why a set did not change. It is as it was before.
+/// Why a set did not change. The set is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// It would hold `wanted` elements.
     Full { wanted: usize, capacity: usize },
     /// A system call failed: what it was for, and its errno.
     System { what: &'static str, errno: i32 },
-    /// It would have to wait, or to work for long, and was asked not to.
+    /// It would have to wait, or to work for long, and the caller did not want that.
     Busy,
     /// It belongs to the process that this one was forked from.
     Forked,

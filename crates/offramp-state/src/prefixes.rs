@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! IP networks: all of them, ordered, in ordinary memory, and for packets a tree of those that are inside no other.
+//! IP networks. All of them are in ordinary memory, in order; a tree holds those that are inside no other, for packets.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
@@ -17,11 +17,11 @@ pub struct Prefixes<A> {
     capacity: usize,
 }
 
-/// One change costs about as much as building the tree does for so many networks.
+/// One change costs about as much as building the tree for so many networks.
 const BUILT_MEANWHILE: usize = 64;
 
 impl<A: Packed> Prefixes<A> {
-    /// The ranges of networks inside `prefix`, which is not there itself.
+    /// The ranges of the networks inside `prefix`, which is not in the set itself.
     fn outermost_inside(&self, prefix: Prefix<A>) -> Vec<(A, A)> {
         let end = Prefix {
             first: prefix.last(),
@@ -115,9 +115,9 @@ where
     }
 
     fn longest(&self, address: u128) -> Option<Prefix<A>> {
-        // The last network up to `bound` either contains the address, and is then the longest that does; or all that do
-        // begin before it, so that they contain both, and are no longer than what the two have in common: fewer bits
-        // than `length`.
+        // The last network up to `bound` may contain the address; then it is the longest that does. If it does not, all
+        // networks that do begin before it. They contain both, so they are no longer than what the two have in common:
+        // fewer bits than `length`.
         let address = A::from_number(address);
         let mut length = A::BITS;
         loop {
@@ -179,7 +179,7 @@ where
         Ok(())
     }
 
-    /// For packets alone: the ranges need not be networks.
+    /// This is for packets alone, so the ranges need not be networks.
     fn fix(&mut self, home: &Home, ranges: &[(u128, u128)]) -> Result<(), Error> {
         self.check_room(ranges.len())?;
         let numbers = |&(first, last): &(u128, u128)| (A::from_number(first), A::from_number(last));
@@ -191,7 +191,7 @@ where
     }
 }
 
-/// The ranges of those that are inside no other. `prefixes` ascend.
+/// The ranges of the networks that are inside no other. `prefixes` are ascending.
 fn outermost<A: Address>(prefixes: impl Iterator<Item = Prefix<A>>) -> Vec<(A, A)> {
     let mut ranges: Vec<(A, A)> = Vec::with_capacity(prefixes.size_hint().0);
     for prefix in prefixes {
@@ -202,7 +202,7 @@ fn outermost<A: Address>(prefixes: impl Iterator<Item = Prefix<A>>) -> Vec<(A, A
     ranges
 }
 
-/// Two ordered sets as one.
+/// Two ordered sets, merged.
 struct Merged<'a, A> {
     one: std::iter::Peekable<std::collections::btree_set::Iter<'a, Prefix<A>>>,
     other: std::iter::Peekable<std::collections::btree_set::Iter<'a, Prefix<A>>>,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who reads in this process. Reading is two atomic additions and never waits; the writer waits for those who read.
+//! Who reads in this process. Reading costs two atomic additions and never waits; the writer waits for the readers.
 //!
-//! Readers are counted in one of two counters, by turns. The writer makes the turn change, and waits until the counter
-//! of the turn before is empty: all who came before the change have left, and those who come later are counted elsewhere.
+//! Readers are counted in one of two counters, by turns. The writer changes the turn, and waits until the counter of
+//! the turn before is empty: then all who came before the change have left, and those who come later are counted
+//! elsewhere.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -14,19 +15,20 @@ pub struct Readers {
     inside: [AtomicUsize; 2],
 }
 
-/// Spins before the writer begins to sleep.
+/// Spins before the writer starts to sleep.
 const PATIENCE: u32 = 64;
 
 impl Readers {
-    /// Comes in. To be given to [`Self::leave`].
+    /// Enters. The result has to be given to [`Self::leave`].
     #[must_use]
     pub fn enter(&self) -> usize {
         loop {
             let turn = self.turn.load(Ordering::SeqCst);
             let side = (turn & 1) as usize;
             self.inside[side].fetch_add(1, Ordering::SeqCst);
-            // All of this is in one total order. If the turn is still the same, then our addition comes before the next
-            // change of it, and the writer that makes the change sees us. If not, it may have looked already: again.
+            // All of this is in one total order. If the turn is still the same, our addition comes before the next
+            // change of the turn, and the writer that makes the change sees us. If not, it may have looked already: try
+            // again.
             if self.turn.load(Ordering::SeqCst) == turn {
                 return side;
             }
@@ -35,7 +37,7 @@ impl Readers {
     }
 
     pub fn leave(&self, side: usize) {
-        // Pairs with the load in `wait`: what was read before is not read after the writer goes on.
+        // Pairs with the load in `wait`: nothing read before is read after the writer goes on.
         self.inside[side].fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -79,7 +81,7 @@ mod tests {
         readers.wait();
     }
 
-    /// What the writer takes away is never seen by a reader that is inside.
+    /// A reader that is inside never sees what the writer takes away.
     #[test]
     fn nothing_is_taken_away_from_under_a_reader() {
         const ROUNDS: u64 = 20_000;

@@ -17,16 +17,16 @@ use crate::shape::GRACES;
 /// Memory that a set can live in.
 ///
 /// # Safety
-/// `start` leads to `size` bytes, at a multiple of 8, that are readable and writable as long as the value lives, and
-/// that nobody accesses in another way than by atomic loads, except through this crate.
+/// `start` leads to `size` bytes, at a multiple of 8. They are readable and writable as long as the value lives. Except
+/// through this crate, nobody accesses them other than by atomic loads.
 pub unsafe trait Memory: Send + Sync + 'static {
     fn start(&self) -> NonNull<u8>;
     fn size(&self) -> usize;
-    /// Waits until no reader outside of this process, that is a program in the kernel, still runs that ran at the call.
+    /// Waits until every reader outside of this process (a program in the kernel) that runs at the call has ended.
     fn wait(&self) -> Result<(), Error>;
 }
 
-/// Zeroed memory of this process alone. `W` is called at each grace period.
+/// Zeroed memory that belongs to this process alone. `W` is called at each grace period.
 pub struct Heap<W = fn()> {
     words: NonNull<[u64]>,
     at_wait: W,
@@ -74,7 +74,7 @@ unsafe impl<W: Fn() + Send + Sync + 'static> Memory for Heap<W> {
     }
 }
 
-/// Memory of at least a known number of words.
+/// Memory of at least the given number of words.
 struct Region {
     memory: Box<dyn Memory>,
     words: usize,
@@ -109,7 +109,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Comes in; the address stays valid until [`Self::leave`] of the number beside it.
+    /// Enters. The address stays valid until [`Self::leave`] is called with the number beside it.
     pub(crate) fn enter(&self) -> (NonNull<u8>, usize) {
         let side = self.readers.enter();
         // Acquire: pairs with the release in `Home::rehome`, so that the copy is complete.
@@ -121,8 +121,8 @@ impl Window {
         self.readers.leave(side);
     }
 
-    /// What `read` makes of the words. Without a lock, and right also in a forked child that shares the memory, for
-    /// whose readers nobody waits: where memory was reused meanwhile, it reads once more.
+    /// Gives the words to `read` and returns its result. It takes no lock, and is also right in a forked child that
+    /// shares the memory although nobody waits for its readers: if memory was reused meanwhile, it reads once more.
     pub(crate) fn read<T>(&self, read: impl Fn(&[AtomicU64]) -> T) -> T {
         let (start, side) = self.enter();
         // SAFETY: `Home` keeps the memory until all who are inside have left; else as `Region::words`.
@@ -130,8 +130,8 @@ impl Window {
         let result = loop {
             let before = words[GRACES].load(Ordering::Acquire);
             let result = read(words);
-            // As in a sequence lock: if a load in `read` has seen a store from after a grace period, the load below
-            // sees its count.
+            // As in a sequence lock: if a load in `read` saw a store made after a grace period, the load below sees its
+            // count. sees its count.
             fence(Ordering::Acquire);
             if words[GRACES].load(Ordering::Relaxed) == before {
                 break result;
@@ -142,11 +142,11 @@ impl Window {
     }
 }
 
-/// The writer's hand on the memory.
+/// The writer's handle to the memory.
 pub struct Home {
     region: Region,
     window: Arc<Window>,
-    /// Whether it may wait. If not, what would have to returns [`Error::Busy`].
+    /// Whether it may wait. If it may not, whatever would have to wait returns [`Error::Busy`].
     pub patient: bool,
 }
 
@@ -177,18 +177,18 @@ impl Home {
         self.region.words()
     }
 
-    /// Makes `value` current: all that was stored before is seen by those who see it.
+    /// Makes `value` current: whoever sees it also sees all that was stored before.
     pub(crate) fn publish(&self, value: u64) {
         // Release: pairs with the address dependency of readers, see lib.rs.
         self.words()[0].store(value, Ordering::Release);
     }
 
-    /// For what takes long.
+    /// To be called before work that takes long.
     pub(crate) fn be_patient(&self) -> Result<(), Error> {
         if self.patient { Ok(()) } else { Err(Error::Busy) }
     }
 
-    /// A grace period: all readers that may know what was current before have ended.
+    /// A grace period: when it returns, all readers that may know what was current before have ended.
     pub(crate) fn wait(&self) -> Result<(), Error> {
         self.be_patient()?;
         self.region.memory.wait()?;
@@ -199,7 +199,7 @@ impl Home {
         Ok(())
     }
 
-    /// Moves to `memory`, which is all zeros, and has the size of the old one. Readers find the same there.
+    /// Moves to `memory`, which is all zeros and has the size of the old memory. Readers find the same there.
     pub fn rehome(&mut self, memory: Box<dyn Memory>) {
         let new = Region::new(memory, self.region.words);
         for (to, from) in new.words().iter().zip(self.region.words()) {

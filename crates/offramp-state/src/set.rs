@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One face for all sets: one writer at a time, and readers who need no lock.
+//! One interface for all sets: one writer at a time, and readers that need no lock.
 
 use std::process;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -18,15 +18,15 @@ pub struct Set {
     len: AtomicUsize,
     window: Arc<Window>,
     writer: Mutex<Box<dyn Writer>>,
-    /// The process that may change it. A forked child has the lock as it was, and may share the memory.
+    /// The process that may change it. A forked child has the lock in the state that it had, and may share the memory.
     process: u32,
 }
 
-/// Milliseconds that a forked child waits for a lock that may be held by a thread that it does not have.
+/// How long a forked child waits for a lock, in milliseconds. A thread that the child does not have may hold it.
 const LOCK_MS: u32 = 1000;
 
 impl Set {
-    /// An empty set in `memory`, which is all zeros, and has [`Shape::bytes`].
+    /// An empty set in `memory`, which is all zeros and has [`Shape::bytes`].
     #[must_use]
     pub fn new(shape: Shape, memory: Box<dyn Memory>) -> Self {
         let home = Home::new(memory, shape.words());
@@ -54,13 +54,13 @@ impl Set {
         self.len() == 0
     }
 
-    /// For changing it. Waits for other writers.
+    /// Calls `change` to change the set. Waits for other writers.
     pub fn change<T>(&self, change: impl FnOnce(&mut dyn Writer) -> Result<T, Error>) -> Result<T, Error> {
         self.check_process()?;
         self.changed(self.locked(), true, change)
     }
 
-    /// The same, but returns [`Error::Busy`], and changes nothing, if it would have to wait or to work for long.
+    /// The same, but if it would have to wait or to work for long, returns [`Error::Busy`] and changes nothing.
     pub fn change_now<T>(&self, change: impl FnOnce(&mut dyn Writer) -> Result<T, Error>) -> Result<T, Error> {
         self.check_process()?;
         match self.writer.try_lock() {
@@ -93,7 +93,7 @@ impl Set {
         }
     }
 
-    /// What only the writer knows. In a forked child: `Forked`, if a thread was changing the set at the fork.
+    /// What only the writer knows. In a forked child: `Forked`, if a thread was changing the set during the fork.
     pub fn look<T>(&self, look: impl FnOnce(&dyn Writer) -> T) -> Result<T, Error> {
         if process::id() == self.process {
             return Ok(look(&**self.locked()));
@@ -108,14 +108,14 @@ impl Set {
         Err(Error::Forked)
     }
 
-    /// Whether a packet with `key` is in the set: of ranges, in one of the networks. As compiled code finds out.
+    /// Whether a packet with `key` is in the set (for ranges: in one of the networks), decided as compiled code does.
     #[must_use]
     pub fn matches(&self, key: u128) -> bool {
         let (matches, capacity) = (self.shape.kind().matches, self.shape.capacity());
         self.window.read(|words| matches(words, capacity, key))
     }
 
-    /// Makes sure that the memory stays where it is, and that nothing is reused that is being read there.
+    /// Makes sure that the memory stays where it is, and that nothing that is being read there is reused.
     #[must_use]
     pub fn read(self: &Arc<Self>) -> Reader {
         let (start, side) = self.window.enter();
@@ -127,16 +127,16 @@ impl Set {
     }
 }
 
-/// A place among the readers of a set. Changes of the set may wait for its end.
+/// A place among the readers of a set. Changes of the set may wait until it is dropped.
 pub struct Reader {
     set: Arc<Set>,
-    /// Atomic only so that another thread may have it.
+    /// It is atomic only so that another thread may have it.
     start: AtomicPtr<u8>,
     side: usize,
 }
 
 impl Reader {
-    /// Where the memory begins, until the reader is dropped.
+    /// The start of the memory, until the reader is dropped.
     #[must_use]
     pub fn start(&self) -> *const u8 {
         self.start.load(Ordering::Relaxed)

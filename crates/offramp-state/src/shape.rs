@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a set is, and where in its memory things are. `offramp/emit/sets/layout.py` has the same sums; a test compares them.
+//! What a set is, and where in its memory things are. A test compares this with `offramp/emit/sets/layout.py`.
 //!
 //! The memory is words of 64 bits, little-endian. The first 8 are the header: word 0 says what is current, word 1
 //! counts grace periods.
@@ -14,7 +14,7 @@ use crate::structure::{Kind, Structure};
 
 /// Words before the first half or node, and before the slots of a half.
 pub const HEADER: usize = 8;
-/// Header word that counts grace periods, for readers in other processes.
+/// The header word that counts grace periods, for readers in other processes.
 pub const GRACES: usize = 1;
 
 /// The verifier follows an address in a map's value this far (`BPF_MAX_VAR_OFF`).
@@ -29,7 +29,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Bits of an element.
+    /// The bits of an element.
     #[must_use]
     pub const fn bits(self) -> u8 {
         match self {
@@ -41,7 +41,7 @@ impl Family {
     }
 }
 
-/// The kind of a set and its capacity fix the layout.
+/// The kind of a set and its capacity determine the layout.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     kind: &'static Kind,
@@ -76,19 +76,19 @@ impl Shape {
         self.capacity
     }
 
-    /// Whether the elements are networks, and addresses those of one alone.
+    /// Whether the elements are networks; an address is then a network of one.
     #[must_use]
     pub fn has_networks(self) -> bool {
         self.kind.networks
     }
 
-    /// Words of its memory.
+    /// The words of its memory.
     #[must_use]
     pub fn words(self) -> usize {
         (self.kind.words)(self.capacity)
     }
 
-    /// Bytes of its memory.
+    /// The bytes of its memory.
     #[must_use]
     pub fn bytes(self) -> usize {
         self.words() * 8

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! All kinds of sets. A new one is a file that implements [`Container`], and a line in [`Structure`].
+//! All kinds of sets. A new kind is a file that implements [`Container`], and a line in [`Structure`].
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +12,7 @@ use crate::region::Home;
 use crate::shape::Family;
 use crate::writer::{Typed, Writer};
 
-/// A kind of set: what is known of its container without the type.
+/// A kind of set: what is known of its container without knowing the type.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub structure: Structure,
@@ -50,7 +50,7 @@ macro_rules! structures {
         }
 
         impl Structure {
-            /// All of them, with their names.
+            /// All structures, with their names.
             pub const NAMED: &[(&str, Self)] = &[$(($name, Self::$structure)),+];
 
             pub(crate) fn kind(self, family: Family) -> Option<&'static Kind> {

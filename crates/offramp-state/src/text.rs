@@ -52,12 +52,12 @@ fn decimal(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// A prefix length; too large ones are found out later, so that the error can say so.
+/// A prefix length. One that is too large is found out later, so that the error can say so.
 fn prefix_length(text: &str) -> Option<u8> {
     decimal(text).map(|length| u8::try_from(length).unwrap_or(u8::MAX))
 }
 
-/// Six numbers of one or two hexadecimal digits, with ':' or '-' between them.
+/// Six numbers of one or two hexadecimal digits, separated by ':' or '-'.
 fn station(text: &str) -> Option<u128> {
     let separator = if text.contains('-') { '-' } else { ':' };
     let mut value = 0;
@@ -73,7 +73,7 @@ fn station(text: &str) -> Option<u128> {
 }
 
 impl Item {
-    /// Appends the canonical text; networks of one address are written as that.
+    /// Appends the canonical text; a network of one address is written as an address.
     pub fn write(self, family: Family, text: &mut String) {
         let length = self.length.unwrap_or(family.bits());
         write_value(family, self.value, length, text).expect("a String takes everything");
@@ -111,8 +111,8 @@ pub fn network_text(family: Family, network: u128, length: u8) -> String {
     text
 }
 
-/// The elements of a text with one in each line. '#' begins a comment. `Err` is the number of a line, from 1 on, and
-/// what is in it.
+/// The elements of a text with one on each line. '#' begins a comment. `Err` is the number of a line, counted from 1,
+/// its content, and what is wrong.
 pub fn from_lines(shape: Shape, text: &str) -> Result<Items, (usize, &str, Wrong)> {
     let mut items = Items::new(shape, text.len() / 16);
     for (number, line) in (1..).zip(text.lines()) {

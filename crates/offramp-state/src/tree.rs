@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Disjoint ranges of addresses in a B+-tree, of which each change replaces a part by one store.
+//! Disjoint ranges of addresses in a B+-tree. Each change replaces a part of it by one store.
 //!
 //! ```text
 //! inner node   first[32], child[32]     child i has the ranges from first[i] on, before first[i + 1]
@@ -11,10 +11,10 @@
 //! Unused places repeat the last used one, so that a search needs no count: i = 0; for step in 16 8 4 2 1:
 //! if first[i + step] <= key: i += step. An empty leaf has first = all ones, last = 0.
 //!
-//! An update of one leaf writes a new one, and then its number into the parent. An update that changes more writes new
-//! nodes up to the root, and publishes that. Either way readers see all of it, or nothing. The nodes that were replaced
-//! are written again after a grace period, for which it waits only when no others are left. A tree that has become
-//! sparse is built anew.
+//! An update of one leaf writes a new leaf, and then its number into the parent. An update that changes more writes new
+//! nodes up to the root, and publishes the root. Either way readers see all of it, or nothing. The nodes that were
+//! replaced are written again after a grace period; the writer waits for one only when no other nodes are left. A tree
+//! that has become sparse is built anew.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -27,23 +27,24 @@ mod node;
 use node::{FANOUT, Part, node, search};
 pub use node::{Packed, TreeLayout, find};
 
-/// How full nodes are when a tree is built: room for some updates before they split.
+/// How full nodes are when a tree is built: there is room for some updates before they split.
 const BUILT_FILL: usize = 24;
 
-/// A node, and an address that is not behind the first one below it, and behind the last one below the branch before.
+/// A node, and an address that is not after the first one below it, and is after the last one below the previous
+/// branch.
 type Branch<A> = (A, u32);
 
 pub struct Tree<A> {
     layout: TreeLayout,
     height: u32,
     root: u32,
-    /// Places used in each node.
+    /// How many places are used in each node.
     used: Vec<u8>,
-    /// Nodes that can be written; the first that was never used; those replaced since the last grace period.
+    /// Nodes that can be written; the first node never used; those replaced since the last grace period.
     free: Vec<u32>,
     unused: u32,
     retired: Vec<u32>,
-    /// Of the update that is being made: nodes written, nodes replaced.
+    /// In the current update: the nodes written, the nodes replaced.
     written: Vec<u32>,
     replaced: Vec<u32>,
     addresses: PhantomData<A>,
@@ -78,7 +79,7 @@ impl<A: Packed> Tree<A> {
         self.free.len() + self.layout.nodes - self.unused as usize
     }
 
-    /// Makes sure that `count` nodes can be taken without waiting; false if there are not so many.
+    /// Makes sure that `count` nodes can be taken without waiting; false if there are not that many.
     fn reserve(&mut self, home: &Home, count: usize) -> Result<bool, Error> {
         if self.available() < count && !self.retired.is_empty() {
             home.wait()?;
@@ -179,14 +180,15 @@ impl<A: Packed> Tree<A> {
         self.build(home, ranges, BUILT_FILL)
     }
 
-    /// The same, in as few nodes as can be, where no updates follow.
+    /// The same, in as few nodes as possible, if no updates will follow.
     pub fn fix(&mut self, home: &Home, ranges: &[(A, A)]) -> Result<(), Error> {
         self.build(home, ranges, FANOUT)
     }
 
     fn build(&mut self, home: &Home, ranges: &[(A, A)], fill: usize) -> Result<(), Error> {
         home.be_patient()?;
-        // Always there: the nodes of a tree as full as this are fewer than `least`, and at most `most` are in use.
+        // There are always enough: the nodes of a tree as full as this are fewer than `least`, and at most `most` are
+        // in use.
         let enough = self.reserve(home, self.layout.least)?;
         assert!(enough, "{} nodes in use, {} wanted", self.live(), self.layout.least);
         self.discard(self.root, self.height, home);
@@ -209,7 +211,7 @@ impl<A: Packed> Tree<A> {
 
     /// Replaces all ranges that begin in `first..=last` by `new`, which are ascending and inside it.
     pub fn splice(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> Result<(), Error> {
-        // New nodes at most: two paths with a split at each level, and those for the new ranges.
+        // At most so many new nodes: two paths with a split at each level, and those for the new ranges.
         let need = 4 * (self.height as usize + 3) + new.len() / 8;
         if self.live() + need > self.layout.most || !self.reserve(home, need)? {
             return self.splice_anew(home, first, last, new);
@@ -246,7 +248,8 @@ impl<A: Packed> Tree<A> {
         Ok(())
     }
 
-    /// The most frequent case of `splice`: all is in one leaf, before and after. Else false, and nothing is changed.
+    /// The most frequent case of `splice`: before and after, all is in one leaf. Else it returns false and changes
+    /// nothing.
     fn replace_leaf(&mut self, home: &Home, first: A, last: A, new: &[(A, A)]) -> bool {
         let mut parent = None;
         let mut number = self.root;
@@ -265,7 +268,7 @@ impl<A: Packed> Tree<A> {
         let mut all = self.ranges(home, number);
         all.splice(span(&all, first, last, |range| range.0), new.iter().copied());
         let words = node::<A>(home.words(), parent);
-        // The parent's own first address is the one that those above it have, and has to stay right.
+        // The nodes above hold the parent's own first address, so it has to stay right.
         if !(1..=FANOUT).contains(&all.len()) || all[0].0 < A::first(words, place) {
             return false;
         }
@@ -289,11 +292,11 @@ impl<A: Packed> Tree<A> {
         self.replace(home, &all)
     }
 
-    /// Pushes what takes the place of the node to `out`.
+    /// Pushes what replaces the node to `out`.
     ///
-    /// Of the branches that are changed, the second begins where its first range does, never earlier. Otherwise, where
-    /// ranges on both sides of a border between branches were replaced by one, and this one later by others, some of
-    /// these would be put before the border, and sought behind it.
+    /// The second of the changed branches begins where its first range does, never earlier. Otherwise ranges could get
+    /// lost: one range may replace ranges on both sides of a border between branches, and others may replace that one
+    /// later. Some of these would then be put before the border, and sought behind it.
     fn splice_below(
         &mut self,
         home: &Home,
@@ -334,13 +337,13 @@ impl<A: Packed> Tree<A> {
     }
 }
 
-/// `count` places in parts of at most `most`, as even as can be.
+/// Splits `count` places into parts of at most `most`, as evenly as possible.
 fn chunks(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> + use<> {
     let parts = count.div_ceil(most);
     (0..parts).map(move |part| part * count / parts..(part + 1) * count / parts)
 }
 
-/// The places of those that begin in `first..=last`.
+/// The places of the elements that begin in `first..=last`.
 fn span<T, A: Ord + Copy>(all: &[T], first: A, last: A, start: impl Fn(&T) -> A) -> Range<usize> {
     all.partition_point(|one| start(one) < first)..all.partition_point(|one| start(one) <= last)
 }

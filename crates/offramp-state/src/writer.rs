@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The right to change a set: items of any kind come in, and become keys of the one kind that its container keeps.
+//! The right to change a set: items of any kind come in, and become keys of the kind that its container keeps.
 
 use crate::container::Container;
 use crate::item::{Item, Items, Key};
@@ -16,39 +16,40 @@ pub trait Writer: Send {
         self.len() == 0
     }
 
-    /// Whether it is new.
+    /// Adds `item`. Returns whether it is new.
     fn insert(&mut self, item: Item) -> Result<bool, Error>;
 
-    /// Whether it was there.
+    /// Removes `item`. Returns whether it was there.
     fn remove(&mut self, item: Item) -> Result<bool, Error>;
 
     #[must_use]
     fn contains(&self, item: Item) -> bool;
 
-    /// The longest network with `address`.
+    /// The longest network that has `address`.
     #[must_use]
     fn longest(&self, address: u128) -> Option<Item>;
 
-    /// Adds all of `items`, or, if they do not fit, none.
+    /// Adds all of `items`; if they do not fit, adds none.
     fn extend(&mut self, items: &Items) -> Result<(), Error>;
 
     /// Removes those of `items` that are there.
     fn subtract(&mut self, items: &Items) -> Result<(), Error>;
 
-    /// Readers see what was there, or `items`, and nothing between.
+    /// Replaces the elements. Readers see the old ones or `items`, and nothing between.
     fn replace(&mut self, items: Items) -> Result<(), Error>;
 
-    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed again.
+    /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed
+    /// afterwards.
     fn fix(&mut self, ranges: &[(u128, u128)]) -> Result<(), Error>;
 
     /// All elements, ascending.
     #[must_use]
     fn items(&self) -> Items;
 
-    /// Whether it may wait, and work for long. If not, what would have to returns [`Error::Busy`].
+    /// Whether it may wait and work for long. If it may not, whatever would have to returns [`Error::Busy`].
     fn be_patient(&mut self, patient: bool);
 
-    /// Moves to `memory`, which is all zeros. Where it was is read no longer.
+    /// Moves to `memory`, which is all zeros. The old memory is no longer read.
     fn rehome(&mut self, memory: Box<dyn Memory>);
 }
 

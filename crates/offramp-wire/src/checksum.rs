@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Checksums that the sender's stack left to a NIC, where there was no NIC: packets that hosts of one machine send each other over
-//! veth or a bridge.
+//! Finishes checksums that the sender's stack left to a NIC although there was none: hosts on one machine send each
+//! other such packets over veth or a bridge.
 //!
-//! Linux writes the sum of the pseudo-header into the checksum field then (`CHECKSUM_PARTIAL`,
-//! Documentation/networking/checksum-offloads.rst), and the NIC adds the rest: header and payload. No receiver looks, as long as
-//! the packet keeps the kernel's note that its checksum is unfinished. A frame that has been in user space has lost it.
+//! Linux then writes the sum of the pseudo-header into the checksum field (`CHECKSUM_PARTIAL`,
+//! Documentation/networking/checksum-offloads.rst), and the NIC adds the rest: header and payload. No receiver checks
+//! it as long as the packet keeps the kernel's note that its checksum is unfinished. A frame that was in user space has
+//! lost that note.
 
 use crate::layers::{Layers, Network, Transport};
 
@@ -13,16 +14,17 @@ const UDP: u8 = 17;
 
 /// Finishes the TCP or UDP checksum of a frame whose sender has left that to the NIC.
 ///
-/// Only such a one is touched, so that damage stays visible: a finished checksum differs from the sum of the pseudo-header; where,
-/// once in 65,536, it does not, a right one comes out as it was. UDP's "no checksum", 0, is no pseudo-header's sum. What is cut
-/// off, fragmented, or behind IPv6 extension headers is left alone, and so is SCTP.
+/// It changes only such frames, so damage stays visible. A finished checksum differs from the sum of the pseudo-header;
+/// if they agree, once in 65,536, a right checksum stays as it was. UDP's "no checksum", 0, is never the sum of a
+/// pseudo-header. Segments that are cut off, fragmented, or behind IPv6 extension headers are left alone, and so is
+/// SCTP.
 pub fn finish_checksum(frame: &mut [u8]) {
     let Some(segment) = Segment::find(frame) else { return };
     let field = segment.start + segment.field;
     if u16::from_be_bytes([frame[field], frame[field + 1]]) != fold(segment.pseudo_header) {
         return;
     }
-    // The field holds the pseudo-header's sum: it is in this sum already.
+    // The field holds the sum of the pseudo-header, so that is already in this sum.
     let checksum = !fold(sum(&frame[segment.start..segment.end]));
     let checksum = if checksum == 0 && segment.protocol == UDP {
         0xffff
@@ -73,7 +75,8 @@ impl Segment {
     }
 }
 
-/// The words of 16 bits added up; an odd byte at the end is the high one of a word (RFC 1071). A frame cannot overflow it.
+/// Adds up the words of 16 bits. An odd byte at the end is the high byte of a word (RFC 1071). No frame can overflow
+/// it.
 fn sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks_exact(2);
     let odd = words.remainder().first().map_or(0, |&byte| u64::from(byte) << 8);
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn known_checksums() {
-        // 0a00 + 0001 + 0a00 + 0002 + 0011 + 000d = 1421; + 03e8 + 0035 + 000d + 6865 + 6c6c + 6f00 = 5c1d with the carry
+        // 0a00 + 0001 + 0a00 + 0002 + 0011 + 000d = 1421; + 03e8 + 0035 + 000d + 6865 + 6c6c + 6f00 = 5c1d with the
+        // carry
         let mut frame = datagram(0x0800, &V4, 0x1421);
         finish_checksum(&mut frame);
         assert_eq!(checksum(&frame), !0x5c1d);

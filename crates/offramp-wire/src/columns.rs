@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Many frames' headers as one array per field.
 //!
-//! The table below is the single list of columns: it makes the arrays, their names and the look-up by name. Names are scapy's
-//! where scapy has one. Where a layer is absent its fields are zero and its `present` is false.
+//! The table below is the only list of columns: it makes the arrays, their names and the look-up by name. Names are
+//! scapy's where scapy has one. If a layer is absent, its fields are zero and its `present` is false.
 
 use crate::headers::{Ethernet, Ipv4, Ipv6, Tcp, Udp, Vlan};
 use crate::layers::{Layers, Network, Transport};
@@ -43,7 +43,7 @@ impl Layer {
         Self::Udp,
     ];
 
-    /// The beginning of the names of its columns.
+    /// The beginning of its columns' names.
     const fn name(self) -> &'static str {
         match self {
             Self::Length => "length",
@@ -75,7 +75,7 @@ mod dtype {
 }
 
 impl Column<'_> {
-    /// Entries: one per packet.
+    /// The number of entries: one for each packet.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -158,7 +158,8 @@ columns! {
 }
 
 impl Columns {
-    /// The columns of one layer of `frames`. The other columns are empty, and so is the length, which the frame does not say.
+    /// The columns of one layer of `frames`. The other columns are empty, and so is the length, which a frame does not
+    /// tell.
     #[must_use]
     pub fn parse<'a>(layer: Layer, frames: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
         let mut columns = Self::zeroed(layer, frames.len());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One type per header: a view of its fixed part.
 //!
-//! `parse` is the only length check. It returns `None` for a header that is cut off; the accessors then index an array of
-//! known size, so the compiler drops the bounds checks and none of them can panic.
+//! `parse` is the only length check. It returns `None` for a header that is cut off. The accessors then index an array
+//! of known size, so the compiler drops the bounds checks, and no accessor can panic.
 
 macro_rules! header {
     ($(#[$doc:meta])* $name:ident, $size:literal) => {
@@ -62,7 +62,8 @@ impl<'a> Ethernet<'a> {
 }
 
 header!(
-    /// A VLAN tag (IEEE 802.1Q), from its control information on: the two bytes before it are the ethertype 0x8100 or 0x88a8.
+    /// A VLAN tag (IEEE 802.1Q), beginning with its control information. The two bytes before it are the ethertype
+    /// 0x8100 or 0x88a8.
     Vlan, 4
 );
 
@@ -97,7 +98,7 @@ impl Ipv4<'_> {
         self.0[0] >> 4
     }
 
-    /// Header length in bytes, options included: 0..=60 as the packet claims, which may be less than [`Self::SIZE`].
+    /// Header length in bytes, including options: 0..=60 as the packet claims, which may be less than [`Self::SIZE`].
     #[inline]
     pub fn header_length(self) -> usize {
         usize::from(self.0[0] & 0x0f) * 4
@@ -108,13 +109,13 @@ impl Ipv4<'_> {
         u16_at(self.0, 2)
     }
 
-    /// Offset of this fragment in units of 8 bytes; 0 for the first one and for packets that are not fragmented.
+    /// Offset of this fragment in units of 8 bytes; 0 for the first fragment and for packets that are not fragmented.
     #[inline]
     pub fn fragment_offset(self) -> u16 {
         u16_at(self.0, 6) & 0x1fff
     }
 
-    /// Whether this is a fragment, and not the last one.
+    /// Whether this is a fragment but not the last one.
     #[inline]
     pub fn more_fragments(self) -> bool {
         self.0[6] & 0x20 != 0

@@ -19,7 +19,7 @@ pub enum Network<'a> {
     Ipv6(Ipv6<'a>),
 }
 
-/// The transport layer, if it is complete; never that of a later fragment, which has none.
+/// The transport layer, if it is complete. A later fragment has none.
 #[derive(Clone, Copy)]
 pub enum Transport<'a> {
     None,
@@ -42,7 +42,7 @@ pub struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// Finds the headers of `frame`. Never fails: what is cut off or contradicts itself is absent.
+    /// Finds the headers of `frame`. It never fails: a header that is cut off or contradicts itself is absent.
     #[inline]
     #[must_use]
     pub fn parse(frame: &'a [u8]) -> Self {
@@ -116,8 +116,8 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// Steps over IPv6 extension headers (RFC 8200 section 4). Returns the upper-layer protocol and its offset, or `None` in a later
-/// fragment and where the chain is cut off.
+/// Steps over IPv6 extension headers (RFC 8200 section 4). Returns the upper-layer protocol and its offset; `None` in a
+/// later fragment, or if the chain is cut off.
 fn skip_extensions(frame: &[u8], mut offset: usize, mut next: u8) -> Option<(u8, usize)> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;

@@ -7,9 +7,9 @@
 //!                                        +--swap_addresses--> the same frame, on its way back, its checksum finished
 //! ```
 //!
-//! A header type is constructed by one length check; after it every accessor is a plain load that cannot panic.
-//! Values are in host byte order, addresses of more than 32 bits are byte arrays in wire order. No allocation except in
-//! [`Columns`], no `unsafe`, no system call: a hostile frame can at most be reported as having fewer layers.
+//! A header type is constructed by one length check; after it every accessor is a plain load that cannot panic. Values
+//! are in host byte order; addresses of more than 32 bits are byte arrays in wire order. Only [`Columns`] allocates.
+//! There is no `unsafe` and no system call: a hostile frame can at most be reported as having fewer layers.
 
 #![forbid(unsafe_code)]
 

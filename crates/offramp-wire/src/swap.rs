@@ -5,10 +5,10 @@ use crate::checksum::finish_checksum;
 use crate::headers::{Ethernet, Tcp, Udp};
 use crate::layers::{Layers, Network, Transport};
 
-/// Exchanges source and destination of every layer the frame has: Ethernet, IP, TCP or UDP ports.
+/// Exchanges source and destination of every layer that the frame has: Ethernet, IP, TCP or UDP ports.
 ///
-/// The Internet checksum is a sum, so exchanging two of its terms leaves it valid (RFC 1071). One that the sender has left to its
-/// NIC is finished, or the frame would be dropped where it goes: [`finish_checksum`].
+/// The Internet checksum is a sum, so exchanging two of its terms leaves it valid (RFC 1071). If the sender has left it
+/// to its NIC, it is finished ([`finish_checksum`]); otherwise the receiver would drop the frame.
 pub fn swap_addresses(frame: &mut [u8]) {
     let layers = Layers::parse(frame);
     let network = match layers.network {

@@ -7,7 +7,7 @@
         running.taken()                           packets, since the start
 
 What takes packets without this process (a rule, a program in the driver, another process) only waits for the cue. What
-receives them here has to be asked to, turn by turn: see `receiving`.
+receives them in this process has to be called, turn by turn: see `receiving`.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class Cue(Protocol):
     """When to stop."""
 
     def wait(self) -> None:
-        """Blocks until it comes."""
+        """Blocks until the cue comes."""
 
     def patience(self) -> float:
-        """Seconds that one turn may take before the cue is looked for again."""
+        """How many seconds one turn may take before the cue is checked again."""
 
     def over(self, *, idle: bool) -> bool:
         """Whether to stop now. `idle`: the last turn brought no packets."""
 
 
 class Timer:
-    """A cue that comes after some seconds, whether packets are still coming or not."""
+    """A cue that comes after some seconds, whether packets still come or not."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -84,23 +84,25 @@ class Running:
     """A contender at work."""
 
     taken: Callable[[], int]  # packets since the start
-    work: Callable[[Cue], None] = _wait  # what has to be done for that in this thread
+    work: Callable[[Cue], None] = _wait  # the work that this thread has to do for it
     ledger: Callable[[], Ledger] | None = None
-    pid: int = field(default_factory=os.getpid)  # whose CPU time it costs
+    pid: int = field(default_factory=os.getpid)  # the process whose CPU time it costs
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """What it is called, how it is started, and what it needs."""
+    """Its name, how it is started, and what it needs."""
 
     name: str
     start: Callable[[Target], AbstractContextManager[Running]]
-    missing: Callable[[], Missing | None] = lambda: None  # asked on the target's host
-    xdp: bool = False  # it attaches an XDP program, without which a veth takes live frames only with GRO
+    missing: Callable[[], Missing | None] = lambda: None  # called on the target's host
+    xdp: bool = False  # whether it attaches an XDP program; without one, a veth takes live frames only with GRO
 
 
 def receiving(turn: Callable[[float], int], ledger: Callable[[], Ledger] | None = None) -> Running:
-    """A contender that receives in this thread. `turn(patience)` receives for so long at most, and tells how many."""
+    """A contender that receives in this thread. `turn(patience)` receives for at most that long,
+    and returns how many.
+    """
     taken = 0
 
     def work(cue: Cue) -> None:

@@ -20,7 +20,7 @@ from offramp.errors import OfframpError
 __all__ = ["IPTABLES_RAW", "KERNEL_SOCKET"]
 
 SO_RCVBUFFORCE = 33
-SOCKET_BUFFER = 8192 * 4096  # bytes: some 8,000 packets, as a live frame counts as a page and more
+SOCKET_BUFFER = 8192 * 4096  # bytes: some 8,000 packets, because a live frame counts as more than a page
 IPTABLES = ("iptables", "-w", "-t", "raw")
 
 

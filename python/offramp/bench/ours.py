@@ -5,8 +5,8 @@
     offramp-native    offramp.open(...), received and dropped by native code    in the application
     offramp-driver    offramp.attach(..., DROP)                                 in the driver
 
-offramp-user has room for 8,192 packets in its ring, as kernel-socket has in its buffer: where they share their CPU with
-the kernel's receive thread, the room is for the milliseconds in which it is not their turn.
+offramp-user has room for 8,192 packets in its ring, as kernel-socket has in its buffer. If they share their CPU with
+the kernel's receive thread, they need that room for the milliseconds in which it is not their turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RING = 8192  # packets
 
 
 def batches(ramp: offramp.Ramp, work: Callable[[offramp.Batch], object]) -> Running:
-    """A Python loop over the batches of a ramp: `work` is done with each."""
+    """A Python loop over the batches of a ramp; `work` is called with each."""
 
     def turn(patience: float) -> int:
         batch = ramp.rx(patience)

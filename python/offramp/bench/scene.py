@@ -4,9 +4,9 @@
     "inline"     flood's CPU: flood, and the receiver's NAPI in its context     reader's: the contender
     "threaded"   flood's CPU: flood                                             reader's: NAPI thread, contender
 
-Inline, the flood is slowed down by the kernel's work on its packets, to what the receiver can take: a closed loop, in
-which nothing is lost. Threaded, it is not, and what the receiver cannot take is refused. Frames of 60 bytes (64 on a
-real wire), 65,536 source addresses in turn, valid checksums.
+Inline, the kernel's work on the flood's packets slows the flood down to what the receiver can take: a closed loop, in
+which nothing is lost. Threaded, nothing slows it down, and what the receiver cannot take is refused. Frames have 60
+bytes (64 on a real wire), 65,536 source addresses in turn, and valid checksums.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def frame(source: str, destination: str, *, to: str = "ff:ff:ff:ff:ff:ff", by: s
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which CPU each host has, and where the receiving NAPI runs."""
+    """The CPU of each host, and where the receiving NAPI runs."""
 
     flood: int
     reader: int
@@ -48,7 +48,7 @@ class Placement:
 
     @classmethod
     def here(cls, mode: Mode) -> Placement:
-        """The first two CPUs that this thread may use; one for both if there is no other."""
+        """The first two CPUs that this thread may use; the same one for both if there is no other."""
         cpus = sorted(os.sched_getaffinity(0))
         return cls(cpus[0], cpus[1 % len(cpus)], mode)
 
@@ -65,10 +65,10 @@ class Scene:
 
     @contextmanager
     def admitted(self, *, xdp: bool) -> Iterator[None]:
-        """The flood gets in, and NAPI runs where the placement says. To be entered when the contender has started.
+        """Let the flood in, with NAPI running where the placement says. Enter this when the contender has started.
 
-        xdp: whether it has attached an XDP program. Only with that, or with GRO, does a veth have a NAPI and take live
-        frames.
+        xdp: whether the contender has attached an XDP program. Only with one, or with GRO, does a veth have a NAPI and
+        take live frames.
         """
         if not xdp:
             self.wire.b.gro(True)
@@ -82,16 +82,16 @@ class Scene:
                 self.wire.b.gro(False)
 
     def flood(self, seconds: float) -> Flood:
-        """From the other host, on its CPU."""
+        """A flood from the other host, on its CPU."""
         template = frame("198.18.0.0", self.wire.b.ip, to=self.wire.b.mac, by=self.wire.a.mac)
         return Flood(self.wire.a, template, seconds=seconds, cpu=self.placement.flood)
 
     def meter(self, reader: int) -> Meter:
-        """Of CPU time: `reader`, a process, and `softirq`."""
+        """A meter of CPU time: of `reader`, a process, and of `softirq`."""
         return Meter(reader=[reader], softirq=self._softirq)
 
     def window(self, seconds: float, running: Running) -> Window:
-        """What a contender takes in so many seconds in the middle of a flood."""
+        """What a contender takes in this many seconds in the middle of a flood."""
         with self.flood(_WARM_UP + seconds + _SLACK) as flood:
             running.work(Timer(_WARM_UP))
             with self.meter(running.pid) as meter:
@@ -103,7 +103,7 @@ class Scene:
 
 @contextmanager
 def scene(placement: Placement) -> Iterator[Scene]:
-    """A scene whose contenders are this thread: in the receiving host, on the reader's CPU."""
+    """A scene in which this thread is the contender: in the receiving host, on the reader's CPU."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {placement.reader})
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alternating windows and what may be concluded from them.
+"""Alternating windows, and what they allow to conclude.
 
 A B A B A B ...     one ratio for each pair A, B: what disturbs the machine disturbs both
 median, and the interval that holds 95 % of the medians of resampled ratios (bootstrap)
@@ -16,7 +16,7 @@ from offramp.lab import Usage
 
 __all__ = ["ATTEMPTS", "FOREIGN_LIMIT", "Ratio", "Window", "interleave", "ratio"]
 
-FOREIGN_LIMIT = 0.05  # of all CPUs: a window with more of it spent by strangers is void
+FOREIGN_LIMIT = 0.05  # of all CPUs: if strangers use more of them, a window is void
 RESAMPLES = 2000
 ATTEMPTS = 3
 
@@ -29,12 +29,12 @@ class Window:
     sent: int  # packets offered
     taken: int  # packets accepted
     reader_ns: int  # CPU time of the contender
-    softirq_ns: int  # and of the kernel's receive thread, if it has one
+    softirq_ns: int  # CPU time of the kernel's receive thread, if it has one
     foreign: float  # share of all CPUs that strangers used
 
     @classmethod
     def of(cls, usage: Usage, sent: int, taken: int) -> Window:
-        """What a scene's meter found."""
+        """The window that a scene's meter found."""
         return cls(usage.seconds, sent, taken, usage.cpu_ns["reader"], usage.cpu_ns["softirq"], usage.foreign)
 
     @property
@@ -44,7 +44,7 @@ class Window:
 
     @property
     def cpu_ns(self) -> float:
-        """The contender's, per packet."""
+        """The contender's CPU time per packet."""
         return self.reader_ns / max(self.taken, 1)
 
 
@@ -64,8 +64,8 @@ class Ratio:
 def interleave(contenders: Mapping[str, Callable[[], Window]], rounds: int) -> tuple[dict[str, list[Window]], int]:
     """`rounds` rounds of one window for each contender, in turn, and the number of void rounds.
 
-    A round with a void window is repeated, up to ATTEMPTS times as many rounds in all; the last ones are then kept
-    as they are, so that a busy machine gives figures that say so.
+    A round with a void window is repeated, up to ATTEMPTS times as many rounds in all. The last ones are then kept as
+    they are, so a busy machine gives figures that say so.
     """
     kept: list[dict[str, Window]] = []
     void = 0
@@ -80,7 +80,7 @@ def interleave(contenders: Mapping[str, Callable[[], Window]], rounds: int) -> t
 
 
 def ratio(numerator: Sequence[Window], denominator: Sequence[Window]) -> Ratio:
-    """Of the rates, pair by pair."""
+    """The ratio of the rates, pair by pair."""
     ratios = [one.rate / other.rate for one, other in zip(numerator, denominator, strict=True)]
     chance = random.Random(1)
     medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))

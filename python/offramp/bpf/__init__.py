@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps, programs and links: the room that puts compiled programs into the kernel, and the only one that uses bpf(2).
+"""Maps, programs and links: this room puts compiled programs into the kernel, and only this room uses bpf(2).
 
-    descriptor.py   what every kernel object here is: one owned file descriptor
+    descriptor.py   every kernel object here is one owned file descriptor
     maps.py         memory shared by programs, sockets and Python
     programs.py     placeholders patched, loaded, test-run
     loading.py      BPF_PROG_LOAD, and what the verifier says
@@ -13,7 +13,7 @@
 
 The system call itself is in syscalls/bpf.py.
 
-Every object is a descriptor: `close()` it, or use it as a context manager. One that is forgotten is closed with a
+Every object is a descriptor: `close()` it, or use it as a context manager. A forgotten one is closed with a
 ResourceWarning. Nothing is ever pinned to a file system, so nothing outlives the process.
 
 Source: bpf(2), https://docs.kernel.org/bpf/, include/uapi/linux/bpf.h.

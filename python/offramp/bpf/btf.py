@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ids of kernel functions, from the kernel's own type information (BTF).
 
-A program calls a kernel function (kfunc) by the number of its FUNC type in vmlinux's BTF: its position in a list of
-about 100,000 records of different lengths. So: find the name in the string section, then walk the records.
+A program calls a kernel function (kfunc) by the number of its FUNC type in vmlinux's BTF. This is its position in a
+list of about 100,000 records of different lengths. So we find the name in the string section, then walk the records.
 
     header | types: (name, info, size/type) + extra words by kind ... | strings: NUL-terminated
              id 1, id 2, ...                                             names are offsets into this
 
-Takes tens of milliseconds and some MB for its duration; only the answers are kept. Needs no privileges.
+This takes tens of milliseconds and some MB while it runs; only the answers are kept. It needs no privileges.
 Source: https://docs.kernel.org/bpf/btf.html, sections "Type Encoding" and "ELF File Format Interface".
 """
 
@@ -26,7 +26,7 @@ _MAGIC = 0xEB9F
 _KIND_FUNC = 12
 _HEADER = struct.Struct("HBBIIIII")  # magic, version, flags, header length, type offset, length, string offset, length
 
-# How many 32-bit words a record has after its first three: _FIXED[kind] + _EACH[kind] * vlen.
+# The number of 32-bit words after a record's first three: _FIXED[kind] + _EACH[kind] * vlen.
 #          kind:  - INT PTR ARRAY STRUCT UNION ENUM FWD TYPEDEF VOLATILE CONST RESTRICT FUNC FUNC_PROTO VAR DATASEC
 _FIXED = (0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0)
 _EACH = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3)
@@ -60,7 +60,7 @@ def find_function(blob: bytes, name: str) -> int | None:
 
 
 def _walk(words: array[int], wanted_name: int) -> int | None:
-    """The number of the FUNC record whose name is at `wanted_name`. The hot loop: about 100,000 turns."""
+    """The number of the FUNC record whose name is at `wanted_name`. This is the hot loop: about 100,000 turns."""
     position, number, end = 0, 1, len(words)
     fixed, each = [extra + 3 for extra in _FIXED], _EACH
     while position < end:

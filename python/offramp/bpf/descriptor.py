@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One owned file descriptor: what every map, program and link is.
+"""One owned file descriptor: every map, program and link is one.
 
     open ──close()──> closed        also: leaving `with`, and, with a ResourceWarning, being forgotten
 
@@ -19,7 +19,7 @@ __all__ = ["Descriptor"]
 
 
 class Descriptor:
-    """Owns `fd` from now on. It closes that once, and never closes a number that somebody else has reused."""
+    """Owns `fd` from now on. It closes `fd` once, and never closes a number that somebody else has reused."""
 
     _kept = Kept()  # of an object whose __init__ did not get far
 
@@ -46,11 +46,11 @@ class Descriptor:
             self._kept.close()
 
     def abandon(self) -> None:
-        """In a forked child: close the copy of what is the parent's."""
+        """In a forked child: close its copy of the parent's descriptor."""
         self.close()
 
     def leave(self) -> None:
-        """Let the kernel close it when the process ends. No warning: somebody else has given one."""
+        """Let the kernel close it when the process ends. No warning is given: somebody else has given one."""
         if self._kept:
             self._kept.clear()
 
@@ -65,7 +65,7 @@ class Descriptor:
     def __del__(self) -> None:
         if self._kept:
             forgotten = repr(self)
-            self.close()  # first: the warning may be made an error
+            self.close()  # before the warning, which may be made an error
             warnings.warn(f"{forgotten} was never closed", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:

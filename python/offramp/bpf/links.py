@@ -3,7 +3,7 @@
 
     XdpLink.attach(...)  ──close(), exit, kill -9──>  the interface is as before
 
-That is the guaranteed return: nobody has to undo anything. And `ip link set dev X xdp off` cannot remove it.
+That is the guaranteed return: nobody has to undo anything. Also, `ip link set dev X xdp off` cannot remove it.
 Native mode ("native", XDP_FLAGS_DRV_MODE) runs in the driver; generic mode ("generic", XDP_FLAGS_SKB_MODE) runs later,
 on socket buffers, with every driver. What the kernel answers, and what it means (net/core/dev.c, dev_xdp_attach):
 
@@ -12,7 +12,7 @@ on socket buffers, with every driver. What the kernel answers, and what it means
 | EBUSY, EEXIST    | another program is attached, in this mode or the other                | InterfaceBusy       |
 | EOPNOTSUPP       | the driver has no native XDP: generic mode would work                 | KernelError, errno  |
 | ERANGE           | the MTU (or the peer's, on veth) is too large for one buffer          | KernelError, errno  |
-| EINVAL           | the same from other drivers; or a device-bound program in generic mode | KernelError, errno  |
+| EINVAL           | other drivers: the same; or a device-bound program in generic mode      | KernelError, errno  |
 | ENOSPC, ENOMEM   | the channels (queues) do not fit, veth and virtio_net                 | KernelError, errno  |
 
 Source: https://docs.kernel.org/bpf/, include/uapi/linux/if_link.h. Minimum kernel: 5.9.
@@ -45,7 +45,7 @@ _FLAGS: dict[XdpMode, int] = {"generic": 1 << 1, "native": 1 << 2}
 _HINTS = {
     errno.EOPNOTSUPP: "the driver has no native XDP; generic mode works with every driver",
     errno.ERANGE: "the MTU, or on veth the peer's, is too large for XDP",
-    errno.EINVAL: "the driver does not accept XDP as it is configured: often the MTU is too large",
+    errno.EINVAL: "the driver does not accept XDP in this configuration; often the MTU is too large",
     errno.ENOSPC: "fewer receive queues than the peer has transmit queues",
     errno.ENOMEM: "not enough memory, or not enough queues left for XDP to transmit",
 }
@@ -57,7 +57,7 @@ class LinkInfo:
 
     id: int
     program_id: int
-    ifindex: int  # 0 once the interface was removed
+    ifindex: int  # 0 once the interface is removed
 
 
 class XdpLink(Descriptor):
@@ -78,8 +78,8 @@ class XdpLink(Descriptor):
     def create(self, program: Program) -> None:
         """Attach `program` to the interface, of this thread's network namespace. Never replaces another program.
 
-        Some drivers reset their link on this: wait for carrier. Errors: see the table above; PrivilegeError;
-        InterfaceGone when there is no such interface.
+        Some drivers reset their link for this: wait for the carrier. Errors: see the table above; PrivilegeError;
+        InterfaceGone if there is no such interface.
         """
         try:
             name = socket.if_indextoname(self.ifindex)
@@ -115,7 +115,7 @@ class XdpLink(Descriptor):
         return self.info().id
 
     def info(self) -> LinkInfo:
-        """What the kernel knows about the link now; `ifindex` 0 tells that the interface was removed."""
+        """What the kernel knows about the link now. `ifindex` 0 means that the interface was removed."""
         raw = info(self.fd, 24, "reading about an XDP link")
         _, identity, program, ifindex = struct.unpack_from("III4xI", raw)
         return LinkInfo(identity, program, ifindex)

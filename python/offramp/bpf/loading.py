@@ -20,7 +20,7 @@ from offramp.syscalls.kept import Kept
 
 __all__ = ["load_code"]
 
-# The generated program's licence, not offramp's: the kernel lets GPL-compatible programs only call its functions.
+# The generated program's licence, not offramp's: the kernel lets only GPL-compatible programs call its functions.
 _LICENSE = b"Dual BSD/GPL"
 
 _PROG_TYPE_XDP = 6
@@ -106,7 +106,7 @@ def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
     said = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("processed ")]
     if not said:
         return refusal
-    hint = "a bug in offramp, please report it with the error's .log"
+    hint = "this is a bug in offramp; please report it with the error's .log"
     return VerifierError(f"{what}: the verifier says {' / '.join(said[-2:])!r}", code, log=log, hint=hint)
 
 

@@ -7,7 +7,7 @@
     HASH           any key -> any value
 
 Keys and values are bytes in host byte order, exactly as long as declared. A per-CPU value is read as all copies in a
-row, each rounded up to 8 bytes, one for every *possible* CPU (more than are online).
+row, each rounded up to 8 bytes: one for every *possible* CPU, which are more than are online.
 
 Source: https://docs.kernel.org/bpf/maps.html, map_array.html, map_xskmap.html; kernel/bpf/syscall.c
 (bpf_map_value_size).
@@ -37,7 +37,7 @@ _PER_CPU_ALIGNMENT = 8
 
 
 class MapType(IntEnum):
-    """enum bpf_map_type, the ones in use here."""
+    """enum bpf_map_type: the types in use here."""
 
     HASH = 1
     ARRAY = 2
@@ -63,7 +63,7 @@ class UpdateFlag(IntEnum):
 
 @cache
 def possible_cpus() -> int:
-    """How many CPUs this machine could have: the number of copies of a per-CPU value."""
+    """How many CPUs this machine could have; a per-CPU value has as many copies."""
     ranges = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")
     bounds = [[int(bound) for bound in part.split("-")] for part in ranges]
     return sum(bound[-1] - bound[0] + 1 for bound in bounds)
@@ -112,7 +112,7 @@ class Map(Descriptor):
         return found
 
     def lookup(self, key: bytes) -> bytes:
-        """The value at `key`; of a per-CPU map the copies of all possible CPUs. KeyError where there is none."""
+        """The value at `key`; for a per-CPU map, the copies of all possible CPUs. KeyError if there is none."""
         value = ctypes.create_string_buffer(self._read_size)
         try:
             self._element(Command.MAP_LOOKUP_ELEM, key, value)
@@ -127,7 +127,7 @@ class Map(Descriptor):
         self._element(Command.MAP_UPDATE_ELEM, key, buffer(value), flags)
 
     def delete(self, key: bytes) -> None:
-        """Remove `key`; KeyError where it is not. (Elements of ARRAY maps cannot be removed: KernelError, EINVAL.)"""
+        """Remove `key`; KeyError if there is none. (Elements of ARRAY maps cannot be removed: KernelError, EINVAL.)"""
         try:
             self._element(Command.MAP_DELETE_ELEM, key, None)
         except KernelError as error:
@@ -143,7 +143,7 @@ class Map(Descriptor):
     def memory(self) -> mmap.mmap:
         """The values of an ARRAY made with MapFlag.MMAPABLE as shared memory, rounded up to whole pages.
 
-        Each value starts at a multiple of 8 bytes. The mapping keeps the map alive until it is closed, too.
+        Each value starts at a multiple of 8 bytes. The mapping also keeps the map alive until it is closed.
         """
         length = -(-self._copy_size * self.entries // mmap.PAGESIZE) * mmap.PAGESIZE
         try:
@@ -153,12 +153,12 @@ class Map(Descriptor):
 
     @property
     def _copy_size(self) -> int:
-        """Bytes of one value, as the kernel lays out an array of them."""
+        """The bytes of one value, as the kernel lays out an array of them."""
         return -(-self.value_size // _PER_CPU_ALIGNMENT) * _PER_CPU_ALIGNMENT
 
     @property
     def _read_size(self) -> int:
-        """Bytes of a value as it crosses the system call."""
+        """The bytes of a value as it crosses the system call."""
         if self.type is MapType.PERCPU_ARRAY:
             return self._copy_size * possible_cpus()
         return self.value_size

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who attached the XDP program that an interface already runs: program, link, process.
+"""Who attached the XDP program that an interface runs: program, link, process.
 
     interface ──IFLA_XDP──> program id ──fdinfo──> the process that holds a link or the program open
 
 A link (struct bpf_link) lives as long as a descriptor of it, so the process that has one is the owner. A program that
 was attached by netlink (`ip link set dev X xdp ...`) belongs to nobody: no process has to hold it.
 
-Names need CAP_SYS_ADMIN (BPF_PROG_GET_FD_BY_ID), other users' descriptors CAP_SYS_PTRACE: what cannot be read is left
-out, never guessed. Source: tools/bpf/bpftool (the same search), Documentation/filesystems/proc.rst section 3.8.
+Names need CAP_SYS_ADMIN (BPF_PROG_GET_FD_BY_ID), and other users' descriptors need CAP_SYS_PTRACE. What cannot be read
+is left out, never guessed. Source: tools/bpf/bpftool (the same search), Documentation/filesystems/proc.rst section 3.8.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose program it is. `program_name` is empty, and the rest is None, if that cannot be known."""
+    """Whose program it is. If that is unknown, `program_name` is empty and the rest is None."""
 
     program_id: int
     program_name: str
     link_id: int | None
     pid: int | None
-    command: str | None  # "this process" if it is
-    mode: str = ""  # in which it runs on the interface that is spoken of
+    command: str | None  # "this process" if it is this one
+    mode: str = ""  # its mode on the interface in question
 
     def __str__(self) -> str:
         return owned(self.program_id, self.program_name, self.mode, self.pid, self.command)
@@ -61,7 +61,7 @@ def attached(ifindex: int) -> tuple[Attached, ...]:
 
 
 def attached_in(link: netlink.Attributes) -> tuple[Attached, ...]:
-    """The XDP programs that the attributes of a link tell about."""
+    """The XDP programs that a link's attributes name."""
     xdp = netlink.attributes(link.get(_IFLA_XDP, b""))
     return tuple(Attached(mode, netlink.unsigned(xdp[kind])) for kind, mode in _MODES.items() if kind in xdp)
 
@@ -82,7 +82,7 @@ def owner(program_id: int) -> Owner:
 
 
 def program_name(program_id: int) -> str:
-    """A program's name, as far as it may be asked: "" without CAP_SYS_ADMIN, or when it is gone."""
+    """A program's name, if we may ask for it; "" without CAP_SYS_ADMIN, or if the program is gone."""
     kept = Kept()
     try:
         fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", program_id), kept=kept)
@@ -103,7 +103,7 @@ def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
     for process in os.listdir("/proc"):
         if not process.isdecimal():
             continue
-        with suppress(OSError):  # it ended meanwhile, or is somebody else's
+        with suppress(OSError):  # the process ended meanwhile, or is somebody else's
             for fd in os.listdir(f"/proc/{process}/fd"):
                 with suppress(OSError):
                     if os.readlink(f"/proc/{process}/fd/{fd}").startswith(("anon_inode:bpf", "anon_inode:[bpf")):

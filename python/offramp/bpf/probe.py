@@ -5,10 +5,10 @@
     False   the kernel answered that it does not know it
     None    it could not be found out: no privileges, no memory, no BTF
 
-Only True and False are remembered; a None is tried again the next time. Every probe tries the smallest thing that only
+Only True and False are remembered; None is tried again the next time. Every probe tries the smallest thing that only
 works with the feature, touches no interface, and takes it back. So a probe changes nothing that others can see.
 
-Needs what the feature needs: CAP_BPF and CAP_NET_ADMIN. Takes some milliseconds each.
+A probe needs what the feature needs: CAP_BPF and CAP_NET_ADMIN. Each takes some milliseconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["KernelFeature", "jit", "probe", "probe_all"]
 
 
 class KernelFeature(Enum):
-    """What offramp can make use of. The value is a description for people."""
+    """Kernel features that offramp can use. The value is a description for people."""
 
     XDP = "XDP programs"
     REDIRECT_MAP = "redirection from XDP to AF_XDP sockets"
@@ -45,14 +45,14 @@ class KernelFeature(Enum):
     RX_VLAN_TAG = "VLAN tags out of band, from the driver"
 
 
-# What a kernel answers to flags, types, helpers and commands that it does not know. EACCES is the verifier's.
+# The kernel's answers to flags, types, helpers and commands that it does not know. EACCES is the verifier's.
 _UNKNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, errno.EACCES, 524})  # 524: ENOTSUPP
 
 _answers: dict[KernelFeature, bool] = {}
 
 
 def probe(feature: KernelFeature) -> bool | None:
-    """Whether this kernel has `feature`; None when it cannot be told now."""
+    """Whether this kernel has `feature`; None if this cannot be found out now."""
     if feature not in _answers:
         answer = _try(_PROBES[feature])
         if answer is None:
@@ -67,9 +67,9 @@ def probe_all() -> dict[KernelFeature, bool | None]:
 
 
 def jit() -> bool | None:
-    """Whether programs are compiled to machine code here. A program is asked: only the first namespace has the sysctl.
+    """Whether programs are compiled to machine code here. We ask a program: only the first namespace has the sysctl.
 
-    Not remembered: it can be switched.
+    The answer is not remembered, because it can be switched.
     """
     return _try(_is_compiled)
 
@@ -137,7 +137,7 @@ _PROBES: dict[KernelFeature, Callable[[], bool | None]] = {
     KernelFeature.KTIME: _reads_clock,
     KernelFeature.FRAGS: lambda: _loads(_return(Verdict.PASS), XDP_HAS_FRAGS),
     KernelFeature.LIVE_FRAMES: _live_frames,
-    # These two cannot be tried without an interface; the kernel's list of its own functions tells as well.
+    # These two cannot be tried without an interface. The kernel's list of its own functions tells them as well.
     KernelFeature.XDP_LINK: lambda: _in_btf("bpf_xdp_link_attach"),
     KernelFeature.RX_VLAN_TAG: lambda: _in_btf("bpf_xdp_metadata_rx_vlan_tag"),
 }

@@ -39,7 +39,7 @@ _TEST_XDP_LIVE_FRAMES = 1 << 1
 
 _KFUNC_NAMES = {KfuncSlot.RX_VLAN_TAG: "bpf_xdp_metadata_rx_vlan_tag"}
 
-_HEADROOM = 512  # by how much a program may lengthen a packet in test_run
+_HEADROOM = 512  # how much longer a program may make a packet in test_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class ProgramInfo:
     id: int
     name: str
     tag: str  # hex digest of the instructions
-    verified_instructions: int  # what the verifier walked through; 0 before Linux 5.16
+    verified_instructions: int  # how many the verifier walked through; 0 before Linux 5.16
 
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
     """The outcome of `Program.test_run`."""
 
-    __test__ = False  # not a test class, pytest
+    __test__ = False  # not a test class for pytest
 
     retval: int  # XDP verdict of the last repetition; 0 for live frames
     data: bytes  # the packet afterwards; empty for live frames
@@ -83,15 +83,15 @@ class Program(Descriptor):
     ) -> Self:
         """Patch `program` and load it.
 
-        `maps`: by placeholder, as `bind` finds them.
+        `maps`: the map of each placeholder, as `bind` finds them.
 
-        `ifindex` binds it to that device of this thread's network namespace: needed for kfuncs (metadata of the NIC),
-        and it can then be attached there only, and only in native mode. `frags`: it accepts packets of several buffers.
+        `ifindex` binds it to that device of this thread's network namespace. Kfuncs (metadata of the NIC) need this.
+        The program can then only be attached there, in native mode. `frags`: it accepts packets of several buffers.
 
         Needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON. Minimum kernel: 6.1; 6.3 with `ifindex`.
-        Errors: PrivilegeError; VerifierError with the verifier's log; OptionError when the verifier gives up on the
-        program's size (E2BIG); NotSupported when the kernel lacks a kfunc; KernelError (EINVAL, also when the device
-        is gone or, before 6.3, on any `ifindex`).
+        Errors: PrivilegeError; VerifierError with the verifier's log; OptionError if the verifier gives up on the
+        program's size (E2BIG); NotSupported if the kernel lacks a kfunc; KernelError (EINVAL, also if the device is
+        gone or, before 6.3, for any `ifindex`).
         """
         code = patch(program.code, {placeholder: map.fd for placeholder, map in maps.items()})
         flags = XDP_HAS_FRAGS if frags else 0
@@ -123,9 +123,9 @@ class Program(Descriptor):
     ) -> TestRun:
         """Run the program on the frame `data` (at least 14 bytes), `repeat` times, without a NIC.
 
-        `ctx` is a struct xdp_md (see `xdp_context`). `live` sends each repetition's frame on to where the verdict says,
-        in batches of `batch` (up to 256): a packet generator. Programs bound to a device cannot be run (EINVAL).
-        Each call with `repeat` > 1 takes about 25 ms more unless the program is attached somewhere.
+        `ctx` is a struct xdp_md (see `xdp_context`). `live` sends each repetition's frame where the verdict says, in
+        batches of `batch` (up to 256): a packet generator. Programs bound to a device cannot be run (EINVAL). Each call
+        with `repeat` > 1 takes about 25 ms more, unless the program is attached somewhere.
 
         Needs CAP_BPF, and CAP_NET_ADMIN. Errors: KernelError (EINVAL; EINTR when a signal arrived in between).
         """
@@ -170,7 +170,7 @@ def xdp_context(length: int, *, ifindex: int = 0, queue: int = 0) -> bytes:
 
 
 def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
-    """`code` with map descriptors and kfunc ids in place of its placeholders. Errors: KeyError for a map not given."""
+    """`code` with map descriptors and kfunc ids in place of its placeholders. Errors: KeyError for a missing map."""
     patched = bytearray(code)
     offset = 0
     while offset < len(patched):
@@ -179,7 +179,7 @@ def patch(code: bytes, descriptors: Mapping[int, int]) -> bytes:
         if opcode == LD_IMM64:
             if source in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE):
                 struct.pack_into("i", patched, offset + 4, descriptors[immediate])
-            offset += 8  # it is two instructions long
+            offset += 8  # it takes two instructions
         elif opcode == CALL and source == 0 and immediate >= KFUNC_BASE:
             patched[offset + 1] = PSEUDO_KFUNC_CALL << 4
             struct.pack_into("i", patched, offset + 4, _kfunc(KfuncSlot(immediate - KFUNC_BASE)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a compiled program refers to, found: the maps that its placeholders stand for.
+"""What a compiled program refers to: find the maps that its placeholders stand for.
 
 with bind(compiled, Holder({MapSlot.COUNTERS: counters}, match.state)) as maps:
     Program.load(compiled, name="example", maps=maps)
@@ -31,17 +31,17 @@ def _nothing(state: State) -> NoReturn:
 
 
 class Holder(NamedTuple):
-    """Who has what a section refers to."""
+    """Who has the maps and the state that a section refers to."""
 
     maps: Mapping[MapSlot, Map]
-    state: Callable[[State], Mapped] = _nothing  # what a reference means
+    state: Callable[[State], Mapped] = _nothing  # finds what a reference means
 
 
 @contextmanager
 def bind(program: XdpProgram, *holders: Holder) -> Iterator[dict[int, Map]]:
     """The maps of a program's placeholders, for `Program.load`; one holder for each section, in their order.
 
-    Once it is loaded, the program keeps its maps: state that nobody else holds ends here. Errors: as `Mapped.map`.
+    Once loaded, the program keeps its maps; state that nobody else holds ends here. Errors: as `Mapped.map`.
     """
     maps, held = {}, []
     for placeholder, (section, what) in enumerate(program.references):

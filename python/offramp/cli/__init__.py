@@ -6,17 +6,16 @@
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out
     nic.py      how an interface receives, and how fast; changes it; nic_view.py shows it, nic_words.py reads changes
-    ports.py    what can be opened by name
+    ports.py    the ports that can be opened by name
     restore.py  give back what offramp has changed
     demo.py     two virtual hosts, a flood and a bypass
     parameters.py  the arguments that verbs share, and the flags of the table of options
     matching.py    the match, the file it is in, the files of its sets
     verb.py        how a verb's help looks
 
-Exit status: 0 done, 1 it failed, 2 bad input (a match, an option, a file or an interface that does not exist), 130
-Ctrl-C before it began. An error is one line on stderr, `offramp: what: why (hint)`; a warning likewise. Nothing but a
-verb's own output goes to stdout. Verbs import the rooms that do the work when they run, so `offramp --help` loads
-typer alone.
+Exit status: 0 done; 1 it failed; 2 bad input (a match, an option, a file or an interface that does not exist); 130
+Ctrl-C before it began. An error is one line on stderr, `offramp: what: why (hint)`; so is a warning. Only a verb's own
+output goes to stdout. Verbs import the rooms that do the work when they run, so `offramp --help` loads only typer.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ __all__ = ["app", "main"]
 _FAILED, _BAD_INPUT, _INTERRUPTED = 1, 2, 130
 _DEBUG = "--debug"
 
-_UsageError: Any = typer.BadParameter.__mro__[1]  # click's UsageError: where it is kept depends on typer's version
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's UsageError; typer's version decides where it is
 
 app = typer.Typer(
     name="offramp",
@@ -57,7 +56,7 @@ app = typer.Typer(
 )
 for verb in (run, plan, doctor, ports, restore, demo):
     app.command(cls=Verb)(verb)
-app.command(cls=Verb, context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is no option
+app.command(cls=Verb, context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is not an option
 
 
 def _print_version(wanted: bool) -> None:
@@ -72,7 +71,9 @@ def offramp_(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Show a traceback with an error. Anywhere on the line.")] = False,
+    debug: Annotated[
+        bool, typer.Option(_DEBUG, help="Show a traceback with an error. May stand anywhere on the line.")
+    ] = False,
 ) -> None:
     """Kernel bypass for the flows you pick. The kernel keeps the NIC.
 
@@ -80,10 +81,10 @@ def offramp_(
     offramp doctor eth0                    can it work here?
     offramp plan eth0 udp port 53          what would be done
     offramp run eth0 udp port 53 --do drop until Ctrl-C
-    offramp demo                           see it, without NIC
+    offramp demo                           see it work
 
     A match is a tcpdump expression. Packets that do not match go on to the kernel. So do ARP, neighbour discovery, DHCP
-    and SSH (`run` says which), but for --no-protect. When offramp ends, however it ends, the kernel has everything
+    and SSH, except with --no-protect; `run` says which. When offramp ends, however it ends, the kernel has everything
     back.
     """
     if context.invoked_subcommand is None:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `doctor` finds out: facts about this machine and its interfaces, read and tried, nothing changed.
+"""What `doctor` finds out: facts about this machine and its interfaces. They are read or tried; nothing is changed.
 
     ok        works
-    warn      works, with a cost or a limit that one should know
+    warn      works, with a cost or a limit that the user should know
     missing   `offramp.open` would fail
     unknown   could not be found out, and why
 
-Whether a driver really runs XDP natively, and on which MTU, is certain only once it is attached; what is said here is
-what the driver declares. Sources: bpf/probe.py, bpf/privileges.py, nic/, and the planner for the conclusion.
+Only attaching shows for certain whether a driver runs XDP natively, and up to which MTU; this says what the driver
+declares. Sources: bpf/probe.py, bpf/privileges.py, nic/, and the planner for the conclusion.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _NEEDED = (*FOR_BPF, Capability.CAP_NET_RAW)
 _OPTIONAL = {
     KernelFeature.FRAGS: "not needed: offramp's frames are single buffers",
     KernelFeature.LIVE_FRAMES: "only offramp.testing's floods need it",
-    KernelFeature.RX_VLAN_TAG: "where a NIC strips VLAN tags, stripping has to be switched off",
+    KernelFeature.RX_VLAN_TAG: "if a NIC strips VLAN tags, stripping has to be switched off",
 }
 _FROM_BTF = (KernelFeature.XDP_LINK, KernelFeature.RX_VLAN_TAG)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of doctor's."""
+    """One line of `doctor`."""
 
     name: str
     status: Status
@@ -58,12 +58,12 @@ class Check:
 
 
 def machine_checks() -> list[Check]:
-    """What is the same for all interfaces. Takes some 50 ms."""
+    """The checks that are the same for all interfaces. Takes some 50 ms."""
     return [_privileges(), *_features(), _btf(), _jit(), _memlock()]
 
 
 def interface_checks(link: Link) -> list[Check]:
-    """What `link` is and can do. The last check is the planner's: whether an `offramp.open` of it would work."""
+    """What `link` is and can do. The last check is the planner's: whether `offramp.open` would work on it."""
     facts = (_state, _xdp, _zero_copy, _queues, _mtu, _gro, _lro, _vlan, _program)
     return [*(fact(link) for fact in facts), _protected(), *_plan(link)]
 
@@ -83,18 +83,18 @@ def _features() -> Iterator[Check]:
         elif answer is None:
             yield _not_tried(feature)
         elif feature in _OPTIONAL:
-            yield Check(feature.value, "warn", "this kernel has none", _OPTIONAL[feature])
+            yield Check(feature.value, "warn", "not in this kernel", _OPTIONAL[feature])
         else:
-            yield Check(feature.value, "missing", "this kernel has none", "Linux 6.1 with CONFIG_XDP_SOCKETS=y")
+            yield Check(feature.value, "missing", "not in this kernel", "Linux 6.1 with CONFIG_XDP_SOCKETS=y")
 
 
 def _not_tried(feature: KernelFeature) -> Check:
     if feature in _FROM_BTF:
         return Check(feature.value, "unknown", "without BTF")
     if missing():
-        return Check(feature.value, "unknown", "could not be tried without privileges")
+        return Check(feature.value, "unknown", "cannot be tried without privileges")
     in_the_way = feature not in _OPTIONAL
-    return Check(feature.value, "missing" if in_the_way else "unknown", "the kernel refused to let it be tried", hint())
+    return Check(feature.value, "missing" if in_the_way else "unknown", "the kernel did not allow a try", hint())
 
 
 def _btf() -> Check:
@@ -107,17 +107,17 @@ def _jit() -> Check:
     name = "BPF JIT compiler"
     compiles = jit()
     if compiles is None:
-        return Check(name, "unknown", "could not be tried without privileges")
+        return Check(name, "unknown", "cannot be tried without privileges")
     if compiles:
         return Check(name, "ok", "tried")
-    return Check(name, "warn", "off: programs are interpreted, slowly", "sysctl net.core.bpf_jit_enable=1")
+    return Check(name, "warn", "off: programs are interpreted, which is slow", "sysctl net.core.bpf_jit_enable=1")
 
 
 def _memlock() -> Check:
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     text = "no limit" if limit == resource.RLIM_INFINITY else f"{limit >> 10:,} KiB for this user"
     if Capability.CAP_IPC_LOCK in held():
-        text += "; does not apply: CAP_IPC_LOCK"
+        text += "; does not apply with CAP_IPC_LOCK"
     return Check("RLIMIT_MEMLOCK", "ok", text)
 
 
@@ -126,18 +126,18 @@ def _state(link: Link) -> Check:
     if not link.up:
         return Check("link", "missing", f"{what}, down", f"ip link set {link.name} up")
     if not link.carrier:
-        return Check("link", "warn", f"{what}, up, no carrier: nothing arrives")
+        return Check("link", "warn", f"{what}, up, no carrier: no packets arrive")
     return Check("link", "ok", f"{what}, up")
 
 
 def _xdp(link: Link) -> Check:
     name = "native XDP"
     if link.xdp_features is None:
-        return Check(name, "unknown", "this kernel does not list what drivers can do; attaching tells")
+        return Check(name, "unknown", "this kernel does not list what drivers can do; attaching will show it")
     lacking = lacks_for_native(link)
     if not lacking:
         return Check(name, "ok", "declared by the driver")
-    text = f"the driver declares no {' and no '.join(lacking)}: generic mode, about the speed of iptables"
+    text = f"the driver declares no {' and no '.join(lacking)}: it will be generic mode, about as fast as iptables"
     remedy = "a veth needs as many receive queues as its peer has transmit queues" if link.driver == "veth" else ""
     return Check(name, "warn", text, remedy)
 
@@ -146,18 +146,18 @@ def _zero_copy(link: Link) -> Check:
     if link.xdp_features is None:
         return Check("zero-copy", "unknown", "this kernel does not list what drivers can do")
     if "xsk-zerocopy" in link.xdp_features:
-        return Check("zero-copy", "ok", "declared by the driver; ask for it by --copying zero-copy")
+        return Check("zero-copy", "ok", "declared by the driver; ask for it with --copying zero-copy")
     return Check("zero-copy", "warn", "not declared by the driver: packets are copied, as by default")
 
 
 def _queues(link: Link) -> Check:
-    rings = f"; rings of {link.rings.rx} of {link.rings.rx_max} entries" if link.rings else "; ring sizes not told"
+    rings = f"; rings of {link.rings.rx} of {link.rings.rx_max} entries" if link.rings else "; ring sizes are not known"
     return Check("receive queues", "ok", f"{link.rx_queues}{rings}")
 
 
 def _mtu(link: Link) -> Check:
     largest = largest_mtu(link, "generic" if lacks_for_native(link) else "native")
-    text = f"{link.mtu}; at most {largest} for offramp, the driver may allow less"
+    text = f"{link.mtu}; at most {largest} for offramp; the driver may allow less"
     if link.mtu > largest:
         return Check("MTU", "missing", text, f"ip link set {link.name} mtu {largest}, or less")
     return Check("MTU", "ok", text)
@@ -165,7 +165,7 @@ def _mtu(link: Link) -> Check:
 
 def _gro(link: Link) -> Check:
     if link.gro is None:
-        return Check(GRO.words, "unknown", "not told by the driver")
+        return Check(GRO.words, "unknown", "the driver does not tell")
     if not link.gro:
         return Check(GRO.words, "ok", "off")
     if not lacks_for_native(link):
@@ -175,7 +175,7 @@ def _gro(link: Link) -> Check:
 
 def _lro(link: Link) -> Check:
     if link.lro is None:
-        return Check(LRO.words, "unknown", "not told by the driver")
+        return Check(LRO.words, "unknown", "the driver does not tell")
     if not link.lro:
         return Check(LRO.words, "ok", "off")
     return _hides(LRO, "on: the NIC merges packets before XDP sees them", link)
@@ -184,23 +184,23 @@ def _lro(link: Link) -> Check:
 def _vlan(link: Link) -> Check:
     name = VLAN_STRIPPING.words
     if link.rx_vlan_offload is None:
-        return Check(name, "unknown", "not told by the driver")
+        return Check(name, "unknown", "the driver does not tell")
     if not link.rx_vlan_offload:
         return Check(name, "ok", "off: tags stay in the frame")
     if not lacks_for_native(link) and "vlan-tag" in (link.rx_metadata or ()):
         return Check(name, "ok", "on, and the driver tells the program about tags")
-    return _hides(VLAN_STRIPPING, "on: the program would take tagged packets for untagged ones", link)
+    return _hides(VLAN_STRIPPING, "on: tagged packets would look untagged to the program", link)
 
 
 def _hides(offload: Offload, text: str, link: Link) -> Check:
     """The frames on the wire."""
     if can_switch(open_nic(link.name).capabilities(), offload.feature):
         return Check(offload.words, "ok", f"{text}; switched off while a ramp is open, and on again")
-    return Check(offload.words, "missing", f"{text}; its driver does not let it be switched")
+    return Check(offload.words, "missing", f"{text}; its driver does not allow switching it off")
 
 
 def flap_checks(interface: str) -> list[Check]:
-    """Tried, which may interrupt traffic. Errors: as `measure`."""
+    """Checks that try things, which may interrupt traffic. Errors: as `measure`."""
     flap = measure(interface)
     return [_flap(f"{flap.mode} XDP on", flap.attach), _flap(f"{flap.mode} XDP off", flap.detach)]
 
@@ -239,7 +239,7 @@ def _plan(link: Link) -> Iterator[Check]:
     memory = f"{size >> 20:,} MiB: {plan.frames} frames of {plan.frame_size} bytes for each receive queue"
     if Capability.CAP_IPC_LOCK not in held() and limit != resource.RLIM_INFINITY and size > limit:
         remedy = f"ulimit -l {size >> 10}, CAP_IPC_LOCK, or fewer --frames"
-        yield Check("packet memory", "missing", f"{memory}; more than RLIMIT_MEMLOCK", remedy)
+        yield Check("packet memory", "missing", f"{memory}; this is more than RLIMIT_MEMLOCK", remedy)
     else:
         yield Check("packet memory", "ok", memory)
     yield Check("plan", "warn" if plan.warnings else "ok", f"{plan.mode}, {plan.copying}", "; ".join(plan.warnings))

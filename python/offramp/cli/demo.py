@@ -14,7 +14,7 @@ from offramp.options.kinds import Duration
 
 __all__ = ["demo"]
 
-_SECONDS = Option("seconds", Duration(0.5, 60), "of flood, for each of the four", default=5.0)
+_SECONDS = Option("seconds", Duration(0.5, 60), "how long the flood lasts for each of the four", default=5.0)
 
 
 def demo(
@@ -32,8 +32,8 @@ def demo(
     """See it work between two virtual hosts.
 
     One host floods a UDP port of the other, while an HTTP client keeps fetching through the same interface. The flood
-    goes in turn to a kernel socket, to iptables, to offramp in user space and to offramp in the driver. Takes less than
-    a minute, needs root, and changes nothing on this machine: it happens in network namespaces of its own.
+    goes in turn to a kernel socket, to iptables, to offramp in user space and to offramp in the driver. The demo takes
+    less than a minute, needs root, and changes nothing on this machine: it runs in its own network namespaces.
     """
     from offramp.demo import run
 

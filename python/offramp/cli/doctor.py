@@ -28,14 +28,15 @@ _COLOURS = {"ok": "green", "warn": "yellow", "missing": "red", "unknown": "cyan"
 
 def doctor(
     interface: Annotated[
-        str | None, typer.Argument(metavar="INTERFACE", show_default=False, help="All, in short, if not given.")
+        str | None,
+        typer.Argument(metavar="INTERFACE", show_default=False, help="If not given: all interfaces, in short."),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also measure how long the carrier is gone when XDP is attached.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what works here. Changes nothing, but with --measure.
+    """Find out what works here. Changes nothing, except with --measure.
 
     \b
     offramp doctor
@@ -43,17 +44,17 @@ def doctor(
     offramp doctor eth0 --json
     offramp doctor eth0 --measure
 
-    Each line is ok, warn (it works, but), missing (it is in the way) or unknown (it could not be found out, and why).
-    Exit status: 0 if nothing is in the way of `offramp run INTERFACE` or, without an interface, of all of them; else 1.
-    Kernel features are tried, not guessed from a version; without privileges less is found out. --measure attaches a
-    program that passes everything, for a second: some drivers reset their link for it, and traffic is interrupted. It
-    needs root, or what `offramp run` needs.
+    Each line is ok, warn (it works, but with a cost or limit), missing (it is in the way) or unknown (it could not be
+    found out, and why). Exit status: 0 if nothing is in the way of `offramp run INTERFACE` or, without an interface, of
+    `offramp run` on any of them; else 1. Kernel features are tried, not guessed from a version; without privileges
+    fewer can be tried. --measure attaches a program that passes everything, for a second. Some drivers reset their link
+    for it, and traffic is interrupted. It needs root, or what `offramp run` needs.
     """
     from offramp.cli.checks import flap_checks, interface_checks, machine_checks
     from offramp.nic import read
 
     if measure and interface is None:
-        raise OptionError("--measure without an interface", reason="the link of each would be reset, perhaps")
+        raise OptionError("--measure without an interface", reason="it might reset the link of each")
     links = [read(interface)] if interface is not None else _all_links()
     machine = machine_checks()
     found = {link.name: interface_checks(link) for link in links}
@@ -73,7 +74,7 @@ def _all_links() -> list[Link]:
 
     links = []
     for _, name in socket.if_nameindex():
-        with suppress(InterfaceError):  # removed just now
+        with suppress(InterfaceError):  # it was removed just now
             links.append(read(name))
     return links
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The match that was typed, or is in a file, and the files of its sets. A file that cannot be read is bad input."""
+"""The match that was typed or is in a file, and the files of its sets. A file that cannot be read is bad input."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def matching(words: list[str] | None, file: str | None, sets: list[str] | None) 
 
 
 def content(option: str, path: str, most: int) -> bytes:
-    """What is in a file that an option names; one byte more than `most` if it is longer. Errors: OptionError."""
+    """The content of a file that an option names. If it is longer than `most`, one byte more than that.
+
+    Errors: OptionError.
+    """
     try:
         if path == "-":
             return sys.stdin.buffer.read(most + 1)
@@ -58,11 +61,11 @@ def _text(words: list[str] | None, file: str | None) -> str:
             raise OptionError("no match was given", hint="'' is every packet; -F FILE reads one")
         return " ".join(words)
     if words is not None:
-        raise OptionError(f"-F {file}", reason="a match was given, too", hint="one of them")
+        raise OptionError(f"-F {file}", reason="a match was given, too", hint="give only one of them")
     from offramp.match.parse import MAX_TEXT
 
     text = content(f"-F {file}", file, MAX_TEXT).decode(errors="replace")
-    return re.sub("#[^\n]*", lambda comment: " " * len(comment[0]), text)  # as tcpdump has it
+    return re.sub("#[^\n]*", lambda comment: " " * len(comment[0]), text)  # as in tcpdump
 
 
 def _name_and_path(one: str) -> tuple[str, str]:
@@ -71,7 +74,7 @@ def _name_and_path(one: str) -> tuple[str, str]:
         raise OptionError(f"--set {one}", reason="not of the form NAME=FILE")
     if not name.isascii() or not name.isidentifier():
         reason = f"a set cannot be called {name!r}"
-        raise OptionError(f"--set {one}", reason=reason, hint="letters, digits and '_', no digit first")
+        raise OptionError(f"--set {one}", reason=reason, hint="use letters, digits and '_', and no digit first")
     return name, path
 
 
@@ -85,7 +88,7 @@ def _load(option: str, path: str, family: Family) -> HashSet | PrefixSet:
 
 
 def _family(node: Node | None, name: str) -> Family:
-    """Of a set that holds nothing yet: what the match looks up in it."""
+    """The family of a set that holds nothing yet, from what the match looks up in it."""
     from offramp.match import InSet, primitives
 
     uses = (use.families[0] for use in primitives(node) if isinstance(use, InSet) and use.name == name) if node else ()

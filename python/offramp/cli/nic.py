@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp nic`: how an interface receives, how fast, and what to change about it."""
+"""`offramp nic`: how an interface receives and how fast, and changes to it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["nic"]
 
-_FOR = for_time("change it back after so long, as in 60s, 5m or 2h")
+_FOR = for_time("undo the change after this time: 60s, 5m or 2h")
 _CLEAR = "\x1b[H\x1b[2J"
 
 
 def nic(
     interface: Interface,
     change: Annotated[list[str] | None, typer.Argument(metavar="CHANGE", show_default=False, help="See above.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
     for_: Annotated[str | None, flag(_FOR)] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,9 +60,9 @@ def nic(
            spoofchk on|off
       bind DRIVER|none
 
-    A change is written to the journal before it is made. It stays until `offramp restore`, or is taken back after
-    --for TIME, and also if this process ends earlier. Showing needs no privileges, changing CAP_NET_ADMIN (vf count,
-    bind: root).
+    A change is written to the journal before it is made. It stays until `offramp restore`. With --for TIME it is undone
+    after that time, or earlier if this process ends. Showing needs no privileges; changing needs CAP_NET_ADMIN (vf
+    count and bind: root).
     """
     from offramp.nic.live import open_nic
 

@@ -21,7 +21,7 @@ __all__ = ["text", "to_dict"]
 
 _UNKNOWN = "not known"
 
-# Features that decide what XDP and rules see; the kernel's names, and what people call them.
+# Features that decide what XDP and rules see: the kernel's names, and the names that people use.
 _FEATURES = {
     NTUPLE: "n-tuple rules",
     "rx-hashing": "hash in descriptors",
@@ -54,7 +54,7 @@ def _driver(identity: Identity, driver: Driver | None, able: Capabilities) -> st
 
 def _sections(able: Capabilities, rates: Rates) -> Iterator[tuple[str, list[str]]]:
     if able.lower:
-        yield "below it", [", ".join(able.lower) + ": queues, rules and XDP are theirs"]
+        yield "below it", [", ".join(able.lower) + ": they have the queues, rules and XDP"]
     yield "queues", [_queues(able.queues)]
     yield "rings", [_rings(able)]
     yield "RSS", _rss(able)

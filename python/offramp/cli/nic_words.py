@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The changes that `offramp nic INTERFACE CHANGE...` names, as knobs and values. Nothing is changed here.
+"""The changes that `offramp nic INTERFACE CHANGE...` asks for, as knobs and values. Nothing is changed here.
 
     rss equal 4                         rss.table [0, 1, 2, 3, 0, ...]
     steer flow-type udp4 ... action 3   rule.1023 {...}
     vf 0 mac A trust on                 vf.0.mac "A", vf.0.trust true
     bind vfio-pci                       pci.driver "vfio-pci"
 
-A change depends on what there is: the table's size, the free locations. Words are ethtool's and ip's where they have
-one.
+A change depends on what the interface has: the table's size, the free locations. The words are those of ethtool and ip
+if they have one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RSS = ("equal", "weight", "without", "key", "function", "fields")
 
 
 class _Words(list[str]):
-    """What is left of a line."""
+    """The words of a line that are not read yet."""
 
     def take(self, what: str) -> str:
         if not self:
@@ -56,7 +56,7 @@ class _Words(list[str]):
 
     def end(self) -> None:
         if self:
-            raise OptionError(f"{' '.join(self)} is not expected here", hint="offramp nic --help")
+            raise OptionError(f"unexpected: {' '.join(self)}", hint="offramp nic --help")
 
 
 class _Verb(Protocol):
@@ -66,7 +66,7 @@ class _Verb(Protocol):
 def changes_of(nic: Nic, words: list[str]) -> Changes:
     """The changes, checked, in the order in which they are to be made.
 
-    Errors: OptionError naming the word, InterfaceError where the interface has nothing of the kind.
+    Errors: OptionError naming the word; InterfaceError if the interface lacks what is to be changed.
     """
     rest = _Words(words)
     name = rest.take("rss, steer, vf or bind")
@@ -99,7 +99,7 @@ def _rss(nic: Nic, words: _Words) -> Changes:
 
 
 def _start(words: _Words) -> int:
-    """`start QUEUE`, wherever it is."""
+    """Take `start QUEUE` out of the words, wherever it stands."""
     if "start" not in words:
         return 0
     place = words.index("start")
@@ -112,7 +112,7 @@ def _start(words: _Words) -> int:
 def _table(nic: Nic) -> list[int]:
     table: list[int] | None = nic.get("rss.table")
     if not table:
-        raise InterfaceError(f"{nic.identity.name} has no RSS table", hint="see offramp nic for what it has")
+        raise InterfaceError(f"{nic.identity.name} has no RSS table", hint="offramp nic shows what it has")
     return table
 
 
@@ -132,7 +132,7 @@ def _steer(nic: Nic, words: _Words) -> Changes:
     elif nic.get(f"rule.{rule.location}") is not None:
         raise InterfaceError(
             f"{nic.identity.name} has a rule at location {rule.location}",
-            reason="offramp overwrites none",
+            reason="offramp does not overwrite it",
             hint=f"leave loc out, or delete it first: steer delete {rule.location}",
         )
     else:
@@ -141,15 +141,17 @@ def _steer(nic: Nic, words: _Words) -> Changes:
 
 
 def _free(nic: Nic) -> int:
-    """The last free location: of the least priority, as ethtool chooses it."""
+    """The last free location: the one of lowest priority, as ethtool chooses it."""
     able = nic.capabilities()
     if able.ntuple.supported is False:
-        hint = f"try what is below it: {', '.join(able.lower)}" if able.lower else "see offramp nic for what it has"
+        hint = f"try the interface below it: {', '.join(able.lower)}" if able.lower else "offramp nic shows what it has"
         raise InterfaceError(f"{nic.identity.name} takes no n-tuple rules", hint=hint)
     slots = able.ntuple.slots
     if slots is None:
-        reason = "its driver does not say how many there are"
-        raise InterfaceError(f"a location for a rule on {nic.identity.name}", reason=reason, hint="add: loc NUMBER")
+        reason = "its driver does not say how many locations it has"
+        raise InterfaceError(
+            f"no location found for a rule on {nic.identity.name}", reason=reason, hint="choose one: loc NUMBER"
+        )
     for location in reversed(range(slots)):
         if nic.get(f"rule.{location}") is None:
             return location

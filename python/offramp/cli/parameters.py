@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments that verbs share, and the flags of the table of options: how they look, and the values that they mean.
+"""The arguments that verbs share, and the flags of the table of options: how they look, and what their values mean.
 
-Every value is typed as text, and read by the option itself (offramp.options), so that its errors are offramp's.
+Every value is typed as text, and the option itself reads it (offramp.options), so its errors are offramp's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "with_options",
 ]
 
-_LONGEST = 366 * 86400.0  # seconds that --for may be
+_LONGEST = 366 * 86400.0  # the longest time for --for, in seconds
 
 
 class Do(StrEnum):
@@ -57,22 +57,22 @@ class Do(StrEnum):
 
 
 def flag(option: Option) -> Any:
-    """The option as typer takes it."""
+    """The option in the form that typer takes."""
     if isinstance(option.kind, Switch):
         return typer.Option(option.spelled, show_default=False, help=option.help)
     return typer.Option(option.spelled, metavar=option.kind.metavar, show_default=False, help=option.help)
 
 
 def for_time(sentence: str) -> Option:
-    """`--for`."""
+    """The option `--for`."""
     return Option("for", Duration(0.001, _LONGEST), sentence)
 
 
 _DO = Option(
     "do",
     Choice(tuple(Do)),
-    "what becomes of the packets: they come to user space and are counted, and nobody else gets them (count), they end "
-    "in the driver (drop), or they go back to the sender, addresses exchanged (echo)",
+    "what becomes of the packets: count: they come to user space and are counted, and nobody else gets them; drop: "
+    "they end in the driver; echo: they go back to the sender, addresses exchanged",
 )
 
 Interface = Annotated[
@@ -83,7 +83,7 @@ Words = Annotated[
     typer.Argument(
         metavar="MATCH",
         show_default=False,
-        help="A tcpdump expression, in one argument or several; '' is every packet. Quote parentheses.",
+        help="A tcpdump expression, as one argument or several; '' is every packet. Quote parentheses.",
     ),
 ]
 WhatToDo = Annotated[str, flag(_DO)]
@@ -94,7 +94,7 @@ File = Annotated[
         "-F",
         metavar="FILE",
         show_default=False,
-        help="Read the match from a file, as tcpdump does: lines are joined, '#' begins a comment. '-' is stdin.",
+        help="Read the match from a file, as tcpdump does: lines are joined, '#' starts a comment. '-' is stdin.",
     ),
 ]
 Sets = Annotated[
@@ -103,14 +103,14 @@ Sets = Annotated[
         "--set",
         metavar="NAME=FILE",
         show_default=False,
-        help="What @NAME in the match stands for: a file of addresses, networks or ports, a line each, or none yet. "
-        "Repeatable.",
+        help="What @NAME in the match stands for: a file of addresses, networks or ports, one on each line, or none "
+        "yet. Repeatable.",
     ),
 ]
 
 
 def with_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb a flag for each option of the table: what was typed comes in its last parameter, **typed."""
+    """Give a verb a flag for each option of the table. What was typed comes in its last parameter, **typed."""
     signature = inspect.signature(verb, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     flags = [_parameter(option) for option in TABLE.values()]
@@ -130,7 +130,7 @@ def _parameter(option: Option) -> inspect.Parameter:
 
 
 def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
-    """What was asked for, checked: of the options of `offramp.attach` with --do drop, else of `offramp.open`.
+    """The options asked for, checked: those of `offramp.attach` with --do drop, else those of `offramp.open`.
 
     Errors: OptionError.
     """
@@ -148,6 +148,6 @@ def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
 
 
 def _unset(name: str) -> object:
-    """The value of a switch that nobody typed."""
+    """The value of a switch that was not typed."""
     option = TABLE[name]
     return option.default if isinstance(option.kind, Switch) else ...

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["capabilities_of", "plan"]
 
-_LARGEST = 1 << 24  # bytes of a file of capabilities
+_LARGEST = 1 << 24  # the most that a file of capabilities may have, in bytes
 
-_RATE = Option("rate", Real(1, 1e12, "PPS"), "matching packets a second: how many cores they need")
+_RATE = Option("rate", Real(1, 1e12, "PPS"), "matching packets per second, to show how many cores they need")
 
 
 @with_options
@@ -57,7 +57,7 @@ def plan(
     offramp plan eth0 'tcp port 80 or 443' --do drop --json
     offramp plan eth2 udp port 53 --caps ixgbe --rate 12e6
 
-    Needs no privileges, except to find SSH servers on other ports than 22 (root), which are to be protected.
+    Needs no privileges, except to find the SSH servers on other ports than 22 that have to be protected (root).
     """
     from offramp.planner import explain, needed
     from offramp.ramp.planned import plan_for
@@ -78,7 +78,7 @@ def plan(
 
 
 def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdict, options: Options) -> Plan:
-    """The SSH sessions of this machine are not those of that one: port 22 is what is protected."""
+    """A plan for another machine. This machine's SSH sessions are not on it, so only port 22 is protected."""
     from offramp.facts.imagined import imagined
     from offramp.facts.ssh import Ssh
     from offramp.planner import Situation, assume, make_plan
@@ -89,16 +89,16 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
 
 def capabilities_of(text: str) -> Capabilities:
-    """Of a driver by name, or of a file as `offramp nic IFACE --json` writes it. Errors: OptionError."""
+    """The capabilities of a driver by name, or from a file by `offramp nic IFACE --json`. Errors: OptionError."""
     from offramp.facts.records import from_dict, record
 
     found = record(text)
     if found is not None:
         return found
     try:
-        written = content(f"--caps {text}: no driver that is known, and as a file", text, _LARGEST)
+        written = content(f"--caps {text}: not a known driver, and read as a file", text, _LARGEST)
     except OptionError as error:
-        error.hint = meant(text, DRIVERS) or f"known are {', '.join(DRIVERS)}"
+        error.hint = meant(text, DRIVERS) or f"the known drivers are {', '.join(DRIVERS)}"
         raise
     try:
         if len(written) > _LARGEST:

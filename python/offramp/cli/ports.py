@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp ports`: what can be opened by name, and what stands in the way."""
+"""`offramp ports`: the ports that can be opened by name, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def ports(as_json: AsJson = False) -> None:
     offramp ports
     offramp ports --json
 
-    A port is named by its syntax: offramp.open_port("loop:a"). Brackets are what may be left out. A wrapper goes in
-    front of any port: trace+loop:a. What `offramp run` opens is not among them: it picks packets by a match, and makes
-    its port itself.
+    A port is named by its syntax: offramp.open_port("loop:a"). Parts in brackets may be left out. A wrapper goes in
+    front of any port: trace+loop:a. What `offramp run` opens is not listed: it picks packets by a match, and makes its
+    port itself.
 
-    Exit status: 0, usable or not. Needs no privileges; whether a port can be opened here is tried, not guessed.
+    Exit status: 0, whether ports are usable or not. Needs no privileges. Whether a port can be opened here is tried,
+    not guessed.
     """
     from offramp.ports.kinds import port_kinds
 
@@ -45,7 +46,7 @@ def ports(as_json: AsJson = False) -> None:
         return
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     _print("ports", kinds, width)
-    _print("wrappers, around a port", wrappers, width)
+    _print("wrappers that go around a port", wrappers, width)
 
 
 def _print(title: str, kinds: Sequence[PortKind], width: int) -> None:
@@ -60,14 +61,14 @@ def _print(title: str, kinds: Sequence[PortKind], width: int) -> None:
             console.print(Text(line, style="cyan"))
         for line in _wrapped("", kind.about, width):
             console.print(Text(line))
-        for line in _wrapped("needs  ", kind.needs or "what the port inside needs", width):
+        for line in _wrapped("needs  ", kind.needs or "what the port inside it needs", width):
             console.print(Text(line))
         for line in _wrapped("here   ", "usable" if kind.usable else f"not usable: {kind.reason}", width):
             console.print(Text(line, style="green" if kind.usable else "red"))
 
 
 def _folded(syntax: str, width: int) -> Iterator[str]:
-    """A line may end before an option."""
+    """Break the syntax into lines, only before an option."""
     line = _INDENT
     for piece in re.split(r"(?=\[,)", syntax):
         if len(line) + len(piece) > width and line.strip():

@@ -20,7 +20,11 @@ __all__ = ["restore"]
 def restore(
     which: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INTERFACE", show_default=False, help="Or the name of a journal. All if none is given."),
+        typer.Argument(
+            metavar="INTERFACE",
+            show_default=False,
+            help="An interface, or the name of a journal. If none is given: all.",
+        ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Show what there is to restore. Changes nothing.")] = False,
     as_json: AsJson = False,
@@ -32,12 +36,12 @@ def restore(
     offramp restore
     offramp restore eth0
 
-    For what a crash has left behind, which seldom is anything, since a guardian process undoes the changes of one that
-    is killed; and for what was changed to stay (`offramp nic`). A setting that somebody else has changed since is left
-    alone, and said so. What a living process has changed is not touched.
+    This is for what a crash has left behind, which is rare: a guardian process undoes the changes of a process that is
+    killed. It is also for changes that were made to stay (`offramp nic`). If somebody else has changed a setting since,
+    it is left alone, and this is said. What a living process has changed is not touched.
 
-    Exit status: 0 all is dealt with, or there was nothing to do; 1 a setting could not be restored, or a journal is
-    refused because offramp did not write it so. Needs root.
+    Exit status: 0 if all is dealt with, or there was nothing to do; 1 if a setting could not be restored, or a journal
+    is refused because it is not in offramp's form. Needs root.
     """
     from offramp import journal
 
@@ -57,4 +61,4 @@ def restore(
 
 
 def _nothing(wanted: Sequence[str]) -> str:
-    return f"nothing to restore: no journal is about {', '.join(wanted)}" if wanted else "nothing to restore"
+    return f"nothing to restore: there is no journal for {', '.join(wanted)}" if wanted else "nothing to restore"

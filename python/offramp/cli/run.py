@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp run`: chosen packets leave the kernel, and are counted, dropped or echoed until Ctrl-C.
+"""`offramp run`: take chosen packets from the kernel, and count, drop or echo them until Ctrl-C.
 
     reading thread    receives (count: in native code; echo: a batch at a time), or, for drop, watches the interface
-    main thread       shows the ledger, tells events, follows the match's file, and listens to signals
+    main thread       shows the ledger, prints events, follows the match's file, and handles signals
 
-Two threads, because drawing a table takes longer than it takes a ring to overflow.
+There are two threads because drawing a table takes longer than a ring takes to overflow.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_TURN = 0.05  # seconds: how soon an end is noticed
+_TURN = 0.05  # seconds until an end is noticed
 
 
-_FOR = for_time("end by itself after so long")
+_FOR = for_time("end by itself after this time")
 _RELOAD = Option(
     "reload",
     Switch(),
-    "follow the file of -F: a new match in it takes the place of the old one within a second, and at once on SIGHUP",
+    "follow the file of -F: a new match in it replaces the old one within a second, and at once on SIGHUP",
     default=False,
 )
 
@@ -83,12 +83,12 @@ def run(
     offramp run eth0 'src net 203.0.113.0/24' --do drop
     offramp run eth0 udp dst port 7 --do echo --for 1m30s
 
-    What happens meanwhile is told on stderr, with --json as objects; docs/events.md lists it.
+    Events are printed on stderr, with --json as objects; docs/events.md lists them.
 
-    They are taken away from the kernel until Ctrl-C, SIGTERM or SIGHUP; then comes the ledger of all packets, and exit
-    status 0. Packets that do not match stay with the kernel. So do ARP, neighbour discovery, DHCP, TCP port 22 at
-    either end, and the SSH servers and sessions found on other ports at the start, but for --no-protect. If the
-    interface goes down, `run` waits for it; if it is removed, `run` ends, with exit status 1.
+    The kernel does not get these packets until Ctrl-C, SIGTERM or SIGHUP. Then `run` prints the ledger of all packets,
+    and ends with exit status 0. Packets that do not match stay with the kernel. So do ARP, neighbour discovery, DHCP,
+    TCP port 22 at either end, and the SSH servers and sessions found on other ports at the start, except with
+    --no-protect. If the interface goes down, `run` waits for it; if it is removed, `run` ends with exit status 1.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
     """
@@ -119,7 +119,7 @@ class _Outcome:
     ledger: Ledger
     seconds: float
     zero_copy: bool | None  # None: no socket
-    error: OfframpError | None  # it ended because of this: the interface was removed
+    error: OfframpError | None  # why it ended early: the interface was removed
 
     @property
     def packets(self) -> int:
@@ -156,7 +156,7 @@ def _followed(file: str | None, sets: list[str] | None) -> Followed:
 
 @dataclass(frozen=True)
 class _Until:
-    """When it ends by itself: at a signal, or when its time is over."""
+    """When it ends by itself: on a signal, or when its time is over."""
 
     signals: list[int]
     limit: float  # seconds
@@ -192,7 +192,7 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
 
 
 def _work(ramp: Attachment, do: Do, view: View, meanwhile: Meanwhile, until: _Until) -> _Outcome:
-    """Read and show until it is time, or an error. Closes the ramp: its ledger is at rest."""
+    """Read and show until the end or an error. Closes the ramp; its ledger is then at rest."""
     done = Event()
     error, zero_copy = None, _zero_copy(ramp)
     with ThreadPoolExecutor(1) as threads:
@@ -226,7 +226,7 @@ def _read(ramp: Attachment, do: Do, done: Event) -> None:
         try:
             turn(cast("Ramp", ramp))
             down = False
-        except InterfaceDown:  # which is an event
+        except InterfaceDown:  # this is also an event
             down = True
             time.sleep(_TURN)
         except InterfaceGone as error:
@@ -249,7 +249,7 @@ def _echo(ramp: Ramp) -> None:
 
 
 def _stand_by(ramp: Attachment) -> None:
-    """The driver does the work. See whether the interface is still there. Errors: InterfaceDown, InterfaceGone."""
+    """Check whether the interface is still there; the driver does the work. Errors: InterfaceDown, InterfaceGone."""
     from offramp.nic import is_up
 
     time.sleep(_TURN)
@@ -259,8 +259,8 @@ def _stand_by(ramp: Attachment) -> None:
 
 @contextmanager
 def _signals(followed: Followed | None) -> Iterator[list[int]]:
-    """The list of SIGINT, SIGTERM and SIGHUP received: they no longer interrupt anything. nohup's stays ignored. A file
-    that is followed is read on SIGHUP, which ends nothing then.
+    """The list of SIGINT, SIGTERM and SIGHUP received; they no longer interrupt anything. If nohup ignores SIGHUP, it
+    stays ignored. If a file is followed, SIGHUP reads it and ends nothing.
     """
     received: list[int] = []
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `offramp run` does beside reading and showing: it tells events, and follows the match's file (--reload).
 
-Once a second at most, and at once when asked to (SIGHUP), it is looked whether the file is another one: by its inode,
-its size and when it was written. A file that is no match leaves the old one in force, which is said once.
+At most once a second, and at once when asked to (SIGHUP), it checks whether the file has changed: its inode, its size
+and when it was written. If the file is not a valid match, the old one stays in force, and this is said once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _EVERY = 1.0  # seconds
 
 
 class Followed:
-    """`read` makes the match of what is in the file now. Errors: OfframpError."""
+    """`read` makes the match from what is in the file now. Errors: OfframpError."""
 
     def __init__(self, path: str, read: Callable[[], Match]) -> None:
-        self.asked = False  # to look at once, and to read it whatever it looks like
+        self.asked = False  # look at once, and read it whether or not it has changed
         self._path = path
         self._read = read
         self._known = self._look()
         self._due = time.monotonic() + _EVERY
 
     def follow(self, ramp: Attachment) -> bool:
-        """Put it in place if it is another one: whether that was done. What came of it is among the ramp's events."""
+        """Put the file's match in place if the file has changed. True if that was done; the ramp's events tell more."""
         asked, self.asked = self.asked, False
         if not asked and time.monotonic() < self._due:
             return False
@@ -55,7 +55,7 @@ class Followed:
         return True
 
     def _look(self) -> tuple[int, ...]:
-        """Two files that are the same in this are the same; () if it cannot be looked at."""
+        """What tells two states of the file apart; () if it cannot be looked at."""
         try:
             found = os.stat(self._path)
         except OSError:
@@ -72,7 +72,7 @@ class Meanwhile:
         self._as_json = as_json
 
     def look(self) -> bool:
-        """Whether another match is in force now."""
+        """Returns whether another match is in force now."""
         replaced = self._followed is not None and self._followed.follow(self._ramp)
         self.tell()
         return replaced

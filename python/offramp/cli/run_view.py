@@ -2,8 +2,8 @@
 """The figures of `offramp run`, while it runs and at its end.
 
     Screen    on a terminal: one table, redrawn; the last one stays
-    Lines     into a pipe or file: a line per second, as `vmstat 1` prints it, then the table
-    View      with --json: nothing
+    Lines     into a pipe or file: one line per second, as `vmstat 1` prints it, then the table
+    View      with --json: shows nothing
 
 A view is a context manager with `every` (seconds between readings), `show` and `end`.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Lines", "Screen", "View"]
 
 _HEADER_EVERY = 20  # lines
-_WIDTH = 10  # characters of a column, or as many as its name has
+_WIDTH = 10  # characters of a column; more if its name is longer
 
 # name in the ledger: indent, meaning
 _ROWS = {
@@ -44,11 +44,11 @@ _ROWS = {
     "rx_dropped": (2, "lost: no free frame, or too long for one"),
     "redirect_lost": (2, "lost: the socket was gone"),
 }
-_AT_REST = ("waiting", "redirect_lost")  # packets in flight are in these, too
+_AT_REST = ("waiting", "redirect_lost")  # these also hold packets in flight
 
 
 def counts(ledger: Ledger, do: Do, *, at_rest: bool, steered: bool = False) -> dict[str, int]:
-    """The figures to show, in the order of _ROWS. `steered`: by the NIC, to a hidden queue."""
+    """The figures to show, in the order of _ROWS. `steered`: the NIC brings the flow to a hidden queue."""
     kernel = {name: getattr(ledger, name) for name in ("seen", "protected", "passed")}
     if do is Do.DROP:
         return kernel | {"dropped": ledger.claimed}
@@ -60,7 +60,7 @@ def counts(ledger: Ledger, do: Do, *, at_rest: bool, steered: bool = False) -> d
 
 
 class View:
-    """Shows nothing. Remembers the last reading, for rates."""
+    """Shows nothing. Remembers the last reading, to compute rates."""
 
     every = 3600.0
 
@@ -72,10 +72,10 @@ class View:
         self._last_seconds = 0.0
 
     def show(self, ledger: Ledger, seconds: float) -> None:
-        """How things are after `seconds`."""
+        """Show how things are after `seconds`."""
 
     def end(self, ledger: Ledger, seconds: float) -> None:
-        """How it was in the end, with rates over all the time."""
+        """Show how it was in the end, with rates over the whole time."""
 
     def _live(self, ledger: Ledger, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
         """Packets, and packets a second since the last reading."""
@@ -140,7 +140,7 @@ class Screen(View):
 
 
 class Lines(View):
-    """Packets a second, in columns that awk can read."""
+    """Packets per second, in columns that awk can read."""
 
     every = 1.0
     _lines = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a verb's help looks: arguments are called by their name alone, as in INTERFACE and [MATCH...]."""
+"""How a verb's help looks: an argument is shown by its name alone, as in INTERFACE and [MATCH...]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Verb", "argument"]
 
 
 class Verb(TyperCommand):
-    """A verb. Its first sentence is all that the list of verbs shows: whole, however narrow the terminal."""
+    """A verb. The list of verbs shows only its first sentence, all of it, however narrow the terminal."""
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         settings["short_help"] = str(settings.get("help")).partition("\n\n")[0]
@@ -31,7 +31,7 @@ class Verb(TyperCommand):
 
 
 def argument(param: Any) -> str:
-    """What an argument is called: INTERFACE."""
+    """The name of an argument: INTERFACE."""
     return str(param.metavar or param.name.upper())
 
 

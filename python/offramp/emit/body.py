@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a section of a program does with a packet: a body asks about it, and lets it leave by one of its exits.
+"""What a section of a program does with a packet: a body asks about it, and the packet leaves by one of its exits.
 
     body ─┬─ Exit("dropped", DROP)     a counter, and a verdict
           ├─ Exit("returned", TX)
           └─ Exit("passed")            no verdict: the next section is asked; after the last one the packet passes
 
-Each target knows what is around a body (xdp.py, burst.py), and nothing of what is in it. A match is the simplest one
-(match.py). Bodies are values, and deterministic: equal ones write the same text.
+Each target knows what is around a body (xdp.py, burst.py), and nothing of what is in it. A match is the simplest body
+(match.py). Bodies are deterministic values: equal bodies write the same text.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = ["Body", "Exit"]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A way out of a section: which counter its packets are counted in, and their verdict, if it has one."""
+    """A way out of a section: the counter that its packets are counted in, and their verdict, if it has one."""
 
     counter: str
     verdict: Verdict | None = None
 
     @property
     def final(self) -> Verdict:
-        """The verdict where nobody else is asked."""
+        """The verdict if no other section is asked."""
         return Verdict.PASS if self.verdict is None else self.verdict
 
 
 class Body(Protocol):
-    """What writes itself, with the emitter, for any target."""
+    """Something that writes itself, with the emitter, for any target."""
 
     @property
     def exits(self) -> tuple[Exit, ...]:
-        """Each once. The last one also takes packets that cannot be read or redirected: bytes that are not there, a
-        queue without a socket. So its verdict is not one that lets the packet leave the driver.
+        """The exits, each once. The last one also takes packets that cannot be read or redirected: bytes are missing,
+        or the queue has no socket. So its verdict must not be one that lets the packet leave the driver.
         """
 
     @property
     def size(self) -> Size:
-        """What it takes of a program, as far as that is known before it is written."""
+        """How much of a program it takes, as far as this is known before it is written."""
 
     def write(self, values: Values, labels: Mapping[Exit, Label]) -> None:
         """Write all of it where the emitter is. Every way ends at one of `labels`, which has one for each exit.
@@ -58,4 +58,4 @@ class Body(Protocol):
         """
 
     def exit_of_tagged(self, tags: tuple[int, ...]) -> Exit | None:
-        """The exit of all frames that begin with a VLAN tag, one of these ethertypes; None: it depends on the frame."""
+        """The exit of all frames with a first VLAN tag of one of these ethertypes; None: it depends on the frame."""

@@ -4,7 +4,7 @@
     void run(const u8 *const *packets, const u32 *captured, const u32 *lengths, u64 n, u8 *verdicts,
              u8 *const *state)
 
-`captured` bytes of a packet are there; `lengths` is what it had on the wire. `verdicts` become those of the exits.
+`captured` bytes of a packet are in memory; `lengths` are the bytes on the wire. `verdicts` become those of the exits.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["build"]
 def build(body: Body, *, says: Mapping[Exit, int] | None = None, tag: int | None = None) -> Module[State]:
     """The module.
 
-    `says`: the number for packets that leave by an exit; by default its verdict's.
+    `says`: the number for packets that leave by an exit; by default the exit's verdict.
 
-    `tag`: of a VLAN tag that is out of band in every packet, ethertype and control information. That is how the XDP
-    program sees frames of some drivers; here it is for tests, which cannot have such a driver for each case.
+    `tag`: the ethertype and control information of a VLAN tag that is out of band in every packet. The XDP program
+    sees frames of some drivers like that. This is for tests, which cannot have such a driver for each case.
     """
     says = {exit: exit.final for exit in body.exits} if says is None else says
     target = Native()

@@ -41,7 +41,7 @@ class Helper(IntEnum):
     REDIRECT = 23
     XDP_ADJUST_HEAD = 44
     REDIRECT_MAP = 51
-    KTIME_GET_COARSE_NS = 160  # Linux 5.11; CLOCK_MONOTONIC at the last tick, 18 ns cheaper than the exact one
+    KTIME_GET_COARSE_NS = 160  # Linux 5.11; CLOCK_MONOTONIC at the last tick, 18 ns cheaper than the exact clock
 
 
 def instruction(opcode: int, destination: int = 0, source: int = 0, offset: int = 0, immediate: int = 0) -> bytes:

@@ -3,7 +3,7 @@
 
 All((a, b)):     a ──true──> b ──true──> yes
                  └──false──> no <──false──┘
-a value that cannot be read, wherever it is: ──────────> where the values' packets go then
+a value that cannot be read, wherever it is: ──────────> the place that `Values` names for such packets
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Decision"]
 
 
 class Decision:
-    """Expressions over one frame. `sets` are their match's."""
+    """Expressions over one frame. `sets` are the sets of their match."""
 
     def __init__(self, values: Values, sets: Sequence[SetUse] = ()) -> None:
         self.values = values
@@ -33,11 +33,11 @@ class Decision:
     def decide(self, expr: Expr, yes: Label, no: Label) -> None:
         """Branch to `yes` or `no`. Leaves the current place.
 
-        If a set is asked twice about a packet, and changes meanwhile, both answers are as of the beginning.
+        If a packet is tested against a set twice, and the set changes meanwhile, both answers are as of the beginning.
         """
         asked = Counter(_members(expr))
         for number in sorted(number for number, times in asked.items() if times > 1):
-            if isinstance(self.sets[number], Named):  # others do not change
+            if isinstance(self.sets[number], Named):  # other sets do not change
                 self.snapshots[number] = snapshot(self.emit, self.sets[number].shape, self._memory(number))
         self._decide(expr, yes, no)
 
@@ -74,7 +74,7 @@ class Decision:
 
 
 def _members(expr: Expr) -> Iterator[int]:
-    """The sets that are asked, as often as they are."""
+    """The sets that are asked, once for each time."""
     match expr:
         case Member(_, number):
             yield number

@@ -8,8 +8,8 @@ on every path to where the pen is. It is carried along the branches and intersec
     loads      (address, size) -> the register that holds the number           at a join: only what is the same register
     registers  what -> the register that it has been computed in               as loads
 
-The check asks for exactly the bytes that the load needs, because a load beyond the end decides what the whole match
-means (see expression.py): no check may come earlier or ask for more.
+The check asks for exactly the bytes that the load needs. No check may come earlier or ask for more, because a load
+beyond the end decides what the whole match means (see expression.py).
 
 Facts keep registers alive, BPF has ten of them and 512 bytes of stack, and the verifier compares all that are alive
 wherever ways meet. So the oldest facts are forgotten. Where ways meet, registers that reach less far on one of them are
@@ -94,7 +94,7 @@ class Known:
 
 
 def _remember(known: dict[_Key, ir.Value], what: _Key, value: ir.Value, most: int) -> dict[_Key, ir.Value]:
-    """`known` with one more, the latest; without the oldest if they are too many."""
+    """`known` with one more fact, the latest; without the oldest if there are too many."""
     kept = {key: register for key, register in known.items() if key != what}
     return {**dict(islice(kept.items(), max(len(kept) - most + 1, 0), None)), what: value}
 
@@ -104,7 +104,7 @@ def _common(first: dict[_Key, ir.Value], others: list[dict[_Key, ir.Value]]) -> 
 
 
 class Label:
-    """A place to branch to: its block, and the facts of all who branch there before it is entered."""
+    """A place to branch to: its block, and the facts of all branches to it that are made before it is entered."""
 
     def __init__(self, block: ir.Block) -> None:
         self.block = block
@@ -136,7 +136,7 @@ class Emitter:
         self.merge(label)
 
     def merge(self, label: Label, *values: Sequence[tuple[ir.Value, ir.Block]]) -> list[ir.Value]:
-        """Enter `label`. Of each of `values`, the one that the block brings from which the packet came."""
+        """Enter `label`. For each of `values`, returns the one that comes from the block from which the packet came."""
         self._unreachable = not label.arrivals
         self.facts = Known.join(label.arrivals)
         self.builder.position_at_end(label.block)
@@ -150,7 +150,7 @@ class Emitter:
         return merged
 
     def leave(self, label: Label) -> None:
-        """Go there, whatever is written next."""
+        """Go to the label, whatever is written next."""
         self.goto(label)
         self.enter(self.label())
 
@@ -159,7 +159,7 @@ class Emitter:
             label.arrivals.append(facts)
 
     def bounded(self, value: ir.Value, maximum: int, otherwise: Label) -> ir.Value:
-        """`value`, i64, and proof for the verifier that it is at most `maximum`."""
+        """`value`, i64, with proof for the verifier that it is at most `maximum`."""
         inside = self.label()
         value = self.target.barrier(value)
         self.branch(self.builder.icmp_unsigned("<=", value, const(maximum)), inside, otherwise)
@@ -181,7 +181,7 @@ class Emitter:
         self.enter(inside)
 
     def load(self, address: Address, size: int, reject: Label, *, apart: bool = False) -> ir.Value:
-        """The big-endian number of `size` bytes at `address`, as i32. `apart`: in a register that nothing shares."""
+        """The big-endian number of `size` bytes at `address`, as i32. `apart`: in a register of its own."""
         self.require(address, size, reject)
         what = (address, size)
         value = None if apart else self.facts.loads.get(what)

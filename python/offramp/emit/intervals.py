@@ -5,8 +5,8 @@
     outcomes("vlan 5", of a frame whose tag is out of band)                                 ->  {True, False}
     outcomes("udp", of the same)                                                            ->  {False}
 
-`tags` are the ethertypes that the frame's first VLAN tag can have, if it is known to have one: bytes 12 and 13 on the
-wire. Such a frame has at least the 14 bytes of an Ethernet header besides the tag.
+`tags` are the ethertypes that the frame's first VLAN tag can have, if the frame is known to have one: bytes 12 and 13
+on the wire. Such a frame has at least the 14 bytes of an Ethernet header besides the tag.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from offramp.lower.expression import (
 
 __all__ = ["FIRST_TAG", "Range", "bounds", "lowest_start", "outcomes"]
 
-FIRST_TAG = 12  # where the first tag's ethertype is, which is also where it is inserted
+FIRST_TAG = 12  # where the first tag's ethertype is, and where a tag is inserted
 _SHORTEST_TAGGED = 14 + TAG_BYTES
 
 
@@ -49,7 +49,7 @@ _FULL = Range(0, ALL_ONES)
 
 
 def bounds(value: Value, tags: tuple[int, ...] = ()) -> Range:
-    """Between which numbers `value` is, if it does not reject."""
+    """The range of numbers that `value` can be, if it does not reject."""
     match value:
         case Number(number):
             return Range(number, number)
@@ -66,7 +66,7 @@ def bounds(value: Value, tags: tuple[int, ...] = ()) -> Range:
 
 
 def lowest_start(place: Place, tags: tuple[int, ...]) -> int:
-    """The least offset that `place` can be at."""
+    """The lowest offset that `place` can have."""
     return place.offset + sum(bounds(part, tags).low for part in place.behind)
 
 
@@ -106,7 +106,7 @@ def _ones(number: int) -> int:
 
 
 def outcomes(expr: Expr, tags: tuple[int, ...]) -> frozenset[bool | None]:
-    """All that `expr` may come to, for any frame of which no more than `tags` is known. None: the frame is rejected."""
+    """All results that `expr` may have for a frame of which only `tags` is known. None: the frame is rejected."""
     match expr:
         case Const(value):
             return frozenset({value})
@@ -125,7 +125,7 @@ def outcomes(expr: Expr, tags: tuple[int, ...]) -> frozenset[bool | None]:
 
 
 def _in_turn(parts: tuple[Expr, ...], going_on: bool, tags: tuple[int, ...]) -> frozenset[bool | None]:
-    """The parts from left to right, as long as they come to `going_on`."""
+    """The results of evaluating the parts from left to right, as long as they are `going_on`."""
     ended: frozenset[bool | None] = frozenset()
     for part in parts:
         found = outcomes(part, tags)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's limits for one program: of what it is made from, and of the instructions that came out.
+"""The kernel's limits for one program: for what it is made from, and for the instructions that result.
 
 Source: kernel/bpf/verifier.c, kernel/bpf/core.c (branch offsets are 16 bits).
 """
@@ -13,15 +13,15 @@ from offramp.emit.bytecode import CALL, EXIT, JA, LD_IMM64
 
 __all__ = ["FARTHEST_JUMP", "OPEN_WAYS", "too_much"]
 
-OPEN_WAYS: Final = 8192  # BPF_COMPLEXITY_LIMIT_JMP_SEQ: so many branches the verifier comes back to later
-FARTHEST_JUMP: Final = 32_767  # instructions, also when the kernel has put more in their place
+OPEN_WAYS: Final = 8192  # BPF_COMPLEXITY_LIMIT_JMP_SEQ: how many branches the verifier keeps for later
+FARTHEST_JUMP: Final = 32_767  # instructions, counted after the kernel has replaced some by more
 _STACK = 512  # bytes
-_DIVISION, _LONGEST_CALL = 6, 24  # by how many instructions at most the kernel replaces one
+_DIVISION, _LONGEST_CALL = 6, 24  # by how many instructions, at most, the kernel replaces one
 _FRAME_POINTER = 10  # a register
 
 
 def too_much(code: bytes) -> str | None:
-    """Which limit of the verifier these instructions exceed; None: none. It would not tell that from a bug."""
+    """The limit of the verifier that these instructions exceed, in words; None: none. Its errors look like a bug's."""
     instructions = list(struct.iter_unpack("=BBhi", code))
     if _stack_depth(instructions) > _STACK:
         return f"it needs more than {_STACK} bytes of stack"
@@ -36,7 +36,7 @@ _Instruction = tuple[int, int, int, int]  # opcode, registers, offset, immediate
 
 
 def _stack_depth(instructions: list[_Instruction]) -> int:
-    """How far below its frame pointer a BPF program reads or writes."""
+    """How far below its frame pointer a BPF program reads or writes, in bytes."""
     deepest = 0
     for opcode, registers, offset, _ in instructions:  # the second half of an ld_imm64 has opcode 0
         if opcode & 7 in (1, 2, 3):  # LDX, ST, STX
@@ -46,10 +46,10 @@ def _stack_depth(instructions: list[_Instruction]) -> int:
 
 
 def _open_ways(instructions: list[_Instruction]) -> int:
-    """The most conditional branches on a way through the program that are not taken: the verifier follows that side
+    """The most conditional branches that are not taken on any path through the program: the verifier follows that side
     first, and keeps the other for later.
     """
-    ways = [0] * (len(instructions) + 1)  # behind each instruction; the whole way is known once those behind are
+    ways = [0] * (len(instructions) + 1)  # after each instruction: those after it are known first
     unfinished = [0]
     known = [False] * len(instructions)
     entered = [False] * len(instructions)
@@ -69,7 +69,7 @@ def _open_ways(instructions: list[_Instruction]) -> int:
 
 
 def _farthest_jump(instructions: list[_Instruction]) -> int:
-    """Over how many instructions a branch goes in what the kernel makes of the program."""
+    """How many instructions the farthest branch jumps over, after the kernel has changed the program."""
     places = [0]
     for opcode, *_ in instructions:
         grown = 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A match as a body: two exits, as it holds or not."""
+"""A match as a body with two exits: it matches, or it does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS: Final = Exit("passed")  # packets that do not match
 
 @dataclass(frozen=True, slots=True)
 class MatchBody:
-    """Packets of `match` get `verdict`; others none."""
+    """Packets of `match` get `verdict`; other packets get none."""
 
     match: Lowered
     verdict: Verdict
@@ -39,7 +39,7 @@ class MatchBody:
 
     @property
     def answers(self) -> dict[Exit, int]:
-        """Whether packets of an exit match, in place of a verdict."""
+        """Whether packets of an exit match, for use in place of a verdict."""
         return {self._matching: 1, OTHERS: 0}
 
     @property
@@ -47,7 +47,7 @@ class MatchBody:
         return size.size(self.match)
 
     def write(self, values: Values, labels: Mapping[Exit, Label]) -> None:
-        from offramp.emit.decide import Decision  # LLVM's builder, which only the compiler needs
+        from offramp.emit.decide import Decision  # needs LLVM's builder, which only the compiler has
 
         Decision(values, self.match.sets).decide(self.match.expr, labels[self._matching], labels[OTHERS])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What code leaves open: placeholders, so that it does not depend on descriptors or on the running kernel.
+"""Placeholders: what code leaves open, so that it does not depend on descriptors or on the running kernel.
 
     instruction   src_reg             imm                        what takes its place when the program is loaded
     ld_imm64      PSEUDO_MAP_FD       index of a Reference       imm: the map's descriptor
@@ -38,7 +38,7 @@ class KfuncSlot(IntEnum):
 
 
 class Reference(NamedTuple):
-    """What a placeholder stands for: a map that a section has of its own, or the memory of state that it refers to."""
+    """What a placeholder stands for: a map of the section's own, or the memory of state that it refers to."""
 
     section: int
     what: MapSlot | State

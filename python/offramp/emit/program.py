@@ -4,7 +4,7 @@
     Specs --xdp()-->    XdpProgram(code, references)  --bpf.bind(), bpf.Program.load()-->  a program in the kernel
     Body  --native()--> NativeProgram(code, state) --_native.Code()-->                  a function in this process
 
-An XDP program's code carries placeholders (placeholders.py). It is to be loaded as "Dual BSD/GPL": the kernel lets only
+An XDP program's code has placeholders (placeholders.py). It has to be loaded as "Dual BSD/GPL": the kernel lets only
 GPL-compatible programs call kernel functions.
 
 Native code is position-independent and refers to nothing outside of itself. Its entry is its first byte:
@@ -12,9 +12,9 @@ Native code is position-independent and refers to nothing outside of itself. Its
     void run(const u8 *const *packets, const u32 *captured, const u32 *lengths, u64 n, u8 *verdicts,
              u8 *const *state)
 
-`verdicts[i]` becomes the byte of the exit that packet i takes, by default the exit's Verdict. Packet i has
-`captured[i]` bytes in memory, and its length on the wire. `state` are the memories of NativeProgram.state, in their
-order. The C calling convention of Linux on that machine.
+`verdicts[i]` becomes the byte of the exit that packet i takes; by default, that is the exit's Verdict. Packet i has
+`captured[i]` bytes in memory and `lengths[i]` bytes on the wire. `state` are the memories of NativeProgram.state, in
+their order. The calling convention is that of C on Linux on that machine.
 
 Sources: Documentation/bpf/standardization/instruction-set.rst, include/uapi/linux/bpf.h.
 """
@@ -35,8 +35,8 @@ from offramp.verdict import Verdict
 __all__ = ["COUNTERS", "KFUNC_BASE", "KfuncSlot", "MapSlot", "NativeProgram", "Reference", "Spec", "XdpProgram"]
 
 COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirect_failed", "missed_by_nic")
-"""u64 each, per CPU, in MapSlot.COUNTERS; behind them a body's own. Every packet counts in `seen` and in exactly one of
-the others."""
+"""u64 each, per CPU, in MapSlot.COUNTERS; a body's own counters come after them. Every packet counts in `seen` and in
+exactly one of the others."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class Spec:
     """
 
     body: Body
-    protect: Lowered | None = None  # packets passed before anything else, as they are in memory
-    queues: int = 1  # CLAIM: the size of SOCKETS and HEARTBEATS; packets of queues beyond leave by the last exit
+    protect: Lowered | None = None  # these packets pass before anything else, as they are in memory
+    queues: int = 1  # CLAIM: the size of SOCKETS and HEARTBEATS; packets of higher queues leave by the last exit
     stall_ns: int | None = None  # CLAIM: no verdict if the queue's heartbeat is older than this; None: never
-    vlan_metadata: bool = False  # ask the driver for a VLAN tag out of band, which belongs to the frame on the wire
+    vlan_metadata: bool = False  # ask the driver for a VLAN tag out of band; it is part of the frame on the wire
     hidden_queue: int | None = None  # CLAIM: the NIC brings the flow there; elsewhere it is counted, without a verdict
 
     def __post_init__(self) -> None:
         if Verdict.ABORTED in self.verdicts:
-            raise OptionError("verdict ABORTED", reason="it reports errors of a program", hint="use DROP")
+            raise OptionError("verdict ABORTED", reason="it is for errors of a program", hint="use DROP")
         if self.body.exits[-1].verdict in (Verdict.CLAIM, Verdict.TX):
-            raise OptionError("the last exit of a body", reason="packets that cannot leave the driver end there")
+            raise OptionError("the last exit of a body", reason="its verdict must keep packets in the driver")
         if self.queues < 1:
             raise OptionError(f"queues={self.queues}", reason="an interface has at least one")
         if self.hidden_queue is not None and not 0 <= self.hidden_queue < self.queues:
@@ -68,17 +68,17 @@ class Spec:
 
     @property
     def verdicts(self) -> frozenset[Verdict]:
-        """Those of its exits."""
+        """The verdicts of its exits."""
         return frozenset(exit.verdict for exit in self.body.exits if exit.verdict is not None)
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """What is in MapSlot.COUNTERS."""
+        """The names of the counters in MapSlot.COUNTERS."""
         return tuple(dict.fromkeys((*COUNTERS, *(exit.counter for exit in self.body.exits))))
 
     @property
     def size(self) -> Size:
-        """What it takes of a program."""
+        """How much of a program it takes."""
         return total(self.body.size, *([size(self.protect)] if self.protect is not None else []))
 
 
@@ -92,7 +92,7 @@ class XdpProgram:
 
 @dataclass(frozen=True)
 class NativeProgram:
-    """Machine code of this CPU's architecture, and the state whose memory it is called with."""
+    """Machine code for this CPU's architecture, and the state whose memory is passed to it."""
 
     code: bytes
     state: tuple[State, ...] = ()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a body fits into one program, as far as that can be told before there is one, and what is said if not.
+"""Whether a body fits into one program, as far as that is known before there is one, and what the error says if not.
 
 What is found here is known at once, when a `Match` is made. The rest shows when a program is compiled, which takes
-seconds for a match of this size, or in the kernel: it depends on the interface, whose program may hold the match twice
-(for tags out of band) and has what is protected besides.
+seconds for a match of this size, or in the kernel. It depends on the interface: its program may hold the match twice
+(for tags out of band), and also has what is protected.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from offramp.lower.expression import All, Any, Calculation, Expr, Load, Lowered,
 
 __all__ = ["MAX_STATE", "Size", "size", "too_deep", "total"]
 
-MAX_TESTS: Final = OPEN_WAYS  # each is a branch at least
-MAX_STATE: Final = 60  # MAX_USED_MAPS is 64; counters, sockets, heartbeats and protected ports are others
+MAX_TESTS: Final = OPEN_WAYS  # each test is at least one branch
+MAX_STATE: Final = 60  # MAX_USED_MAPS is 64; counters, sockets, heartbeats and protected ports take the others
 MAX_ACCESSES: Final = FARTHEST_JUMP  # instructions
 
 _WHAT: Final = "the match is too large for one program"
 _TOGETHER: Final = "the matches of all ramps on this interface are too large for one program"
 _FEWER_TESTS: Final = "use networks, port ranges, or sets"
-_FEWER_SETS: Final = "one set with the members of several is one look-up"
+_FEWER_SETS: Final = "put the members of several sets into one: that is one look-up"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of all that one program decides."""
+    """The size of all that one program decides."""
 
     tests: int = 0  # of packet bytes, and calculations beyond the one of an ordinary test
     state: tuple[str, ...] = ()  # the kind of each state that it refers to
-    accesses: int = 0  # to state: instructions, about
-    together: bool = False  # of several sections
+    accesses: int = 0  # about how many instructions its accesses to state take
+    together: bool = False  # whether it is the sum of several sections
 
     def check(self) -> None:
-        """Errors: OptionError for what never fits."""
+        """Errors: OptionError if it can never fit."""
         if self.tests > MAX_TESTS:
-            raise self.too_large(f"{self.tests} tests of packet bytes, and more than {MAX_TESTS} never fit")
+            raise self.too_large(f"it has {self.tests} tests of packet bytes, and at most {MAX_TESTS} fit")
         if len(self.state) > MAX_STATE:
-            raise self.too_large(f"it looks into {self._state}, and {MAX_STATE} is the most")
+            raise self.too_large(f"it looks into {self._state}, and at most {MAX_STATE} fit")
         if self.accesses > MAX_ACCESSES:
             needs = f"its look-ups in {self._state} need about {self.accesses:,} instructions"
-            raise self.too_large(f"{needs}, and {MAX_ACCESSES:,} is the most")
+            raise self.too_large(f"{needs}, and at most {MAX_ACCESSES:,} fit")
 
     def too_large(self, reason: str = "") -> OptionError:
-        """The error, with a hint that fits the larger part."""
+        """The error, with a hint that is about the larger part."""
         reason = reason or f"{self.tests} tests of packet bytes, look-ups in {self._state or 'no sets'}"
         hint = _FEWER_SETS if self.accesses > self.tests or len(self.state) > MAX_STATE else _FEWER_TESTS
         return OptionError(_TOGETHER if self.together else _WHAT, reason=reason, hint=hint)
 
     @property
     def _state(self) -> str:
-        """In words: "3 sets"."""
+        """The state in words: "3 sets"."""
         return " and ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in Counter(self.state).items())
 
 
 def total(*sizes: Size, together: bool = False) -> Size:
-    """Of all of them, in one program."""
+    """The size of all of them in one program."""
     return Size(
         tests=sum(size.tests for size in sizes),
         state=sum((size.state for size in sizes), ()),
@@ -75,13 +75,13 @@ def too_deep() -> OptionError:
 
 
 def size(match: Lowered) -> Size:
-    """What a match takes of a program."""
+    """How much of a program a match takes."""
     places: set[tuple[Value, ...]] = set()
     costs = [kind(state).instructions(state.shape) for state in match.sets]
     accesses = 0
 
     def calculations(value: Value) -> int:
-        """Those of a place count once."""
+        """The calculations in a value; those of a place count once."""
         match value:
             case Calculation(_, left, right):
                 return 1 + calculations(left) + calculations(right)

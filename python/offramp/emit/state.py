@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""State that programs refer to: memory that they share with Python. Which kinds there are, by the type of their shape.
+"""State that programs refer to: memory that they share with Python. The type of a shape tells the kind of state.
 
     Named("blocked", Shape("ranges", "ip", 65536))      a set
 
-A reference says where the state is to be found (by a name, by its contents), its shape how it lies in memory. Of a
-kind no more is known outside of its own file than what KINDS says: a new one is a file that writes accesses to its
-memory, and a line here.
+A reference says how the state is found (by a name, by its contents); its shape says how it lies in memory. Outside of
+its own file, only what KINDS says is known of a kind. A new kind is a file that writes accesses to its memory, and a
+line here.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class State(Protocol):
     """A reference to state: a value that compares and hashes."""
 
     @property
-    def shape(self) -> Any:  # of one of KINDS
+    def shape(self) -> Any:  # one of KINDS
         """How its memory is laid out."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateKind:
-    """What has to be known of a kind of state besides how its accesses are written."""
+    """What has to be known of a kind of state, besides how its accesses are written."""
 
     name: str
-    instructions: Callable[[Any], int]  # how many of eBPF an access needs, about, by shape
+    instructions: Callable[[Any], int]  # about how many eBPF instructions an access needs, by shape
 
 
 KINDS: Final[dict[type, StateKind]] = {Shape: StateKind("set", layout.instructions)}
 
 
 def kind(state: State) -> StateKind:
-    """Of which kind a piece of state is."""
+    """The kind of a piece of state."""
     return KINDS[type(state.shape)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of a frame of which a VLAN tag is out of band:
+"""Values of a frame whose VLAN tag is out of band:
 
 wire     0     12    16    20
          +-----+-----+------------
@@ -26,9 +26,9 @@ _BEHIND_TAG = FIRST_TAG + TAG_BYTES
 
 
 class TaggedValues(Values):
-    """Of a frame with a VLAN tag out of band. In memory are at least the 14 bytes of an Ethernet header.
+    """Values of a frame with a VLAN tag out of band. Memory has at least the 14 bytes of an Ethernet header.
 
-    `tag` is an i32: the tag's ethertype, one of `tags`, and behind it its control information, as on the wire.
+    `tag` is an i32: the tag's ethertype, one of `tags`, followed by its control information, as on the wire.
     """
 
     def __init__(self, emit: Emitter, reject: Label, tag: ir.Value, tags: tuple[int, ...]) -> None:
@@ -59,7 +59,7 @@ class TaggedValues(Values):
         return self._anywhere(place, size)
 
     def _anywhere(self, place: Place, size: int) -> ir.Value:
-        """A load that may be of bytes before, in or behind the tag."""
+        """A load whose bytes may be before, in or after the tag."""
         start = self.emit.target.barrier(self.builder.add(self._sum(place.behind), const(place.offset)))
         done = self.emit.label()
         ways: list[tuple[ir.Value, ir.Block]] = []
@@ -85,8 +85,8 @@ class TaggedValues(Values):
         return value
 
     def _whole(self, start: ir.Value, size: int) -> Iterator[tuple[int, Label]]:
-        """For all bytes behind the tag, then for all before it: by how much memory is behind the wire, and the label
-        of other packets."""
+        """First for loads whose bytes are all after the tag, then for loads whose bytes are all before it: by how much
+        memory is behind the wire, and the label of other packets."""
         for relation, limit, shift in ((">=", _BEHIND_TAG, TAG_BYTES), ("<=", FIRST_TAG - size, 0)):
             whole, others = self.emit.label(), self.emit.label()
             self.emit.branch(self.builder.icmp_unsigned(relation, start, const(limit)), whole, others)

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between targets. The emitter asks for no more than `Target`; the code around a match also for more.
+"""The differences between targets. The emitter needs only `Target`; the code around a match needs more.
 
     Target: where the packet begins and ends, as i64 addresses, its length, state, and what a verifier wants
       Bpf:     XDP's context, helpers, maps, kernel functions
-      Native:  a loop over many packets (burst.py), nobody who has to be convinced
+      Native:  a loop over many packets (burst.py), and no verifier to convince
 
 `barrier` hides from LLVM how a value was made. The verifier needs that: it accepts a load only through the very
-register that was compared with data_end before, and with an offset whose range it saw checked, while LLVM knows ways to
-compute the same address anew, or to leave out a comparison that always holds. An empty asm statement with its result in
-the place of its argument costs no instruction. `fence` hides in the same way that memory has not changed, so that what
-is loaded again is a number of its own.
+register that was compared with data_end before, and only with an offset whose range it saw checked. LLVM would compute
+the same address anew, or leave out a comparison that always holds. The barrier is an empty asm statement whose result
+takes the place of its argument, so it costs no instruction. `fence` hides in the same way that memory has not changed,
+so a second load gives a number of its own.
 
-`launder` hides a value from the verifier if it came by several ways and is another constant on each of them: the
-verifier would walk through all that follows once for each way.
+`launder` hides a value from the verifier if it came by several paths, and is a different constant on each of them. The
+verifier would otherwise walk through all that follows once for each path.
 
 All addresses are i64, because the verifier prohibits 32-bit arithmetic on pointers.
 
@@ -41,13 +41,13 @@ def const(value: int, type: ir.Type = I64) -> ir.Constant:
 
 
 class Target(Protocol):
-    """Little-endian machines of 64 bits."""
+    """A little-endian machine of 64 bits."""
 
     function: ir.Function
     builder: ir.IRBuilder
-    data: ir.Value  # address of the packet's first byte
-    end: ir.Value  # address behind its last
-    farthest: int | None  # no packet has a byte this far from its first; None: there is no such limit
+    data: ir.Value  # the address of the packet's first byte
+    end: ir.Value  # the address after its last byte
+    farthest: int | None  # no packet has a byte this far from its first; None: there is no limit
 
     def length(self) -> ir.Value:
         """The packet's length on the wire, i32."""
@@ -59,13 +59,13 @@ class Target(Protocol):
         """The address of the memory of a piece of state, i64."""
 
     def barrier(self, value: ir.Value) -> ir.Value:
-        """`value`, of whose origin LLVM knows nothing."""
+        """`value`, in a form of whose origin LLVM knows nothing."""
 
     def fence(self) -> None:
         """From here on LLVM knows nothing of what is in memory."""
 
     def launder(self, value: ir.Value, mask: int) -> ir.Value:
-        """`value`, i64, of which the verifier knows no more than that it has no bits outside of `mask`."""
+        """`value`, i64; the verifier knows only that it has no bits outside of `mask`."""
 
 
 class Context(IntEnum):
@@ -80,7 +80,7 @@ def _function(name: str, signature: ir.FunctionType) -> ir.Function:
     module = ir.Module(name="offramp")
     function = ir.Function(module, signature, name)
     function.attributes.add("nounwind")
-    # A jump table would be a section of its own, and need a relocation. llvmlite lists no attributes with values.
+    # A jump table would be a section of its own, and need a relocation. llvmlite does not know attributes with values.
     set.add(function.attributes, '"no-jump-tables"="true"')
     return function
 
@@ -88,7 +88,7 @@ def _function(name: str, signature: ir.FunctionType) -> ir.Function:
 class Bpf:
     """A function `int xdp(struct xdp_md *)` in a module of its own."""
 
-    section = 0  # whose maps and state are meant by what is written now
+    section = 0  # the section whose maps and state are meant by what is written now
     farthest: int | None = 0xFF00  # the verifier follows packet pointers up to 0xffff, variable offsets included
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Bpf:
         self.find_packet()
 
     def find_packet(self) -> None:
-        """Where the packet is now. To be called again after a helper that moves it."""
+        """Find where the packet is now. Has to be called again after a helper that moves it."""
         self.data = self.barrier(self.builder.zext(self.context(Context.DATA), I64))
         self.end = self.barrier(self.builder.zext(self.context(Context.DATA_END), I64))
 
@@ -136,7 +136,7 @@ class Bpf:
         return self.builder.load(address, typ=I32, align=4)
 
     def local(self, type: ir.Type) -> ir.Value:
-        """The address of a place on the stack. Made in the entry block: elsewhere its size would be dynamic to LLVM."""
+        """The address of a place on the stack. Made in the entry block: elsewhere LLVM would see a dynamic size."""
         with self.builder.goto_entry_block():
             return self.builder.alloca(type)
 
@@ -153,14 +153,14 @@ class Bpf:
         return self.builder.call(self._pseudo, [const(pseudo), const(number)])
 
     def finished(self) -> Module[Reference]:
-        """What has been written."""
+        """The module that has been written."""
         return Module(str(self.module), tuple(self._references))
 
     def helper(self, number: Helper, *arguments: ir.Value) -> ir.Value:
         return self._call(number, I64, *arguments)
 
     def kfunc(self, slot: KfuncSlot, *arguments: ir.Value) -> ir.Value:
-        """A placeholder for a call of the kernel's function."""
+        """A placeholder for a call of the kernel function."""
         return self._call(KFUNC_BASE + slot, I32, *arguments)
 
     def _call(self, number: int, result: ir.Type, *arguments: ir.Value) -> ir.Value:
@@ -169,7 +169,7 @@ class Bpf:
 
 
 class Native:
-    """A function of the form that program.py describes, in a module of its own. burst.py says which packet it is at."""
+    """A function of the form that program.py describes, in a module of its own. burst.py sets the current packet."""
 
     farthest: int | None = None
 
@@ -194,7 +194,7 @@ class Native:
         return self.builder.icmp_unsigned(">", self.builder.add(address, const(size)), self.end)
 
     def memory(self, state: State) -> ir.Value:
-        """Loaded once, before the first packet."""
+        """The memory's address, loaded once, before the first packet."""
         if state not in self._memories:
             with self.builder.goto_entry_block():
                 place = self.builder.gep(self.function.args[5], [const(len(self._memories))], source_etype=POINTER)
@@ -202,7 +202,7 @@ class Native:
         return self._memories[state]
 
     def finished(self) -> Module[State]:
-        """What has been written."""
+        """The module that has been written."""
         return Module(str(self.module), tuple(self._memories))
 
     def barrier(self, value: ir.Value) -> ir.Value:
@@ -216,7 +216,7 @@ class Native:
 
 
 class _Numbered(ir.FormattedConstant):  # type: ignore[misc]  # llvmlite is not typed
-    """A function that is called by number: BPF's call instruction has nothing else."""
+    """A function that is called by its number: BPF's call instruction has nothing else."""
 
     def __init__(self, number: int, signature: ir.FunctionType) -> None:
         super().__init__(POINTER, f"inttoptr (i64 {number} to ptr)")

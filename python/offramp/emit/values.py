@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values of the lowered form -> registers, i32: arithmetic, and numbers of a frame that is in memory as on the wire.
 
-A variable place is a sum in 64 bits of numbers of 32, so that it cannot wrap. What it is computed from is loaded apart
-from what tests compare, although they may be the same bytes: the verifier has to know the range of an offset exactly,
-and would keep each number that a test has found apart from all others until the offset is made.
+A variable place is a 64-bit sum of 32-bit numbers, so it cannot wrap. What it is computed from is loaded apart from
+what tests compare, although the bytes may be the same. The verifier has to know the range of an offset exactly; if it
+were the same register, each number found by a test would be kept apart from all others until the offset is made.
 
-The reading order inside of a value means nothing, since there is one kind of rejection. So of two sides the one that
+The order of reading inside a value does not matter, since there is one kind of rejection. So of two sides the one that
 needs more registers comes first (Sethi & Ullman 1970), and a deep expression needs few of them.
 """
 
@@ -36,9 +36,9 @@ _REACH_OF_VERIFIER = 0xFFFF
 
 
 class Values:
-    """Writes values where the emitter is. Packets on which one cannot be read leave for `reject`."""
+    """Writes values where the emitter is. Packets on which a value cannot be read leave for `reject`."""
 
-    tags: tuple[int, ...] = ()  # what the first tag's ethertype can be, if there is one for sure
+    tags: tuple[int, ...] = ()  # what the first tag's ethertype can be, if there certainly is one
 
     def __init__(self, emit: Emitter, reject: Label) -> None:
         self.emit = emit
@@ -47,7 +47,7 @@ class Values:
         self._needs: dict[int, int] = {}
 
     def read(self, value: Value, *, apart: bool = False) -> ir.Value:
-        """`apart`: not in registers that something else may share, which places need."""
+        """`apart`: not in registers that something else may share; places need that."""
         match value:
             case Number(number):
                 return const(number, I32)
@@ -62,7 +62,7 @@ class Values:
                 return self._calculation(value, apart)
 
     def read_all(self, values: tuple[Value, ...]) -> list[ir.Value]:
-        """Those that need most registers first; the result is in the order of `values`."""
+        """Read those that need the most registers first; the result is in the order of `values`."""
         order = sorted(range(len(values)), key=lambda index: -self._need(values[index]))
         found: dict[int, ir.Value] = {}
         for index, following in zip(order, [*order[1:], None], strict=True):
@@ -90,7 +90,7 @@ class Values:
         return result
 
     def _settled(self, result: ir.Value, following: Value) -> ir.Value:
-        """`result`, computed before `following` is. LLVM likes to put it off, and to keep all that it is made of."""
+        """`result`, computed before `following`. LLVM likes to put it off, and to keep all that it is made of."""
         return result if isinstance(following, Number) else self.emit.target.barrier(result)
 
     def _need(self, value: Value) -> int:
@@ -129,13 +129,13 @@ class Values:
                 return self._if_below_32(right, shift(left, builder.and_(right, const(31, I32))))
 
     def _if_below_32(self, count: ir.Value, shifted: ir.Value) -> ir.Value:
-        """`shifted`, or 0 for larger counts. Without a branch: the verifier would follow both ways."""
+        """`shifted`, or 0 for larger counts. There is no branch, because the verifier would follow both paths."""
         below = self.emit.target.barrier(self.builder.sub(self.builder.zext(count, I64), const(32)))
         mask = self.builder.trunc(self.builder.ashr(below, const(63)), I32)
         return self.builder.and_(shifted, mask)
 
     def _unless(self, condition: ir.Value) -> None:
-        """Reject if it holds."""
+        """Reject if the condition holds."""
         inside = self.emit.label()
         self.emit.branch(condition, self.reject, inside)
         self.emit.enter(inside)
@@ -146,7 +146,7 @@ class Values:
         return self.emit.target.length()
 
     def _fixed(self, offset: int, size: int, apart: bool) -> ir.Value:
-        """The number at a place that is known now."""
+        """The number at a place that is already known."""
         return self.emit.load(Address(self.emit.target.data, offset), size, self.reject, apart=apart)
 
     def _variable(self, place: Place, size: int, apart: bool) -> ir.Value:
@@ -155,7 +155,7 @@ class Values:
         return self.emit.load(Address(register, place.offset), size, self.reject, apart=apart)
 
     def _behind(self, parts: tuple[Value, ...], length: int) -> ir.Value:
-        """The address that is the sum of `parts` behind the frame's first byte, to reach `length` bytes from there."""
+        """The address of the frame's first byte plus the sum of `parts`, from which `length` bytes will be read."""
         most = sum(bounds(part, self.tags).high for part in parts)
         limit = self._limit(most, length)
         what = (type(self), parts, limit)
@@ -166,10 +166,11 @@ class Values:
         return register
 
     def _limit(self, most: int, length: int) -> int | None:
-        """How much may be added to the frame's first byte, if `length` bytes behind that are to be in a packet.
+        """How much may be added to the frame's first byte if `length` bytes after that are to be in a packet.
 
-        `most`, as far as the verifier follows; none where there is no verifier. Rounded down to few different ones,
-        so that loads share an address, and never so far that a byte of the longest packet would be out of reach.
+        It is at most `most`, as far as the verifier follows; None if there is no verifier. It is rounded down to a few
+        different numbers, so that loads share an address, but never so far that a byte of the longest packet is out of
+        reach.
         """
         if self.emit.target.farthest is None:
             return None
@@ -230,7 +231,7 @@ class Values:
 
 
 def _without_numbers(place: Place) -> Place:
-    """The same place, with what is known of it in the offset."""
+    """The same place; numbers that are known now are moved into its offset."""
     if not any(isinstance(part, Number) for part in place.behind):
         return place
     known = sum(part.value for part in place.behind if isinstance(part, Number))

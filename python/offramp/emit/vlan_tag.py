@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VLAN tag that the driver carries beside the frame: asked for, and put back where it was on the wire.
+"""A VLAN tag that the driver carries beside the frame: ask for it, and put it back where it was on the wire.
 
 Source: Documentation/networking/xdp-rx-metadata.rst (bpf_xdp_metadata_rx_vlan_tag).
 """
@@ -23,13 +23,13 @@ OUT_OF_BAND: Final = (0x8100, 0x88A8)  # the ethertypes of tags that Linux takes
 
 
 class VlanTag:
-    """That of one packet. `ask` has left it in two places on the stack."""
+    """The tag of one packet. `ask` leaves it in two places on the stack."""
 
     def __init__(self, emit: Emitter, target: Bpf) -> None:
         self.emit, self.target, self.builder = emit, target, emit.builder
 
     def ask(self, tagged: Label, untagged: Label) -> None:
-        """Branch by whether there is one. Leaves the current place."""
+        """Branch by whether there is a tag. Leaves the current place."""
         self._protocol, self._control = self.target.local(I16), self.target.local(I16)  # wire order; host order
         for place in (self._protocol, self._control):
             self.builder.store(const(0, I16), place)
@@ -38,15 +38,15 @@ class VlanTag:
         self.emit.branch(self.builder.icmp_unsigned("==", status, const(0, I32)), tagged, untagged)
 
     def read(self) -> ir.Value:
-        """As it was on the wire, an i32."""
+        """The tag as it was on the wire, an i32."""
         ethertype = self.builder.zext(self.builder.bswap(self.builder.load(self._protocol, typ=I16)), I32)
         control = self.builder.zext(self.builder.load(self._control, typ=I16), I32)
         return self.builder.or_(self.builder.shl(ethertype, const(16, I32)), control)
 
     def restore(self, no_room: Label) -> None:
-        """Write it into the frame, if there is one: the frame's next reader sees nothing else.
+        """Write the tag into the frame, if there is one: the next reader of the frame has nothing else.
 
-        The last thing that is done to a packet, as the kernel keeps the tag of packets that pass.
+        This is the last thing done to a packet, because the kernel keeps the tag of packets that pass.
         """
         tagged, room, done = self.emit.label(), self.emit.label(), self.emit.label()
         self.ask(tagged, done)
@@ -55,9 +55,9 @@ class VlanTag:
         self.emit.branch(self.builder.icmp_signed("==", self.builder.trunc(grown, I32), const(0, I32)), room, no_room)
         self.emit.enter(room)
         self.target.find_packet()
-        self.emit.facts = Known()  # all that was known was about the packet as it was
+        self.emit.facts = Known()  # all that was known was about the packet as it was before
         frame = Address(self.target.data)
-        self.emit.require(frame, FIRST_TAG + TAG_BYTES, no_room)  # it does: for the verifier
+        self.emit.require(frame, FIRST_TAG + TAG_BYTES, no_room)  # there always is enough; this is for the verifier
         addresses = [self._load(frame + (TAG_BYTES + at), I32) for at in range(0, FIRST_TAG, 4)]
         for number, word in enumerate(addresses):
             self._store(frame + 4 * number, word)

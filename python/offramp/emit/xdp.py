@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The XDP program around bodies, as LLVM IR. Each is a section. A packet takes one way through a section, which is
-counted at its end, in the counter of that exit; this is the way to CLAIM:
+"""The XDP program around bodies, as LLVM IR. Each body is in a section. A packet takes one path through a section, and
+is counted at its end, in the counter of that exit. This is the path to CLAIM:
 
     seen ─> protected? ─> body ─> the queue has a socket? ─> its reader is alive? ─> redirect ─> claimed
             │ yes         │ others │ no                      │ no                    │ fails
             v             v        v                         v                       v
             protected     passed   passed                    stalled                 redirect_failed
 
-Exits with other verdicts end behind the body. With a hidden queue, packets that would be claimed on another one end in
-`missed_by_nic`. All ends without a verdict lead to the next section, which does the same with maps of its own; after
-the last one, to the kernel.
+Exits with other verdicts end right after the body. With a hidden queue, packets that would be claimed on another queue
+end in `missed_by_nic`. All ends without a verdict lead to the next section, which does the same with its own maps; the
+last section leads to the kernel.
 
-- Protected packets are looked for in the frame as it is in memory. A tag out of band changes nothing there: its packets
-  are the kernel's as much as others.
-- A body is about the frame on the wire. A tag that the driver carries out of band belongs into it (tagged_values.py),
-  but asking for it costs a call. So it is asked for only where the answer matters: where all frames with such a tag
-  leave by the same exit, only behind the others. A packet that leaves the driver, to user space or back to the wire,
+- Protected packets are recognised in the frame as it is in memory. A tag out of band changes nothing there: its packets
+  belong to the kernel as much as others.
+- A body is about the frame on the wire. A tag that the driver carries out of band belongs into that (tagged_values.py),
+  but asking for it costs a call. So the program asks only if the answer matters. If all frames with such a tag leave by
+  the same exit, it asks only after the other exits. A packet that leaves the driver, to user space or back to the wire,
   gets its tag back.
-- A heartbeat from the future is not stale: its clock and ours, both the coarse one, are read on different CPUs.
+- A heartbeat from the future is not stale: both clocks are the coarse one, but they are read on different CPUs.
 
 Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; include/uapi/linux/bpf.h.
 """
@@ -47,7 +47,7 @@ _ETHERNET_HEADER = 14
 
 
 def build(specs: Sequence[Spec]) -> Module[Reference]:
-    """The module, with a section for each of `specs`."""
+    """The module with a section for each of `specs`."""
     target = Bpf()
     emit = Emitter(target)
     for number, spec in enumerate(specs):
@@ -58,10 +58,10 @@ def build(specs: Sequence[Spec]) -> Module[Reference]:
 
 
 class _Section:
-    """Each method writes one station, and leaves the emitter where the packets are that go on."""
+    """Each method writes one station. It leaves the emitter where the packets are that go on."""
 
     def __init__(self, emit: Emitter, target: Bpf, spec: Spec, others: Label | None) -> None:
-        """`others`: the next section; None: this is the last one."""
+        """`others`: the next section; None: this section is the last one."""
         self.emit, self.target, self.builder = emit, target, emit.builder
         self.spec, self.others = spec, others
         self.tag = VlanTag(emit, target)
@@ -69,7 +69,7 @@ class _Section:
         self.no_way = emit.label()
 
     def write(self) -> None:
-        """All of it. Leaves the emitter at the beginning of the next one."""
+        """Write the whole section. Leaves the emitter at the beginning of the next one."""
         self.counters = self._look_up_counters()
         self._count("seen")
         self.emit.require(Address(self.target.data), _ETHERNET_HEADER, self.no_way)  # every frame has that much
@@ -90,7 +90,7 @@ class _Section:
             self.emit.facts = Known()
 
     def end(self, exit: Exit) -> None:
-        """What becomes of packets that leave by it."""
+        """Write what happens to packets that leave by this exit."""
         if exit.verdict is None:
             self.give_up(exit.counter)
             return
@@ -103,7 +103,7 @@ class _Section:
         self.builder.ret(const(exit.verdict, I32))
 
     def give_up(self, counter: str) -> None:
-        """Not ours."""
+        """Count the packet here, and leave it to the next section."""
         self._count(counter)
         if self.others is None:
             self.builder.ret(const(Verdict.PASS, I32))
@@ -119,7 +119,7 @@ class _Section:
         self.emit.enter(others)
 
     def body_on_wire(self, labels: Mapping[Exit, Label]) -> None:
-        """The body, of the frame as it was on the wire."""
+        """Write the body, about the frame as it was on the wire."""
         body, certain = self.spec.body, self.of_tagged
         if certain is None:
             untagged, tagged = self.emit.label(), self.emit.label()
@@ -137,7 +137,7 @@ class _Section:
             self.tag.ask(labels[certain], labels[exit])
 
     def redirect(self) -> None:
-        """To the socket of the packet's queue, unless nobody reads there."""
+        """Redirect to the socket of the packet's queue, unless nobody reads there."""
         queue = self.builder.zext(self.target.context(Context.RX_QUEUE_INDEX), I64)
         if self.spec.hidden_queue is not None:
             queue = self._check_arrival(queue, self.spec.hidden_queue)
@@ -155,7 +155,7 @@ class _Section:
         self.emit.enter(claimed)
 
     def _look_up_counters(self) -> ir.Value:
-        """The address of this CPU's counters. The lookup cannot fail, but the verifier wants that seen."""
+        """The address of this CPU's counters. The lookup cannot fail, but the verifier wants a check."""
         missing, found = self.emit.label(), self.emit.label()
         key = self.target.local(I32)
         self.builder.store(const(0, I32), key)
@@ -167,13 +167,13 @@ class _Section:
         return counters
 
     def _count(self, counter: str) -> None:
-        """Add one. Not atomic: one CPU runs one packet at a time."""
+        """Add one to the counter. It is not atomic: one CPU runs one packet at a time."""
         address = self.builder.add(self.counters, const(8 * self.spec.counters.index(counter)))
         pointer = self.builder.inttoptr(address, POINTER)
         self.builder.store(self.builder.add(self.builder.load(pointer, typ=I64), const(1)), pointer)
 
     def _check_heartbeat(self, queue: ir.Value, stall_ns: int) -> None:
-        """Packets of a queue whose reader has not been seen for longer than `stall_ns` end here."""
+        """Packets end here if their queue's reader was not seen for longer than `stall_ns`."""
         heartbeats = self.target.map_value(MapSlot.HEARTBEATS)
         address = self.builder.add(heartbeats, self.builder.shl(queue, const(3)))
         heartbeat = self.builder.load(self.builder.inttoptr(address, POINTER), typ=I64)
@@ -185,7 +185,7 @@ class _Section:
         self.emit.enter(alive)
 
     def _check_arrival(self, queue: ir.Value, hidden: int) -> ir.Value:
-        """Packets that the NIC has brought to another queue end here; the queue of the others."""
+        """Packets that the NIC has brought to another queue end here. Returns the queue of the others."""
         missed, brought = self.emit.label(), self.emit.label()
         self.emit.branch(self.builder.icmp_unsigned("==", queue, const(hidden)), brought, missed)
         self.emit.enter(missed)

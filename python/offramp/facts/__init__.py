@@ -6,10 +6,10 @@
     records.py       the records of real drivers, drivers/*.toml, each fact with its source
     knobs.py         the settings that may be changed, as names and JSON values; the protocol `Nic`
     offloads.py      offloads that change frames before XDP sees them, by all of their names
-    identity.py      which device it is, across renames and reboots
-    ssh.py           the ports and sessions of SSH that are here
-    imagined.py      a `Link` for an interface that is not here
-    strict.py        JSON as the dataclass that it was made of: strangers' files, read strictly
+    identity.py      which device an interface is, across renames and reboots
+    ssh.py           the ports and sessions of SSH on this machine
+    imagined.py      a `Link` for an interface that is not on this machine
+    strict.py        JSON read strictly into the dataclass that it was made of: the files may be strangers'
 
 A new driver record is a file in drivers/, and its name in records.py. A new knob is a line in knobs.py; nic/live.py
 reads and sets it.

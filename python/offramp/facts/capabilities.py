@@ -3,9 +3,9 @@
 
     a live interface  --nic.open_nic("eth0").capabilities()-->  Capabilities  <--record("ixgbe")--  drivers/ixgbe.toml
 
-None is "not known", never "no": a plan must not count on it, and may try. `with_record` fills what a live interface
-does not tell (the fields that its driver takes in rules, what an XDP program costs) from the record of its driver.
-JSON: `to_dict`, `from_dict`; SCHEMA is the version of that form. A fact of a shipped record names its source.
+None means "not known", never "no": a plan must not count on it, and may try. `with_record` fills in what a live
+interface does not tell (the fields that its driver takes in rules, what an XDP program costs) from its driver's record.
+JSON: `to_dict`, `from_dict`; SCHEMA is the version of that form. Each fact in a shipped record names its source.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ SCHEMA = 1
 
 NTUPLE: Final = "rx-ntuple-filter"  # the kernel's name of the feature that rules need
 
-Masks = Literal["any", "full", "prefix"]  # any bits; the whole field or nothing of it; the first bits
+Masks = Literal["any", "full", "prefix"]  # any bits; the whole field or nothing; the first bits
 
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Receive and transmit queues: in use, and at most. A combined one is counted in both."""
+    """Receive and transmit queues: in use, and at most. A combined queue counts in both."""
 
     rx: int | None = None
     tx: int | None = None
     rx_max: int | None = None
     tx_max: int | None = None
-    combined: bool | None = None  # changed as pairs
+    combined: bool | None = None  # they change in pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Rings:
-    """Descriptors of a queue's ring in hardware: now, and at most."""
+    """Descriptors of a queue's hardware ring: now, and at most."""
 
     rx: int | None = None
     tx: int | None = None
@@ -63,13 +63,13 @@ class Rss:
 
     table_size: int | None = None  # 0: no table
     key_size: int | None = None  # bytes; 0: the key cannot be read or changed
-    kernel_key: bool | None = None  # the driver does not tell its key, and takes the kernel's: net.core.netdev_rss_key
-    late_key: bool | None = None  # some versions of the driver give the NIC a zero byte first, and then the key
+    kernel_key: bool | None = None  # the driver does not tell its key; it uses net.core.netdev_rss_key
+    late_key: bool | None = None  # some driver versions give the NIC a zero byte, then the key
     functions: tuple[str, ...] | None = None
-    symmetric: bool | None = None  # both directions of a flow hash alike: not Microsoft's Toeplitz, cannot be foretold
-    queue_limit: int | None = None  # only queues below it can be in the table
+    symmetric: bool | None = None  # both directions of a flow hash alike: not Toeplitz, not predictable
+    queue_limit: int | None = None  # only lower queue numbers can be in the table
     table_with_vfs: bool | None = None  # the table can be changed while there are VFs
-    field_choices: Mapping[str, tuple[str, ...]] | None = None  # flow type -> sets of letters that it can be hashed by
+    field_choices: Mapping[str, tuple[str, ...]] | None = None  # flow type -> sets of letters to hash it by
     fields: Mapping[str, str] | None = None  # now
     function: str | None = None  # now
     table: tuple[int, ...] | None = None  # now
@@ -82,12 +82,12 @@ class Ntuple:
 
     supported: bool | None = None
     on: bool | None = None  # the feature NTUPLE
-    needs_feature: bool | None = None  # rules are taken only while it is on
+    needs_feature: bool | None = None  # rules are accepted only while it is on
     slots: int | None = None
-    flows: Mapping[str, Mapping[str, Masks]] | None = None  # flow type -> field -> masks that are taken
-    one_mask_per: Literal["rule", "flow type", "table"] | None = None  # others must compare the same bits
+    flows: Mapping[str, Mapping[str, Masks]] | None = None  # flow type -> field -> masks that it accepts
+    one_mask_per: Literal["rule", "flow type", "table"] | None = None  # rules of one such must compare the same bits
     ip_is_other: bool | None = None  # ip4 and ip6 rules do not match packets that have a flow type of their own
-    to_vf: bool | None = None  # the action may be a VF's queue
+    to_vf: bool | None = None  # the action may name a VF's queue
     drop: bool | None = None
     chooses_location: bool | None = None
     rules: tuple[str, ...] | None = None  # now, in ethtool's words
@@ -100,10 +100,10 @@ class XdpSupport:
     native: bool | None = None
     redirect: bool | None = None
     zero_copy: bool | None = None
-    fragments: bool | None = None  # packets of several buffers
+    fragments: bool | None = None  # packets of several buffers are possible
     metadata: tuple[str, ...] | None = None  # "timestamp", "hash", "vlan-tag"
     max_mtu: int | None = None  # bytes, for a program without fragments
-    resets_link: bool | None = None  # carrier goes for a moment when a program is attached or detached
+    resets_link: bool | None = None  # the carrier goes for a moment when a program is attached or detached
     with_vfs: bool | None = None  # a program can be attached while there are VFs
     needs: tuple[str, ...] | None = None  # conditions, in words
     program: str | None = None  # now; "" for none
@@ -111,11 +111,11 @@ class XdpSupport:
 
 @dataclass(frozen=True, slots=True)
 class Vf:
-    """A virtual function that is there."""
+    """A virtual function that exists."""
 
-    driver: str | None = None  # that it is bound to; "": none
-    interface: str | None = None  # in this network namespace; "": none
-    up: bool | None = None  # that interface
+    driver: str | None = None  # the driver that it is bound to; "": none
+    interface: str | None = None  # its interface in this network namespace; "": none
+    up: bool | None = None  # whether that interface is up
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class Vfs:
 
     total: int | None = None
     in_use: int | None = None
-    costs: tuple[str, ...] | None = None  # what having some changes for the rest, in words
-    driver: str | None = None  # that the kernel has for them
+    costs: tuple[str, ...] | None = None  # what having VFs changes for the rest of the NIC, in words
+    driver: str | None = None  # the kernel's driver for them
     now: tuple[Vf, ...] | None = None  # those in use, by number
 
 
@@ -137,14 +137,14 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """An interface, or (interface "") what is known of a driver."""
+    """An interface, or (interface "") a driver."""
 
     interface: str = ""
     driver: str | None = None
-    hardware: str | None = None  # of a record: the model that it is about
+    hardware: str | None = None  # in a record: the model that it is about
     bus: str | None = None  # PCI address; "" for a virtual interface
-    kind: str | None = None  # of a virtual interface
-    lower: tuple[str, ...] | None = None  # interfaces below a bond, bridge or VLAN: they have queues and rules
+    kind: str | None = None  # the kind of a virtual interface
+    lower: tuple[str, ...] | None = None  # the interfaces below a bond, bridge or VLAN: these have the queues and rules
     up: bool | None = None
     mtu: int | None = None
     max_mtu: int | None = None
@@ -155,16 +155,16 @@ class Capabilities:
     xdp: XdpSupport = XdpSupport()
     vfs: Vfs = Vfs()
     features: Mapping[str, Feature] | None = None  # by the kernel's names
-    sources: Mapping[str, str] = field(default_factory=dict)  # of a record: where a fact is from
+    sources: Mapping[str, str] = field(default_factory=dict)  # in a record: where each fact is from
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-ready, without what is not known."""
+        """JSON-ready. What is not known is left out."""
         plain: dict[str, object] = _plain(self)
         return {"schema": SCHEMA} | plain
 
 
 def with_record(live: Capabilities, record: Capabilities | None) -> Capabilities:
-    """What the interface says and, where it says nothing, what is known of its driver. The sources are kept."""
+    """What the interface says; where it says nothing, what is known of its driver. The sources are kept."""
     if record is None:
         return live
     filled: Capabilities = _filled(live, record)

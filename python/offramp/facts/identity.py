@@ -12,17 +12,17 @@ __all__ = ["Identity"]
 class Identity:
     """Which device this is, across renames and reboots."""
 
-    name: str  # now; "" for a PCI device without an interface
+    name: str  # its name now; "" for a PCI device without an interface
     ifindex: int  # 0 for a PCI device without an interface
-    mac: str  # the permanent one if there is one
+    mac: str  # the permanent one if it has one
     bus: str  # "0000:02:00.0"; "" for a virtual interface
     driver: str
     netns: int  # inode of the network namespace
     boot: str  # the kernel's boot id
 
     def same_device(self, other: Identity) -> bool:
-        """A device on a bus is known by its place and address, a virtual one by its number, which a boot uses once.
-        A virtual one that is made anew, even under the same name, is another one, with settings of its own.
+        """A device on a bus is known by its slot and address. A virtual one is known by its number, which one boot uses
+        only once: if it is made anew, even under the same name, it is another device with its own settings.
         """
         if self.bus or other.bus:
             known = [mac for mac in (self.mac, other.mac) if mac]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `Link` as an interface with certain capabilities would show it: for plans about a NIC that is not here. No I/O."""
+"""A `Link` as an interface with given capabilities would show it, for plans about a NIC that is elsewhere. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PROGRAM = re.compile(r"(\d+) (.*) \((native|generic|offload)\)")  # as nic/capa
 
 
 def imagined(able: Capabilities) -> Link:
-    """What is not known is as on a NIC whose driver was just loaded: VLAN stripping on, LRO off."""
+    """Where nothing is known, it is as on a NIC whose driver was just loaded: VLAN stripping on, LRO off."""
     switches = able.features or {}
     physical = able.kind is None and able.bus != ""
 
@@ -56,7 +56,7 @@ def _program(text: str) -> Xdp | None:
 
 
 def _features(able: XdpSupport) -> frozenset[str] | None:
-    """As netdev.py reads them; None where it is not known whether there is native XDP."""
+    """The features as netdev.py reads them; None if it is not known whether there is native XDP."""
     if able.native is None:
         return None
     declared = {

@@ -11,9 +11,9 @@
     rss.function         "toeplitz"           pci.driver        "vfio-pci"
     rss.fields.FLOW      "sdfn"               vf.N.driver          "igbvf"
 
-None stands for "there is no such thing now": a location without a rule, a VF that does not exist, a device without a
-driver. Setting None removes a rule or a driver; nothing else can be removed. A setting that is not in this list is
-never changed by offramp, nor written to a journal or read from one. NAME is the kernel's: "rx-gro", "rx-vlan-hw-parse".
+None stands for "does not exist now": a location without a rule, a VF that does not exist, a device without a driver.
+Setting None removes a rule or a driver; nothing else can be removed. offramp never changes a setting that is not in
+this list, and never writes it to a journal or reads it from one. NAME is the kernel's: "rx-gro", "rx-vlan-hw-parse".
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Nic(Protocol):
     def identity(self) -> Identity: ...
 
     def get(self, knob: str) -> Value:
-        """The value now, in `check`'s form; None: there is no such thing now. Errors: OptionError, InterfaceGone."""
+        """The value now, in `check`'s form; None: it does not exist now. Errors: OptionError, InterfaceGone."""
 
     def set(self, knob: str, value: Value) -> None:
-        """Change it. The caller has to check with `get` whether that had an effect.
+        """Change it. The caller has to check with `get` whether this had an effect.
 
-        Errors: OptionError (not a knob, not its value), KernelError, PrivilegeError, InterfaceGone.
+        Errors: OptionError (not a knob, or not a value of it), KernelError, PrivilegeError, InterfaceGone.
         """
 
     def capabilities(self) -> Capabilities:
@@ -56,7 +56,7 @@ class Nic(Protocol):
 
 
 def check(knob: str, value: Value) -> Value:
-    """The value in its one form (a rule without bits that are not compared, a key in lower case).
+    """The value in its one form: a rule without bits that are not compared, a key in lower case, and so on.
 
     Errors: OptionError for a name that is not a knob, or for a value that does not have the knob's shape.
     """
@@ -66,7 +66,7 @@ def check(knob: str, value: Value) -> Value:
                 return None if value is None else form(value)
             except (TypeError, ValueError) as error:
                 raise OptionError(f"{knob}={value!r}", reason=str(error) or "not a value of this knob") from None
-    raise OptionError(f"knob {knob!r}", reason="offramp changes no such setting")
+    raise OptionError(f"knob {knob!r}", reason="offramp does not change such a setting")
 
 
 def personal(knob: str) -> bool:
@@ -75,7 +75,7 @@ def personal(knob: str) -> bool:
 
 
 def removable(knob: str) -> bool:
-    """Whether it can be set to None: a rule, or a driver."""
+    """Whether it can be set to None; a rule and a driver can."""
     return knob.startswith("rule.") or knob.endswith(".driver")
 
 

@@ -12,13 +12,13 @@ THIS_PROCESS = "this process"
 
 
 def owned(program_id: int, name: str, mode: str, pid: int | None, command: str | None) -> str:
-    """Whose an XDP program is: the one sentence about it, in errors, plans and what doctor finds."""
+    """Whose XDP program it is: the one sentence about it, for errors, plans and doctor's findings."""
     named = f" {name!r}" if name else ""
     runs = f" in {mode} mode" if mode else ""
     who = command or "a process"
     if name.startswith(OURS) and who != THIS_PROCESS:
         who = f"another offramp, {who}"
-    holder = f"{who} (pid {pid})" if pid is not None else "no process that can be seen here"
+    holder = f"{who} (pid {pid})" if pid is not None else "no process that is visible here"
     return f"XDP program {program_id}{named}{runs}, held by {holder}"
 
 
@@ -34,13 +34,13 @@ class Rings:
 
 @dataclass(frozen=True, slots=True)
 class Xdp:
-    """The XDP program that an interface runs, and whose it is as far as that can be seen."""
+    """The XDP program that an interface runs, and who owns it, as far as that is visible."""
 
     mode: str  # "native", "generic" or "offload"
     program_id: int
-    name: str  # of the program; "" where it may not be asked
-    pid: int | None  # of the process that holds the link or the program
-    command: str | None  # that process's name; "this process" if it is
+    name: str  # of the program; "" if the kernel does not let us ask
+    pid: int | None  # the process that holds the link or the program
+    command: str | None  # the process's name; "this process" if it is this one
 
     def __str__(self) -> str:
         return owned(self.program_id, self.name, self.mode, self.pid, self.command)
@@ -52,7 +52,7 @@ class Link:
 
     name: str
     ifindex: int
-    kind: str | None  # of a virtual interface: "veth", "bond", "vlan", ...
+    kind: str | None  # the kind of a virtual interface: "veth", "bond", "vlan", ...
     driver: str | None
     mac: str  # "02:00:00:00:00:01"; "" for interfaces without one
     up: bool  # administratively, IFF_UP
@@ -69,5 +69,5 @@ class Link:
     rx_vlan_offload: bool | None
     xdp: Xdp | None
     xdp_features: frozenset[str] | None  # see netdev.py
-    zero_copy_segments: int | None  # buffers of a packet on a zero-copy socket
+    zero_copy_segments: int | None  # the buffers that a packet may have on a zero-copy socket
     rx_metadata: frozenset[str] | None  # "timestamp", "hash", "vlan-tag"

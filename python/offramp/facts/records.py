@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Capabilities from JSON and TOML: strangers' files, read strictly, and the shipped records of real drivers.
+"""Capabilities from JSON and TOML: the shipped records of real drivers, and strangers' files, which are read strictly.
 
 record("ixgbe")          facts/drivers/ixgbe.toml: what is known of a driver, each fact with its source
-from_dict(json object)   what `Capabilities.to_dict` made, here or elsewhere
+from_dict(json object)   the capabilities that `Capabilities.to_dict` wrote, here or elsewhere
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DRIVERS = ("ena", "gve", "i40e", "ice", "igb", "ixgbe", "mlx5", "veth", "virtio-
 
 @cache
 def record(driver: str | None) -> Capabilities | None:
-    """What is known of a driver, by its name or as `ethtool -i` shows it; None: nothing."""
+    """What is known of a driver, by its name or the name that `ethtool -i` shows; None: nothing is known."""
     name = _ALIASES.get(driver or "", driver)
     if name not in DRIVERS:
         return None
@@ -33,10 +33,12 @@ def record(driver: str | None) -> Capabilities | None:
 
 
 def from_dict(value: Mapping[str, object]) -> Capabilities:
-    """Errors: OptionError naming the part that is unknown, of the wrong type or of another version."""
+    """Errors: OptionError naming the part that is unknown, of the wrong type, or of another version."""
     version = value.get("schema")
     if version != SCHEMA:
-        raise OptionError(f"capabilities of schema {version!r}", reason=f"this offramp reads {SCHEMA}")
+        raise OptionError(
+            f"capabilities of schema {version!r}", reason=f"this version of offramp reads schema {SCHEMA}"
+        )
     found = read(Capabilities, {key: part for key, part in value.items() if key != "schema"}, "capabilities")
     assert isinstance(found, Capabilities)
     return found

@@ -10,7 +10,7 @@ __all__ = ["Session", "Ssh"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Session:
-    """A TCP connection, seen from this machine. Addresses as text; IPv4 in IPv6 form is given as IPv4."""
+    """A TCP connection as this machine sees it. Addresses are text; an IPv4 address in IPv6 form is given as IPv4."""
 
     local: str
     lport: int

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON as the dataclass that it was made of: strangers' files, read strictly.
+"""JSON read strictly into the dataclass that it was made of: the files may be strangers'.
 
-Lists are tuples, objects mappings or dataclasses, and enumerations the names of their members.
+Lists become tuples, objects become mappings or dataclasses, and members of enumerations are given by name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ __all__ = ["read"]
 
 
 def read(wanted: Any, value: Any, where: str) -> Any:
-    """`value` as the type `wanted`: a dataclass or one that its fields have. `where` is for errors: OptionError."""
+    """`value` as the type `wanted`: a dataclass, or a type that its fields have. `where` names the place in errors.
+
+    Errors: OptionError.
+    """
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):
         if value is None:

@@ -9,13 +9,13 @@
                    sent <── counter in shared memory ──────  the program, once for each frame
 
 How to measure with it, on veth:
-- The receiving end takes live frames only with XDP attached or GRO on; `wait()` says so when nothing got through.
-- The receiver's NAPI runs on the *flood's* CPU, and slows it down so that nothing is lost, unless
-  `wire.b.set_threaded_napi(True, cpu=...)` puts it elsewhere: then count what was `refused`.
+- The receiving end takes live frames only with XDP attached or GRO on; `wait()` says so if nothing got through.
+- The receiver's NAPI runs on the *flood's* CPU, and slows it down so that nothing is lost. If
+  `wire.b.set_threaded_napi(True, cpu=...)` puts it elsewhere, count what was `refused`.
 - All frames leave from one CPU, and so arrive in one queue (CPU number modulo queues), however they vary.
 
-Each first BPF_PROG_TEST_RUN of a program that is attached nowhere rewrites the kernel's XDP dispatcher, which takes
-some 20 ms. So the program is attached to the loopback interface of a host that nobody uses.
+The first BPF_PROG_TEST_RUN of a program that is attached nowhere rewrites the kernel's XDP dispatcher each time, which
+takes some 20 ms. So the program is attached to the loopback interface of a host that nobody uses.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ START_TIMEOUT = 10.0  # seconds for the generator to start and to end
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a flood did.  A frame that was sent, and not refused, entered the receiver's ring."""
+    """What a flood did. A frame that was sent and not refused entered the receiver's ring."""
 
-    sent: int  # offered: frames that the program was run for
-    refused: int  # by the receiving end, because its ring was full (what else was sent there and refused counts, too)
+    sent: int  # offered: how many frames the program was run for
+    refused: int  # by the receiving end, because its ring was full (other frames sent there and refused count, too)
     seconds: float
 
     @property
@@ -121,14 +121,14 @@ class Flood:
         return self._sent
 
     def stop(self) -> Report:
-        """Ends the flood now, if it has not ended, and says what it did."""
+        """End the flood now, if it has not ended, and return what it did."""
         if self.running:
             self.interface.host.kill(self._process)
             self._lasted = time.monotonic() - self._started
         return self.wait()
 
     def wait(self) -> Report:
-        """Waits for the flood's end, and says what it did."""
+        """Wait for the flood's end, and return what it did."""
         if self._lasted is None:
             remaining = self._started + self._seconds - time.monotonic()
             if self._process.wait(max(0.0, remaining) + START_TIMEOUT):
@@ -172,7 +172,7 @@ class Flood:
         return self._process.stdout
 
     def _complaint(self) -> str:
-        """What the process, which has ended, had to say."""
+        """What the process wrote before it ended."""
         assert self._process.stderr is not None
         return str(self._process.stderr.read()).strip() or f"exit status {self._process.returncode}"
 

@@ -2,7 +2,7 @@
 """The process that a flood runs in:  python -m offramp.gen.generator '{"fd": 5, ...}'
 
 It inherits the loaded program as a descriptor and does nothing but run it, in slices, until `count` frames or `seconds`
-have passed.  A line on stdout tells that it starts, another how long it took; errors go to stderr.
+have passed. A line on stdout tells that it starts, and another how long it took; errors go to stderr.
 
 At a rate, frames leave in bursts, because each system call costs about 15 us. A burst has at most BURST frames, which
 fit the receiver's ring (a veth's has 256 places), and a frame waits at most PATIENCE for the others.
@@ -24,14 +24,14 @@ from offramp.errors import KernelError
 __all__ = ["Orders", "main"]
 
 BURST = 64  # frames in one batch of the kernel's, and the most that a paced flood sends at once
-SLICE = 1 << 13  # frames between two looks at the clock, when there is no rate: a few ms
-PATIENCE = 500e-6  # seconds that a paced frame may wait for others to leave with
+SLICE = 1 << 13  # frames between two looks at the clock, if there is no rate: a few ms
+PATIENCE = 500e-6  # seconds that a paced frame may wait to leave together with others
 PR_SET_TIMERSLACK = 29
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What to run and for how long; crosses over to the process as JSON."""
+    """What to run and for how long; passed to the process as JSON."""
 
     fd: int  # the program
     frame: str  # hex
@@ -67,7 +67,7 @@ def _unpaced(send: Callable[[int], int], total: int, end: float) -> None:
 
 
 def _paced(send: Callable[[int], int], total: int, end: float, rate: float) -> None:
-    """Frame i is due i / rate seconds after the start; late ones are sent, too."""
+    """Frame i is due i / rate seconds after the start. Late frames are also sent."""
     start = now = time.perf_counter()
     sent, least = 0, min(BURST // 2, max(1, int(rate * PATIENCE)))
     while sent < total and now < end:

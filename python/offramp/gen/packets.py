@@ -28,7 +28,7 @@ MORE_FRAGMENTS_OR_OFFSET = 0x3FFF
 
 
 class Payload(bytes):
-    """The bytes of a layer that know by which number the layer around them announces them."""
+    """The bytes of a layer, which know the number by which the layer around them announces them."""
 
     number: int
 

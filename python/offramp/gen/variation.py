@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program that makes a flood: eBPF that completes one frame and redirects it out of an interface.
 
-The kernel runs it for each frame (BPF_PROG_TEST_RUN with live frames).  It writes the template's first bytes anew,
-because the kernel reuses frames as their last receiver left them; it counts; and it varies: with j the low 16 bits of
-the count, it writes j into the field that varies and 0xffff - j into another field under the same checksum.  Their sum
+The kernel runs it for each frame (BPF_PROG_TEST_RUN with live frames). It writes the template's first bytes again,
+because the kernel reuses frames as their last receiver left them. It also counts, and varies: with j the low 16 bits of
+the count, it writes j into the field that varies and 0xffff - j into another field under the same checksum. Their sum
 is always 0xffff, so every checksum of the template stays valid.
 
     what varies          takes j                        takes 0xffff - j
@@ -45,7 +45,7 @@ FIND_PACKET: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """A frame with valid sums; the offsets of its words that begin at zero and count up, and at 0xffff and down."""
+    """A frame with valid sums, and the offsets of its words that count up from zero, and down from 0xffff."""
 
     frame: bytes
     up: tuple[int, ...]
@@ -80,7 +80,7 @@ def vary(template: bytes, what: Vary) -> Variation:
 
 
 def _balance(template: bytes, found: Layers) -> list[int]:
-    """The word that keeps the transport's sum, if it needs one."""
+    """The word that balances the transport's sum, if one is needed."""
     if found.protocol == ICMP or (found.protocol == UDP and found.version == 4):
         return []
     within = {TCP: 6, UDP: 8, ICMP6: 4}.get(found.protocol)
@@ -88,7 +88,7 @@ def _balance(template: bytes, found: Layers) -> list[int]:
         return []
     if found.transport + within + 2 > len(template):
         raise OptionError(
-            "vary", reason="the template has no payload to balance its checksum", hint="two bytes will do"
+            "vary", reason="the template has no payload to balance its checksum", hint="two bytes are enough"
         )
     return [found.transport + within]
 
@@ -130,7 +130,7 @@ drop:
 
 
 def _words(head: bytes) -> list[tuple[int, int, int]]:
-    """(offset, size, value in host order): as few stores as will do."""
+    """(offset, size, value in host order): as few stores as possible."""
     words, offset = [], 0
     for size, code in ((8, "Q"), (4, "I"), (2, "H"), (1, "B")):
         while len(head) - offset >= size:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guaranteed return: every change to an interface is written down before it is made, and given back whatever happens.
+"""Guaranteed return: every change to an interface is written down before it is made, and undone whatever happens.
 
     change.py     Transaction: change, and undo at the end of a `with`; `apply`: change for some seconds, or to stay
     undo.py       a knob goes back if it is still as we set it; if somebody else has changed it, it is left alone

@@ -2,15 +2,15 @@
 """Change an interface so that it can be given back, whatever happens.
 
     with transaction(nic) as change:
-        change.set("rss.table", [0, 1, 0, 1])       written to the journal, then made, then looked at
+        change.set("rss.table", [0, 1, 0, 1])       written to the journal, then made, then checked
         ...
                                                     undone here, last change first
 
-In this order: the guardian watches; the journal says what is about to be changed and what it was before, on the disk;
-the knob is turned; it is read back; the journal says that it was done. After each of these the process may be killed.
+The order is: the guardian watches; the journal says, on the disk, what is about to be changed and what it was before;
+the knob is turned; it is read back; the journal says that it was done. The process may be killed after each of these.
 
-A transaction belongs to its process: in a forked child it is closed from the start. Interfaces are those of the calling
-thread's network namespace when the transaction is opened; it may be used from any thread after that.
+A transaction belongs to its process: in a forked child it is closed from the start. Interfaces are looked up in the
+network namespace that the calling thread is in when it opens the transaction. After that any thread may use it.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def apply(
     for_: float | None = None,
     made: Callable[[], None] = lambda: None,
 ) -> Report | None:
-    """Make changes, and take them back after `for_` seconds, or earlier if this process ends. Returns how that went.
+    """Make changes, and undo them after `for_` seconds, or earlier if this process ends. Returns how that went.
 
-    Without `for_` they stay when the process ends, until `offramp restore`. `made` is called once they are made.
-    Errors: as for `Transaction.set`.
+    Without `for_` they stay after the process ends, until `offramp restore`. `made` is called once they are made.
+    Errors: as `Transaction.set`.
     """
     with Transaction(nic) as change:
         change.set_all(changes)
@@ -72,9 +72,9 @@ def apply(
 class Transaction:
     """Changes to one interface, to be undone. A context manager.
 
-    If an owner before us died and left changes on this interface, these are given back first (`found`: how that went).
+    If an earlier owner died and left changes on this interface, they are undone first (`found`: how that went).
     A transaction that nobody closes is undone when the process ends.
-    Needs CAP_NET_ADMIN, and to write to the directory of journals.
+    Needs CAP_NET_ADMIN, and write access to the directory of journals.
     Errors: InterfaceBusy if another process uses the interface; PrivilegeError, KernelError, JournalError.
     """
 
@@ -88,13 +88,13 @@ class Transaction:
             self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
             self._changes: list[Changed] = []
-            self._report: Report | None = None  # of the end
+            self._report: Report | None = None  # how closing went
             _open_here.add(self)
             stack.pop_all()
 
     @property
     def changes(self) -> tuple[Changed, ...]:
-        """What is changed now, in the order in which it was done."""
+        """What is changed now, in the order in which it was changed."""
         return tuple(self._changes)
 
     @property
@@ -104,16 +104,15 @@ class Transaction:
     def set(self, knob: str, value: Value, *, moves: Iterable[str] = ()) -> None:
         """Set a knob for as long as the transaction is open.
 
-        `moves`: other knobs that the driver may turn by itself when it does this (the number of channels moves the
-        RSS table); they are given back, too.
-        Errors: OptionError for a name that is not a knob, or a value that the knob cannot have; InterfaceError if the
-        driver accepts the value without effect; KernelError, InterfaceGone from the driver or the journal; Closed.
-        After an error the knob is as before.
+        `moves`: other knobs that the driver may turn by itself as a result (the number of channels moves the RSS
+        table). They are given back, too. Errors: OptionError for a name that is not a knob, or a value that the knob
+        cannot have; InterfaceError if the driver accepts the value without effect; KernelError, InterfaceGone from the
+        driver or the journal; Closed. After an error the knob is as before.
         """
         self.set_all([(knob, value)], moves=moves)
 
     def set_all(self, wanted: Iterable[tuple[str, Value]], *, moves: Iterable[str] = ()) -> None:
-        """Set several knobs, in this order, with one entry in the journal: all of them or, after an error, none."""
+        """Set several knobs, in this order, with one entry in the journal. After an error, none of them is set."""
         with process.alone(), self._here():
             pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
             if all(change.before == change.after for change in pending):
@@ -128,13 +127,15 @@ class Transaction:
                 self._write(made)
             except BaseException:
                 self._changes += self._not_undone(pending)
-                with suppress(OfframpError):  # it lists more than there is, which does no harm
+                with suppress(OfframpError):  # the journal lists more than was done, which does no harm
                     self._write(self._changes)
                 raise
             self._changes = made
 
     def undo(self, *knobs: str) -> list[Undone]:
-        """Give back these knobs, or all, and stay open. Returns what became of each change, the last one first."""
+        """Give back these knobs, or all of them, and stay open. Returns the result of each change,
+        the last one first.
+        """
         with process.alone(), self._here():
             chosen = [change for change in self._changes if not knobs or change.knob in knobs]
             if not chosen:
@@ -145,15 +146,15 @@ class Transaction:
         return undone
 
     def keep(self) -> None:
-        """Close, and leave everything as it is, also when this process ends: until `offramp restore`."""
+        """Close, and leave everything as it is, even after this process ends, until `offramp restore`."""
         with process.alone(), self._here():
             if self._changes:
                 self._journal.write(self._record(self._changes, kept=True))
             self._let_go(Report(self._journal.name, self.device.name, "kept"))
 
     def close(self) -> Report:
-        """Give everything back, and say how that went. What failed stays listed. Closing twice is allowed."""
-        if self._report is not None:  # first: in a forked child nobody would let go of the locks
+        """Give everything back. Returns how that went; what failed stays listed. Closing twice is allowed."""
+        if self._report is not None:  # before anything else: in a forked child nobody would release the locks
             return self._report
         with process.alone(), self._here():
             report = Report(self._journal.name, self.device.name, "given back")
@@ -186,7 +187,7 @@ class Transaction:
         return pending
 
     def _turn(self, change: Changed) -> None:
-        if change.before == change.after:  # the driver moves it, if it does
+        if change.before == change.after:  # listed only because the driver may move it
             return
         self.nic.set(change.knob, change.after)
         found = self.nic.get(change.knob)
@@ -217,7 +218,7 @@ class Transaction:
         return Record(self.device, here, os.getpid(), _command(), now, kept, tuple(changes))
 
     def _let_go(self, report: Report) -> None:
-        """Each part may be let go of again, should a signal's handler raise in between."""
+        """Release everything. Each part may be released again, in case a signal handler raises in between."""
         guardian.done(self._path)
         self._journal.release()
         self._lock.close()
@@ -227,7 +228,7 @@ class Transaction:
         self._namespace.close()
 
     def _abandon(self) -> None:
-        """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
+        """In a forked child: drop the descriptors, which belong to the parent, and touch nothing else."""
         self._report = Report(self._journal.name, self.device.name, "in use", "by the parent process")
         self._journal.release()
         self._namespace.close()
@@ -247,7 +248,7 @@ class Transaction:
 
 
 def _merged(changes: Sequence[Changed]) -> list[Changed]:
-    """A knob that is turned again makes one change with the time before, if only rules were changed in between."""
+    """A knob that is turned again makes one change with its earlier turn, if only rules were changed in between."""
     merged: list[Changed] = []
     for change in changes:
         place = len(merged) - 1
@@ -258,7 +259,7 @@ def _merged(changes: Sequence[Changed]) -> list[Changed]:
             change = replace(change, before=earlier.before)
             if change.before != change.after or earlier.before == earlier.after:
                 merged.insert(place, change)
-        else:  # also what the driver may move only when this is undone: before == after
+        else:  # also knobs that the driver may move only when this is undone: before == after
             merged.append(change)
     return merged
 

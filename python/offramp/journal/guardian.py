@@ -5,9 +5,9 @@
                  ──"done JOURNAL"───────────────────────────>
     the kernel   ──pidfd: this process has ended────────────> undoes what it still watches, and ends
 
-Each process has one. It is started before the process's first change. After the last journal is done it is told to end
-(the socket is closed), and we wait for it. If it was killed, the next change starts another one; until then only the
-journals are left. It is a child of ours: a program that waits for any child (`os.wait()`) will meet it.
+Each process has one guardian. It is started before the process's first change. After the last journal is done it is
+told to end (the socket is closed), and we wait for it. If it was killed, the next change starts another one; until then
+there are only the journals. It is a child of ours: a program that waits for any child (`os.wait()`) will meet it.
 
 Starting it costs some 50 ms, so it starts lean: -I and -S leave out environment, site-packages and its .pth files.
 Everything here is called while nobody else changes anything (process.alone).
@@ -32,11 +32,11 @@ _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watch.py")
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(_PROGRAM)))
 
 _guardian: _Guardian | None = None
-_watched: dict[str, int] = {}  # path of a journal: descriptor of the network namespace of its interface
+_watched: dict[str, int] = {}  # path of a journal -> descriptor of its interface's network namespace
 
 
 def watch(journal: str, namespace: int) -> None:
-    """From now on `journal` is undone when this process ends. Calling it again makes sure that the guardian lives.
+    """Have `journal` undone when this process ends. Calling it again makes sure that the guardian lives.
 
     Errors: OfframpError, KernelError: there is no guardian, so nothing may be changed.
     """
@@ -74,7 +74,7 @@ def _end() -> None:
 
 
 def _forget() -> None:
-    """In a forked child: the guardian is the parent's."""
+    """In a forked child: the guardian belongs to the parent."""
     global _guardian
     _watched.clear()
     if _guardian is not None:
@@ -86,7 +86,7 @@ class _Guardian:
     """The process, and the line to it."""
 
     def __init__(self) -> None:
-        """Returns when it watches."""
+        """Returns once the guardian watches."""
         from subprocess import DEVNULL, Popen
 
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -113,7 +113,7 @@ class _Guardian:
             raise OfframpError("starting the guardian", reason="it did not answer", hint="see what it wrote to stderr")
 
     def told(self, journal: str, namespace: int) -> bool:
-        """Whether it could be told to watch."""
+        """Tell it to watch. Returns whether that worked."""
         try:
             socket.send_fds(self._line, [f"watch {journal}".encode()], [namespace], socket.MSG_NOSIGNAL)
         except OSError:
@@ -121,7 +121,7 @@ class _Guardian:
         return True
 
     def is_done(self, journal: str) -> None:
-        with suppress(OSError):  # killed: then there is nobody to be told
+        with suppress(OSError):  # it was killed: there is nobody to tell
             self._line.send(f"done {journal}".encode(), socket.MSG_NOSIGNAL)
 
     def has_ended(self) -> bool:
@@ -130,13 +130,13 @@ class _Guardian:
         return bool(poll.poll(0))
 
     def end(self) -> None:
-        """It ends when it sees that nothing more is to come."""
+        """It ends when it sees that nothing more will come."""
         from subprocess import TimeoutExpired
 
         self._line.close()
         try:
             self._process.wait(_PATIENCE)
-        except TimeoutExpired:  # stopped, by a debugger perhaps
+        except TimeoutExpired:  # it is stopped, perhaps by a debugger
             self._process.kill()
             self._process.wait()
 

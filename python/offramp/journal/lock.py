@@ -17,7 +17,7 @@ What is held is told by two tables, in whatever place an interrupt comes, or a h
 
 A holder that an interrupt has lost is collected, which lets go of it.
 
-Needs to write to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
+Needs write access to /run/offramp, or to $OFFRAMP_STATE_DIR. Source: fcntl(2), "Advisory record locking".
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _descriptors: dict[str, Kept] = {}  # by path
 
 
 class InterfaceLock:
-    """The right to change an interface; if it is a virtual one, of this thread's network namespace. A context manager.
+    """The right to change an interface. A virtual one is in this thread's network namespace. A context manager.
 
     Errors: InterfaceBusy, naming the process that has it; PrivilegeError, KernelError about the directory.
     """
@@ -136,12 +136,12 @@ def _try(kept: Kept) -> int | None:
             return None
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean that somebody has it
             kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(kept[0], fcntl.F_GETLK, asked))
-            if kind != fcntl.F_UNLCK:  # else let go of just now
+            if kind != fcntl.F_UNLCK:  # else it was released just now
                 return int(pid)
 
 
 def _is_current(kept: Kept, path: str) -> bool:
-    """Whether the path still means this file: a holder that releases the lock removes it."""
+    """Whether the path still leads to this file: a holder that releases the lock removes the file."""
     with suppress(FileNotFoundError):
         if kept:
             return os.path.samestat(os.fstat(kept[0]), os.stat(path, follow_symlinks=False))
@@ -157,7 +157,7 @@ def _who(pid: int) -> str:
 
 
 def _in_child() -> None:
-    """Other processes' locks are not ours to hold; our parent keeps its own, whatever we close."""
+    """A child may not hold locks of other processes; our parent keeps its own, whatever we close."""
     _holders.clear()
     for kept in tuple(_descriptors.values()):
         kept.close()

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a journal says, as values and as bytes. Pure: reading and writing files is the store's.
+"""What a journal says, as values and as bytes. Pure: the store reads and writes the files.
 
-    {"offramp journal": 1,                           the schema's version; another one is not read
+    {"offramp journal": 1,                           the schema's version; other versions are not read
      "device": {"name": "eth0", "ifindex": 2, ...},  Identity: which interface
      "namespace": 4,                                 the cookie of its network namespace: not used twice in a boot
-     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: for people, nothing is decided by it
+     "owner": {"pid": 4321, "command": "offramp"},   who made the changes: only for people: nothing depends on it
      "moment": 81234567890,                          when: nanoseconds after the boot that the device names
-     "kept": false,                                  true: to stay after the owner's end, until `offramp restore`
+     "kept": false,                                  true: they stay after the owner's end, until `offramp restore`
      "changes": [{"knob": "mtu",                     in the order in which they were made
                   "before": 1500, "after": 3000,
-                  "pending": true,                   about to be made: it may have happened or not
+                  "pending": true,                   it was about to be made: it may or may not have happened
                   "reason": ""}]}                    why it could not be given back when that was tried
 
-A journal is read as if an enemy had written it: all of these fields, no others, of exactly these types, and knobs and
-values that the NIC room knows. Anything else is a JournalError, and nothing of that journal is carried out.
+A journal is read as if an enemy had written it: it must have all of these fields, no others, of exactly these types,
+and knobs and values that facts/knobs.py knows. Anything else is a JournalError, and nothing in that journal is carried
+out.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Changed:
     knob: str
     before: Value
     after: Value
-    pending: bool = False  # until it is confirmed: whatever the knob says, it may be our doing
+    pending: bool = False  # until it is confirmed; whatever the knob says, we may have set it
     reason: str = ""
 
     def __str__(self) -> str:
@@ -73,14 +74,14 @@ class Record:
     def is_about(self, device: Identity, namespace: int) -> bool:
         """Whether that device, in the network namespace of that cookie, is the one that was changed.
 
-        A virtual one only where it was: elsewhere another may have the same number and address, for example in a
-        container that was made in the same way.
+        A virtual one counts only in the namespace where it was. Elsewhere another may have the same number and address,
+        for example in a container that was made in the same way.
         """
         return self.device.same_device(device) and (bool(device.bus) or namespace == self.namespace)
 
 
 def encode(record: Record) -> bytes:
-    """The journal's bytes, to be read by people, too. Errors: JournalError if it were too large to be read back."""
+    """The journal's bytes, which people can read too. Errors: JournalError if they would be too many to read back."""
     content = {
         _VERSION_KEY: _VERSION,
         "device": asdict(record.device),
@@ -105,11 +106,11 @@ def decode(content: bytes, what: str) -> Record:
             raise _Odd(f"{len(content)} bytes, more than {MOST_BYTES}")
         return _record(_json(content))
     except (_Odd, OptionError) as error:
-        raise JournalError(what, reason=str(error), hint="left alone: nothing of it is restored") from None
+        raise JournalError(what, reason=str(error), hint="left alone: nothing in it is restored") from None
 
 
 def short(value: Value) -> str:
-    """A value as text, for a line: a table by its runs (`0 (64 times) 1 (64 times)`), a record by its fields."""
+    """A value as text for one line: a table by its runs (`0 (64 times) 1 (64 times)`), a record by its fields."""
     match value:
         case None:
             text = "none"
@@ -131,7 +132,7 @@ def printable(text: str) -> str:
 
 
 class _Odd(Exception):
-    """Not what offramp writes."""
+    """It is not what offramp writes."""
 
 
 def _json(content: bytes) -> Any:
@@ -157,7 +158,7 @@ def _record(found: Any) -> Record:
     if type(version) is not int:
         raise _Odd("not a journal of offramp")
     if version != _VERSION:
-        raise _Odd(f"version {version} of the format; this offramp reads version {_VERSION}")
+        raise _Odd(f"version {version} of the format; this version of offramp reads version {_VERSION}")
     _fits(found, _RECORD, "the journal")
     _fits(found["owner"], _OWNER, "owner")
     _fits(found["device"], _DEVICE, "device")
@@ -180,14 +181,14 @@ def _change(found: Any) -> Changed:
 
 
 def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:
-    """Exactly these fields, of exactly these types: True is no number here."""
+    """Check for exactly these fields, of exactly these types: True is not a number here."""
     if type(found) is not dict:
         raise _Odd(f"{what} is not an object")
     if found.keys() != fields.keys():
         raise _Odd(f"{what} has other fields than {', '.join(fields)}: {', '.join(found.keys() ^ fields.keys())}")
     for name, kind in fields.items():
         value = found[name]
-        if kind is object:  # a knob's value: `check` knows
+        if kind is object:  # a knob's value, which `check` checks
             continue
         if type(value) is not kind:
             raise _Odd(f"{what}: {name} is not of type {kind.__name__}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give back what journals list: after a crash, after a reboot, or when the user wants it.
+"""Give back what journals list: after a crash, after a reboot, or when the user asks for it.
 
     the journal's owner lives, or another process uses the interface      in use: not touched
     the interface is where it was, or a PCI device anywhere               its knobs are undone (undo.py)
@@ -9,8 +9,8 @@
     a PCI device is gone, or we may not look into every namespace         gone: kept, until it is back
     the journal is forged, cut off, of another version                    refused: not touched
 
-The newest journal of an interface comes first, since the older ones say what was there before it.
-Needs CAP_NET_ADMIN; for interfaces of other network namespaces CAP_SYS_ADMIN and CAP_SYS_PTRACE.
+The newest journal of an interface comes first, because older ones say what was there before it.
+Needs CAP_NET_ADMIN; for interfaces of other network namespaces also CAP_SYS_ADMIN and CAP_SYS_PTRACE.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from offramp.syscalls.netns import inside, namespace_cookie, other_namespaces
 
 __all__ = ["Listed", "Report", "give_back", "left_behind", "leftovers", "listed", "restore"]
 
-_AT_WORK = 5.0  # seconds that a guardian may need, a driver's reset included
+_AT_WORK = 5.0  # how long a guardian may need, including a driver's reset; seconds
 
 State = Literal["given back", "kept", "failed", "in use", "gone", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one journal. `str()`: a line for it, and one for each knob."""
+    """The result for one journal. `str()`: a line for it, and one for each knob."""
 
     journal: str
-    interface: str  # its name now, or the last one known; "" where the journal could not be read
+    interface: str  # its name now, or the last one known; "" if the journal could not be read
     state: State
     reason: str = ""
     knobs: tuple[Undone, ...] = ()
 
     @property
     def dealt_with(self) -> bool:
-        """Whether all is done that can be done now."""
+        """Whether everything is done that can be done now."""
         return self.state not in ("failed", "refused")
 
     @property
     def is_trouble(self) -> bool:
-        """Whether something is not as it was before, which the user should hear of."""
+        """Whether something is not as it was before, so the user should hear of it."""
         return self.state in ("failed", "gone") or any(knob.outcome == "left alone" for knob in self.knobs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A journal that there is, unchanged. `refused`: why it could not be read."""
+    """A journal that exists, unchanged. `refused`: why it could not be read."""
 
     journal: str
     record: Record | None
@@ -91,12 +91,12 @@ class Listed:
 
     @property
     def order(self) -> tuple[bool, int]:
-        """Newest first: this boot's before those of earlier ones, which have no order among each other."""
+        """Newest first: journals of this boot, then those of earlier boots, which have no order among each other."""
         record = self.record
         return (record is None or record.device.boot != boot(), -record.moment if record else 0)
 
     def is_one_of(self, which: Collection[str]) -> bool:
-        """Whether it, or its interface, is named."""
+        """Whether `which` names the journal or its interface."""
         return self.journal in which or (self.record is not None and self.record.device.name in which)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,9 +135,9 @@ def listed(store: Store | None = None) -> list[Listed]:
 
 
 def restore(which: Sequence[str] = (), store: Store | None = None) -> list[Report]:
-    """Give back what journals list: of all interfaces, or those (or the journals) named in `which`.
+    """Give back what journals list: of all interfaces, or only of those (or the journals) named in `which`.
 
-    Every journal is tried, whatever becomes of another. Errors: as for `listed`.
+    Every journal is tried, whatever happens to the others. Errors: as `listed`.
     """
     store = store or Store()
     chosen = [entry for entry in listed(store) if not which or entry.is_one_of(which)]
@@ -148,17 +148,17 @@ def restore(which: Sequence[str] = (), store: Store | None = None) -> list[Repor
 
 
 def leftovers(device: Identity, ours: Collection[str] = (), store: Store | None = None) -> list[Report]:
-    """Give back what dead owners have left on this interface, except what was to stay; waits for a guardian at work.
+    """Give back what dead owners have left on this interface, except what was to stay. Waits for a guardian at work.
 
-    The caller has the interface's lock, so there is no living owner but itself: `ours` are its own journals.
-    Errors: as for `listed`.
+    The caller has the interface's lock, so the only living owner is the caller: `ours` are its own journals.
+    Errors: as `listed`.
     """
     store = store or Store()
     return [_restore(entry, store, _AT_WORK) for entry in _left(device, store) if entry.journal not in ours]
 
 
 def left_behind(device: Identity, store: Store | None = None) -> list[Listed]:
-    """What `leftovers` would give back. Changes nothing. Errors: as for `listed`."""
+    """What `leftovers` would give back. Changes nothing. Errors: as `listed`."""
     return [entry for entry in _left(device, store or Store()) if not entry.held]
 
 
@@ -175,9 +175,9 @@ def _left(device: Identity, store: Store) -> list[Listed]:
 def give_back(
     journal: Journal, record: Record, nic: Nic | None = None, *, first: int | None = None, lock: bool = True
 ) -> Report:
-    """Undo a journal that is ours: by `nic`, or by finding its interface, in the namespace `first` before others.
+    """Undo a journal that is ours, through `nic`, or by finding its interface, first in the namespace `first`.
 
-    The file is removed, or rewritten to list what failed. Without `lock` another process may be using the interface.
+    The file is removed, or rewritten to list what failed. Without `lock`, another process may be using the interface.
     """
     try:
         name, undone, left = _undo_at(record, nic, first, lock)
@@ -189,7 +189,7 @@ def give_back(
         return Report(journal.name, record.device.name, "failed", str(error))
     if not left:
         return Report(journal.name, name, "given back", _remove(journal), tuple(undone))
-    with suppress(OfframpError):  # a full disk: all is still listed, and found to be as before
+    with suppress(OfframpError):  # a full disk: everything is still listed, and will be found as before
         journal.write(replace(record, changes=tuple(left)))
     return Report(journal.name, name, "failed", f"still listed in {journal.name}", tuple(undone))
 
@@ -214,7 +214,7 @@ def _restore(entry: Listed, store: Store, patience: float = 0.2) -> Report:
 
 
 def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> tuple[str, list[Undone], list[Changed]]:
-    """Undo it wherever the interface is, under the name that it has there."""
+    """Undo it where the interface is now, under the name that it has there."""
     same_boot = record.device.boot == boot()
     if nic is not None:
         with suppress(InterfaceGone):  # it may have been moved to another namespace
@@ -227,7 +227,9 @@ def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> 
 
 
 def _search(record: Record, first: int | None, stack: ExitStack) -> Nic:
-    """The interface, and its namespace entered. Errors: InterfaceGone; with a reason if we may not look everywhere."""
+    """Find the interface and enter its namespace. Errors: InterfaceGone; with a reason if we may
+    not look everywhere.
+    """
     if first is not None:
         stack.enter_context(inside(first))
     if (found := _here(record)) is not None:
@@ -245,7 +247,7 @@ def _search(record: Record, first: int | None, stack: ExitStack) -> Nic:
 
 
 def _here(record: Record) -> Nic | None:
-    """The interface, if it is in this thread's namespace. Errors: InterfaceGone: this is the only place for it."""
+    """The interface, if it is in this thread's namespace. Errors: InterfaceGone if it can be nowhere else."""
     if record.device.bus:
         return find(record.device)
     if namespace_cookie() != record.namespace:
@@ -264,7 +266,7 @@ def _gone(journal: Journal, device: Identity, unseen: str) -> Report:
 
 
 def _remove(journal: Journal) -> str:
-    """Why that was not possible; "" if it was. A journal that stays will find everything as before."""
+    """Remove it. Returns why that failed, or "". A journal that stays will find everything as before."""
     try:
         journal.remove()
     except OfframpError as error:

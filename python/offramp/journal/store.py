@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directory of journals: one file for each owner and interface, whole or not there at all.
+"""The directory of journals: one file for each owner and interface. A file is complete, or it does not exist.
 
-    /var/lib/offramp/            0700, its user's alone; $OFFRAMP_STATE_DIR names another one
+    /var/lib/offramp/            0700, only for its user; $OFFRAMP_STATE_DIR names another one
         4321-9f86d081884c7d65.json        0600; 4321 is the owner's pid, for people
 
 A file is replaced, never changed: a new one is written beside it, synced, renamed over it, and the directory is synced.
-So after kill -9 and after a power failure there is the old journal or the new one.
+So after kill -9 or a power failure there is either the old journal or the new one.
 
-A process that may change a journal holds its lock (flock), from before the file's name exists: the owner as long as
-it lives, or the process that gives back what a dead owner has changed. The kernel releases the lock when the process
-ends, in whichever pid namespace it was. (A child forked in C has a copy of the descriptor, and the lock with it; in a
-child that Python forks the copy is closed.)
+A process that may change a journal holds its lock (flock), from before the file's name exists. This is the owner, as
+long as it lives, or a process that gives back what a dead owner has changed. The kernel releases the lock when the
+process ends, in whichever pid namespace it was. (A child forked in C has a copy of the descriptor, and the lock with
+it; in a child that Python forks, the copy is closed.)
 
 Somebody else could have put a file there. So no symbolic link is followed, and the file has to be a regular one with
-one name, of a bounded size, that nobody else owns or may write.
+one name and a bounded size, and nobody else may own or write it.
 Source: open(2), flock(2), rename(2), fsync(2).
 """
 
@@ -40,18 +40,18 @@ VARIABLE = "OFFRAMP_STATE_DIR"
 
 _NAME = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}\.json")
 _UNFINISHED = re.compile(rf"\.{_NAME.pattern}\.new")
-_STALE = 60.0  # seconds: it takes none to write a journal
+_STALE = 60.0  # seconds; writing a journal takes almost none
 _HINT = f"run as root, or set ${VARIABLE} to a directory of your own"
 
 
 class Store:
-    """The journals of a directory."""
+    """The journals in a directory."""
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = os.path.abspath(directory or os.environ.get(VARIABLE) or DIRECTORY)
 
     def names(self) -> list[str]:
-        """All journals there are, unread. Errors, about the directory: PrivilegeError, KernelError, JournalError."""
+        """The names of all journals, unread. Errors, about the directory: PrivilegeError, KernelError, JournalError."""
         try:
             with self.opened() as directory:
                 return [name for name in os.listdir(directory) if _NAME.fullmatch(name)]
@@ -61,18 +61,20 @@ class Store:
             raise
 
     def new(self) -> Journal:
-        """A journal with a name that no other one has or had. The file appears when it is first written to."""
+        """A journal with a name that no other has or had. Its file appears when it is first written."""
         return Journal(self, f"{os.getpid()}-{os.urandom(8).hex()}.json")
 
     def read(self, name: str) -> tuple[Record, bool] | None:
-        """What a journal says, and whether its owner lives (or somebody is restoring it now); None: there is none."""
+        """What a journal says, and whether its owner lives (or somebody is restoring it now); None:
+        it does not exist.
+        """
         with self._open(name) as descriptor:
             if descriptor is None:
                 return None
             return self._content(descriptor, name), not _locked(descriptor)
 
     def claim(self, name: str, patience: float = 0.2) -> tuple[Journal, Record] | None:
-        """Take over a journal that nobody holds. None if somebody does, or it is gone. Errors: JournalError.
+        """Take over a journal that nobody holds. None if somebody holds it, or it is gone. Errors: JournalError.
 
         `patience`: seconds to wait for its lock, which others take for a moment to see whether they can.
         """
@@ -99,7 +101,7 @@ class Store:
 
     @contextmanager
     def opened(self, *, make: bool = False) -> Iterator[int]:
-        """A descriptor of the directory, which is nobody else's. Made, with its parents, if asked for."""
+        """A descriptor of the directory, which has to be ours alone. With `make`, it is created with its parents."""
         try:
             if make:
                 os.makedirs(self.directory, 0o700, exist_ok=True)
@@ -130,7 +132,7 @@ class Store:
         descriptor, kept = None, Kept()
         with self.opened() as directory:
             try:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would keep us waiting
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would make us wait
                 descriptor = kept.keep(partial(os.open, dir_fd=directory), name, flags)
             except FileNotFoundError:
                 pass
@@ -154,14 +156,14 @@ class Store:
             return decode(file.read(MOST_BYTES + 1), what)
 
     def _is_current(self, descriptor: int, name: str) -> bool:
-        """Whether the name still means this file: its owner may have replaced it since we opened it."""
+        """Whether the name still leads to this file: its owner may have replaced it since we opened it."""
         with self.opened() as directory, suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=directory, follow_symlinks=False))
         return False
 
 
 class Journal:
-    """A journal that is ours: nobody else touches its file."""
+    """A journal that we hold: nobody else touches its file."""
 
     def __init__(self, store: Store, name: str) -> None:
         self.store = store
@@ -169,12 +171,14 @@ class Journal:
         self.held = Kept()  # the lock; none while there is no file
 
     def write(self, record: Record) -> None:
-        """Replace all it says, on the disk when this returns. Errors: KernelError (ENOSPC, ...), PrivilegeError."""
+        """Replace its content; it is on the disk when this returns. Errors: KernelError (ENOSPC,
+        ...), PrivilegeError.
+        """
         content, unfinished = encode(record), f".{self.name}.new"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.store.opened(make=True) as directory:
             with suppress(FileNotFoundError):
-                os.unlink(unfinished, dir_fd=directory)  # of an owner before us
+                os.unlink(unfinished, dir_fd=directory)  # it is an earlier owner's
             held = Kept()
             try:
                 descriptor = held.keep(partial(os.open, dir_fd=directory), unfinished, flags, 0o600)
@@ -195,7 +199,7 @@ class Journal:
         before.close()
 
     def remove(self) -> None:
-        """Everything that it lists is dealt with. Errors: KernelError."""
+        """Remove it, when everything that it lists is dealt with. Errors: KernelError."""
         with self.store.opened() as directory:
             try:
                 os.unlink(self.name, dir_fd=directory)
@@ -203,17 +207,17 @@ class Journal:
                 pass
             except OSError as error:
                 raise failure(f"removing the journal {self.store.directory}/{self.name}", error) from error
-            with suppress(OSError):  # if it is there again after a power failure, all it lists will be as before
+            with suppress(OSError):  # if a power failure brings it back, all that it lists will be found as before
                 os.fsync(directory)
         self.release()
 
     def release(self) -> None:
-        """Let go of the lock; the file stays."""
+        """Release the lock; the file stays."""
         self.held.close()
 
 
 def _locked(descriptor: int) -> bool:
-    """Whether the lock is ours now."""
+    """Whether we have the lock now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -229,7 +233,7 @@ def _private(about: os.stat_result, what: str) -> None:
 
 
 def failure(what: str, error: OSError) -> KernelError:
-    """A file that could not be used, in the words of offramp."""
+    """The error for a file that could not be used."""
     code = error.errno or 0
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return PrivilegeError(what, code, hint=_HINT)

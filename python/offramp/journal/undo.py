@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give back what was changed: only what is still as we set it, last change first.
+"""Give back what was changed: only what is still as we set it, the last change first.
 
     knob says            then
     what we set          it is set to what it was before                        restored
@@ -7,13 +7,13 @@
     something else       nothing: somebody else has changed it since            left alone
     anything, while the change was pending in this boot: what it was before     restored
 
-"What we set" is followed through several changes of one knob: 1500 -> 2000 -> 3000 goes back to 1500, but if somebody
-has put 9000 between our two changes, it goes back to 9000. All knobs are read before the first one is turned, because
+"What we set" is followed through several changes of one knob: 1500 -> 2000 -> 3000 goes back to 1500. If somebody has
+put 9000 between our two changes, it goes back to 9000. All knobs are read before the first one is turned, because
 turning one may move another (the number of channels moves the RSS table). A knob that is listed only because a driver
-may move it (before == after) is read again at its turn, and restored if undoing another one has moved it.
+may move it (before == after) is read again at its turn, and restored if undoing another knob has moved it.
 
-A knob that fails does not stop the others. It is tried again when they are back: an RSS table may name queues that are
-there only once the channels are. If it fails again, it stays listed, with the reason.
+A knob that fails does not stop the others. It is tried again when they are back: an RSS table may name queues that
+exist only once the channels are back. If it fails again, it stays listed, with the reason.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Outcome = Literal["restored", "as before", "left alone", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What became of one change."""
+    """The result for one change."""
 
     knob: str
     outcome: Outcome
     before: Value
     after: Value
-    found: Value  # what the knob said when its turn came; None also where it could not be asked
+    found: Value  # what the knob said when its turn came; None also if it could not be read
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Undone:
 
 
 def decide(changes: Sequence[Changed], now: Mapping[str, Value], *, same_boot: bool) -> list[tuple[Outcome, Value]]:
-    """For each change, last first: what to do about it, and what its knob says when its turn comes. Pure.
+    """For each change, last first: what to do about it, and what its knob says at its turn. Pure.
 
     `now` is what the knobs say at the beginning.
     """
@@ -75,7 +75,7 @@ def decide(changes: Sequence[Changed], now: Mapping[str, Value], *, same_boot: b
 
 
 def undo(changes: Sequence[Changed], nic: Nic, *, same_boot: bool = True) -> tuple[list[Undone], list[Changed]]:
-    """Undo `changes`, last first: what became of each in that order, and those that failed, in theirs.
+    """Undo `changes`, last first. Returns the results in that order, and the changes that failed in their own order.
 
     Errors: InterfaceGone; nothing was turned then.
     """
@@ -89,7 +89,7 @@ def undo(changes: Sequence[Changed], nic: Nic, *, same_boot: bool = True) -> tup
             outcome, found = _moved(change, nic)
         reason = _set_back(change, nic) if outcome == "restored" else unread.get(change.knob, "")
         undone.append(Undone(change.knob, "failed" if reason else outcome, change.before, change.after, found, reason))
-    goal = {one.knob: one.before for one in undone if one.outcome != "left alone"}  # of several the oldest
+    goal = {one.knob: one.before for one in undone if one.outcome != "left alone"}  # if there are several, the oldest
     for place, (change, one) in enumerate(zip(reversed(changes), undone, strict=True)):
         if one.outcome == "failed" and one.knob in now:
             reason = _set_back(replace(change, before=goal[one.knob]), nic)
@@ -103,16 +103,16 @@ def undo(changes: Sequence[Changed], nic: Nic, *, same_boot: bool = True) -> tup
 
 
 def _moved(change: Changed, nic: Nic) -> tuple[Outcome, Value]:
-    """A knob that nobody has turned: has its driver?"""
+    """Decide about a knob that nobody has turned: its driver may have moved it."""
     try:
         found = nic.get(change.knob)
-    except (OfframpError, OSError):  # what cannot be read can perhaps be set, which then says why not
+    except (OfframpError, OSError):  # if it cannot be read, perhaps it can be set; if not, setting says why
         return "restored", None
     return ("as before" if found == change.before else "restored"), found
 
 
 def _read(knobs: set[str], nic: Nic) -> tuple[dict[str, Value], dict[str, str]]:
-    """What the knobs say, and why the others do not."""
+    """What the knobs say and, for those that could not be read, why."""
     now, unread = {}, {}
     for knob in knobs:
         try:
@@ -125,7 +125,7 @@ def _read(knobs: set[str], nic: Nic) -> tuple[dict[str, Value], dict[str, str]]:
 
 
 def _set_back(change: Changed, nic: Nic) -> str:
-    """Why it did not work; "" if the knob says again what it said before."""
+    """Set it back. Returns why that failed; "" if the knob says again what it said before."""
     try:
         nic.set(change.knob, change.before)
         reason = ""
@@ -135,6 +135,6 @@ def _set_back(change: Changed, nic: Nic) -> str:
         found = nic.get(change.knob)
     except (OfframpError, OSError) as error:
         return reason or str(error)
-    if found == change.before:  # perhaps someone else was doing the same at this moment
+    if found == change.before:  # perhaps somebody else did the same at this moment
         return ""
     return reason or f"accepted without effect: it is {short(found)}"

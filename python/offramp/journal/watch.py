@@ -3,14 +3,14 @@
 
     python -I -S watch.py DIRECTORY_OF_OFFRAMP SOCKET PIDFD
 
-    on SOCKET    "watch PATH_OF_JOURNAL" with a network namespace; "done PATH_OF_JOURNAL"; closed: no more to come
-    on PIDFD     the process has ended, whatever children of it still run
-    SIGTERM      undo at once: a service manager ends the whole control group, and SIGKILL is next
+    on SOCKET    "watch PATH_OF_JOURNAL" with a network namespace; "done PATH_OF_JOURNAL"; closed: no more will come
+    on PIDFD     the process has ended; children of it may still run
+    SIGTERM      undo at once: a service manager is ending the whole control group, and SIGKILL is next
 
-Its own session and process group, and no descriptor but these two and stderr: neither a terminal's signals nor the
-process's sockets, maps and programs come here. All modules are loaded before it says "ready", so that it needs neither
-memory nor disk of note when it counts. If it is killed itself, the journals are still there: `offramp restore`.
-Source: pidfd_open(2), unix(7) (SCM_RIGHTS), signal(7).
+It has its own session and process group, and no descriptors except these two and stderr. So it gets no signals of a
+terminal, and does not hold the process's sockets, maps and programs. All modules are loaded before it says "ready":
+when it counts, it needs almost no memory and disk. If it is killed itself, the journals are still there: `offramp
+restore`. Source: pidfd_open(2), unix(7) (SCM_RIGHTS), signal(7).
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ def main() -> None:
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)  # the pipe tells
+    signal.signal(signal.SIGTERM, lambda number, frame: None)  # the pipe tells us
     with suppress(OSError), open("/proc/self/comm", "w") as comm:
         comm.write(_NAME)
     sys.path.append(packages)
     import offramp.journal.recover  # noqa: F401  # now, not when it counts
 
     told = socket.socket(fileno=int(line))
-    with suppress(OSError):  # killed meanwhile: then there is nothing to watch
+    with suppress(OSError):  # it was killed meanwhile, so there is nothing to watch
         told.send(b"ready")
     for journal, namespace in reversed(wait(told, int(process), woken).items()):  # the newest first
         undo(journal, namespace)
 
 
 def wait(told: socket.socket, process: int, woken: int) -> dict[str, int]:
-    """The journals to be undone, once it is time: none if they are all done."""
+    """Wait until it is time. Returns the journals to undo; none if all are done."""
     watched: dict[str, int] = {}
     poll = select.poll()
     for source in (told.fileno(), process, woken):
@@ -68,12 +68,12 @@ def wait(told: socket.socket, process: int, woken: int) -> dict[str, int]:
             _close(watched.pop(journal, None))
         elif not watched:
             return {}
-        else:  # the process has lost its end of the socket, not its changes: it is still the one to wait for
+        else:  # the process has closed its end of the socket but still has its changes: keep waiting for it
             poll.unregister(told.fileno())
 
 
 def undo(path: str, namespace: int) -> None:
-    """Undo one journal, and say so."""
+    """Undo one journal, and print the result."""
     from offramp.errors import OfframpError
     from offramp.journal.recover import give_back
     from offramp.journal.store import Store
@@ -95,4 +95,4 @@ def _close(namespace: int | None) -> None:
 
 if __name__ == "__main__":
     main()
-    os._exit(0)  # at once: somebody may be waiting for it
+    os._exit(0)  # at once, because somebody may be waiting for it

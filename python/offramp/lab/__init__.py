@@ -2,8 +2,8 @@
 """The lab: virtual hosts, which are network namespaces without a name, and veth wires between them.
 
 lab.py   Lab, Wire
-host.py  Host: a namespace that one enters, and runs programs in
-end.py   Interface: one end of a wire, and what can be switched on it
+host.py  Host: a namespace to enter and to run programs in
+end.py   Interface: one end of a wire, and what can be switched on and off there
 napi.py  where its receive side runs
 cpu.py   Meter: who used the CPUs meanwhile
 """

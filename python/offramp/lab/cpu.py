@@ -28,7 +28,7 @@ __all__ = ["Meter", "Usage", "cpu_ns"]
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 IDLE_COLUMNS = (3, 4)  # idle, iowait; after these irq, softirq, steal
-COLUMNS = 8  # guest time, behind these, is in user time already
+COLUMNS = 8  # guest time, in the columns after these, is part of user time
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Usage:
 
     seconds: float
     cpu_ns: dict[str, int]  # by actor
-    foreign: float  # 0..1, of all CPUs: the time that was used by neither us nor the actors, or stolen by a hypervisor
+    foreign: float  # share of all CPUs, 0..1: used by neither us nor the actors, or stolen by a hypervisor
 
 
 class Meter:
     """Measures while it is entered; each actor is a name and pids, of processes or of kernel threads.
 
     Own time is that of this process, its descendants, the actors and ksoftirqd.  Needs no privileges.
-    Errors: ProcessLookupError when an actor is not alive at the start or at the end.
+    Errors: ProcessLookupError if an actor is not alive at the start or at the end.
     """
 
     usage: Usage
@@ -90,7 +90,7 @@ def cpu_ns(pid: int) -> int:
     """Time on CPU of a process's living threads, or of a kernel thread.  Errors: ProcessLookupError."""
     times = []
     for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):  # it has ended in between
+        with contextlib.suppress(OSError):  # it has ended meanwhile
             times.append(int(thread.read_text().split()[0]))
     if not times:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended: its CPU time is unknown")
@@ -120,7 +120,7 @@ def _ksoftirqd() -> Iterator[int]:
 
 
 def _reaped_ns() -> int:
-    """The time of children that have ended: it leaves /proc for here."""
+    """The time of children that have ended. It moves from /proc to here."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return int((children.ru_utime + children.ru_stime) * 1e9)
 

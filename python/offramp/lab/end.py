@@ -95,7 +95,7 @@ class Interface:
     def set_threaded_napi(self, on: bool, *, cpu: int | None = None) -> list[int]:
         """Receives in kernel threads instead of on the sender's CPU; pins those threads to `cpu`; returns their pids.
 
-        A veth has NAPI only while XDP is attached or GRO is on: do that first, and call this again when it changes.
+        A veth has NAPI only while XDP is attached or GRO is on: do that first, and call this again when that changes.
         """
         threaded = Path("/sys/class/net", self.name, "threaded")
         try:
@@ -114,18 +114,18 @@ class Interface:
         return pids
 
     def napi_threads(self) -> list[int]:
-        """Pids of the NAPI threads, queue by queue; empty when NAPI is not threaded or not running."""
+        """Pids of the NAPI threads, queue by queue; empty if NAPI is not threaded or not running."""
         with self.host:
             return napi_threads(self.ifindex, self.name)
 
     # -- offloads --------------------------------------------------------------------------------------------------
 
     def gro(self, on: bool) -> None:
-        """Generic receive offload.  Live XDP frames reach a veth without XDP only when this is on."""
+        """Generic receive offload. A veth without XDP gets live XDP frames only if this is on."""
         self._ethtool(ETHTOOL_SGRO, int(on))
 
     def gso(self, on: bool) -> None:
-        """Generic segmentation offload: with it off, no frame leaves that is larger than the MTU."""
+        """Generic segmentation offload. With it off, no frame larger than the MTU leaves."""
         self._ethtool(ETHTOOL_SGSO, int(on))
 
     def tso(self, on: bool) -> None:
@@ -137,7 +137,7 @@ class Interface:
         self._ethtool(ETHTOOL_STXCSUM, int(on))
 
     def keep_tags_in_frames(self) -> None:
-        """On kernels before 6.8 XDP cannot see VLAN tags beside a frame: there, veth is made to leave them in it."""
+        """Before Linux 6.8, XDP cannot see VLAN tags beside a frame. There, this makes veth leave them in the frame."""
         from offramp import nic
 
         if "vlan-tag" not in (self.host.call(nic.read, self.name).rx_metadata or ()):
@@ -149,7 +149,7 @@ class Interface:
         self._flag(ETH_FLAG_TXVLAN, on)
 
     def rx_vlan_offload(self, on: bool) -> None:
-        """With it on, a NIC strips VLAN tags and tells them out of band."""
+        """With it on, a NIC strips VLAN tags and passes them out of band."""
         self._flag(ETH_FLAG_RXVLAN, on)
 
     def _flag(self, flag: int, on: bool) -> None:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A virtual host: an anonymous network namespace, and one thread that lives in it.
 
-A namespace of `ip netns` has a name in /run/netns, which a crash leaves behind.  These have none: a thread unshares
-(`unshare(2)`), and the thread and one file descriptor are all that keeps the namespace alive.  When the process ends,
-for whatever reason, the kernel takes the namespace away, and with it the interfaces inside.
+A namespace of `ip netns` has a name in /run/netns, which a crash leaves behind. These have none. A thread unshares
+(`unshare(2)`), and only the thread and one file descriptor keep the namespace alive. When the process ends, for
+whatever reason, the kernel removes the namespace, and with it the interfaces inside.
 
     this process                    namespace "a" (network, mounts)
     ├── your threads  ── with a: ──►  sockets, netlink, offramp.open()
     └── a's thread    ── always ──►   a.call(f), a.run([...]), a.popen([...])
 
-The thread also has a mount namespace in which /sys shows the host's own interfaces, as `ip netns exec` arranges it.
+The thread also has a mount namespace in which /sys shows the host's own interfaces, as with `ip netns exec`.
 Processes are started from that thread and die with it (PR_SET_PDEATHSIG), so a crash leaves no process either.
 
 Sources: namespaces(7), network_namespaces(7), setns(2), unshare(2), sysfs(5), PR_SET_PDEATHSIG(2const).
@@ -38,14 +38,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-_entered = threading.local()  # .stack: the namespaces this thread goes back to, innermost last
+_entered = threading.local()  # .stack: the namespaces that this thread goes back to, the innermost last
 
 
 class Host:
     """One virtual host of a `Lab`; made by `Lab.host`.
 
-    `with host:` moves the calling thread (only it) into the host's network namespace: sockets opened inside belong to
-    the host for good.  It nests, and restores the previous namespace on exit.
+    `with host:` moves only the calling thread into the host's network namespace. Sockets opened inside belong to the
+    host for good. It nests, and restores the previous namespace on exit.
 
     Privileges: CAP_SYS_ADMIN (namespaces, mounts), CAP_NET_ADMIN.  Errors: PrivilegeError, KernelError.
     """
@@ -92,7 +92,7 @@ class Host:
             os.close(previous)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `function` on the host's own thread and returns its result; exceptions come back too."""
+        """Runs `function` on the host's own thread. Returns its result, or raises its exception."""
         return self._thread.submit(function, *args, **kwargs).result()
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ class Host:
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Starts a process on this host; takes the options of subprocess.Popen.
 
-        It gets SIGKILL when this process dies, so keep servers in the foreground: a daemon would escape that.  When the
+        It gets SIGKILL when this process dies, so keep servers in the foreground: a daemon would escape that. When the
         lab closes, all processes in the host's namespace end.
         """
         program = shutil.which(argv[0])
@@ -145,9 +145,9 @@ class Host:
         return result
 
     def kill(self, process: subprocess.Popen[Any]) -> None:
-        """Ends a process of `popen`, if it has not ended, with its process group, and closes its pipes."""
+        """Ends a process of `popen` with its process group, if it has not ended, and closes its pipes."""
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # a session of its own, and not yet reaped: nobody else's number
+            os.killpg(process.pid, signal.SIGKILL)  # a session of its own, not yet reaped: nobody else has its number
             process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
@@ -156,7 +156,7 @@ class Host:
             self._processes.remove(process)
 
     def close(self) -> None:
-        """Ends the processes in the host's namespace and lets go of it.  Sockets still open in it keep it alive."""
+        """Ends the processes in the host's namespace and releases it. Sockets that are still open keep it alive."""
         if self._closed:
             return
         self._closed = True
@@ -168,7 +168,7 @@ class Host:
 
 
 def _kill_inhabitants(namespace: int) -> None:
-    """Ends the other processes in the namespace: those that ours have left running."""
+    """Ends the other processes in the namespace: those that our processes have left running."""
     home = os.fstat(namespace)
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended just now
@@ -176,7 +176,7 @@ def _kill_inhabitants(namespace: int) -> None:
                 continue
             pidfd = os.pidfd_open(int(entry.name))
             try:
-                if os.path.samestat(os.stat(entry / "ns/net"), home):  # still that process, not another of its number
+                if os.path.samestat(os.stat(entry / "ns/net"), home):  # still that process, not another with its number
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             finally:
                 os.close(pidfd)

@@ -12,8 +12,8 @@
     eth0  10.77.0.1/24   <── veth ──>       eth0  10.77.0.2/24
           fd77::1/64                              fd77::2/64
 
-Nothing of it has a name outside this process, so nothing outlives it, not even kill -9 (see `host`).  The machine's own
-namespace is never touched: links are made from inside a host's namespace, straight into the other's.
+Nothing of it has a name outside this process, so nothing outlives it, not even after kill -9 (see `host`). The
+machine's own namespace is never touched: links are made from inside a host's namespace, straight into the other's.
 
 Sources: veth(4), Documentation/networking/ip-sysctl.rst (accept_dad), linux/if_link.h (VETH_INFO_PEER).
 """
@@ -49,7 +49,7 @@ class Wire:
 
 
 class Lab:
-    """A context manager that owns hosts and wires, and takes everything away on exit, in reverse order.
+    """A context manager that owns hosts and wires, and removes everything on exit, in reverse order.
 
     Privileges: CAP_SYS_ADMIN, CAP_NET_ADMIN (Linux 6.1 or newer, util-linux's setpriv).  Errors: PrivilegeError,
     KernelError.
@@ -79,7 +79,7 @@ class Lab:
         host = Host(name)
         self._open.callback(host.close)
         for scope in ("all", "default"):
-            host.sysctl(f"net.ipv4.conf.{scope}.rp_filter", 0)  # a flood makes up its sources
+            host.sysctl(f"net.ipv4.conf.{scope}.rp_filter", 0)  # a flood invents its sources
             if Path("/proc/sys/net/ipv6").exists():
                 host.sysctl(f"net.ipv6.conf.{scope}.accept_dad", 0)  # an address works at once
                 host.sysctl(f"net.ipv6.conf.{scope}.router_solicitations", 0)  # the wire is quiet
@@ -93,8 +93,8 @@ class Lab:
 
         Each host's interfaces are called eth0, eth1, ... in the order they are made.  Wire number x of the lab has the
         networks 10.77.x.0/24 and fd77:x::/64, in which `a` is 1 and `b` is 2.
-        queues: receive and transmit queues at each end.  neighbours: each end knows the other's MAC address for good,
-        so that no ARP or neighbour discovery is seen on the wire.
+        queues: receive and transmit queues at each end. neighbours: each end knows the other's MAC address for good, so
+        no ARP or neighbour discovery is seen on the wire.
         """
         number = len(self._wires)
         if number == MAX_WIRES:
@@ -119,10 +119,10 @@ class Lab:
         return wire
 
     def cable(self, a: Host, nic_a: str, b: Host, nic_b: str) -> Wire:
-        """Two NICs that are joined already, by a cable between them, as a wire: moves each into its host.
+        """Makes a wire of two NICs that a cable already joins: moves each into its host.
 
-        They are interfaces of the calling thread's network namespace, and go back there, set down, when the lab closes;
-        the addresses that they have are lost. Hosts' addresses are as for `wire`. Errors: NoSuchInterface, KernelError.
+        They are interfaces of the calling thread's network namespace, and go back there, set down, when the lab closes.
+        Their addresses are lost. Hosts' addresses are as for `wire`. Errors: NoSuchInterface, KernelError.
         """
         number = len(self._wires)
         if number == MAX_WIRES:
@@ -173,7 +173,7 @@ def _introduce(end: Interface, peer: Interface) -> None:
 
 
 def _give_back(host: Host, name: str, home: int) -> None:
-    """To the namespace it came from; a test may have taken it elsewhere."""
+    """Moves an interface back to the namespace it came from; a test may have taken it elsewhere."""
     with host.netlink() as route:
         for index in route.link_lookup(ifname=name):
             route.link("set", index=index, state="down")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which kernel threads run an interface's NAPI, when it is threaded.
 
-By default a veth's receive work runs in softirq on the *sender's* CPU.  With /sys/class/net/X/threaded = 1 each receive
-queue gets a kernel thread, `napi/<interface>-<id>`, that can be pinned and whose CPU time can be read.  Names are
-ambiguous (every namespace may have an eth0), so the kernel is asked: generic netlink family "netdev", NAPI_GET, which
-gives the thread's pid.  Kernels before 6.7 have no such family (ENOENT): there the thread is found by its name.
+By default a veth's receive work runs in softirq on the *sender's* CPU. With /sys/class/net/X/threaded = 1 each receive
+queue gets a kernel thread, `napi/<interface>-<id>`, which can be pinned and whose CPU time can be read. Names are
+ambiguous (every namespace may have an eth0), so we ask the kernel: generic netlink family "netdev", NAPI_GET, gives the
+thread's pid. Kernels before 6.7 have no such family (ENOENT); there the thread is found by its name.
 
 Sources: Documentation/networking/napi.rst, Documentation/netlink/specs/netdev.yaml, linux/netdev.h.
 """
@@ -23,7 +23,7 @@ NETDEV_CMD_NAPI_GET = 11
 def napi_threads(ifindex: int, name: str) -> list[int]:
     """Pids of the NAPI threads of an interface of the calling thread's namespace, in the order of their NAPI ids.
 
-    Empty when NAPI is not threaded, or not running (a veth runs it only with XDP attached or GRO on).
+    Empty if NAPI is not threaded, or not running (a veth runs it only with XDP attached or GRO on).
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -54,7 +54,7 @@ def _ask(ifindex: int) -> list[Any]:
 
 
 def _by_name(name: str) -> list[int]:
-    """The threads by their name, also those of an interface of the same name in another namespace."""
+    """Finds the threads by name. It may also find those of another namespace's interface of the same name."""
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:

@@ -3,5 +3,5 @@
 
 programs.py  Specs -> Program, Body -> NativeProgram: `xdp`, `native`
 child.py     the child process, and the conversation with it
-worker.py    that process
+worker.py    the program that runs in it
 """

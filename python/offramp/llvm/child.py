@@ -5,14 +5,14 @@
                                       └─ stderr: what LLVM says, into the CompileError
 
 LLVM can abort or exit on input that it does not like, and it takes 70 MB of memory. Both stay in the child, which gets
-nothing but the text. Starting it costs more than compiling, so it stays for the next request, and `start` starts it
-early, while the text is still being made. It ends when we end, and after TIMEOUT seconds of one request. It is started
-lean: -I and -S leave out environment, site-packages and its .pth files, and the one directory that it needs,
-llvmlite's, is an argument.
+only the text. Starting it costs more than compiling. So it stays for the next request, and `start` starts it early,
+while the text is still being made. It ends when we end, and after TIMEOUT seconds of one request. It is started lean:
+-I and -S leave out environment, site-packages and its .pth files. It needs one directory, llvmlite's, which is an
+argument.
 
-After IDLE seconds without a request it gives LLVM's memory back, and waits on. It does not end, because then it would
-be a zombie until the next request, which may never come: threads and signals belong to our user, so we cannot wait for
-it. Nor is it an orphan: that would be a zombie for good where process 1 is somebody's program, as in containers.
+After IDLE seconds without a request it gives LLVM's memory back, and keeps waiting. It does not end: it would then be a
+zombie until the next request, which may never come. We cannot wait for it, because threads and signals belong to our
+user. Nor is it an orphan: that would be a zombie for good if process 1 is somebody's program, as in containers.
 
 There is one child for each process; a forked process has its own. A request takes it out of `_idle` and puts it back
 with the answer, so no answer is taken for that to another request: a child that is lost on the way, by an interrupt,
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
 __all__ = ["DoesNotFit", "bpf_code", "forget", "native_code", "start", "stop"]
 
 TIMEOUT = 60  # seconds
-GRACE = 5  # by how much we wait longer than the child does
+GRACE = 5  # how much longer than the child we wait
 PATIENCE = 1  # seconds
 IDLE = 10  # seconds
 REMEMBERED = 4 << 20  # bytes of code: thousands of ordinary programs
 _WORKER = Path(__file__).with_name("worker.py")
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _TOO_LONG = "LLVM has not finished in {} s"
-_REPORT = "a bug in offramp: please report it with the match"
+_REPORT = "this is a bug in offramp: please report it with the match"
 
 
 class DoesNotFit(CompileError):
@@ -84,14 +84,14 @@ def native_code(text: str) -> bytes:
 
 
 def _remembered(triple: str, text: str) -> bytes:
-    """Compiled now, or taken from memory if the same text was compiled before. Memory is by digest, and of REMEMBERED
-    bytes in all, so that a long text or code does not stay for good because it was compiled once.
+    """The code, compiled now, or remembered if the same text was compiled before. What is remembered is found by
+    digest, and takes REMEMBERED bytes at most, so a long text or code does not stay for good.
     """
     key = hashlib.sha256(f"{triple} {text}".encode()).digest()
     code = _codes.pop(key, None)
     if code is None:
         code = _compile(triple, text)
-    _codes[key] = code  # the last used is the last
+    _codes[key] = code  # the last one used comes last
     size = sum(map(len, list(_codes.values())))
     for oldest in list(_codes):
         if size <= REMEMBERED:
@@ -101,7 +101,7 @@ def _remembered(triple: str, text: str) -> bytes:
 
 
 def forget() -> None:
-    """Compile anew what was compiled before."""
+    """Forget all code, so that it is compiled again."""
     _codes.clear()
 
 
@@ -242,7 +242,7 @@ class _Child:
         return self.process.stdin, self.process.stdout
 
     def _last_words(self) -> str:
-        """Why it ended, as far as that is known."""
+        """Why it ended, as far as this is known."""
         code = self.process.returncode
         if code == -signal.SIGALRM:
             return _TOO_LONG.format(TIMEOUT)

@@ -25,21 +25,21 @@ _Reference = TypeVar("_Reference")
 
 
 def xdp(*specs: Spec) -> XdpProgram:
-    """Compile one program of these sections. Each packet is shown to one after the other, until one gives it a verdict.
-    A section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A
-    packet that all sections decline passes.
+    """Compile one program of these sections. Each packet goes from one to the next, until one gives it a verdict. A
+    section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A packet
+    that all sections decline passes.
 
-    The same specs give the same bytes; the second time in a process it costs a few milliseconds. Takes some ten
-    milliseconds in a child process, and the first time a tenth of a second. Needs no privileges. Errors: CompileError
-    (a bug in offramp, or no LLVM); OptionError where the matches are too large for one program.
+    The same specs give the same bytes; the second time in a process it costs a few milliseconds. It takes some ten
+    milliseconds in a child process, and a tenth of a second the first time. It needs no privileges. Errors:
+    CompileError (a bug in offramp, or no LLVM); OptionError if the matches are too large for one program.
     """
-    child.start()  # beside what follows
+    child.start()  # it starts while the IR is made
     from offramp.emit.xdp import build
 
     if not 0 < len(specs) <= _MOST_SECTIONS:
         raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
     if len({spec.vlan_metadata for spec in specs}) > 1:
-        raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device or not")
+        raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device, or not")
 
     def measure() -> Size:
         return total(*(spec.size for spec in specs), together=len(specs) > 1)
@@ -48,8 +48,8 @@ def xdp(*specs: Spec) -> XdpProgram:
 
 
 def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
-    """Compile `body` to a function of this process, which gives a number for each packet: of the exit by which it
-    leaves, as in `says`, or its verdict. Cost and errors as of `xdp`; NotSupported on other machines than x86-64 and
+    """Compile `body` to a function of this process. For each packet it gives a number for the exit by which it leaves:
+    the one in `says`, or its verdict. Cost and errors as for `xdp`; NotSupported on machines other than x86-64 and
     64-bit Arm, little-endian.
     """
     child.start()

@@ -3,13 +3,12 @@
 
     python -I -S worker.py DIRECTORY_OF_LLVMLITE SECONDS_FOR_A_REQUEST SECONDS_OF_IDLENESS [resting]
 
-After SECONDS_OF_IDLENESS it starts itself anew, `resting`: without LLVM and its memory, until there is a request again.
+After SECONDS_OF_IDLENESS it starts itself anew, `resting`: without LLVM and its memory, until the next request.
 
     request    u32 length of the triple, u32 length of the text, triple, LLVM IR as text
     answer     u32 status, u32 length, machine code (DONE) or a reason (REFUSED)
-
-Numbers are in host order. LLVM may also abort, or exit, or take too long: then there is no answer, and LLVM's last
-words are on stderr. Imports nothing of offramp, and of llvmlite only the binding.
+Numbers are in host order. LLVM may also abort, or exit, or take too long. Then there is no answer, and LLVM's last
+words are on stderr. This file imports nothing of offramp, and only the binding of llvmlite.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ DONE, REFUSED = 0, 1
 BPF = "bpfel"
 
 _CLONE_NEWNET = 0x4000_0000
-_STACK_TO_TRY = 1 << 15  # LLVM exits where it does not suffice
+_STACK_TO_TRY = 1 << 15  # LLVM exits if it does not suffice
 _LARGE = 100_000  # characters
 
 
@@ -39,7 +38,7 @@ class Refusal(Exception):
 
 def main() -> None:
     directory, seconds, idle, *resting = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever types Ctrl-C means our parent, which then ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for our parent, which then ends us
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     if resting and not _something_comes():
         return
@@ -59,7 +58,7 @@ def main() -> None:
             status, answer = REFUSED, str(refusal).encode()
         _write(struct.pack(HEADER, status, len(answer)) + answer)
         signal.alarm(0)
-        if visiting:  # only now: it takes some milliseconds
+        if visiting:  # only now, because it takes some milliseconds
             _leave_namespace()
             visiting = False
     if visiting:
@@ -68,15 +67,15 @@ def main() -> None:
 
 
 def _something_comes() -> bool:
-    """A request, whenever it is; False if stdin is closed instead."""
+    """Wait for a request. False if stdin is closed instead."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
     return any(event & select.POLLIN for _, event in poll.poll())
 
 
 def _leave_namespace() -> None:
-    """Move to an empty namespace. The thread that started us may be a visitor in a network namespace, which would live
-    for as long as we do. Without CAP_SYS_ADMIN this fails, but without it the thread could not have gone there, either.
+    """Move to an empty namespace. The thread that started us may be a visitor in a network namespace; that namespace
+    would live as long as we do. Without CAP_SYS_ADMIN this fails, but then the thread could not have gone there either.
     """
     import ctypes
 
@@ -84,7 +83,7 @@ def _leave_namespace() -> None:
 
 
 def _read(size: int) -> bytes:
-    """So many bytes; none if stdin is closed now, or before all have come."""
+    """Read this many bytes; empty if stdin is closed now, or before all have come."""
     found = b""
     parts = []
     while size > 0:
@@ -117,7 +116,7 @@ def compile_text(triple: str, text: str) -> bytes:
     target = llvm.Target.from_triple(triple)
     if triple == BPF:  # BPF as of Linux 5.1
         machine = target.create_target_machine(cpu="v3", features="+allows-misaligned-mem-access", opt=2)
-    else:  # any CPU of the architecture
+    else:  # for any CPU of the architecture
         machine = target.create_target_machine(opt=2, reloc="pic", codemodel="small")
     context = llvm.create_context()
     try:
@@ -133,11 +132,11 @@ def compile_text(triple: str, text: str) -> bytes:
 
 
 def _add_passes(passes: llvm.ModulePassManager, large: bool) -> None:
-    """The passes from which branches over packet bytes gain.
+    """The passes that help branches over packet bytes.
 
-    These passes skip what is known since an earlier test, and make one binary search of many comparisons with one
-    value. The code is smaller than that of -O2, with which a match of 1,800 tests takes five times as long to compile.
-    Value numbering is left out where it takes long: its time grows faster than the square of the size.
+    They skip what is known since an earlier test, and make one binary search of many comparisons with one value. The
+    code is smaller than that of -O2, which takes five times as long to compile a match of 1,800 tests. Value numbering
+    is left out where it takes long: its time grows faster than the square of the size.
     """
     passes.add_sroa_pass()
     passes.add_jump_threading_pass()
@@ -151,14 +150,14 @@ def _add_passes(passes: llvm.ModulePassManager, large: bool) -> None:
 
 
 def _text(object_file: bytes) -> bytes:
-    """The code in it; there must be nothing else."""
+    """The code in the object file; nothing else may be in it."""
     import llvmlite.binding as llvm
 
     found = {each.name(): each.data() for each in llvm.ObjectFileRef.from_data(object_file).sections() if each.size()}
     unwanted = {name for name in found if name.startswith((b".rel", b".rodata", b".data", b".bss", b".text."))}
     unwanted -= {b".rel.eh_frame", b".rela.eh_frame"}
     if unwanted:
-        raise Refusal(f"the code is not alone: {sorted(unwanted)}")
+        raise Refusal(f"there is more than code: {sorted(unwanted)}")
     if b".text" not in found:
         raise Refusal("there is no code")
     return bytes(found[b".text"])

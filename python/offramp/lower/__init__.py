@@ -5,7 +5,7 @@ match tree --lower()--> Lowered(expr, sets)
 
 meaning.py     `lower`: what each primitive asks of a packet
 expression.py  the expression; evaluate.py its meaning, in Python
-layers.py      where a layer begins, and what comes next; fields.py the fields in it
+layers.py      where a layer begins, and how it names the next one; fields.py the fields in it
 addresses.py   tests of hosts, networks and ports; unions.py many of them as one look-up
 shapes.py      what compiled code has to know of a set
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts, networks, stations and ports, compared one by one or looked up in a set.
 
-Both ways look at the same words of the packet. So both are one expression, which differs in its last step: whether
-these words, the key, are the ones that are asked for.
+Both ways look at the same words of the packet. So both are the same expression, except for the last step: whether these
+words, the key, are the ones asked for.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def _same(word: Value, value: int, mask: int) -> Test:
 
 
 def hosts(version: int, direction: Direction, protocol: Protocol | None, layers: Layers, asked: Asked) -> Expr:
-    """Whether the addresses are asked for, of the packets that have any of this version and protocol."""
+    """Whether a packet of this version and protocol has addresses that are asked for."""
     if protocol is not None:
         return _hosts_of(protocol, direction, layers, asked)
     if version == 6:
         return _hosts_of(Protocol.IP6, direction, layers, asked)
-    if layers.labels:  # MPLS: nothing but IP can be told apart there
+    if layers.labels:  # with MPLS, only IP can be told apart
         return _hosts_of(Protocol.IP, direction, layers, asked)
     kinds = (Protocol.IP, Protocol.ARP, Protocol.RARP)
     return Any(tuple(_hosts_of(kind, direction, layers, asked) for kind in kinds))
@@ -82,7 +82,7 @@ def directed(direction: Direction, source: Expr, destination: Expr) -> Expr:
 
 def station(node: Station, layers: Layers) -> Expr:
     def asked(key: tuple[Value, ...]) -> Expr:
-        """The last four bytes first, as tcpdump looks at them."""
+        """Compares the last four bytes first, as tcpdump does."""
         return All((equal(key[1], node.address & ALL_BITS), equal(key[0], node.address >> 32)))
 
     return stations(node.direction, layers, asked)
@@ -103,7 +103,7 @@ def port(node: Port, layers: Layers) -> Expr:
 
 
 def ports(direction: Direction, protocol: Protocol | None, layers: Layers, asked: Asked) -> Expr:
-    """Whether the ports are asked for: those directly behind IPv6's header, or of an IPv4 packet's first fragment."""
+    """Whether the ports are asked for: those right after IPv6's header, or in an IPv4 packet's first fragment."""
     numbers = [IP_PROTOCOLS[one] for one in ((protocol,) if protocol else _WITH_PORTS)]
     network = layers.network
 
@@ -120,7 +120,7 @@ def ports(direction: Direction, protocol: Protocol | None, layers: Layers, asked
 
 
 def ip_broadcast(netmask: int, layers: Layers) -> Expr:
-    """To a host number of zeros or ones only."""
+    """Whether it is addressed to a host number of only zeros or only ones."""
     destination, hosts_mask = load(layers.network, 16, 4), ALL_BITS & ~netmask
     number = Calculation("&", destination, Number(hosts_mask))
     return All((layers.has(IP), Any((equal(number, 0), equal(number, hosts_mask)))))

@@ -36,8 +36,8 @@ class Reject(Exception):
 
 
 def evaluate(expr: Expr, packet: bytes, length: int | None = None, sets: Sequence[Container[int]] = ()) -> bool:
-    """Whether `packet`, a frame from its first MAC address on, matches. `length`: on the wire, if it was cut off.
-    `sets`: the members by number, each as one integer.
+    """Whether `packet`, a frame from its first MAC address on, matches. `length`: bytes on the wire, if it was cut off.
+    `sets`: the members of each set, by its number, each member as one integer.
     """
     reader = Reader(packet, len(packet) if length is None else length, sets)
     try:
@@ -51,7 +51,7 @@ _RELATIONS: dict[str, Callable[[int, int], bool]] = {"==": operator.eq, ">=": op
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What a packet says. Raises Reject."""
+    """Reads what is in a packet. Raises Reject."""
 
     packet: bytes
     length: int

@@ -10,12 +10,12 @@
             Test(Calculation("&", Load(Place(20), 2), Number(0x1fff)), "==", Number(0)),               first fragment
             Test(Load(Place(16, (header,)), 2), "==", Number(53)))                                     14 + header + 2
 
-Numbers are unsigned, of 32 bits, and wrap. Evaluation is from left to right and stops as soon as the result is known.
-A load beyond the end of the captured packet, or a division by zero, rejects the packet outright, even below a Negate:
-the meaning of classic BPF (McCanne & Jacobson 1993; Linux, Documentation/networking/filter.rst), and so of every
-tcpdump expression. A place is a sum without wrap: one behind 2**32 is beyond every packet.
+Numbers are unsigned, have 32 bits, and wrap. Evaluation goes from left to right and stops as soon as the result is
+known. A load beyond the end of the captured packet, or a division by zero, rejects the packet outright, even below a
+Negate. That is the meaning of classic BPF (McCanne & Jacobson 1993; Linux, Documentation/networking/filter.rst), and so
+of every tcpdump expression. A place is a sum that does not wrap; a place above 2**32 is beyond every packet.
 
-evaluate.py is the reference: what the compiled programs are compared with.
+evaluate.py is the reference that compiled programs are compared with.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ Op: TypeAlias = Literal["==", ">=", "<="]
 Operator: TypeAlias = Literal["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"]
 
 ALL_ONES: Final = 0xFFFF_FFFF
-TAG_ETHERTYPES: Final = (0x8100, 0x88A8, 0x9100)  # IEEE 802.1Q customer and service tag, and the latter before it
+TAG_ETHERTYPES: Final = (
+    0x8100,
+    0x88A8,
+    0x9100,
+)  # IEEE 802.1Q customer and service tag, and the latter's earlier number
 TAG_BYTES: Final = 4
 MAX_TAGS: Final = 2
 
@@ -69,7 +73,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`offset` bytes behind the frame's first, plus the sum of `behind`."""
+    """`offset` bytes after the frame's first byte, plus the sum of `behind`."""
 
     offset: int
     behind: tuple[Value, ...] = ()
@@ -85,7 +89,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class TagBytes:
-    """The length of the VLAN tags, two at most, whose first ethertype would be at `offset`: 0, 4 or 8."""
+    """The length of the VLAN tags (at most two) whose first ethertype would be at `offset`: 0, 4 or 8."""
 
     offset: int
 
@@ -104,7 +108,7 @@ Value: TypeAlias = Number | Length | Load | TagBytes | Calculation
 class Test:
     """`left` `op` `right`. The left side is read first."""
 
-    __test__ = False  # not one of pytest's
+    __test__ = False  # not a test class for pytest
 
     left: Value
     op: Op
@@ -113,7 +117,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Whether the set with this number in `Lowered.sets` contains the key, in words of 32 bits (shapes.py)."""
+    """Whether the set with this number in `Lowered.sets` contains the key, given as words of 32 bits (shapes.py)."""
 
     key: tuple[Value, ...]
     set: int
@@ -121,14 +125,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """True if no part is false; without parts true."""
+    """True if no part is false; true if there are no parts."""
 
     parts: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    """True if a part is true; without parts false."""
+    """True if a part is true; false if there are no parts."""
 
     parts: tuple[Expr, ...]
 
@@ -156,7 +160,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A set made of the values that a match spells out, as inclusive ranges of keys, sorted, without overlap."""
+    """A set of the values that a match spells out: inclusive ranges of keys, sorted, without overlap."""
 
     shape: Shape
     ranges: tuple[tuple[int, int], ...]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relations between numbers of a packet: `tcp[13] & 2 != 0`, `len - ip[2:2] > 14`.
 
-A relation holds for packets of the fields' protocols only. Which ones libpcap checks is peculiar: in a calculation
-those of the left operand alone, so that `tcp[0] + udp[0] == 5` asks for TCP, and `1 + udp[0] == 5` for nothing.
+A relation holds only for packets of the fields' protocols. Which protocols libpcap checks is peculiar: in a
+calculation, only those of the left operand. So `tcp[0] + udp[0] == 5` asks for TCP, and `1 + udp[0] == 5` asks for
+nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _relation(left: Value, relation: tree.Relation, right: Value) -> Expr:
 
 
 def first_fragment(layers: Layers) -> Expr:
-    """The one which has the header of the transport."""
+    """Whether it is the first fragment, which has the transport header."""
     return masked(load(layers.network, 6, 2), 0x1FFF, 0)
 
 
@@ -51,7 +52,7 @@ def _guards(value: tree.Value, layers: Layers) -> list[Expr]:
         case tree.Negative(part):
             return _guards(part, layers)
         case tree.Calculation(_, left, right):
-            _guards(right, layers)  # left out, but refused where they would be
+            _guards(right, layers)  # not checked, but refused where they would be
             return _guards(left, layers)
         case tree.Field(Protocol.ETHER, offset):
             return _guards(offset, layers)

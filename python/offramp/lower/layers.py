@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the headers are that a match looks at, and how one says which comes next.
+"""Where the headers are that a match looks at, and how one header names the next.
 
             link         type    payload            network            transport
     plain   0            12      14                 14                 network + 4 * (low four bits of its first byte)
@@ -8,9 +8,9 @@
     pppoes  network + 6  = link  = link + 2         = payload          PPP's header is the link layer from there on
     vlan any             behind TagBytes, as is all that is counted from it
 
-The words of pcap-filter(7) that shift offsets do it for everything behind them in the text, whatever `and`, `or`, `not`
-and parentheses say. So one `Layers` accompanies the walk through the tree. What cannot stand behind which header is
-match/context.py's to say: none of that comes here.
+Some words of pcap-filter(7) shift offsets. They do so for everything after them in the text, whatever `and`, `or`,
+`not` and parentheses say. So one `Layers` accompanies the walk through the tree. match/context.py refuses what cannot
+come after which header; none of that arrives here.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ from .expression import (
     Value,
 )
 
-MAX_LENGTH = 1500  # up to which the type of an Ethernet header is a length, and 802.2's header follows
+MAX_LENGTH = 1500  # up to this number the type of an Ethernet header is a length, and 802.2's header follows
 
-# PPP's numbers for them (RFC 1661, IANA ppp-numbers); what has none keeps its ethertype, and never matches
+# PPP's numbers for protocols (RFC 1661, IANA ppp-numbers). A protocol without one keeps its ethertype, and never
+# matches.
 PPP_NUMBERS: Final = {
     IP: 0x0021,
     IP6: 0x0057,
@@ -67,7 +68,7 @@ PPP_MPLS = 0x0281
 LABEL_BYTES = 4
 PPPOE_HEADER, PPP_HEADER = 6, 2
 
-# Control fields of 802.2 by tcpdump's names: the value, and the mask under which it is compared
+# Control fields of 802.2 by tcpdump's names: the value, and the mask that is applied before comparing.
 LLC_CONTROLS: Final = {
     "i": (0x00, 0x01),
     "s": (0x01, 0x03),
@@ -95,7 +96,7 @@ def equal(left: Value, number: int) -> Test:
 
 
 def masked(left: Value, mask: int, number: int) -> Test:
-    """`left & mask == number`. Under an empty mask, too: what is too short for the load is rejected."""
+    """`left & mask == number`. Also with an empty mask: a packet that is too short for the load is rejected."""
     return equal(Calculation("&", left, Number(mask)), number)
 
 
@@ -106,7 +107,7 @@ class Layers:
         self.link = Place(0)
         self.type = Place(12)
         self.payload = Place(14)
-        self.labels = 0  # of MPLS, so far
+        self.labels = 0  # of MPLS, seen so far
         self.is_ppp = False
 
     @property
@@ -125,11 +126,11 @@ class Layers:
 
     @property
     def iso(self) -> Place:
-        """OSI's header: behind the three bytes of 802.2's, which PPP does without."""
+        """OSI's header. It comes after the three bytes of 802.2's header, which PPP does not have."""
         return Place(self.payload.offset + (0 if self.is_ppp else 3), self.payload.behind)
 
     def has(self, number: int) -> Expr:
-        """That the next header is of this kind: an ethertype, or a service access point, which is 1500 at most."""
+        """Whether the next header is of this kind: an ethertype or, up to 1500, a service access point."""
         if self.labels:
             return self._has_behind_labels(number)
         if self.is_ppp:
@@ -153,7 +154,7 @@ class Layers:
                 return is_type
 
     def _has_behind_labels(self, number: int) -> Expr:
-        """MPLS does not say what follows its last label: the first four bits of what is there have to do."""
+        """MPLS does not say what follows its last label. So the first four bits of what follows have to do."""
         assert number in (IP, IP6)
         is_last = masked(load(self.network, -2, 1), 0x01, 0x01)
         return All((is_last, masked(load(self.network, 0, 1), 0xF0, 0x40 if number == IP else 0x60)))
@@ -162,7 +163,7 @@ class Layers:
         return Test(load(self.type, 0, 2), "<=", Number(MAX_LENGTH))
 
     def _is_snap(self, organisation: int, number: int) -> Expr:
-        """The eight bytes of 802.2 and SNAP, the last four first."""
+        """Compare the eight bytes of 802.2 and SNAP, the last four first."""
         last = equal(load(self.payload, 4, 4), (organisation & 0xFFFF) << 16 | number)
         return All((last, equal(load(self.payload, 0, 4), 0xAAAA0300 | organisation >> 16)))
 
@@ -174,7 +175,7 @@ class Layers:
         return All((*is_llc, masked(load(self.payload, 2, 1), mask, number)))
 
     def vlan(self, id_: int | None) -> Expr:
-        """Enters a tag. Behind `vlan any`, one more than those that were skipped."""
+        """Enter a tag. After `vlan any`, it is one more than those that were skipped."""
         parts: list[Expr] = [Any(tuple(map(self.has, TAG_ETHERTYPES)))]
         if id_ is not None:
             parts.append(masked(load(self.payload, 0, 2), 0x0FFF, id_))
@@ -183,14 +184,14 @@ class Layers:
         return All(tuple(parts))
 
     def any_vlan(self) -> Expr:
-        """Enters up to two tags, if there are any; looks at nothing yet."""
+        """Enter up to two tags, if there are any; looks at nothing yet."""
         tags = TagBytes(self.type.offset)
         self.type = Place(self.type.offset, (tags,))
         self.payload = Place(self.payload.offset, (tags,))
         return Const(True)
 
     def mpls(self, label: int | None) -> Expr:
-        """Enters a label: behind another that is not the last, or of a packet that has labels."""
+        """Enter a label: either after another label that is not the last, or in a packet that has labels."""
         if self.labels:
             parts = [masked(load(self.network, -2, 1), 0x01, 0)]
         else:
@@ -201,7 +202,7 @@ class Layers:
         return All(tuple(parts))
 
     def pppoes(self, session: int | None) -> Expr:
-        """Enters PPP."""
+        """Enter PPP."""
         parts = [self.has(PPPOE_SESSION)]
         if session is not None:
             parts.append(masked(load(self.network, 0, 4), 0xFFFF, session))

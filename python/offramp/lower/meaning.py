@@ -2,26 +2,27 @@
 """What a match means for the bytes of a frame: tree to expression, with tcpdump's meaning.
 
     meaning.py    the walk, protocols and sets
-    layers.py     where the headers are, and what comes next: vlan, mpls, pppoes, 802.2
+    layers.py     where the headers are, and how one names the next: vlan, mpls, pppoes, 802.2
     addresses.py  hosts, networks, stations, ports
     fields.py     proto[offset:size] and arithmetic
     unions.py     long unions become look-ups
 
 The meaning is libpcap's (gencode.c), surprises included, because people test a match with tcpdump first:
 - `host A` (IPv4) is an address of the IP header or one in an ARP or RARP packet; ports need the first fragment.
-- `tcp` on IPv6 is the next header, or the one after a fragment header; `port N` and `icmp6[0]` do not look behind any
+- On IPv6, `tcp` is the next header, or the one after a fragment header; `port N` and `icmp6[0]` do not look behind any
   extension header; `tcp[...]` is a field of TCP over IPv4 only.
-- A relation is false for packets of another protocol, whatever it relates: `not udp[0] == 1` holds for TCP.
-- `vlan`, `mpls` and `pppoes` shift all that stands behind them in the text: `vlan 1 or vlan 2` wants 2 inside any tag.
+- A relation is false for packets of another protocol, whatever it compares: `not udp[0] == 1` holds for TCP.
+- `vlan`, `mpls` and `pppoes` shift everything after them in the text: `vlan 1 or vlan 2` looks for 2 inside any tag.
 
-Order matters: a load beyond the end of the packet rejects it outright, so tests stand in the order in which libpcap
+Order matters: a load beyond the end of the packet rejects it outright, so tests come in the order in which libpcap
 makes them. libpcap's optimiser (tcpdump without -O) reorders tests, and leaves out those that cannot change the result.
-So the verdict is that of `tcpdump -O` for every packet, and of `tcpdump` for every one that holds all bytes the match
-looks at. Two exceptions: a packet that is cut off inside an IPv6 address, before a long union (unions.py); and
-`byte 6 & 1`, of which libpcap forgets to load the byte, and takes whatever the test before it has left.
+So the verdict is that of `tcpdump -O` for every packet; it is that of `tcpdump` for every packet that holds all bytes
+the match looks at. There are two exceptions. One is a packet that is cut off inside an IPv6 address, before a long
+union (unions.py). The other is `byte 6 & 1`: libpcap forgets to load that byte, and takes whatever the test before has
+left.
 
-`vlan any`, an extension, enters up to two tags at this point of the text. A `vlan` behind it wants one more tag than
-those; it stands once, and, as `vlan`, not behind `mpls` or `pppoes`.
+`vlan any`, an extension, enters up to two tags at this point of the text. A `vlan` after it looks for one more tag than
+those. `vlan any` may stand only once and, like `vlan`, not after `mpls` or `pppoes`.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ __all__ = ["lower"]
 BROADCAST: Final = (1 << 48) - 1
 NO_SETS: Final[Mapping[str, Shape]] = MappingProxyType({})
 NETMASK_HINT = 'Match("ip broadcast", "255.255.255.0")'
-HOST_BITS_NEEDED = "the netmask leaves no host bits, so that there is no broadcast address"
+HOST_BITS_NEEDED = "the netmask leaves no host bits, so there is no broadcast address"
 
 
 def lower(node: Node, *, netmask: int | None = None, sets: Mapping[str, Shape] = NO_SETS) -> Lowered:
     """The expression that decides whether an Ethernet frame matches, and the sets it looks into.
 
-    `netmask`: the interface's, for `ip broadcast`. `sets`: the shapes of those that the match names.
-    Errors: MatchError for what cannot stand behind `mpls` or `pppoes`, or needs the netmask; OptionError for a set that
-    is not there, or not of the kind that is looked up.
+    `netmask`: the interface's, for `ip broadcast`. `sets`: the shapes of the sets that the match names.
+    Errors: MatchError for what cannot come after `mpls` or `pppoes`, or needs the netmask; OptionError for a set that
+    does not exist, or is not of the kind that is looked up.
     """
     walk = _Walk(node, netmask, sets)
     expr = walk(node)
@@ -76,7 +77,7 @@ def lower(node: Node, *, netmask: int | None = None, sets: Mapping[str, Shape] =
 
 
 class _Walk:
-    """From left to right, as the text goes: `layers` changes on the way."""
+    """Walks from left to right, as the text does: `layers` changes on the way."""
 
     def __init__(self, whole: Node, netmask: int | None, sets: Mapping[str, Shape]) -> None:
         self.whole = whole
@@ -174,7 +175,7 @@ class _Walk:
         if layer is Protocol.ETHER:
             return addresses.station(tree.Station(BROADCAST, tree.Direction.DST), self.layers)
         if self.netmask is None:
-            what = "the netmask is not known; it says what a broadcast address is"
+            what = "the netmask is not known, and a broadcast address depends on it"
             raise self._refusal(tree.Broadcast(layer), what, NETMASK_HINT)
         if self.netmask == tree.ALL_ONES:
             raise OptionError("ip broadcast", reason=HOST_BITS_NEEDED, hint="give the netmask of the network")
@@ -193,11 +194,11 @@ class _Walk:
     def _in_set(self, node: tree.InSet) -> Expr:
         shape = self.sets.get(node.name)
         if shape is None:
-            raise OptionError(f"the match names a set, @{node.name}", reason="there is none of that name")
+            raise OptionError(f"the match names a set, @{node.name}", reason="there is no set of that name")
         allowed = node.families
         if shape.family not in allowed:
             wanted = " or ".join(_HOLDS[family] for family in allowed)
-            reason = f"@{node.name} holds {_HOLDS[shape.family]}, where {wanted} are looked up"
+            reason = f"@{node.name} holds {_HOLDS[shape.family]}, but the match looks up {wanted}"
             raise OptionError(f"'{node}'", reason=reason)
         asked = addresses.member(self._number(Named(node.name, shape)))
         match shape.family:

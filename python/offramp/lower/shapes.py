@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What compiled code has to know of a set: how its memory is laid out. Values only; the memory is state/'s.
+"""What compiled code has to know of a set: how its memory is laid out. Only values; state/ has the memory.
 
 structure   families         an element's key, as lookups take it
 bitmap      port             one i32
@@ -23,8 +23,8 @@ KEY_WORDS: Final[dict[Family, int]] = {"ip": 1, "ip6": 4, "port": 1, "ether": 2}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of which kind a set is and how much it can hold. Together they fix the layout of its memory."""
+    """The kind of a set and how much it can hold. Together they determine the layout of its memory."""
 
     structure: Structure
     family: Family
-    capacity: int  # elements; of ranges, prefixes
+    capacity: int  # elements; for ranges, prefixes

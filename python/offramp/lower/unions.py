@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unions that a match spells out become sets: `host A or B or C ...` one look-up, however long it is.
+"""Unions that a match spells out become sets: `host A or B or C ...` is one look-up, however long it is.
 
     Or: A B C tcp D E    ->    Any: (A  or  {B C})  tcp  D  E        were three many
 
-A run are neighbours that differ in nothing but their value. Its first member stays as ordinary tests: these make every
-load that could reject the packet, so that the look-up, which makes the same, rejects none that tcpdump would not.
-Members of a run do not hold for the same packet's other IP version, so IPv4 and IPv6 go into sets of their own.
+A run is a series of neighbours that differ only in their value. Its first member stays as ordinary tests. These make
+every load that could reject the packet. The look-up makes the same loads, so it rejects no packet that tcpdump would
+not. IPv4 and IPv6 members go into separate sets, because one packet has only one IP version.
 
 One thing differs from tcpdump: a packet cut off inside an IPv6 address. A look-up needs all four words of it and
-rejects the packet; comparing one by one stops at the first word that differs, and may go on with the next part of the
+rejects the packet. Comparing one by one stops at the first word that differs, and may go on with the next part of the
 match.
 
-`src and dst host A` stays as tests, as the destination is only looked at if the source is A; and so do masks that are
-no prefix. A part of `and not A and not B` is the negation of such a union.
+`src and dst host A` stays as tests, because the destination is only looked at if the source is A. So do masks that are
+not prefixes. A part of `and not A and not B` is the negation of such a union.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from .expression import All, Any, Expr, Fixed, Negate
 from .layers import Layers
 from .shapes import Family, Shape
 
-AT_LEAST: Final = 8  # members, from which on a run becomes a set
+AT_LEAST: Final = 8  # members; a run of this many becomes a set
 _BITMAP_CAPACITY: Final = 1 << 16
 _IN_RUNS: Final = (Address, Port, Station)
 
 Ranges: TypeAlias = list[tuple[int, int]]
 Walk: TypeAlias = Callable[[Node], Expr]
-Number: TypeAlias = Callable[[Fixed], int]  # of the set, in Lowered.sets
+Number: TypeAlias = Callable[[Fixed], int]  # the number of the set in Lowered.sets
 
 
 def union(node: Or | And, layers: Layers, lower: Walk, number: Number) -> Expr:
-    """The parts of an Or, or of an And, with their runs replaced."""
+    """The parts of an Or or an And, with their runs replaced."""
     is_or = isinstance(node, Or)
     exprs: list[Expr] = []
     for kind, group in groupby(node.parts, _kind if is_or else _negated_kind):
@@ -56,7 +56,7 @@ def union(node: Or | And, layers: Layers, lower: Walk, number: Number) -> Expr:
 
 
 def _kind(node: Node) -> Hashable:
-    """What the members of a run have in common; None for what is in none."""
+    """What the members of a run have in common; None for a node that cannot be in a run."""
     if isinstance(node, _IN_RUNS) and node.direction is not Direction.BOTH:
         return type(node), node.direction, None if isinstance(node, Station) else node.protocol
     return None
@@ -84,7 +84,7 @@ def _run(parts: Sequence[Node], layers: Layers, lower: Walk, number: Number) -> 
 
 
 def _addresses(nodes: Sequence[Address], layers: Layers, lower: Walk, number: Number) -> Iterator[Expr]:
-    """Of one version."""
+    """Addresses of one IP version."""
     ones = _all_ones(nodes)
     odd = {mask for mask in {node.network[2] for node in nodes} if not _is_prefix(mask, ones)}
     prefixes = [node for node in nodes if node.network[2] not in odd] if odd else nodes
@@ -109,7 +109,7 @@ def _is_prefix(mask: int, ones: int) -> bool:
 
 
 def _networks(family: Family, networks: Sequence[Network], ones: int) -> Fixed:
-    """Of prefixes: hosts alone make a hash table."""
+    """A set of prefixes; hosts alone make a hash table."""
     if all(mask == ones for _, _, mask in networks):
         return _hash(family, (address for _, address, _ in networks))
     ranges = _merged([(address, address | mask ^ ones) for _, address, mask in networks])
@@ -122,7 +122,7 @@ def _hash(family: Family, keys: Iterable[int]) -> Fixed:
 
 
 def _merged(ranges: Ranges) -> Ranges:
-    """Sorted; what overlaps or touches becomes one."""
+    """The ranges sorted; those that overlap or touch become one."""
     ranges.sort(key=itemgetter(0))
     merged: Ranges = []
     end = -2

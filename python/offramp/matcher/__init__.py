@@ -2,7 +2,7 @@
 """`offramp.Match`: a match with its sets, to be asked about packets or put onto an interface.
 
 match.py     Match
-services.py  what this system calls its services and protocols
+services.py  the names of services and protocols on this system
 """
 
 from __future__ import annotations

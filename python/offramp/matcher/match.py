@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp.Match`: a match as a value, with the sets that it names, to be asked about packets or put onto an interface.
+"""`offramp.Match`: a match as a value, with the sets that it names. Ask it about packets, or put it onto an interface.
 
     Match("udp dst port 53").matches(frame)
     Match("src host in @blocked", blocked=PrefixSet(["203.0.113.0/24"]))
 
-Every function that takes a match also takes its text, if it names no set. Asking needs neither privileges nor a kernel:
-the match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
+Every function that takes a match also takes its text, if it names no set. Asking needs no privileges and no kernel: the
+match is compiled to this CPU's code, by the same compiler that makes the program in the driver.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class Match:
     """Which packets: a tcpdump expression (pcap-filter(7)); "" is every packet. A value: it compares and hashes.
 
     Keyword arguments are the sets that the expression names: `host in @blocked` needs `blocked=`. They may change while
-    the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface its own is the
-    default.
+    the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface, the default is
+    the interface's own.
 
     Names of services and protocols are looked up in /etc/services and /etc/protocols; host names are not looked up.
 
-    Two extensions to tcpdump's language: `host in @name` and `port in @name`, which mean the union of the set's
-    members, and `vlan any`, behind which everything is about tagged and untagged packets alike.
+    Two extensions to tcpdump's language: `host in @name` and `port in @name` mean the union of the set's members; after
+    `vlan any`, everything is about tagged and untagged packets alike.
 
     Errors: MatchError, with the place in the text; OptionError for a set that is missing, not named, or of a kind that
-    cannot be looked up there, and for a match that is too large for any program. A match that is only a little smaller
-    may be too large for an interface later, if that needs a larger program.
+    cannot be looked up there, and for a match that is too large for any program. A slightly smaller match may still
+    fail on an interface that needs a larger program.
     """
 
     __slots__ = ("_compiled", "_lowered", "_netmask", "_node", "_sets")
@@ -65,7 +65,7 @@ class Match:
         self._sets = MappingProxyType(sets)
         self._compiled: tuple[_native.Code, list[SharedSet]] | None = None
         _check_names(set_names(self._node), sets)
-        self._lowered = self._lower(self._netmask or 0)  # finds a set of the wrong kind now rather than later
+        self._lowered = self._lower(self._netmask or 0)  # a set of the wrong kind is found now rather than later
         size(self._lowered).check()
 
     @classmethod
@@ -84,15 +84,15 @@ class Match:
         return self._sets
 
     def matches(self, packet: Buffer, length: int | None = None) -> bool:
-        """Whether an Ethernet frame matches. `length`: on the wire, in bytes, if `packet` is only its beginning."""
+        """Whether an Ethernet frame matches. `length`: its bytes on the wire, if `packet` is only its beginning."""
         lengths = None if length is None else [arguments.whole_number("length", length, 0, 0xFFFF_FFFF)]
         return bool(self.verdicts([packet], lengths)[0])
 
     def verdicts(self, packets: Iterable[Buffer] | Batch, lengths: Iterable[int] | None = None) -> NDArray[np.bool_]:
-        """Which of the packets match: bool[n]. Packets: Ethernet frames, or a batch; `lengths`: on the wire, in bytes.
+        """Which of the packets match: bool[n]. `packets`: Ethernet frames, or a batch; `lengths`: bytes on the wire.
 
         A match answers yes or no; a `Verdict` says what becomes of the packets, which is for `open` and `attach`.
-        In native code: a few ns for each packet, besides what it takes to walk over the iterable.
+        It runs in native code: a few ns for each packet, besides the time to walk over the iterable.
         """
         import numpy as np
 
@@ -101,7 +101,7 @@ class Match:
         code, sets = self._code()
         cores = [table.core for table in sets]
         if isinstance(packets, bytes | bytearray | memoryview | str):
-            raise OptionError("one packet, where many are expected", hint="matches(packet), or verdicts([packet])")
+            raise OptionError("one packet, but several are expected", hint="matches(packet), or verdicts([packet])")
         if isinstance(packets, Batch):
             if lengths is not None:
                 raise OptionError("lengths with a batch", reason="its packets are whole")
@@ -114,7 +114,7 @@ class Match:
         return np.frombuffer(found, np.bool_)
 
     def lowered(self, netmask: int | None = None) -> Lowered:
-        """The tests that decide, for the compiler. `netmask` where the match has none of its own."""
+        """The tests that decide, for the compiler. `netmask` is used if the match has none of its own."""
         if self._netmask is not None or Broadcast(Protocol.IP) not in primitives(self._node):
             return self._lowered
         return self._lower(netmask)
@@ -125,8 +125,8 @@ class Match:
         return lower(self._node, netmask=netmask, sets={name: table.shape for name, table in self._sets.items()})
 
     def state(self, reference: State) -> SharedSet:
-        """What a reference of its programs means: the user's set of that name, or a new one, of values that the match
-        spells out. Errors: OptionError where there are too many for one map.
+        """What a reference of its programs means: the user's set of that name, or a new set of the values that the
+        match spells out. Errors: OptionError if there are too many for one map.
         """
         from offramp.lower.expression import Fixed, Named
         from offramp.state import fixed
@@ -159,7 +159,7 @@ class Match:
         return f"Match({', '.join(arguments)})"
 
     def __reduce__(self) -> tuple[type[Match], tuple[str, ...]]:
-        """Pickled as its text. With sets it is not: they are memory of this process."""
+        """Pickle it as its text. A match with sets cannot be pickled: they are memory of this process."""
         if self._sets:
             raise TypeError("a Match with sets cannot be pickled: the sets are memory of this process")
         netmask = (str(IPv4Address(self._netmask)),) if self._netmask is not None else ()
@@ -169,7 +169,7 @@ class Match:
         return self._node, self._netmask, frozenset((name, id(table)) for name, table in self._sets.items())
 
     def __eq__(self, other: object) -> bool:
-        """The same tree and the very same sets: what a set holds may change."""
+        """Equal if the tree is the same and the sets are the very same objects: what a set holds may change."""
         return self._identity() == other._identity() if isinstance(other, Match) else NotImplemented
 
     def __hash__(self) -> int:
@@ -190,7 +190,7 @@ def _check_names(named: frozenset[str], given: Mapping[str, object]) -> None:
 
 
 def _netmask(given: str | int) -> int:
-    """Not the inverted masks that ipaddress takes as well: 0.0.0.255."""
+    """The netmask as a number. Unlike ipaddress, it refuses inverted masks such as 0.0.0.255."""
     try:
         if isinstance(given, bool) or not isinstance(given, str | int):
             raise ValueError
@@ -199,6 +199,6 @@ def _netmask(given: str | int) -> int:
         if "." in spelled and spelled != str(found):
             raise ValueError
     except ValueError:
-        reason = "not a netmask, which has ones before zeros"
+        reason = "not a netmask: all ones have to come before the zeros"
         raise OptionError(f"netmask={arguments.short(given)}", reason=reason, hint="255.255.255.0, or /24") from None
     return int(found)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this system calls its services and protocols, for matches such as `port http` and `ip proto \\gre`.
+"""The names of services and protocols on this system, for matches such as `port http` and `ip proto \\gre`.
 
 The C library answers (getservbyname(3), getprotobyname(3): /etc/services, /etc/protocols, or what nsswitch.conf(5)
-names), so a name means the same as in tcpdump. Without the files, matches with numbers still work.
+names). So a name means the same as in tcpdump. Without the files, matches with numbers still work.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ SERVICES = "/etc/services"
 
 
 def system() -> Names:
-    """The names that this system knows. Reads files, at the first name that is asked for."""
+    """The names that this system knows. Reads files when the first name is looked up."""
     known = os.path.exists(SERVICES)
-    hint = f"{SERVICES} has no such service: write the number" if known else f"no {SERVICES} here: write the number"
+    hint = (
+        f"{SERVICES} has no such service: write the number"
+        if known
+        else f"this system has no {SERVICES}: write the number"
+    )
     return Names(_service, _protocol, hint)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network interface: what it is, what it can do, what it counts, and how it is changed.
+"""The network interface: what it is, what it can do, what it counts, and how it can be changed.
 
     link.py          everything about one interface in one record: `read("eth0")`; its counters: `counters(ifindex)`
     live.py          a real interface as a `Nic`: `open_nic("eth0")`, get, set
@@ -18,9 +18,9 @@
 
     udev.py          whether udev has given an interface its lasting name
 
-All of them answer for the network namespace of the calling thread. Functions that change something are called by `set`
-of live.py only, and that is called by the journal, which can undo the change. The exception is link.py's `move` and
-`silence`, for the interface of a VF, which ends with the VF.
+All of them answer for the network namespace of the calling thread. Only `set` of live.py calls functions that change
+something, and only the journal, which can undo the change, calls `set`. The exception is link.py's `move` and
+`silence`: they are for the interface of a VF, which ends with the VF.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A live interface's `Capabilities`: what the kernel and driver say, filled up from what is known of the driver.
+"""A live interface's `Capabilities`: what the kernel and driver say, completed by what is known of the driver.
 
-Takes some milliseconds; with many rules, 10 µs each. Needs no privileges; without CAP_NET_ADMIN some drivers do not
-report the RSS key. Nothing is tried: a fact that only a change would show stays None.
+This takes some milliseconds; with many rules, 10 µs for each. It needs no privileges, but without CAP_NET_ADMIN some
+drivers do not report the RSS key. Nothing is tried: a fact that only a change would show stays None.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _rss(name: str) -> Rss:
         return Rss(fields=hashed)
     return Rss(
         table_size=len(found.table),
-        key_size=len(found.key) or None,  # or it was not told
+        key_size=len(found.key) or None,  # 0 also if the driver did not tell
         fields=hashed,
         function=found.function,
         table=found.table,

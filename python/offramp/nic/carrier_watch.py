@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long an interface is without carrier after something was done to it: some drivers reset the link then."""
+"""How long an interface is without carrier after a change: some drivers reset the link then."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _TURN = 0.002
 
 
 class CarrierWatch:
-    """Made before a change that may reset the link. The kernel's count (IFLA_CARRIER_DOWN_COUNT) tells whether the
-    carrier went; so does a carrier that is not there. Errors: InterfaceGone.
+    """Make it before a change that may reset the link. The kernel's count (IFLA_CARRIER_DOWN_COUNT) tells whether the
+    carrier went; so does a missing carrier. Errors: InterfaceGone.
     """
 
     def __init__(self, name: str, ifindex: int) -> None:

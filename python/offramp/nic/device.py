@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device an interface is, so that it is known again under another name. Needs no privileges."""
+"""Which device an interface is, so that it can be recognised under another name. Needs no privileges."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def first(wanted: Callable[[Identity], bool]) -> Identity | None:
     for ifindex, _ in socket.if_nameindex():
         try:
             found = identify(ifindex)
-        except (KernelError, InterfaceError):  # removed just now
+        except (KernelError, InterfaceError):  # it was removed just now
             continue
         if wanted(found):
             return found
@@ -46,7 +46,7 @@ def of_pci(address: str) -> Identity | None:
 
 
 def without_interface(address: str) -> Identity:
-    """A PCI device that has none here."""
+    """The identity of a PCI device that has no interface here."""
     return Identity("", 0, "", address, pci.driver(address) or "", namespace(), boot())
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An interface's driver, queues and rings; offloads that have an ioctl command of their own.
 
-If the driver does not know a question, the answer is None. Asking needs no privileges, changing CAP_NET_ADMIN.
+If the driver does not know a question, the answer is None. Asking needs no privileges; changing needs CAP_NET_ADMIN.
 Source: include/uapi/linux/ethtool.h; each function names ethtool's option for it.
 """
 
@@ -37,7 +37,7 @@ _NINE = struct.Struct("9I")  # struct ethtool_channels, struct ethtool_ringparam
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """Which driver the interface has; "" where it does not say."""
+    """The interface's driver; "" where it does not say."""
 
     name: str
     version: str
@@ -117,7 +117,7 @@ def set_rings(name: str, rx: int, tx: int) -> None:
 
 
 def gro(name: str) -> bool | None:
-    """Generic receive offload: whether the kernel merges received packets (before XDP in generic mode)."""
+    """Generic receive offload: whether the kernel merges received packets (before XDP, in generic mode)."""
     value = _value(name, _GGRO)
     return None if value is None else bool(value)
 
@@ -141,5 +141,5 @@ def _value(name: str, command: int) -> int | None:
 
 
 def _ask(name: str, command: int, size: int, what: str) -> bytes | None:
-    """The driver's answer in a structure of `size` bytes; None where it has none."""
+    """The driver's answer as a structure of `size` bytes; None if it has none."""
     return ask(name, bytearray(struct.pack("I", command) + bytes(size - 4)), what)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Offloads and other features that are on or off, by the kernel's own names: "rx-gro", "rx-vlan-hw-parse", ...
 
-    GSTRINGS  the names, each with its bit          GFEATURES  available, requested, active, never changed
+    GSTRINGS  the names, each with its bit          GFEATURES  available, requested, active, can never change
     SFEATURES bits to change, and to what           both in blocks of 32 bits
 
 What `ethtool -k` shows and `-K` changes. Source: include/uapi/linux/ethtool.h, net/ethtool/common.c (the names).
@@ -67,7 +67,7 @@ def features(interface: str) -> dict[str, Feature]:
 
 
 def set_feature(interface: str, name: str, on: bool) -> None:
-    """Switch a feature, as `ethtool -K` does. The kernel may leave it as it is, because another feature needs it.
+    """Switch a feature, as `ethtool -K` does. The kernel may leave it as it is because another feature needs it.
 
     Errors: OptionError (no such feature in this kernel), KernelError EOPNOTSUPP (the driver has it fixed).
     """
@@ -81,4 +81,4 @@ def set_feature(interface: str, name: str, on: bool) -> None:
     what = f"feature {name} {'on' if on else 'off'}"
     result = call(interface, bytearray(struct.pack(f"II{2 * blocks}I", _SFEATURES, blocks, *words)), what)
     if result & _UNSUPPORTED:
-        raise KernelError(f"{what} on {interface}", errno.EOPNOTSUPP, hint="its driver has it fixed")
+        raise KernelError(f"{what} on {interface}", errno.EOPNOTSUPP, hint="its driver does not allow changing it")

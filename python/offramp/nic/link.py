@@ -5,7 +5,7 @@
     SIOCETHTOOL   driver, queues in use, offloads, ring sizes                    (ethtool.py)
     netdev        what the driver can do with XDP                                (netdev.py)
     /proc/sys     IPv6 on an interface of our own
-    bpf, /proc    whose the attached XDP program is, only if there is one        (bpf/owner.py)
+    bpf, /proc    who owns the attached XDP program, if there is one        (bpf/owner.py)
 
 Source: rtnetlink(7), include/uapi/linux/if_link.h.
 """
@@ -52,7 +52,7 @@ _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "do
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What the interface has counted since it exists: the beginning of struct rtnl_link_stats64, in its order."""
+    """What the interface has counted since it exists: the first fields of struct rtnl_link_stats64, in order."""
 
     rx_packets: int
     tx_packets: int
@@ -79,7 +79,7 @@ def read(interface: str | int) -> Link:
     it searches the open files of all processes. Errors: NoSuchInterface, with a similar name if there is one.
     """
     try:
-        if isinstance(interface, str) and "\0" in interface:  # where the kernel would stop to read
+        if isinstance(interface, str) and "\0" in interface:  # the kernel would stop reading there
             raise _unknown(interface)
         ifindex, flags, found = netlink.link(interface)
     except KernelError as error:
@@ -137,7 +137,7 @@ def is_up(ifindex: int) -> bool:
 def move(ifindex: int, namespace: int) -> None:
     """Put an interface that is down into another network namespace, by its descriptor: `ip link set ... netns`.
 
-    It keeps its name or, if that is taken there, becomes the first of vf0, vf1, ... that is not. Needs CAP_NET_ADMIN in
+    It keeps its name; if that is taken there, it becomes the first free one of vf0, vf1, ... Needs CAP_NET_ADMIN in
     both. Errors: KernelError, PrivilegeError.
     """
     what, there = f"moving interface {ifindex}", netlink.attribute(_NET_NS_FD, struct.pack("i", namespace))
@@ -152,7 +152,7 @@ def move(ifindex: int, namespace: int) -> None:
 
 
 def silence(ifindex: int) -> None:
-    """Stop the kernel from answering and asking there who has an address (IPv4, IPv6), and from configuring one.
+    """Stop the kernel from answering and asking on it who has an address (IPv4, IPv6), and from configuring one.
 
     Needs CAP_NET_ADMIN, and a writable /proc/sys. Errors: KernelError, PrivilegeError.
     """
@@ -162,7 +162,7 @@ def silence(ifindex: int) -> None:
     try:
         switch.write_text("1")
     except FileNotFoundError:
-        if _name(ifindex) != name:  # renamed just now
+        if _name(ifindex) != name:  # it was renamed just now
             silence(ifindex)
         # else there is no IPv6
     except OSError as error:
@@ -178,7 +178,7 @@ def _attributes(ifindex: int) -> netlink.Attributes:
 
 
 def _ask(ifindex: int) -> tuple[int, netlink.Attributes]:
-    """Flags and attributes. Errors: InterfaceGone."""
+    """The interface's flags and attributes. Errors: InterfaceGone."""
     try:
         _, flags, found = netlink.link(ifindex)
     except KernelError as error:
@@ -189,7 +189,7 @@ def _ask(ifindex: int) -> tuple[int, netlink.Attributes]:
 
 
 def _queues(name: str, found: netlink.Attributes) -> tuple[int, int]:
-    """Receive and transmit queues in use. A driver that does not say uses all that the interface was made with."""
+    """Receive and transmit queues in use. If the driver does not say, it uses all that the interface was made with."""
     channels = ethtool.channels(name)
     rx = channels.combined + channels.rx if channels else netlink.unsigned(found.get(_RX_QUEUES))
     tx = channels.combined + channels.tx if channels else netlink.unsigned(found.get(_TX_QUEUES))
@@ -207,5 +207,5 @@ def _xdp(found: netlink.Attributes) -> Xdp | None:
 def _unknown(interface: str | int) -> NoSuchInterface:
     names = [name for _, name in socket.if_nameindex()]
     similar = get_close_matches(str(interface), names, n=1)
-    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(names[:_NAMES_SHOWN])}"
+    hint = f"did you mean {similar[0]}?" if similar else f"the interfaces are {', '.join(names[:_NAMES_SHOWN])}"
     return NoSuchInterface(f"no interface {interface!r} in this network namespace", hint=hint)

@@ -5,9 +5,9 @@
     channels, rings, feature.*, rss.*, rule.*              SIOCETHTOOL
     vf.count, vf.autoprobe, vf.N.driver, pci.driver        sysfs, by PCI address
 
-A LiveNic is the device, not its name. It is found again after a rename; a PCI device also after its driver was taken
-away and given back. It works in the network namespace that it was opened in; elsewhere it is gone. Reading needs no
-privileges, changing CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
+A LiveNic is the device, not its name. It is found again after a rename; a PCI device also after its driver was removed
+and given back. It works in the network namespace that it was opened in; in others it is gone. Reading needs no
+privileges; changing needs CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def open_nic(interface: str) -> LiveNic:
     if pci.present(interface):
         return LiveNic(of_pci(interface) or without_interface(interface))
     with suppress(KernelError):
-        if "\0" not in interface:  # where the kernel would stop to read
+        if "\0" not in interface:  # the kernel would stop reading there
             return LiveNic(identify(interface))
-    return LiveNic(identify(link.read(interface).ifindex))  # whose error names what there is
+    return LiveNic(identify(link.read(interface).ifindex))  # its error names the interfaces that exist
 
 
 def find(identity: Identity) -> LiveNic | None:
@@ -67,7 +67,7 @@ class LiveNic:
 
     @property
     def name(self) -> str:
-        """What the interface is called now. Errors: InterfaceGone."""
+        """The interface's name now. Errors: InterfaceGone."""
         if namespace() == self.identity.netns:
             try:
                 return socket.if_indextoname(self.identity.ifindex)
@@ -118,14 +118,14 @@ class LiveNic:
     def set(self, knob: str, value: Value) -> None:
         value = check(knob, value)
         if value is None and not removable(knob):
-            raise OptionError(f"{knob} of {self.identity.name}", reason="it has a value always, and cannot be removed")
+            raise OptionError(f"{knob} of {self.identity.name}", reason="it always has a value and cannot be removed")
         try:
             self._set(knob, value)
         except KernelError as error:
             if error.errno == errno.ENODEV:
                 raise self._gone() from None
             if error.errno == errno.EOPNOTSUPP and (below := self._below()):
-                error.hint = f"{error.hint}; try what is below it: {', '.join(below)}".removeprefix("; ")
+                error.hint = f"{error.hint}; try the interface below it: {', '.join(below)}".removeprefix("; ")
             raise
 
     def capabilities(self) -> Capabilities:
@@ -161,7 +161,7 @@ class LiveNic:
                     raise KernelError(f"{knob} of {self.identity.name}", errno.ENOENT, hint="there is no such VF")
                 pci.bind(address, value)
             case ["vf", number, part]:
-                name = self.name  # may find the interface anew
+                name = self.name  # this may find the interface again
                 _SET_VF[part](socket.if_nametoindex(name), int(number), value)
             case ["pci", "driver"]:
                 pci.bind(self._bus(knob), value)
@@ -187,7 +187,7 @@ class LiveNic:
             ethtool.set_channels(self.name, **value)
         except KernelError as error:
             table = self._get("rss.table") if error.errno == errno.EINVAL else None
-            if table and max(table) >= value["rx"] + value["combined"]:  # and somebody has chosen it: else it moves
+            if table and max(table) >= value["rx"] + value["combined"]:  # and somebody has chosen it: else it follows
                 error.hint = f"its RSS table names queue {max(table)}: change that first"
             raise
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver can do with XDP, as it declares it itself: the "netdev" family of generic netlink.
+"""What a driver declares that it can do with XDP: the "netdev" family of generic netlink.
 
 | feature       | meaning                                             |
 |---------------|-----------------------------------------------------|
@@ -11,8 +11,8 @@
 | rx-sg         | received packets of several buffers (jumbo frames)  |
 | ndo-xmit-sg   | the same for frames that are redirected to it       |
 
-Some depend on the settings of the moment (veth's on its peer). Minimum kernel: 6.3, metadata 6.5; before: None.
-Source: Documentation/netlink/specs/netdev.yaml. No privileges are needed.
+Some depend on current settings (veth's depend on its peer). Minimum kernel: 6.3, for metadata 6.5; before: None. No
+privileges are needed. Source: Documentation/netlink/specs/netdev.yaml.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class XdpFeatures:
 
 
 def xdp_features(ifindex: int) -> XdpFeatures | None:
-    """The driver's declaration; None when this kernel has no such list, or the interface is gone."""
+    """What the driver declares; None if this kernel has no such list, or the interface is gone."""
     try:
         found = netlink.generic(
             netlink.family("netdev"),

@@ -6,7 +6,7 @@
                                          virtfn0 -> ../0000:02:10.0
     /sys/bus/pci/drivers/igb/unbind      /sys/bus/pci/drivers_probe
 
-These files belong to no network namespace. Reading needs no privileges, writing root.
+These files belong to no network namespace. Reading needs no privileges; writing needs root.
 Source: Documentation/ABI/testing/sysfs-bus-pci; Documentation/PCI/pci-iov-howto.rst.
 """
 
@@ -38,7 +38,7 @@ _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NEEDS = "root is needed, and a writable /sys"
 
-# Drivers that match no device by themselves: they are asked for by driver_override.
+# Drivers that match no device by themselves: a device gets them by driver_override.
 _FOR_ANYTHING = frozenset({"pci-stub", "uio_pci_generic", "vfio-pci"})
 
 
@@ -53,7 +53,7 @@ def present(address: str) -> bool:
 
 
 def driver(address: str) -> str | None:
-    """The driver that the device is bound to; None: to none."""
+    """The driver that the device is bound to; None if it has none."""
     return _link(address, "driver")
 
 
@@ -63,10 +63,10 @@ def is_loaded(name: str) -> bool:
 
 
 def bind(address: str, name: str | None) -> None:
-    """Bind the device to a driver, or (None) to none. Its network interface goes or comes with it.
+    """Bind the device to a driver or, for None, to none. Its network interface goes or comes with it.
 
-    The device's own driver gets it back without driver_override, so that nothing of ours stays behind.
-    Errors: OptionError (no such driver loaded), KernelError.
+    The device's own driver gets it back without driver_override, so nothing of ours stays behind.
+    Errors: OptionError (no such driver is loaded), KernelError.
     """
     if name is not None and not is_loaded(name):
         raise OptionError(f"driver {name}", reason="it is not loaded", hint=f"modprobe {name}")
@@ -83,24 +83,24 @@ def bind(address: str, name: str | None) -> None:
     if driver(address) is None and name not in _FOR_ANYTHING:
         _write(override, name, f"driver_override of {address}")
         _write(PCI / "drivers_probe", address, f"binding {address} to {name}")
-    if driver(address) is None:  # it would not: then no other one shall be kept from it
+    if driver(address) is None:  # it refused; other drivers should still be able to get the device
         _write(override, "\n", f"driver_override of {address}")
 
 
 def vf_count(address: str) -> tuple[int, int] | None:
-    """Virtual functions: how many there are, and at most; None for a device that has none."""
+    """Virtual functions: how many exist, and the most that can; None for a device without SR-IOV."""
     now, most = (_number(address, f"sriov_{name}vfs") for name in ("num", "total"))
     return None if now is None or most is None else (now, most)
 
 
 def set_vf_count(address: str, count: int) -> None:
-    """Make so many virtual functions. If there are some already, the kernel wants 0 first: all of them are removed.
+    """Make this many virtual functions. If there are some already, the kernel wants 0 first: all are removed.
 
     Errors: KernelError: ERANGE (more than there can be), EBUSY (one is assigned to a guest).
     """
     found = vf_count(address)
     if found is None:
-        raise KernelError(f"{count} VFs on {address}", errno.EOPNOTSUPP, hint="it has no SR-IOV, or its driver has not")
+        raise KernelError(f"{count} VFs on {address}", errno.EOPNOTSUPP, hint="the device or its driver has no SR-IOV")
     place = PCI / "devices" / address / "sriov_numvfs"
     if found[0] not in (0, count):
         _write(place, "0", f"removing the VFs of {address}")
@@ -114,18 +114,18 @@ def vf_address(address: str, number: int) -> str | None:
 
 
 def vf_autoprobe(address: str) -> bool | None:
-    """Whether new virtual functions are given to their driver at once; None for a device that has none."""
+    """Whether new virtual functions get their driver at once; None for a device without SR-IOV."""
     value = _number(address, "sriov_drivers_autoprobe")
     return None if value is None else bool(value)
 
 
 def set_vf_autoprobe(address: str, on: bool) -> None:
-    """Whether new virtual functions are to be given to their driver at once."""
+    """Set whether new virtual functions get their driver at once."""
     _write(PCI / "devices" / address / "sriov_drivers_autoprobe", str(int(on)), f"autoprobe of the VFs of {address}")
 
 
 def check_writable(address: str, what: str) -> None:
-    """Errors: PrivilegeError if `what`, a change there, is not allowed."""
+    """Errors: PrivilegeError if `what`, a change to this device, is not allowed."""
     if not os.access(PCI / "devices" / address / "sriov_numvfs", os.W_OK, effective_ids=True):
         raise PrivilegeError(what, errno.EACCES, hint=_NEEDS)
 
@@ -140,7 +140,7 @@ def _number(address: str, name: str) -> int | None:
 def _link(address: str, name: str) -> str | None:
     try:
         return (PCI / "devices" / address / name).readlink().name
-    except FileNotFoundError:  # looked for in one step: it may go at any moment
+    except FileNotFoundError:  # looked up in one step, because it may go at any moment
         return None
 
 

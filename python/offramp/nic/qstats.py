@@ -2,7 +2,7 @@
 """Packets by queue, from the kernel's own queue statistics: the "netdev" family of generic netlink.
 
 Drivers that have no counters by queue in `ethtool -S` have them here: virtio_net, mlx5, bnxt, gve and others.
-Minimum kernel: 6.9, and a driver that takes part; elsewhere there are none. No privileges are needed.
+Minimum kernel: 6.9, and a driver that supports it; otherwise there are none. No privileges are needed.
 Source: Documentation/netlink/specs/netdev.yaml, operation qstats-get.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets a second, queue by queue: the differences that `watch 'ethtool -S eth2 | grep rx'` leaves to the reader.
+"""Packets per second, queue by queue: the differences that `watch 'ethtool -S eth2 | grep rx'` leaves to the reader.
 
 They come from the driver's own counters if it has them by queue (stats.py), else from the kernel's queue statistics
-(qstats.py), else there is only the interface's total. No privileges are needed.
+(qstats.py). If neither counts by queue, there is only the interface's total. No privileges are needed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["RateMeter", "Rates"]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Received packets a second, over the last `seconds`."""
+    """Received packets per second, over the last `seconds`."""
 
     seconds: float
-    total: float  # of the interface, as the kernel counts them
+    total: float  # of the whole interface, as the kernel counts
     queues: dict[int, float]  # {} if nobody counts by queue
 
     def to_dict(self) -> dict[str, object]:
@@ -28,14 +28,16 @@ class Rates:
 
 
 class RateMeter:
-    """Begins to count when it is made. Errors: InterfaceGone."""
+    """Starts to count when it is made. Errors: InterfaceGone."""
 
     def __init__(self, interface: str, ifindex: int) -> None:
         self._interface, self._ifindex = interface, ifindex
         self._last = self._read()
 
     def rates(self) -> Rates:
-        """Since the last call, or since it was made. A counter that went back (a reset) counts as no packets."""
+        """The rates since the last call, or since it was made. A counter that went back (a reset)
+        counts as no packets.
+        """
         before, self._last = self._last, self._read()
         (then, total_then, queues_then), (now, total_now, queues_now) = before, self._last
         seconds = max(now - then, 1e-6)

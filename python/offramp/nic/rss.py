@@ -45,7 +45,7 @@ _FUNCTION_NAMES = 3  # ETH_SS_RSS_HASH_FUNCS
 _RXNFC_SIZE = 192
 _KERNEL_KEY = "/proc/sys/net/core/netdev_rss_key"
 
-# What can be hashed by fields of its own. AH and ESP share theirs; the kernel has no other numbers for hashing.
+# What can have hash fields of its own. AH and ESP share theirs; the kernel has no other numbers for hashing.
 FIELD_FLOWS = {
     "tcp4": 0x01, "udp4": 0x02, "sctp4": 0x03, "ah4": 0x04, "esp4": 0x04, "ip4": 0x10,
     "tcp6": 0x05, "udp6": 0x06, "sctp6": 0x07, "ah6": 0x08, "esp6": 0x08, "ip6": 0x11,
@@ -61,7 +61,7 @@ class RssState:
     table: tuple[int, ...]
     key: bytes
     function: str | None  # "toeplitz", "xor", "crc32"; None: the driver does not say
-    functions: tuple[str, ...]  # that this kernel has names for
+    functions: tuple[str, ...]  # those that this kernel has names for
 
 
 def read(interface: str) -> RssState | None:
@@ -84,9 +84,9 @@ def read(interface: str) -> RssState | None:
 
 
 def kernel_key() -> bytes:
-    """The key that drivers without one of their own ask the kernel for (net.core.netdev_rss_key); b"": not readable.
+    """The key that drivers without their own get from the kernel (net.core.netdev_rss_key); b"": not readable.
 
-    Only the first network namespace has it: looking there from another one needs root.
+    Only the first network namespace has it; looking there from another one needs root.
     """
     with suppress(OSError):
         return _read_key()
@@ -98,7 +98,7 @@ def kernel_key() -> bytes:
 def _read_key() -> bytes:
     with open(_KERNEL_KEY, encoding="ascii") as file:
         key = bytes.fromhex(file.read().strip().replace(":", ""))
-    return key if any(key) else b""  # nobody has asked for it yet
+    return key if any(key) else b""  # zeros: no driver has asked for it yet
 
 
 def request(table: Sequence[int] | None = None, key: bytes = b"", function: int = 0) -> bytes:
@@ -114,8 +114,8 @@ def set_rss(
     """Change the parts that are given. A table that spreads over all queues in turn is written as the default one: the
     kernel then forgets that somebody has chosen a table, and again changes it with the number of channels.
 
-    Errors: OptionError (size, function), KernelError: EINVAL for a queue that does not exist, EOPNOTSUPP where the
-    driver has it fixed.
+    Errors: OptionError (size, function); KernelError: EINVAL for a queue that does not exist, EOPNOTSUPP if the driver
+    does not allow a change.
     """
     now = read(interface)
     if now is None:
@@ -133,7 +133,7 @@ def set_rss(
 
 
 def fields(interface: str, flow: str) -> str | None:
-    """The letters of the fields that a flow type is hashed by; "" for none; None: the driver does not say."""
+    """The letters of the fields that a flow type is hashed by; "": no fields; None: the driver does not say."""
     answer = ask(interface, bytearray(_rxnfc(_GRXFH, FIELD_FLOWS[flow], 0)), f"hash fields of {flow}")
     if not answer:
         return None
@@ -150,7 +150,7 @@ def fields_request(flow: str, letters: str) -> bytes:
 
 
 def set_fields(interface: str, flow: str, letters: str) -> None:
-    """Change the fields. Errors: OptionError, KernelError: EINVAL, EOPNOTSUPP for what the driver cannot hash by."""
+    """Change the fields. Errors: OptionError; KernelError: EINVAL, EOPNOTSUPP if the driver cannot hash by them."""
     tell(interface, fields_request(flow, letters), f"hash fields {letters} for {flow}")
 
 
@@ -160,5 +160,5 @@ def _queues(interface: str) -> int | None:
 
 
 def _rxnfc(command: int, flow: int, data: int) -> bytes:
-    """struct ethtool_rxnfc up to `data`, in its full size: the kernel copies all of it for some commands."""
+    """struct ethtool_rxnfc up to `data`, in its full size: for some commands the kernel copies all of it."""
     return struct.pack("IIQ", command, flow, data).ljust(_RXNFC_SIZE, b"\0")

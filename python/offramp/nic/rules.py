@@ -5,8 +5,8 @@
     struct ethtool_rx_flow_spec   flow type u32 | fields 52 B | ext 20 B | masks 52 B | ext masks 20 B | pad |
                                   action u64 | location u32 | pad                                         168 bytes
 
-Bits that are 1 in a mask are compared here, as in steering.Term; on ethtool's command line they are ignored.
-Listing needs no privileges, changing CAP_NET_ADMIN. Source: include/uapi/linux/ethtool.h.
+Here, bits that are 1 in a mask are compared, as in steering.Term; on ethtool's command line they are ignored.
+Listing needs no privileges; changing needs CAP_NET_ADMIN. Source: include/uapi/linux/ethtool.h.
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ _IP4_VERSION = 13, 1  # usr_ip4_spec.ip_ver = ETH_RX_NFC_IP4
 
 _HEAD = struct.Struct("IIQ")
 _SPEC = struct.Struct("I52s20s52s20s4xQI4x")
-_SIZE = 192  # with the count or context, and the padding of its end
+_SIZE = 192  # with the count or context, and the padding at its end
 
 
 @dataclass(frozen=True, slots=True)
 class RuleTable:
-    """Which locations are taken. `size` None: the driver does not say how many there are."""
+    """Which locations are taken. `size` is None if the driver does not say how many there are."""
 
     locations: tuple[int, ...]
     size: int | None
-    chooses: bool  # the driver can choose locations; some of those take no others
+    chooses: bool  # the driver can choose locations; some such drivers accept no others
 
     def free(self) -> int | None:
-        """The last free location, of the least priority, as ethtool chooses it; None: full, or of unknown size."""
+        """The last free location, which has the lowest priority, as ethtool chooses it; None: full,
+        or of unknown size.
+        """
         taken = set(self.locations)
         return next((place for place in reversed(range(self.size or 0)) if place not in taken), None)
 
@@ -65,7 +67,7 @@ def table(interface: str) -> RuleTable | None:
 
 
 def read(interface: str, location: int) -> Rule | None:
-    """The rule at a location; None: it is free, there are no rules, or it is of a type that ethtool has no word for."""
+    """The rule at a location; None: it is free, there are no rules, or ethtool has no word for its type."""
     found = table(interface)
     if found is None or location not in found.locations:
         return None
@@ -78,8 +80,8 @@ def read(interface: str, location: int) -> Rule | None:
 
 
 def insert(interface: str, rule: Rule) -> int:
-    """Put a rule at its location, which must be free; where it is then. Errors: KernelError: EEXIST (the location is
-    taken), EINVAL, EOPNOTSUPP (the driver cannot do such a rule), ENOSPC (full).
+    """Put a rule at its location, which must be free. Returns its final location. Errors: KernelError: EEXIST (the
+    location is taken), EINVAL, EOPNOTSUPP (the driver cannot do such a rule), ENOSPC (full).
     """
     found = table(interface)
     if found is None:
@@ -88,14 +90,14 @@ def insert(interface: str, rule: Rule) -> int:
     if location is None:
         raise KernelError(f"rules on {interface}", errno.ENOSPC, hint="its table is full: delete one first")
     if location in found.locations:
-        raise KernelError(f"rule {location} of {interface}", errno.EEXIST, hint="delete the rule that is there first")
+        raise KernelError(f"rule {location} of {interface}", errno.EEXIST, hint="first delete the rule that is there")
     placed = replace(rule, location=location)
     answer = tell(interface, insert_request(placed), f"rule {placed}")
     return int(_SPEC.unpack_from(answer, _HEAD.size)[-1])
 
 
 def delete(interface: str, location: int) -> None:
-    """Take a rule away. Errors: KernelError: ENOENT (EINVAL from some drivers) where there is none."""
+    """Delete a rule. Errors: KernelError: ENOENT (EINVAL from some drivers) if there is none."""
     tell(interface, delete_request(location), f"deleting rule {location}")
 
 
@@ -129,7 +131,7 @@ def flow_spec(rule: Rule) -> bytes:
 
 
 def rule_of(spec: bytes, context: int = 0) -> Rule | None:
-    """The rule that a struct ethtool_rx_flow_spec holds, in its normal form; None for a flow type without a name."""
+    """The rule in a struct ethtool_rx_flow_spec, in its normal form; None for a flow type without a name."""
     number, values, more, masks, more_masks, action, location = _SPEC.unpack_from(spec)
     plain = number & ~(_EXT | _MAC_EXT | _RSS)
     flow = next((name for name, known in FLOWS.items() if known.number == plain), None)

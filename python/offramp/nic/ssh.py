@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SSH on other ports than 22. A ramp passes it to the kernel, besides TCP port 22, which it always passes.
+"""SSH on ports other than 22. A ramp passes it to the kernel, besides TCP port 22, which it always passes.
 
-    ports      that root's SSH server (sshd, sshd-session, dropbear) listens on, except on loopback addresses;
+    ports      on which root's SSH server (sshd, sshd-session, dropbear) listens, except on loopback addresses;
                the server's port of $SSH_CONNECTION
     sessions   established connections that such a server or anybody's client (ssh, dbclient) holds, or on one
                of these ports; $SSH_CONNECTION itself
 
-So a session stays protected when its server restarts, moves to another port or ends. On other ports than 22 these are
-*not* found: a server that starts later or has another name; a session that begins later and not on a port that was
-found; and, except by root, the sockets of other users.
+So a session stays protected when its server restarts, moves to another port or ends. On ports other than 22, these are
+*not* found: a server that starts later or has another name; a session that begins later, on a port that was not found;
+and, unless we are root, the sockets of other users.
 
-The tables are those of the calling thread's network namespace. Takes some milliseconds, more with ten thousands of
-connections. Source: proc(5), proc_net_tcp in Documentation/networking; ssh(1), section ENVIRONMENT.
+The tables are those of the calling thread's network namespace. This takes some milliseconds, or more if there are ten
+thousands of connections. Source: proc(5), proc_net_tcp in Documentation/networking; ssh(1), section ENVIRONMENT.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from offramp.facts.ssh import Session, Ssh
 
 __all__ = ["protected_ssh"]
 
-_SERVERS = ("sshd", "dropbear")  # how their processes' names start
+_SERVERS = ("sshd", "dropbear")  # the start of their processes' names
 _CLIENTS = frozenset({"ssh", "dbclient"})
 _ESTABLISHED, _LISTEN = 0x01, 0x0A  # include/net/tcp_states.h
 
@@ -45,7 +45,7 @@ class _Socket:
 
 
 def protected_ssh() -> Ssh:
-    """The ports and sessions of SSH in this thread's network namespace. Finds those of other users as root only."""
+    """The ports and sessions of SSH in this thread's network namespace. Only root finds those of other users."""
     sockets = [entry for table in ("tcp", "tcp6") for entry in _table(Path(f"/proc/thread-self/net/{table}"))]
     servers, clients = _held_sockets()
     ports, sessions = _of_this_login()
@@ -67,17 +67,19 @@ def _of_this_login() -> tuple[set[int], set[Session]]:
 
 
 def _held_sockets() -> tuple[set[int], set[int]]:
-    """The inodes of all sockets that processes hold open: those named like an SSH server, and those like a client."""
+    """The inodes of all sockets that processes hold open: first of processes named like an SSH
+    server, then a client.
+    """
     servers: set[int] = set()
     clients: set[int] = set()
     for process in os.listdir("/proc"):
         if not process.isdecimal():
             continue
-        with suppress(OSError):  # it ended meanwhile, or is somebody else's
+        with suppress(OSError):  # the process ended meanwhile, or is somebody else's
             place = Path(f"/proc/{process}")
             name = (place / "comm").read_text().rstrip("\n")
-            # Anybody can name a process sshd, and so keep a port from being filtered: only root's count. By the name
-            # of a client one keeps no more than one's own connections.
+            # Anybody can name a process sshd, and so keep a port from being filtered. So only root's servers count. The
+            # name of a client protects only the user's own connections.
             if name in _CLIENTS:
                 clients |= _sockets(place)
             elif name.startswith(_SERVERS) and place.stat().st_uid == 0:
@@ -109,7 +111,7 @@ def _table(path: Path) -> Iterator[_Socket]:
 
 
 def _end(text: str) -> tuple[str, int]:
-    """`0100007F:0016` -> 127.0.0.1, 22: the address is in 32-bit words of host order, the port a number."""
+    """`0100007F:0016` -> 127.0.0.1, 22. The address is in 32-bit words of host order; the port is a number."""
     address, port = text.split(":")
     words = (int(address[start : start + 8], 16) for start in range(0, len(address), 8))
     raw = b"".join(struct.pack("=I", word) for word in words)

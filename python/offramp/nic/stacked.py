@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is below an interface: a bond's and a bridge's ports, the interface that a VLAN or macvlan is on.
+"""What is below an interface: the ports of a bond or bridge, the interface that a VLAN or macvlan is on.
 
     bond0.7 (vlan) ──IFLA_LINK──> bond0 <──IFLA_MASTER── eth0, eth1
 
-Queues, rules and XDP belong to the lowest ones. A veth's IFLA_LINK is its peer, no lower device; so is that of anything
-in another network namespace (IFLA_LINK_NETNSID). No privileges are needed. Source: include/uapi/linux/if_link.h.
+Queues, rules and XDP belong to the lowest interfaces. A veth's IFLA_LINK is its peer, not a lower device; the same is
+true for anything in another network namespace (IFLA_LINK_NETNSID). No privileges are needed. Source:
+include/uapi/linux/if_link.h.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ _STACKED = frozenset({"ipvlan", "ipvtap", "macsec", "macvlan", "macvtap", "vlan"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How an interface stands to others: numbers, 0 for none."""
+    """An interface's relations to others, by number; 0 for none."""
 
     name: str
     kind: str | None
-    link: int  # what it is on
-    master: int  # what it is a port of
+    link: int  # the interface that it is on
+    master: int  # the interface that it is a port of
 
 
 def lower_devices(interface: str) -> tuple[str, ...]:
-    """The lowest interfaces below this one, sorted by name; none for one that is on nothing. Takes 0.1 ms per interface
-    of this network namespace. Errors: KernelError (ENODEV).
+    """The lowest interfaces below this one, sorted by name; empty if it is on none. Takes 0.1 ms for each interface of
+    this network namespace. Errors: KernelError (ENODEV).
     """
     ifindex, _, _ = netlink.link(interface)
     interfaces = {}
     for number, _ in socket.if_nameindex():
-        with suppress(KernelError):  # removed just now
+        with suppress(KernelError):  # it was removed just now
             _, _, found = netlink.link(number)
             interfaces[number] = _standing(found)
     return resolve(ifindex, interfaces)

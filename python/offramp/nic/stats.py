@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver's own counters, as `ethtool -S` shows them, and those among them that belong to one receive queue.
 
-Every driver names them in its own way. A counter is taken for a queue's if its name has the queue's number and a word
-for packets. Drivers known: rx_queue_0_packets (ixgbe, ice, igb; veth's rx_queue_0_xdp_packets), rx-0.packets (i40e),
-rx0_packets (mlx5), queue_0_rx_cnt (ena). Drivers that have moved them to netlink's queue statistics: qstats.py.
+Every driver names them in its own way. A counter counts as a queue's if its name has the queue's number and a word for
+packets. Known drivers: rx_queue_0_packets (ixgbe, ice, igb; veth's rx_queue_0_xdp_packets), rx-0.packets (i40e),
+rx0_packets (mlx5), queue_0_rx_cnt (ena). Some drivers have moved them to netlink's queue statistics: qstats.py.
 Source: include/uapi/linux/ethtool.h; the drivers.
 """
 

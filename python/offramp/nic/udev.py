@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether udev is done with a new interface: it gives it its lasting name, a moment after the driver has made it.
+"""Whether udev is done with a new interface. It gives it its lasting name, a moment after the driver has made it.
 
     /run/udev/control      while udev runs
     /run/udev/data/n7      what it knows of interface 7: "I:" and when it was through with it; "E:ID_RENAMING=1" before
 
-It deals with the interfaces of the initial network namespace only. Needs root.
+udev deals only with the interfaces of the initial network namespace. Needs root.
 Source: sd_device_get_is_initialized(3); systemd, src/udev/udev-event.c (rename_netif).
 """
 

@@ -3,7 +3,7 @@
 
     IFLA_VFINFO_LIST { IFLA_VF_INFO { IFLA_VF_MAC, IFLA_VF_VLAN, IFLA_VF_SPOOFCHK, IFLA_VF_TRUST, ... } ... }
 
-How many there are is PCI's business: pci.py. Reading needs no privileges, changing CAP_NET_ADMIN.
+pci.py knows how many there are. Reading needs no privileges; changing needs CAP_NET_ADMIN.
 Source: include/uapi/linux/if_link.h; ip-link(8).
 """
 
@@ -27,10 +27,10 @@ _ID_BITS, _PRIORITY_SHIFT = 0xFFF, 13
 
 @dataclass(frozen=True, slots=True)
 class Vf:
-    """What the physical function lets a virtual one do. None: the driver does not say."""
+    """What the physical function allows a virtual one. None: the driver does not say."""
 
-    mac: str  # "00:00:00:00:00:00" where the VF chooses for itself
-    vlan: int  # tag control information of the tag that it puts on and takes off: id, priority << 13; 0: no tag
+    mac: str  # "00:00:00:00:00:00" if the VF chooses for itself
+    vlan: int  # control information of the tag that it adds and removes: id, priority << 13; 0: no tag
     spoof_check: bool | None  # frames with another source address than `mac` are dropped
     trust: bool | None  # the VF may change its address and go promiscuous
 
@@ -58,7 +58,7 @@ def set_mac(ifindex: int, number: int, mac: str) -> None:
 
 
 def set_vlan(ifindex: int, number: int, vlan: int) -> None:
-    """`ip link set ... vf N vlan ID qos PRIORITY`, both in one number (see Vf.vlan); 0 takes the tag away."""
+    """`ip link set ... vf N vlan ID qos PRIORITY`, both in one number (see Vf.vlan); 0 removes the tag."""
     payload = struct.pack("III", number, vlan & _ID_BITS, vlan >> _PRIORITY_SHIFT)
     _change(ifindex, number, _VLAN, payload, f"vlan {vlan & _ID_BITS} qos {vlan >> _PRIORITY_SHIFT}")
 

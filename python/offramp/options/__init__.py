@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of `offramp.open`, `offramp.attach`, `offramp run` and `offramp plan`. Pure: no I/O.
 
-kinds.py     what values may be: checked, and read from words of the command line
+kinds.py     kinds of values: each checks a value and reads it from a word of the command line
 option.py    one option
-table.py     all of them, each written once: `Options`, which the planner reads
-words.py     what docstrings and docs/options.md say of them
+table.py     all options, each written once: `Options`, which the planner reads
+words.py     the text about options in docstrings and docs/options.md
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the values of an option are: how they are checked, how a word of the command line becomes one.
+"""Kinds of values: how an option's value is checked, and how a word of the command line becomes one.
 
-check(name, value)    the value as it is to be                     both raise OptionError: the reason, the range,
-parse(name, word)     what a word of the command line stands for   the nearest choice
-metavar, range        for people
+check(name, value)    the value in the form that it should have    both raise OptionError with the reason, and the
+parse(name, word)     the value that a command-line word means     range or the nearest choice
+metavar, range        words for people
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ValueKind(Protocol):
 
     @property
     def range(self) -> str:
-        """What a value may be; "" if the metavar says so."""
+        """The values that are allowed; "" if the metavar says so."""
 
     def check(self, name: str, value: Any) -> Any: ...
 
@@ -34,7 +34,7 @@ class ValueKind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some words."""
+    """One of several words."""
 
     choices: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Choices(Choice):
-    """A set of words: one of them stands for itself."""
+    """A set of words. A single word stands for the set that holds it alone."""
 
     def check(self, name: str, value: str | Iterable[str]) -> Any:
         words = (value,) if isinstance(value, str) else several(name, value)
@@ -107,7 +107,7 @@ class Numbers:
             raise OptionError(f"{name}={value!r}", reason="not a list of whole numbers")
         found = tuple([self.each.check(name, number) for number in several(name, value)])
         if not found:
-            raise OptionError(f"{name}=()", reason="not one of them is named")
+            raise OptionError(f"{name}=()", reason="at least one number is needed")
         return found
 
     def parse(self, name: str, word: str) -> list[int]:
@@ -116,7 +116,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A number with a fraction."""
+    """A number that may have a fraction."""
 
     least: float
     most: float
@@ -141,7 +141,7 @@ class Real:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Seconds, or text such as 500ms; "never" where there may be no end."""
+    """Seconds, or text such as 500ms; also "never" where there may be no end."""
 
     least: float
     most: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One option: what it is called, may be, means and applies to; in Python and on the command line."""
+"""One option: its name, values, meaning and scope, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Call = Literal["open", "attach"]
 class Option:
     name: str
     kind: ValueKind
-    sentence: str  # what it means: begins small, ends without a full stop
+    sentence: str  # the meaning: starts in lower case, ends without a full stop
     default: Any = None
-    none: str = ""  # what None means; "": None cannot be
-    calls: tuple[Call, ...] = ("open",)  # of Python; `run` and `plan` have them all, and are `attach` with --do drop
-    layouts: tuple[str, ...] = ()  # for which it is; (): for any
-    annotation: str = ""  # what a public call accepts
-    flag: str = ""  # "": made of the name
+    none: str = ""  # what None means; "": None is not allowed
+    calls: tuple[Call, ...] = ("open",)  # in Python; `run` and `plan` have all, and are `attach` with --do drop
+    layouts: tuple[str, ...] = ()  # the layouts that it applies to; (): any
+    annotation: str = ""  # the type that a public call accepts
+    flag: str = ""  # "": made from the name
 
     @property
     def spelled(self) -> str:
-        """On the command line."""
+        """The option's name on the command line."""
         return self.flag or f"--{self.name.replace('_', '-')}"
 
     @property
@@ -40,14 +40,14 @@ class Option:
 
     @property
     def help(self) -> str:
-        """The sentence as a sentence, for `--help`."""
+        """The meaning as a whole sentence, for `--help`."""
         said = f"{self.sentence[:1].upper()}{self.sentence[1:]}."
-        said += " Several: with commas, or repeated." if self.repeatable else ""
+        said += " Give several with commas, or repeat the flag." if self.repeatable else ""
         return f"{said}  [default: {self.default_in_words}]" if self.default_in_words else said
 
     @property
     def default_in_words(self) -> str:
-        """ "" if there is none to speak of: a switch that is off, nothing required."""
+        """The default in words; "" if there is none worth naming: a switch that is off, nothing required."""
         if self.default is None:
             return self.none
         if isinstance(self.kind, Duration):
@@ -57,13 +57,13 @@ class Option:
         return "" if self.default == frozenset() else str(self.default)
 
     def checked(self, value: Any) -> Any:
-        """A value given in Python, as it is to be. Errors: OptionError that quotes it."""
+        """Check a value given in Python, and return it in its final form. Errors: OptionError that quotes it."""
         if value is None and self.none:
             return None
         return self.kind.check(self.name, value)
 
     def typed(self, words: str | Sequence[str]) -> Any:
-        """What was typed, several times perhaps, as a value. Errors: OptionError that quotes it as it was typed."""
+        """Turn what was typed, perhaps several times, into a value. Errors: OptionError that quotes it as typed."""
         word = words if isinstance(words, str) else ",".join(words)
         try:
             return self.kind.check(self.name, self.kind.parse(self.name, word))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each option of a public call, written once: its name, type, default, values, meaning, and what it applies to.
 
-`Options` is the table, and a row of it with values is what the planner reads. From here come the flags of `offramp run`
-and `offramp plan`, their help and manual pages, and docs/options.md; the signatures and docstrings of `offramp.open`
-and `offramp.attach` are compared with it by a test.
+`Options` is the table. An instance of it holds the values, and the planner reads it. The flags of `offramp run` and
+`offramp plan`, their help and manual pages, and docs/options.md are all made from the table. A test compares it with
+the signatures and docstrings of `offramp.open` and `offramp.attach`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Copying = Literal["auto", "copy", "zero-copy"]
 Requirement = Literal["native", "zero-copy"]
 LayoutChoice = Literal["auto", "hidden-queue", "in-driver", "vf"]
 
-NO_SOCKET: Final = "packets end in the driver, there is no socket"
+NO_SOCKET: Final = "packets end in the driver, so there is no socket"
 
 _BOTH: Final = ("open", "attach")
-_MOST_FRAMES: Final = 1 << 20  # 2 or 4 GiB a queue, which the kernel pins
+_MOST_FRAMES: Final = 1 << 20  # 2 or 4 GiB for each queue, which the kernel pins
 
 
 def _about(kind: ValueKind, sentence: str, **more: Any) -> Mapping[str, Any]:
-    """What a field of `Options` cannot say itself. `more`: see `Option`."""
+    """Add what a field of `Options` cannot say itself. `more`: see `Option`."""
     return {"kind": kind, "sentence": sentence} | more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the user asks for. Checked on creation. Errors: OptionError that quotes the value."""
+    """What the user asks for. Checked when created. Errors: OptionError that quotes the value."""
 
     mode: Mode = field(
         default="auto",
@@ -51,8 +51,8 @@ class Options:
         default=None,
         metadata=_about(
             Choice(get_args(Copying)),
-            "who writes packets to our memory: the kernel (copy: packets that are passed on cost nothing extra) or the "
-            "NIC (zero-copy); auto: the NIC if its driver can",
+            "who writes packets to our memory: the kernel (copy, where passing packets on costs nothing extra) or the "
+            "NIC (zero-copy); auto: the NIC if its driver supports it",
             none="auto on a hidden queue, else as the plan says",
         ),
     )
@@ -60,7 +60,7 @@ class Options:
         default=frozenset(),
         metadata=_about(
             Choices(get_args(Requirement)),
-            "what must not fall back: an error (NotSupported) if it cannot be had",
+            "modes that must not fall back; NotSupported is raised if one is not available",
             calls=_BOTH,
             annotation="Requirement | Iterable[Requirement]",
         ),
@@ -69,16 +69,16 @@ class Options:
         default="auto",
         metadata=_about(
             Choice(get_args(LayoutChoice)),
-            "how the flow gets to user space: on a queue of its own, to which the NIC brings it (hidden-queue); from "
-            "every queue, by the program (in-driver); on a virtual function (vf); auto: a hidden queue if the NIC is "
-            "known to bring the flow",
+            "how the flow gets to user space: the NIC brings it to a queue of its own (hidden-queue), the program "
+            "takes it from every queue (in-driver), or it arrives on a virtual function (vf); auto: a hidden queue if "
+            "the NIC is known to bring the flow",
         ),
     )
     hidden_queue: int | None = field(
         default=None,
         metadata=_about(
             Number(),
-            "which receive queue is hidden",
+            "the receive queue to hide",
             none="the last free one",
             layouts=("hidden-queue",),
         ),
@@ -87,7 +87,7 @@ class Options:
         default=None,
         metadata=_about(
             Numbers(Number()),
-            "the receive queues to listen on, in the driver",
+            "the receive queues to listen on",
             none="all",
             layouts=("in-driver",),
             annotation="Iterable[int] | None",
@@ -97,7 +97,7 @@ class Options:
         default=None,
         metadata=_about(
             Number(),
-            "which virtual function, of those that are there and that nobody uses",
+            "the virtual function to use: one that exists and that nobody uses",
             none="a new one",
             layouts=("vf",),
         ),
@@ -106,7 +106,7 @@ class Options:
         default=0.5,
         metadata=_about(
             Duration(0, 60),
-            "how long to watch whether the NIC delivers the flow to its hidden queue, 0: not at all; if it does not, "
+            "how long to watch whether the NIC delivers the flow to its hidden queue; 0: do not watch; if it does not, "
             "another layout is tried, and nothing is lost",
             annotation="float | str",
         ),
@@ -115,15 +115,15 @@ class Options:
         default=False,
         metadata=_about(
             Switch(),
-            "make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is "
-            "silent, and names both addresses and, of TCP or UDP, both ports",
+            "make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a silent flow whose "
+            "match names both addresses and, for TCP or UDP, both ports",
         ),
     )
     share: float | None = field(
         default=None,
         metadata=_about(
             Real(0, 1, "0..1"),
-            "the part of all packets that matches, from 0 to 1, as far as you know: decides between copy and zero-copy",
+            "your estimate of the part of all packets that matches, from 0 to 1: decides between copy and zero-copy",
             none="not known",
         ),
     )
@@ -131,21 +131,22 @@ class Options:
         default=4096,
         metadata=_about(
             Number(65, _MOST_FRAMES),
-            "packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)",
+            "the packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)",
         ),
     )
     ring: int = field(
         default=2048,
         metadata=_about(
             Number(64, 1 << 15, power_of_two=True),
-            "entries of each ring of a queue, a power of two",
+            "the entries of each ring of a queue, a power of two",
         ),
     )
     stall: float | None = field(
         default=1.0,
         metadata=_about(
             Duration(0.01, 3600, never=True),
-            "how long the reader may not look for packets before the kernel gets the flow, until it looks again",
+            "how long the reader may go without looking for packets; then the kernel gets the flow until it looks "
+            "again",
             none="never",
             annotation="float | str | None",
         ),
@@ -166,19 +167,19 @@ class Options:
         if self.mode == "generic" and "native" in self.require:
             raise OptionError("native required in generic mode", reason="they exclude each other")
         if self.mode == "generic" and self.wants_zero_copy:
-            raise OptionError("zero-copy in generic mode", reason="zero-copy is the driver's work")
+            raise OptionError("zero-copy in generic mode", reason="only a driver can do zero-copy")
         if self.frames <= self.ring:
             raise OptionError(
                 f"frames={self.frames} with ring={self.ring}",
                 reason=f"not from {self.ring + 1} to {_MOST_FRAMES}",
-                hint="the fill ring takes as many as it has entries, and sending needs some, too",
+                hint="the fill ring takes one for each of its entries, and sending needs some too",
             )
         if self.probe and not self.observe:
-            raise OptionError("a probe without observing", reason="nobody would look where its answer arrives")
+            raise OptionError("probe without observe", reason="nobody would watch where the answer arrives")
         self._check_layout()
 
     def _check_layout(self) -> None:
-        """What is named is of the layout that is wanted."""
+        """Check that the options given belong to the layout that is wanted."""
         wanted = self.wanted_layout
         for name, option in TABLE.items():
             value = getattr(self, name)
@@ -189,7 +190,7 @@ class Options:
 
     @property
     def wanted_layout(self) -> LayoutChoice:
-        """A hidden queue or a VF that is named is wanted."""
+        """The layout asked for; naming a hidden queue or a VF asks for its layout."""
         if self.layout != "auto":
             return self.layout
         return "hidden-queue" if self.hidden_queue is not None else "vf" if self.vf is not None else "auto"
@@ -207,7 +208,7 @@ TABLE: Final[Mapping[str, Option]] = {
     each.name: _option(each.name, str(each.type), each.default, each.metadata) for each in fields(Options)
 }
 
-# Options of earlier versions: which say it now, and what they say.
+# Options of earlier versions: the options that replace each of them, and what those say.
 _GONE: Final[Mapping[str, Mapping[str, str]]] = {
     "queue": {"hidden_queue": "says which queue is hidden", "queues": "which receive queues to listen on"},
     "via": {"layout": "says it: vf"},
@@ -215,9 +216,9 @@ _GONE: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def asked(call: Call, given: Mapping[str, Any]) -> Options:
-    """The options of a public call: from its local variables, of which `unknown` has the keywords that it lacks.
+    """Make the options of a public call from its local variables; `unknown` holds keywords that it does not have.
 
-    Errors: OptionError; TypeError for a keyword that no call has, as Python's own.
+    Errors: OptionError; TypeError, as Python's own, for a keyword that no call has.
     """
     for name, value in given["unknown"].items():
         _refuse(call, name, value)
@@ -238,7 +239,7 @@ def _refuse(call: Call, name: str, value: object) -> None:
 
 
 def gone(name: str, what: str, spelled: Callable[[Option], str]) -> OptionError | None:
-    """The error for an option of an earlier version; None if it is none."""
+    """The error for an option of an earlier version; None if it is not one."""
     if name not in _GONE:
         return None
     hint = ", ".join(f"{spelled(TABLE[now])} {says}" for now, says in _GONE[name].items())

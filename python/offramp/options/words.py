@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docstrings and docs/options.md say of the options."""
+"""The text about options in docstrings and docs/options.md."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _HEAD = """<!-- SPDX-License-Identifier: Apache-2.0 -->
 <!-- Made by packaging/reference.py of python/offramp/options/table.py: `make man` writes it anew. -->
 # Options
 
-Of `offramp.open` and, where it says so, of `offramp.attach`; on the command line of `offramp run` and `offramp plan`,
-which are `attach` with `--do drop`. A time is a number of seconds or text: `5`, `5s`, `500ms`, `1m`, `1h30m`. A bad
-value raises an `OptionError` that quotes it. Lists on the command line have commas, or the flag is repeated.
+These are the options of `offramp.open` and, where the table says so, of `offramp.attach`. `offramp run` and
+`offramp plan` have them as flags; with `--do drop` they are `attach`. A time is a number of seconds or text: `5`, `5s`,
+`500ms`, `1m`, `1h30m`. A bad value raises an `OptionError` that quotes it. On the command line, separate the items of a
+list with commas, or repeat the flag.
 """
 
 
 def docstring(call: Call) -> list[str]:
-    """The list of a call's options in its docstring, a line each."""
+    """The list of a call's options for its docstring, one line for each."""
     return [_line(option) for option in TABLE.values() if call in option.calls]
 
 
@@ -30,7 +31,7 @@ def _line(option: Option) -> str:
 
 
 def page() -> str:
-    """docs/options.md."""
+    """The text of docs/options.md."""
     rows = [f"| [`{each.name}`](#{each.name}) | {_default(each)} | {_values(each)} |" for each in TABLE.values()]
     table = "\n".join(["| option | default | values |", "|---|---|---|", *rows])
     return f"{_HEAD}\n{table}\n" + "".join(map(_entry, TABLE.values()))

@@ -10,17 +10,17 @@
     situation.py     what a plan is made from
     protect.py       the match that is never diverted, whatever the user's match says
     obstacles.py     what stands in the way, and the remedy
-    assume.py        what is assumed of an interface that is not here
+    assume.py        what is assumed of an interface that is not on this machine
     choose.py        hidden queue, VF or in-driver
-        hide.py      a hidden queue     layout.py   what they decide on, and have in common
+        hide.py      a hidden queue     layout.py   their result, and what they share
         give_vf.py   a virtual function
         widen.py     a match -> flows (flow.py), a superset
         steer.py     flows -> n-tuple rules (typed.py, fit.py)
         bucket.py    flows -> entries of the RSS table
-    steps.py         what is done, in order; warn.py: what else to know
+    steps.py         the steps, in order; warn.py: what else the user has to know
     cost.py          what a packet costs: a model
-    plan.py          the plan as data; explain.py: for people
-    make.py          all of it together
+    plan.py          the plan as data; explain.py: the plan in words
+    make.py          make_plan: puts it all together
 
 The same situation gives the same plan, to the byte.
 """

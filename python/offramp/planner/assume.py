@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interface that is not here: what is known of a driver, and for the rest what it would be on an ordinary machine.
+"""Assumptions about an interface that is not on this machine: facts of its driver, then what an ordinary machine has.
 
-Each assumption is said in words, which the plan shows. What is known is never changed, so that the capabilities of a
-real interface (`offramp nic IFACE --json`) are planned with as they are.
+Each assumption is put into words, which the plan shows. What is known is never changed. So a plan for the capabilities
+of a real interface (`offramp nic IFACE --json`) uses them as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LETTERS = {"tcp": "sdfn", "udp": "sdfn", "sctp": "sd", "ip": "sd"}
 
 
 def assume(known: Capabilities, interface: str) -> tuple[Capabilities, tuple[str, ...]]:
-    """The whole of it, as `interface`, and what was assumed."""
+    """Complete capabilities for `interface`, and what was assumed, in words."""
     said = []
     queues, mtu, up = known.queues, known.mtu, known.up
     if queues.rx is None:
@@ -36,7 +36,7 @@ def assume(known: Capabilities, interface: str) -> tuple[Capabilities, tuple[str
         up = True
     rss = known.rss if is_virtual(known) else _rss(known.rss, queues.rx or 1, said)
     if known.features is None and not is_virtual(known):
-        said.append("offloads as drivers have them: VLAN stripping on, LRO off")
+        said.append("the usual offloads of drivers: VLAN stripping on, LRO off")
     return replace(known, interface=interface, queues=queues, mtu=mtu, up=up, rss=rss), tuple(said)
 
 

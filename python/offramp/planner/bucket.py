@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flows as entries of the RSS table: where a match fixes all that the NIC hashes, the hash is known beforehand.
+"""Flows as entries of the RSS table: if a match fixes all that the NIC hashes, the hash is known beforehand.
 
     udp and src host 10.0.0.1 and dst host 10.0.0.2     udp4 is hashed by addresses ("sd")
     hash = toeplitz(key, 10.0.0.1 | 10.0.0.2), entry = hash % size of the table
 
-The entry brings its share of all other packets, too: 1/128 for each where the table has 128 entries.
+The entry brings its share of all other packets, too: 1/128 each if the table has 128 entries.
 Source: steering/toeplitz.py, steering/model.py.
 """
 
@@ -20,7 +20,7 @@ from offramp.steering import toeplitz
 
 __all__ = ["buckets"]
 
-_MOST = 8  # at most one part in so many of the table
+_MOST = 8  # at most one in so many of the table's entries
 _PARTS = {
     "s": ("src", "source address"),
     "d": ("dst", "destination address"),
@@ -31,11 +31,11 @@ _SIZES = {"sport": 2, "dport": 2}  # bytes; the others are addresses
 
 
 def buckets(flows: Iterable[Flow], rss: Rss, driver: str) -> tuple[int, ...]:
-    """The entries in which all packets of the flows are, but fragments. Errors: CannotSteer."""
+    """The entries that get all packets of the flows, except fragments. Errors: CannotSteer."""
     if not rss.table:
         raise CannotSteer(f"{driver} shows no RSS table")
     if rss.symmetric or rss.function not in (None, "toeplitz"):
-        raise CannotSteer("its RSS hash is not Microsoft's Toeplitz, and cannot be foretold")
+        raise CannotSteer("its RSS hash is not Microsoft's Toeplitz, so it cannot be predicted")
     inputs = [part for flow in flows for part in _inputs(flow, rss.fields or {})]
     if not rss.key:
         raise CannotSteer("its RSS key is not known", "reading it may need CAP_NET_ADMIN")
@@ -47,16 +47,16 @@ def buckets(flows: Iterable[Flow], rss: Rss, driver: str) -> tuple[int, ...]:
 
 
 def _keys(told: str, *, late: bool | None) -> list[bytes]:
-    """One of which the NIC has. Reckoning with both costs an entry more; the program passes on what it brings."""
+    """The NIC has one of these keys. Using both costs one more entry; the program passes on what that brings."""
     key = bytes.fromhex(told.replace(":", ""))
     return [key, b"\0" + key[:-1]] if late else [key]
 
 
 def _inputs(flow: Flow, letters: Mapping[str, str]) -> list[bytes]:
-    """What is hashed of the flow's packets, by flow type."""
+    """What is hashed for the flow's packets, by flow type."""
     version = flow.version
     if version is None:
-        raise CannotSteer("RSS hashes IP packets only, and the match is about others")
+        raise CannotSteer("RSS hashes IP packets only, and the match is about other packets")
     number = flow.protocol.value if flow.protocol else None
     names = list(PROTOCOLS.values()) if number is None else [PROTOCOLS[number]] if number in PROTOCOLS else []
     types = [f"{name}{version}" for name in names] or [f"ip{version}"]
@@ -76,6 +76,6 @@ def _input(flow: Flow, type_: str, letters: str) -> bytes:
             size = _SIZES.get(name, 4 if type_[-1] == "4" else 16)
             part = getattr(flow, name)
             if part is None or part.mask != (1 << 8 * size) - 1:
-                raise CannotSteer(f"RSS hashes {type_} by its {words}, too, of which the match leaves several")
+                raise CannotSteer(f"RSS hashes {type_} by its {words} too, and the match leaves several possible")
             data += part.value.to_bytes(size)
     return data

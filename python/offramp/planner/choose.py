@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which layout: a hidden queue, a VF, or the driver on every queue.
 
-    hidden queue    RSS leaves a queue out; n-tuple rules bring the flows there, else entries of the RSS table do where
-                    the match fixes all that is hashed. The other queues, and their cores, stay the kernel's.
-    VF              a virtual function of its own, read on its own interface. Only if asked for: VFs cost, see records.
+    hidden queue    RSS leaves a queue out; n-tuple rules bring the flows there. Where the match fixes all that is
+                    hashed, entries of the RSS table can do so too. The other queues and their cores stay the kernel's.
+    VF              a virtual function, read on its own interface. Only if asked for: VFs cost, see the driver records.
     in-driver       the program and a socket on every queue: works everywhere.
 
-Left to itself the planner takes a hidden queue if what it needs is known of the NIC, else in-driver, and says why.
+If nothing is asked for, the planner takes a hidden queue if the NIC is known to have what it needs, else in-driver. It
+says why.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["choose"]
 
 
 def choose(situation: Situation, mode: str) -> Layout:
-    """Errors: NotSupported and OptionError if a layout was asked for that cannot be; see virtual_function."""
+    """Errors: NotSupported, OptionError if the layout asked for is not possible; and those of virtual_function."""
     options, link = situation.options, situation.link
     wanted = options.wanted_layout
     if not situation.claim:
@@ -41,7 +42,7 @@ def choose(situation: Situation, mode: str) -> Layout:
         if wanted == "vf":
             return virtual_function(situation, able)
         if mode == "generic" and wanted == "auto":
-            raise CannotSteer("in generic mode the packets are in the kernel already")
+            raise CannotSteer("in generic mode the packets are already in the kernel")
         return hidden_queue(situation, able)
     except CannotSteer as cannot:
         if wanted != "auto":

@@ -5,10 +5,10 @@
     matching, to user space      DRIVER + COPY + READ               9.6 Mpps a core
     the same, zero-copy          DRIVER + READ                     18.5 Mpps a core
     dropped by the kernel        STACK                              4.8 Mpps a core
-    any other packet             CHECK more than without offramp; on a zero-copy queue HAND_BACK more
+    any other packet             CHECK more than without offramp; HAND_BACK more on a zero-copy queue
 
-It says which way is cheaper, and by about how much; a machine is measured by `make bench`. Check: a core of the article
-(Cloudflare, "Kernel bypass", 2015) drops 1.4 Mpps in the kernel, and so takes ARTICLE times as long for everything.
+The model says which way is cheaper, and by about how much; `make bench` measures a machine. Check: a core of the
+article (Cloudflare, "Kernel bypass", 2015) drops 1.4 Mpps in the kernel, so everything takes ARTICLE times as long.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Final, Literal
 
 __all__ = ["ARTICLE", "COPY", "DRIVER", "HAND_BACK", "READ", "STACK", "Cost", "break_even", "cores", "cost"]
 
-# Høiland-Jørgensen et al., "The eXpress Data Path", CoNEXT 2018, figure 3: drops of one core. 24 Mpps by XDP, and 4.8
-# in iptables' raw PREROUTING, what the driver does included.
+# Høiland-Jørgensen et al., "The eXpress Data Path", CoNEXT 2018, figure 3: one core drops 24 Mpps by XDP, and 4.8 in
+# iptables' raw PREROUTING. Both include the driver's work.
 DRIVER: Final = 42
 STACK: Final = 208
 # bench/RESULTS.md: AF_XDP in copy mode has 0.42 to 0.48 of the rate of a drop in the driver.
@@ -28,7 +28,7 @@ COPY: Final = 50
 READ: Final = 12
 # The XDP paper, section 4.1: a program that passes everything, before the same drop in the kernel, costs 13.3 ns.
 CHECK: Final = 13
-# An estimate: nobody has published it. The driver allocates a buffer, and copies the packet to it.
+# An estimate: no published figure is known. The driver allocates a buffer, and copies the packet to it.
 HAND_BACK: Final = 2 * COPY
 
 ARTICLE_PPS: Final = 1_400_000
@@ -37,13 +37,13 @@ ARTICLE: Final = 1e9 / ARTICLE_PPS / STACK
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """ns per packet."""
+    """Nanoseconds of a core for each packet."""
 
-    kernel: int  # a matching packet: the driver, and copying
+    kernel: int  # a matching packet: the driver, and the copy if there is one
     user: int  # a matching packet: our process
-    other: int  # any other packet, more than without offramp
-    handed_back: int  # one that does not match, and arrives where we read
-    copying: Literal["copy", "zero-copy"] | None  # what is assumed
+    other: int  # any other packet: what it costs more than without offramp
+    handed_back: int  # a packet that does not match, and arrives where we read
+    copying: Literal["copy", "zero-copy"] | None  # the assumption made
 
     @property
     def matching(self) -> int:
@@ -51,12 +51,12 @@ class Cost:
 
     @property
     def most(self) -> int:
-        """Matching packets a second that one queue takes: a core for the driver, another one for the reader."""
+        """Matching packets per second that one queue takes: one core for the driver, another for the reader."""
         return round(1e9 / max(self.kernel, self.user))
 
 
 def cost(mode: str, copying: Literal["copy", "zero-copy"] | None, *, hidden: bool) -> Cost:
-    """`copying` None: the packet ends in the driver."""
+    """`copying` is None if the packet ends in the driver."""
     kernel = DRIVER if mode == "native" else STACK
     given_back = CHECK + (HAND_BACK if copying == "zero-copy" else 0)
     return Cost(
@@ -74,5 +74,5 @@ def break_even() -> float:
 
 
 def cores(rate: float, nanoseconds: float) -> float:
-    """How many cores `rate` packets a second take."""
+    """How many cores it takes to handle `rate` packets per second."""
     return rate * nanoseconds / 1e9

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan for people: EXPLAIN for packets. From values to lines."""
+"""A plan for people: EXPLAIN for packets. Turns values into lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from offramp.planner.plan import Plan, shortened
 
 __all__ = ["explain", "needed"]
 
-_MOST_RULES = 20  # that are shown
+_MOST_RULES = 20  # rules that are shown
 _INDENT = 12
 
 
 def explain(plan: Plan, rate: float | None = None) -> str:
-    """`rate`: matching packets a second."""
+    """The plan as text. `rate`: matching packets per second."""
     lines = [f"{plan.verdict.name} on {plan.interface}: {shortened(plan.match)}"]
     for name, parts in _sections(plan, rate):
         lines += [f"  {name if number == 0 else '':<{_INDENT - 1}}{part}" for number, part in enumerate(parts)]
@@ -25,7 +25,7 @@ def explain(plan: Plan, rate: float | None = None) -> str:
 
 
 def needed(plan: Plan, rate: float) -> dict[str, float]:
-    """Cores, with the plan and without, on the model's machine and on the article's. JSON-ready."""
+    """The cores needed, with the plan and without, on the model's machine and on the article's. JSON-ready."""
     assert plan.cost is not None
     found = {"cores": cores(rate, plan.cost.matching), "kernel_alone": cores(rate, STACK)}
     return {name: round(value, 2) for name, value in found.items()} | {
@@ -45,7 +45,7 @@ def _sections(plan: Plan, rate: float | None) -> Iterator[tuple[str, list[str]]]
         shown = [f"ethtool -N {plan.pf or plan.interface} {rule}" for rule in plan.rules[:_MOST_RULES]]
         yield "rules", shown + ([f"and {more:,} more"] if more > 0 else [])
     if plan.left_out:
-        yield "looked at", [f"again by the program, as the NIC does not: {shortened('; '.join(plan.left_out))}"]
+        yield "rechecked", [f"by the program, as the NIC cannot: {shortened('; '.join(plan.left_out))}"]
     if plan.cost is not None:
         yield "cost", list(_cost(plan, plan.cost))
         if rate is not None:
@@ -65,30 +65,30 @@ def _layout(plan: Plan) -> str:
 
 def _reaches(plan: Plan) -> str:
     if plan.layout == "vf":
-        return f"what matches of what arrives on VF {plan.vf}"
+        return f"matching packets that arrive on VF {plan.vf}"
     if plan.hidden_queue is not None:
-        return f"what matches on queue {plan.hidden_queue}, to which the NIC brings the flow"
+        return f"matching packets on queue {plan.hidden_queue}; the NIC brings the flow there"
     several = len(plan.queues) > 1
-    return f"what matches, from queue{'s' if several else ''} {', '.join(map(str, plan.queues))}"
+    return f"matching packets, from queue{'s' if several else ''} {', '.join(map(str, plan.queues))}"
 
 
 def _stays(plan: Plan) -> str:
     if plan.copying is None:
-        return "what is protected or does not match"
+        return "packets that are protected or do not match"
     if plan.hidden_queue is not None:
-        return f"all else: on {plan.all_queues - 1} of {plan.all_queues} queues, and handed back by the program"
-    return "all else" if plan.layout == "vf" else "all else, and what matches while the reader sleeps"
+        return f"all others: on {plan.all_queues - 1} of {plan.all_queues} queues, and handed back by the program"
+    return "all others" if plan.layout == "vf" else "all others, and matching packets while the reader sleeps"
 
 
 def _modes(plan: Plan) -> str:
     if plan.layout == "vf" and not plan.pf:
-        return "decided on the VF's interface"
+        return "decided once the VF's interface exists"
     where = "XDP in the driver" if plan.mode == "native" else "XDP in the stack (generic)"
     if plan.copying is None:
         return f"{where}; no socket"
     assert plan.cost is not None
     if plan.copying == "auto":
-        return f"{where}; zero-copy{'' if plan.cost.copying == 'zero-copy' else ' if its driver can'}, else a copy"
+        return f"{where}; zero-copy{'' if plan.cost.copying == 'zero-copy' else ' if its driver has it'}, else copy"
     return f"{where}; {plan.copying}"
 
 
@@ -97,25 +97,25 @@ def _cost(plan: Plan, cost: Cost) -> Iterator[str]:
     parts += [f"{COPY} to copy it"] if cost.copying == "copy" else []
     parts += [f"{cost.user} to read it"] if cost.user else []
     yield f"{cost.matching} ns of a core for a matching packet: {', '.join(parts)}"
-    yield f"{cost.other} ns for any other packet, more than without"
+    yield f"{cost.other} ns more for any other packet than without offramp"
     if plan.hidden_queue is not None:
-        yield f"{cost.handed_back} ns for one that the NIC brings and that does not match"
+        yield f"{cost.handed_back} ns for a packet that the NIC brings but that does not match"
     elif plan.layout == "in-driver" and plan.copying == "copy":
-        yield f"copying is cheaper than zero-copy while less than {break_even():.0%} of all packets match"
+        yield f"copying is cheaper than zero-copy as long as less than {break_even():.0%} of all packets match"
 
 
 def _rate(plan: Plan, cost: Cost, rate: float) -> Iterator[str]:
     found = needed(plan, rate)
     yield (
-        f"{rate:,.0f} matching packets a second take {found['cores']} cores; "
-        f"the kernel alone, to drop them, {found['kernel_alone']}"
+        f"{rate:,.0f} matching packets per second take {found['cores']} cores; "
+        f"to drop them, the kernel alone takes {found['kernel_alone']}"
     )
     yield (
-        f"where a core drops {ARTICLE_PPS:,} a second in the kernel: {found['cores_article']} cores, "
-        f"and {found['kernel_alone_article']}"
+        f"on a machine whose core drops {ARTICLE_PPS:,} packets per second in the kernel: "
+        f"{found['cores_article']} cores, and {found['kernel_alone_article']}"
     )
     if plan.copying is not None and plan.layout != "vf":
         most = cost.most * len(plan.queues)
         queues = f"{len(plan.queues)} queues take" if len(plan.queues) > 1 else "one queue takes"
         if rate > most:
-            yield f"{queues} {most:,} at most: the rest is lost"
+            yield f"{queues} at most {most:,} per second: the rest is lost"

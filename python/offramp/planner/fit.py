@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules that a table has room for: with one mask where the NIC has but one, and not more than there are locations.
+"""Rules that fit a table: with one mask where the NIC has only one, and no more rules than there are locations.
 
-Each step here makes rules wider. Source: facts/drivers, `one_mask_per`, `slots`.
+Each step here makes rules wider. Source: `one_mask_per` and `slots` in facts/drivers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Known = Mapping[str, Mapping[str, Masks]]  # flow type -> field -> masks that ar
 def one_mask(
     wanted: list[Typed], per: str, present: list[Rule], known: Known, left_out: set[str]
 ) -> tuple[list[Typed], bool]:
-    """The rules with the masks that they have in common, where they must be the same, and whether others' rules say
-    which. Errors: CannotSteer.
+    """Give the rules the masks that they have in common, where the NIC wants the same for all. Also returns whether
+    rules of others decide which masks those are. Errors: CannotSteer.
     """
     if per == "rule":
         return wanted, False
@@ -39,7 +39,7 @@ def one_mask(
             if key in ("", rule.flow):
                 theirs, fixed = _of_rule(rule).masks, True
                 if any(mask is not None and mask & ~(ours or 0) for mask, ours in zip(theirs, masks, strict=True)):
-                    raise CannotSteer(f"all its rules have to compare the same fields, and there is {rule}")
+                    raise CannotSteer(f"all its rules have to compare the same fields, and it already has {rule}")
                 masks = theirs
         for each in group:
             narrowed = Typed(each.type, each.flow.masked(masks))
@@ -54,16 +54,16 @@ def one_mask(
 
 
 def _one_kind(wanted: list[Typed], present: list[Rule], known: Known, left_out: set[str]) -> list[Typed]:
-    """Where one mask is for all rules, it also says whether the transport protocol is compared."""
+    """Where all rules have one mask, it also says whether the transport protocol is compared."""
     of_ip = [each.type.startswith("ip") for each in wanted] + [rule.flow.startswith("ip") for rule in present]
     if not any(of_ip) or all(of_ip):
         return wanted
     for rule in present:
         if not rule.flow.startswith("ip"):
-            raise CannotSteer(f"all its rules have to compare the same fields, and there is {rule}")
+            raise CannotSteer(f"all its rules have to compare the same fields, and it already has {rule}")
     for each in wanted:
         if each.type == "ether" or f"ip{each.type[-1]}" not in known:
-            raise CannotSteer(f"its rules for {each.type} exclude those for other flow types")
+            raise CannotSteer(f"it cannot have rules for {each.type} and for other flow types at once")
     left_out |= {"protocol", "sport", "dport"}
     return [Typed(f"ip{each.type[-1]}", each.flow._replace(protocol=None, sport=None, dport=None)) for each in wanted]
 
@@ -83,19 +83,19 @@ def _lost(before: Flow, after: Flow) -> set[str]:
 
 
 def _of_rule(rule: Rule) -> Flow:
-    """Errors: CannotSteer for one that compares what flows do not have."""
+    """Errors: CannotSteer for a rule that compares something a flow does not have."""
     names = {field: name for name, field in fields_of(rule.flow).items()}
     parts = {}
     for term in rule.normal().terms:
         if term.field not in names:
-            raise CannotSteer(f"all its rules have to compare the same fields, and there is {rule}")
+            raise CannotSteer(f"all its rules have to compare the same fields, and it already has {rule}")
         parts[names[term.field]] = Bits(term.value, term.mask)
     return Flow(**parts)
 
 
 def fewer(wanted: list[Typed], room: int, known: Known, left_out: set[str]) -> list[Typed]:
-    """At most `room` of them; none if they would be too wide. The last bits of one part are dropped, as few as will do,
-    of the part that leaves most rules. If that is not enough, the whole part is, and then those of another one.
+    """At most `room` rules; none if they would be too wide. One part of the flows loses its last bits, as few as will
+    do; it is the part that leaves the most rules. If that is not enough, the part is dropped, and then another one.
     """
     while len(wanted) > room:
         shorter = {name: found for name in NAMES if (found := _shorter(wanted, name, room, known)) != wanted}
@@ -110,7 +110,7 @@ def fewer(wanted: list[Typed], room: int, known: Known, left_out: set[str]) -> l
 
 
 def _shorter(wanted: list[Typed], name: str, room: int, known: Known) -> list[Typed]:
-    """Without as many of one part's last bits as it takes to be no more than `room`; else without the part."""
+    """The rules without a part's last bits: as few bits as get them down to `room`. Else without the whole part."""
     having = [each for each in wanted if getattr(each.flow, name) is not None]
     kinds = {known[each.type][fields_of(each.type)[name]] for each in having}
     size = max((getattr(each.flow, name).mask.bit_length() for each in having), default=0)
@@ -122,7 +122,7 @@ def _shorter(wanted: list[Typed], name: str, room: int, known: Known) -> list[Ty
 
 
 def _without(wanted: list[Typed], name: str, bits: int) -> list[Typed]:
-    """Without the last bits of one part; each once."""
+    """The rules without the last bits of one part, duplicates removed."""
     found: dict[Typed, None] = {}
     for each in wanted:
         part = getattr(each.flow, name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A flow: packets that agree in some of what NICs compare. A value; sets of flows are lists of them."""
+"""A flow: packets that agree in some of what NICs compare. It is a value; a set of flows is a list of them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Bits(NamedTuple):
     mask: int
 
     def intersection(self, other: Bits) -> Bits | None:
-        """Those of both; None if there are none."""
+        """The numbers in both; None if there are none."""
         if (self.value ^ other.value) & self.mask & other.mask:
             return None
         return Bits(self.value | other.value, self.mask | other.mask)
 
 
 class Flow(NamedTuple):
-    """Packets that agree in all that is not None."""
+    """Packets that agree in every part that is not None."""
 
-    ethertype: Bits | None = None  # behind a tag
-    vlan: Bits | None = None  # identifier of the tag, 12 bits; mask 0: whichever. None: tagged or not
-    protocol: Bits | None = None  # of IP
-    src: Bits | None = None  # IP addresses of the ethertype
+    ethertype: Bits | None = None  # behind a VLAN tag, if there is one
+    vlan: Bits | None = None  # the tag's identifier, 12 bits; mask 0: any tag. None: tagged or not
+    protocol: Bits | None = None  # the IP protocol
+    src: Bits | None = None  # IP addresses, of the version that the ethertype says
     dst: Bits | None = None
     sport: Bits | None = None
     dport: Bits | None = None
@@ -39,7 +39,7 @@ class Flow(NamedTuple):
     edst: Bits | None = None
 
     def intersection(self, other: Flow) -> Flow | None:
-        """The packets of both; None if there are none."""
+        """The packets in both; None if there are none."""
         merged: list[Bits | None] = []
         for one, two in zip(self, other, strict=True):
             both = one.intersection(two) if one and two else one or two
@@ -53,12 +53,12 @@ class Flow(NamedTuple):
         return tuple(None if part is None else part.mask for part in self)
 
     def masked(self, masks: Iterable[int | None]) -> Flow:
-        """Without the bits that are not in the masks."""
+        """The flow without the bits that are not in the masks."""
         return Flow(*(part and _masked(part, mask) for part, mask in zip(self, masks, strict=True)))
 
     @property
     def version(self) -> int | None:
-        """Of IP; None: not IP, or any."""
+        """The IP version; None: not IP, or any."""
         return {IP: 4, IP6: 6}.get(self.ethertype.value) if self.ethertype else None
 
 
@@ -67,7 +67,7 @@ def _masked(part: Bits, mask: int | None) -> Bits | None:
 
 
 def least(flows: Iterable[Flow]) -> list[Flow]:
-    """Without those that are part of another one, sorted."""
+    """The flows, sorted, without those that are part of another one."""
     by_masks: dict[tuple[int | None, ...], set[Flow]] = defaultdict(set)
     for flow in flows:
         by_masks[flow.masks].add(flow)

@@ -22,39 +22,39 @@ def virtual_function(situation: Situation, able: Capabilities) -> Layout:
     if able.vfs.total == 0:
         raise CannotSteer("it has no virtual functions")
     if not link.carrier:
-        raise InterfaceDown(f"{link.name} has no carrier", reason="nothing would arrive at a VF of it either")
+        raise InterfaceDown(f"{link.name} has no carrier", reason="its VFs would receive nothing either")
     number, now = _which(situation, able)
     driver = able.vfs.driver or now.driver
     if not driver:
-        raise CannotSteer("which driver its VFs have is not known")
+        raise CannotSteer("it is not known which driver its VFs have")
     return replace(_led_to(number, situation, able), vf_driver=driver, vf_bound=now.driver or "")
 
 
 def _which(situation: Situation, able: Capabilities) -> tuple[int, Vf]:
-    """Its number, and what it is now. Errors: InterfaceBusy, OptionError."""
+    """The VF's number, and its state now. Errors: InterfaceBusy, OptionError."""
     link, asked, in_use = situation.link, situation.options.vf, able.vfs.in_use or 0
     if asked is None and situation.beside.queues:
         raise InterfaceBusy(
-            f"{link.name} is read by another ramp of this process",
+            f"{link.name} is in use by another ramp of this process",
             reason="making a VF resets its queues",
-            hint="make the VFs first, or open the VF first",
+            hint="make the VFs or open the VF before that ramp",
         )
     if asked is None and in_use:
         raise InterfaceBusy(
             f"{link.name} has {in_use} virtual functions",
-            reason="another number would take them all away for a moment",
-            hint=f"vf=0 to {in_use - 1} for one that nobody uses",
+            reason="changing their number would remove all of them for a moment",
+            hint=f"pass vf=0 to {in_use - 1} to use one that nobody uses",
         )
     if asked is not None and asked >= in_use:
-        has = f"VFs 0 to {in_use - 1}" if in_use else "no VFs yet: leave the number out"
+        has = f"VFs 0 to {in_use - 1}" if in_use else "no VFs yet: leave out the number"
         raise OptionError(f"vf={asked}", reason=f"{link.name} has {has}")
     number = asked or 0
     now = able.vfs.now[number] if asked is not None and able.vfs.now is not None else Vf()
     if now.driver and not now.interface:
         raise InterfaceBusy(
             f"VF {number} of {link.name}",
-            reason=f"bound to {now.driver}, and without an interface in this network namespace",
-            hint="somebody uses it elsewhere; else: offramp nic PCI-ADDRESS bind none",
+            reason=f"it is bound to {now.driver} and has no interface in this network namespace",
+            hint="if nobody uses it elsewhere: offramp nic PCI-ADDRESS bind none",
         )
     if now.up:
         raise InterfaceBusy(
@@ -66,7 +66,7 @@ def _which(situation: Situation, able: Capabilities) -> tuple[int, Vf]:
 
 
 def _led_to(number: int, situation: Situation, able: Capabilities) -> Layout:
-    """How the flow gets there: by rules, else by destination address. Errors: CannotSteer."""
+    """How the flow gets to the VF: by rules, else by destination address. Errors: CannotSteer."""
     link, wide = situation.link, flows_of(situation.match)
     assert wide.flows is not None
     if any(flow.vlan is not None for flow in wide.flows):
@@ -75,7 +75,7 @@ def _led_to(number: int, situation: Situation, able: Capabilities) -> Layout:
     try:
         check_refused("rules", situation)
         if not able.ntuple.to_vf:
-            raise CannotSteer("its rules lead to queues of its own only")
+            raise CannotSteer("its rules can only lead to its own queues")
         check_rules(able, sure=False)
         made = steered(wide.flows, able.ntuple, cookie(0, number), able.driver or link.name)
         return replace(by_rules(Layout("vf", ""), made, wide), vf=number, mac=own, why="as asked")
@@ -84,16 +84,16 @@ def _led_to(number: int, situation: Situation, able: Capabilities) -> Layout:
         only = stations.pop() if len(stations) == 1 else None
         mac = only.value.to_bytes(6).hex(":") if only and only.mask == (1 << 48) - 1 else own
         if int(mac[:2], 16) & 1:
-            raise CannotSteer(f"{cannot.reason}; and {mac}, a group's address, can be no VF's") from None
+            raise CannotSteer(f"{cannot.reason}; and {mac} is a group address, which a VF cannot have") from None
         if mac == link.mac:
             raise CannotSteer(f"{cannot.reason}; and {mac} is the address of {link.name} itself") from None
-        why = f"as asked; by destination address, as there are no rules: {cannot.reason}"
+        why = f"as asked; by destination address, because there are no rules: {cannot.reason}"
         return Layout("vf", why, vf=number, mac=mac, left_out=wide.left_out, arp=wide.arp)
 
 
 def _mac_of(mac: str, number: int) -> str:
-    """A locally administered address (IEEE 802) that depends on the interface's only. The ports of a NIC mostly differ
-    in the last octets: VFs do in the second one.
+    """A locally administered address (IEEE 802), made from the interface's address alone. The ports of a NIC mostly
+    differ in the last octets; so VFs differ in the second one.
     """
     octets = bytearray.fromhex(mac.replace(":", "")) if mac else bytearray(6)
     octets[0] = 0x06 if octets[0] != 0x06 else 0x0A

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hidden queue: RSS leaves it out; n-tuple rules bring the flows there, else entries of the RSS table do."""
+"""A hidden queue: RSS leaves it out; n-tuple rules or, if need be, entries of the RSS table bring the flows there."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def hidden_queue(situation: Situation, able: Capabilities) -> Layout:
                 made = steered(wide.flows, able.ntuple, cookie(queue), driver)
                 return by_rules(Layout("hidden-queue", "", queue, base=base), made, wide)
             if able.rss.symmetric is None and sure:
-                raise CannotSteer("whether its RSS hash is Microsoft's Toeplitz is not known")
+                raise CannotSteer("it is not known whether its RSS hash is Microsoft's Toeplitz")
             found = buckets(wide.flows, replace(able.rss, table=base), driver)
             if any(base[entry] in situation.beside.hidden for entry in found):
-                raise CannotSteer("its entry of the RSS table leads to another ramp's queue")
+                raise CannotSteer("the flow's entry of the RSS table leads to another ramp's queue")
             why = f"no n-tuple rules, but the match fixes all that RSS hashes ({reasons[0].reason})"
             layout = Layout("hidden-queue", why, queue, base=base, buckets=found)
             return replace(layout, left_out=wide.left_out, arp=wide.arp, flows=wide.flows)
@@ -52,23 +52,23 @@ def hidden_queue(situation: Situation, able: Capabilities) -> Layout:
 
 
 def _last_free(situation: Situation, able: Capabilities) -> int:
-    """The last queue to which nobody's rule leads, and that nobody here reads; one of RSS tables, if there is any."""
+    """The last queue that no rule leads to and no ramp here reads; if possible, one that RSS tables can have."""
     queues = situation.link.rx_queues
     taken = {rule.queue for rule in map(parse_rule, able.ntuple.rules or ()) if rule.vf is None}
     free = [queue for queue in range(queues) if queue not in taken | situation.beside.queues]
     if not free:
-        raise CannotSteer("each of its queues is read by another ramp, or rules lead there")
+        raise CannotSteer("each of its queues is read by another ramp, or is the target of a rule")
     limit = able.rss.queue_limit or queues
     return max(free, key=lambda queue: (queue < limit, queue))
 
 
 def _table_without(queue: int, situation: Situation, able: Capabilities) -> tuple[int, ...]:
-    """The RSS table with the entries that name the queue dealt out to the others."""
+    """The RSS table; entries that name the queue are dealt out to the other queues."""
     link, beside = situation.link, situation.beside
     if link.rx_queues < 2:
         more = (able.queues.rx_max or 1) > 1
         hint = f"ethtool -L {link.name} {'combined' if able.queues.combined else 'rx'} 2" if more else ""
-        raise CannotSteer("it has one receive queue", hint)
+        raise CannotSteer("it has only one receive queue", hint)
     if not able.rss.table:
         raise CannotSteer("it shows no RSS table that could leave a queue out")
     if able.rss.table_with_vfs is False and able.vfs.in_use:
@@ -76,4 +76,4 @@ def _table_without(queue: int, situation: Situation, able: Capabilities) -> tupl
     try:
         return tuple(hiding(beside.base or able.rss.table, {**beside.hidden, queue: ()}))
     except OptionError:
-        raise CannotSteer(f"its RSS table names queue {queue} only") from None
+        raise CannotSteer(f"its RSS table names only queue {queue}") from None

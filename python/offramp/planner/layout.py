@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How claimed packets get to our sockets, as a value; and what the ways that need a NIC have in common."""
+"""How claimed packets get to our sockets, as a value, and what the layouts that need a NIC have in common."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Layout:
     queue: int | None = None
     vf: int | None = None
     mac: str | None = None  # of the VF
-    vf_driver: str = ""  # to be bound to
-    vf_bound: str = ""  # that it is bound to now
+    vf_driver: str = ""  # the driver to bind the VF to
+    vf_bound: str = ""  # the driver that it is bound to now
     base: tuple[int, ...] = ()  # the RSS table without the hidden queue
     rules: tuple[Rule, ...] = ()
     buckets: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
-    first: tuple[str, ...] = ()  # rules of others that see packets first
+    first: tuple[str, ...] = ()  # rules of others that see packets before ours
     arp: bool = False  # the match is about ARP, which the NIC does not bring
     flows: tuple[Flow, ...] = ()  # what the NIC has to bring, at least
 
@@ -42,7 +42,7 @@ def flows_of(match: Node) -> Widened:
     if isinstance(match, Everything):
         raise CannotSteer("every packet matches")
     if wide.flows is None:
-        raise CannotSteer("the match names no flows that a NIC could tell from others")
+        raise CannotSteer("the match names no flow that a NIC could tell from others")
     if not wide.flows:
         raise CannotSteer("no packet can match")
     return wide
@@ -59,17 +59,17 @@ def by_rules(layout: Layout, made: Steered, wide: Widened) -> Layout:
 
 
 def check_refused(method: Method, situation: Situation) -> None:
-    """Errors: CannotSteer if it was tried."""
+    """Errors: CannotSteer if this method was tried already."""
     if method in situation.refused:
         raise CannotSteer(f"{METHODS[method]} {situation.refused[method]}")
 
 
 def check_rules(able: Capabilities, *, sure: bool) -> None:
-    """Errors: CannotSteer if the NIC takes no n-tuple rules or, where one has to be `sure`, if that is not known."""
+    """Errors: CannotSteer if the NIC takes no n-tuple rules; with `sure`, also if that is not known."""
     if able.ntuple.supported is False:
         raise CannotSteer("its driver takes no n-tuple rules")
     if able.ntuple.supported is None and sure:
-        raise CannotSteer("whether it takes n-tuple rules is not known")
+        raise CannotSteer("it is not known whether it takes n-tuple rules")
     switch = (able.features or {}).get(NTUPLE)
     if able.ntuple.needs_feature and able.ntuple.on is False and switch and switch.fixed:
-        raise CannotSteer("its n-tuple rules are switched off, which cannot be changed")
+        raise CannotSteer("its n-tuple rules are off and cannot be switched on")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decisions: where a match runs on this interface, in which mode, with how much memory. Or why it cannot.
+"""The decisions: where a match runs on this interface, in which mode, with how much memory; or why it cannot run.
 
 choose.py   how claimed packets get to our sockets
+steps.py    the steps for it, in order
 steps.py    what is done for it, in which order
 warn.py     what else the user has to know
 cost.py     what a packet costs
@@ -83,7 +84,7 @@ def make_plan(situation: Situation) -> Plan:
 
 def _mode(situation: Situation) -> _Mode:
     link, options, nic, shared = situation.link, situation.options, situation.nic, situation.beside.mode
-    if situation.claim and options.wanted_layout == "vf":  # whose driver decides
+    if situation.claim and options.wanted_layout == "vf":  # the VF's driver decides
         return "generic" if options.mode == "generic" else "native"
     native = options.mode == "native" or "native" in options.require or options.wants_zero_copy
     if shared is not None:
@@ -97,7 +98,7 @@ def _mode(situation: Situation) -> _Mode:
         return "generic"
     missing = lacks_for_native(link, claim=situation.claim)
     if nic is not None and nic.xdp.with_vfs is False and nic.vfs.in_use:
-        missing.append("XDP while there are virtual functions")
+        missing.append("XDP with virtual functions")
     if not missing and not situation.native_refused:
         return "native"
     what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
@@ -118,13 +119,13 @@ def _switched_off(situation: Situation, mode: _Mode, *, vlan_metadata: bool) -> 
 
 
 def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
-    """What native XDP needs and the driver does not declare; nothing where this kernel does not tell."""
+    """What native XDP needs and the driver does not declare. Empty if this kernel does not tell."""
     needed = {"basic", "redirect"} if claim else {"basic"}
     return sorted(needed - link.xdp_features) if link.xdp_features is not None else []
 
 
 def can_switch(able: Capabilities | None, feature: str) -> bool:
-    """Whether a ramp can switch it, and give it back. Of a NIC that is not here nothing is known, and most can."""
+    """Whether a ramp can switch it and give it back. If nothing is known of the NIC: yes, as for most."""
     if able is None:
         return False
     known = (able.features or {}).get(feature)
@@ -142,7 +143,7 @@ def _queues(situation: Situation, layout: Layout) -> tuple[int, ...]:
         if not free:
             raise InterfaceBusy(
                 f"each receive queue of {link.name} is read by another ramp of this process",
-                hint="one ramp can claim both: `MATCH or MATCH`",
+                hint="one ramp can claim both flows: `MATCH or MATCH`",
             )
         return free
     wrong = [queue for queue in options.queues if queue >= link.rx_queues]
@@ -152,13 +153,13 @@ def _queues(situation: Situation, layout: Layout) -> tuple[int, ...]:
 
 
 def _copying(situation: Situation, layout: Layout, mode: _Mode) -> Copying:
-    """On a hidden queue zero-copy is better; on all queues only if most packets match. Errors: NotSupported."""
+    """Zero-copy is better on a hidden queue; on all queues only if most packets match. Errors: NotSupported."""
     options, nic = situation.options, situation.nic
     able = nic.xdp.zero_copy if nic is not None else None
     if options.wants_zero_copy:
         if able is False and layout.name != "vf":
             what = nic.driver if nic is not None else ""
-            raise NotSupported(f"zero-copy with {what}", reason="its driver has none")
+            raise NotSupported(f"zero-copy with {what}", reason="its driver does not support it")
         return "zero-copy"
     if options.copying is not None:
         return options.copying
@@ -171,7 +172,7 @@ def _copying(situation: Situation, layout: Layout, mode: _Mode) -> Copying:
 
 
 def _cost(situation: Situation, decided: Decisions) -> Cost:
-    """`copying` "auto" is zero-copy where the driver is known to have it."""
+    """`copying` "auto" counts as zero-copy if the driver is known to support it."""
     nic, copying = situation.nic, decided.copying
     sure = copying == "zero-copy" or (copying == "auto" and nic is not None and nic.xdp.zero_copy)
     assumed: Literal["copy", "zero-copy"] | None = "zero-copy" if sure else "copy" if copying else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the way of a plan, each with its remedy. What a NIC can switch off, the plan switches off.
+"""What stands in the way of a plan, each with its remedy. What offramp can switch off on a NIC, the plan switches off.
 
 down, busy             the interface cannot be used now
 merged, untagged       XDP would not see the frames that were on the wire
@@ -32,13 +32,13 @@ _HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
 _FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
 _LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
 
-# Interfaces whose packets carry a receive queue of one of their ports: a socket on them gets none, uncounted.
+# The packets of these interfaces carry the receive queue of one of their ports. A socket on them gets none, uncounted.
 _FORWARDING = frozenset({"bond", "team"})
 
-# Interfaces that get their packets from another one, when the stack has taken the VLAN tag out of the frame.
+# Interfaces that get their packets from another one, after the stack has taken the VLAN tag out of the frame.
 _UPPER = frozenset({"bond", "bridge", "ifb", "ipvlan", "ipvtap", "macvlan", "macvtap", "team", "vrf"})
 
-# The largest MTU that a driver takes with native XDP. veth, which asks it of the peer's (veth_xdp_set): a page without
+# The largest MTU that a driver takes with native XDP. veth checks its peer's MTU (veth_xdp_set): a page without
 # headroom (256), struct skb_shared_info (320) and Ethernet header (14).
 _NATIVE_MTU = {"veth": 4096 - 256 - 320 - 14}
 
@@ -71,11 +71,11 @@ def offloads_in_the_way(link: Link, mode: str, *, vlan_metadata: bool) -> tuple[
 
 
 def check_wire_view(link: Link, mode: str, hidden_by: Collection[Offload]) -> None:
-    """A match is about the frames on the wire: XDP has to see them as they were. Errors: InterfaceError."""
+    """A match is about the frames on the wire, so XDP has to see them as they were. Errors: InterfaceError."""
     if mode == "generic" and link.kind in _UPPER:
         raise InterfaceError(
             f"{link.name}, a {link.kind}, in generic mode",
-            reason="tags are taken off before it gets a packet: tagged packets would be taken for untagged ones",
+            reason="VLAN tags are removed before it gets a packet, so tagged packets would look untagged",
             hint="use the interface below it",
         )
     merging = [offload for offload in (GRO, LRO) if offload in hidden_by]
@@ -88,25 +88,25 @@ def check_wire_view(link: Link, mode: str, hidden_by: Collection[Offload]) -> No
     if VLAN_STRIPPING in hidden_by:
         raise InterfaceError(
             f"{link.name} strips VLAN tags before XDP sees them",
-            reason="tagged packets would be taken for untagged ones",
+            reason="tagged packets would look untagged",
             hint=f"ethtool -K {link.name} {VLAN_STRIPPING.flag} off",
         )
 
 
 def check_mtu(link: Link, largest: int | None) -> None:
-    """`largest`: that the driver takes with XDP; None: not known. Errors: InterfaceError."""
+    """`largest`: the largest MTU that the driver takes with XDP; None: not known. Errors: InterfaceError."""
     if largest is not None and link.mtu > largest:
         raise _mtu_error(link, min(largest, _LARGEST_MTU))
 
 
 def largest_mtu(link: Link, mode: str) -> int:
-    """For sockets on `link`: a packet with two tags has to fit a frame, and in native mode what its driver takes."""
+    """For sockets on `link`: a packet with two tags has to fit a frame and, in native mode, the driver's limit."""
     driver = _NATIVE_MTU.get(link.driver or "") if mode == "native" else None
     return min(driver or _LARGEST_MTU, _LARGEST_MTU)
 
 
 def frame_size(link: Link, mode: str) -> int:
-    """The smallest that fits. Errors: InterfaceError, naming the largest MTU that would do."""
+    """The smallest frame that fits. Errors: InterfaceError, naming the largest MTU that would do."""
     for size in _FRAME_SIZES:
         if link.mtu + _ETHERNET <= size - _HEADROOM:
             return size
@@ -119,7 +119,7 @@ def mtu_refused(link: Link) -> InterfaceError:
 
 
 def _mtu_error(link: Link, largest: int | None) -> InterfaceError:
-    """`largest` None: only the driver knows it."""
+    """`largest` is None if only the driver knows it."""
     what = f"{link.name} has an MTU of {link.mtu}"
     if largest is None:
         return InterfaceError(what, reason="a packet has to fit one buffer of its driver", hint="lower the MTU")
@@ -127,7 +127,7 @@ def _mtu_error(link: Link, largest: int | None) -> InterfaceError:
     if link.kind == "veth":
         reason += " at both ends"
     name = link.name
-    if link.mtu <= largest:  # so it is the other end, which may be in another network namespace
+    if link.mtu <= largest:  # so the limit is at the other end, perhaps in another network namespace
         what = f"{link.name}'s peer has too large an MTU"
         name = "PEER"
     return InterfaceError(what, reason=reason, hint=f"ip link set {name} mtu {largest}")

@@ -2,7 +2,7 @@
 """A plan is data: ordered steps, each with its layer, its reason and its undo.
 
 A step that changes the interface carries the knobs with their values (facts/knobs.py). So carrying a plan out is a walk
-over data, and so is taking it back:
+over data, and so is undoing it:
 
     for step in plan.steps:
         for change in step.changes:
@@ -28,22 +28,22 @@ __all__ = ["METHODS", "Act", "Change", "Layer", "LayoutName", "Method", "Plan", 
 
 Layer = Literal["nic", "xdp", "user"]
 LayoutName = Literal["in-driver", "hidden-queue", "vf"]
-Method = Literal["table", "rules", "buckets"]  # of steering, which a driver may refuse
+Method = Literal["table", "rules", "buckets"]  # ways to steer, which a driver may refuse
 METHODS: Final[Mapping[Method, str]] = {
     "table": "entries of the RSS table that leave a queue out",
     "rules": "n-tuple rules",
     "buckets": "entries of the RSS table that lead to a hidden queue",
 }
 
-# What is to be done: change knobs, attach the program, bind sockets, look where matching packets arrive, put the
-# sockets into the XSKMAP, open the VF's interface (after its driver was changed: it has one then).
+# What a step does: change knobs, attach the program, bind sockets, watch where matching packets arrive, put the
+# sockets into the XSKMAP, open the VF's interface (it exists once the VF's driver has changed).
 Act = Literal["change", "attach", "bind", "observe", "connect", "open-vf"]
 
 _SHOWN = 200  # characters of a match
 
 
 def shortened(match: str) -> str:
-    """A canonical match for people, who do not read ten thousand addresses."""
+    """A canonical match, cut for people: they do not read ten thousand addresses."""
     if len(match) <= _SHOWN:
         return match or "every packet"
     return f"{match[:_SHOWN]}... ({len(match):,} characters)"
@@ -51,10 +51,10 @@ def shortened(match: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A knob and its new value, in the form of JSON."""
+    """A knob and its new value, in JSON's form."""
 
     knob: str
-    value: Any = field(hash=False)  # a list or an object, perhaps: equal changes have equal knobs
+    value: Any = field(hash=False)  # may be a list or an object: equal changes have equal knobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Step:
     undo: str
     flap: str = ""  # what may be disturbed for a moment, now and when it is undone
     changes: tuple[Change, ...] = ()  # in this order; undone in reverse
-    steers: Method | None = None  # if the driver does not take it there may be another way
+    steers: Method | None = None  # if the driver refuses it, there may be another way
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +81,27 @@ class Plan:
     verdict: Verdict
     mode: Literal["native", "generic"]
     copying: Literal["auto", "copy", "zero-copy"] | None  # None: no socket
-    queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver, and for a VF not open yet
+    queues: tuple[int, ...]  # with a socket; empty for a verdict in the driver, and for a VF that is not open yet
     all_queues: int  # receive queues in use
     frames: int
-    frame_size: int  # bytes; 0 without sockets, and for a VF not open yet
+    frame_size: int  # bytes; 0 without sockets, and for a VF that is not open yet
     ring: int
     stall: float | None
     protection: Protection | None  # what is never diverted
-    vlan_metadata: bool  # the driver is asked for VLAN tags out of band
+    vlan_metadata: bool  # the program asks the driver for VLAN tags out of band
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     layout: LayoutName = "in-driver"
-    why: str = ""  # this layout
+    why: str = ""  # why this layout
     hidden_queue: int | None = None  # claimed packets arrive there; on the others they are counted as missed_by_nic
     vf: int | None = None  # the virtual function whose interface is read
-    pf: str = ""  # the interface that this is a VF of, once it is open: `interface` is the VF's then
-    rules: tuple[str, ...] = ()  # the NIC's, in ethtool's words
+    pf: str = ""  # once a VF is open: the interface that it is a VF of; `interface` is then the VF's own
+    rules: tuple[str, ...] = ()  # the rules for the NIC, in ethtool's words
     buckets: tuple[int, ...] = ()  # entries of the RSS table that lead to the hidden queue
     left_out: tuple[str, ...] = ()  # what the NIC does not compare, and the program does
     cost: Cost | None = None
-    observed: str = ""  # once it was carried out: where matching packets arrived
-    assumed: tuple[str, ...] = ()  # of an interface that is not here
+    observed: str = ""  # once the plan was carried out: where matching packets arrived
+    assumed: tuple[str, ...] = ()  # what was assumed of an interface that is not on this machine
 
     @property
     def umem_bytes(self) -> int:
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Of all steps, in order."""
+        """The changes of all steps, in order."""
         return tuple(change for step in self.steps for change in step.changes)
 
     def parted(self, act: Act) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -120,16 +120,16 @@ class Plan:
 
     @property
     def protect(self) -> str | None:
-        """The match of what is never diverted."""
+        """The match of packets that are never diverted."""
         return self.protection.text if self.protection is not None else None
 
     @property
     def protected(self) -> str:
-        """The same in words."""
+        """What is protected, in words."""
         return self.protection.words if self.protection is not None else "nothing"
 
     def steps_in_words(self) -> Iterator[str]:
-        """Lines."""
+        """The steps as lines of text."""
         for number, step in enumerate(self.steps, 1):
             yield f"  {number}. [{step.layer}] {step.what}"
             yield f"       why:  {step.why}"
@@ -145,7 +145,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Value]) -> Plan:
-        """From `to_dict`'s form, after JSON. Errors: OptionError naming the part that cannot be; MatchError."""
+        """A plan from `to_dict`'s form, after JSON. Errors: OptionError naming the part that is wrong; MatchError."""
         parts = dict(value)
         parts.pop("umem_bytes", None)
         protect, words = parts.pop("protect", None), parts.pop("protected", "nothing")

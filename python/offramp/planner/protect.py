@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is never diverted: the packets without which a machine is lost to its operator.
+"""What is never diverted: the packets without which operators lose their machine.
 
-Written as a match, so that it is compiled, shown and tested like any other; behind `vlan any`, so that tags make no
-difference. It speaks of packets that arrive, and is made once: TCP port 22, at either end, covers SSH that begins
-later, too; of other ports what was found at that time.
+It is written as a match, so it is compiled, shown and tested like any other. It begins with `vlan any`, so tags make no
+difference. It is about arriving packets, and is made once. TCP port 22, at either end, also covers SSH that begins
+later; for other ports it covers what was found at that time.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ __all__ = ["PROTECTED", "Protection"]
 
 _SSH = 22
 
-_MOST_SESSIONS = 64  # the ports cover them all but the odd one; the program stays small
+_MOST_SESSIONS = 64  # the ports cover nearly all sessions; this keeps the program small
 
 _ALWAYS = {
     "ARP": "arp",
     # Neighbour discovery, RFC 4861 section 4: router and neighbour solicitation and advertisement, redirect.
     "ND": "icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137",
-    # DHCP, RFC 2131 section 4.1, and DHCPv6, RFC 8415 section 7.2: to servers and to clients.
+    # DHCP, RFC 2131 section 4.1, and DHCPv6, RFC 8415 section 7.2: to servers and clients.
     "DHCP": "udp dst port 67 or 68 or 546 or 547",
-    # SSH to here and, by its answers, from here: whoever serves or began it, and when.
+    # SSH to this machine and, by the answers, from it: whoever serves or began it, and when.
     "SSH": f"tcp port {_SSH}",
 }
 *_BEFORE_SSH, _LAST = _ALWAYS
@@ -50,7 +50,7 @@ class Protection:
 
     @classmethod
     def of(cls, ssh: Ssh) -> Self:
-        """ARP, ND, DHCP, SSH's own port, and SSH on others as found on this machine."""
+        """ARP, ND, DHCP, SSH's own port, and SSH on the other ports found on this machine."""
         ports = [port for port in ssh.ports if port != _SSH]
         sessions = _other_sessions(ssh)
         parts = [*_ALWAYS.values(), *(f"tcp dst port {port}" for port in ports), *map(_of_session, sessions)]
@@ -58,14 +58,14 @@ class Protection:
 
 
 def _in_words(ports: list[int], sessions: int) -> str:
-    """Half a line."""
+    """What is protected, in half a line."""
     to = "".join(f", TCP to port {port}" for port in ports)
     others = f", {sessions} SSH session{'s' if sessions > 1 else ''} on other ports" if sessions else ""
     return f"{', '.join(_BEFORE_SSH)}, TCP port {_SSH} ({_LAST}){to}{others}"
 
 
 def _other_sessions(ssh: Ssh) -> list[Session]:
-    """Those that no port covers."""
+    """The sessions that no port covers."""
     ports = {_SSH, *ssh.ports}
     return [each for each in ssh.sessions if each.lport not in ports and each.rport != _SSH][:_MOST_SESSIONS]
 

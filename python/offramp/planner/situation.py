@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that a plan is made from: what is wanted, what the interface is and can do, and what was tried there before."""
+"""All that a plan is made from: what is wanted, what the interface is and can do, and what was tried on it before."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["ALONE", "Beside", "Situation", "is_virtual"]
 class Beside:
     """The other ramps of this process on the interface."""
 
-    queues: frozenset[int] = frozenset()  # that they read
+    queues: frozenset[int] = frozenset()  # queues that they read
     base: tuple[int, ...] = ()  # the RSS table as it was before the first of them; (): as it is
-    hidden: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # their hidden queues: entries that lead there
+    hidden: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # their hidden queues; entries that lead there
     mode: Literal["native", "generic"] | None = None  # of the program that they share
 
 
@@ -41,14 +41,12 @@ class Situation:
     verdict: Verdict
     link: Link  # what the interface is now
     options: Options = field(default_factory=Options)
-    ssh: Ssh | None = None  # what of SSH is protected; None: nothing is protected, ARP neither
-    able: Capabilities | None = None  # None: not known, so that nothing is changed but what hangs on file descriptors
+    ssh: Ssh | None = None  # the SSH to protect; None: nothing is protected, not even ARP
+    able: Capabilities | None = None  # None: not known; then nothing changes but what a file descriptor holds
     beside: Beside = ALONE
     native_refused: bool = False  # the driver was asked for native XDP, and has none
-    refused: Mapping[Method, str] = field(
-        default_factory=dict
-    )  # what was tried, and what became of it: "had no effect"
-    assumed: tuple[str, ...] = ()  # of an interface that is not here: see assume.py
+    refused: Mapping[Method, str] = field(default_factory=dict)  # what was tried, and the result: "had no effect"
+    assumed: tuple[str, ...] = ()  # of an interface that is not on this machine: see assume.py
 
     @property
     def claim(self) -> bool:
@@ -57,7 +55,7 @@ class Situation:
 
     @property
     def nic(self) -> Capabilities | None:
-        """What a real NIC can do; None of a virtual interface, and if it is not known."""
+        """What a real NIC can do; None for a virtual interface, or if it is not known."""
         return None if self.able is None or is_virtual(self.able) else self.able
 
 

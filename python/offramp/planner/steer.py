@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flows as n-tuple rules that a driver takes. Each step makes them wider or more, never narrower.
+"""Flows as n-tuple rules that a driver takes. Each step makes the rules wider or more numerous, never narrower.
 
-    flows ── of the driver's flow types ── with its fields and masks ── one mask where it takes but one
+    flows ── in the driver's flow types ── with its fields and masks ── one mask if it takes only one
                                                        └── as few as there are free locations ──> rules
 
-A rule that would bring all of TCP, all of IPv4 or so is none: then CannotSteer says why, and what would help.
-Source: of what drivers take, facts/drivers; ethtool(8), "-N --config-nfc".
+A rule that would bring all of TCP or all of IPv4, for example, is not used: CannotSteer says why, and what would help.
+Source: facts/drivers for what drivers take; ethtool(8), "-N --config-nfc".
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from offramp.steering.fields import FLOWS
 
 __all__ = ["PROTOCOLS", "Steered", "steered"]
 
-PROTOCOLS: Final = {6: "tcp", 17: "udp", 132: "sctp", 51: "ah", 50: "esp"}  # those with flow types of their own
-_ASSUMED_SLOTS = 16  # the fewest of the drivers that are known
+PROTOCOLS: Final = {6: "tcp", 17: "udp", 132: "sctp", 51: "ah", 50: "esp"}  # protocols with flow types of their own
+_ASSUMED_SLOTS = 16  # the fewest of all known drivers
 _MOST_VALUES = 64  # rules for one flow, where a driver takes no masks
 
 _WORDS: Final = {
@@ -41,7 +41,7 @@ _WORDS: Final = {
     "edst": "the destination station",
 }
 
-# What to try on a driver of which nothing is known.
+# What to try on an unknown driver.
 _FULL: Final[Mapping[str, Masks]] = {"src-ip": "full", "dst-ip": "full"}
 _WITH_PORTS: Final[Mapping[str, Masks]] = {**_FULL, "src-port": "full", "dst-port": "full"}
 _COMMON: Final[Mapping[str, Mapping[str, Masks]]] = {
@@ -52,11 +52,11 @@ _COMMON: Final[Mapping[str, Mapping[str, Masks]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """Rules at free locations, and what they do not compare of the flows, in words."""
+    """Rules at free locations, and in words what they do not compare of the flows."""
 
     rules: tuple[Rule, ...]
     left_out: tuple[str, ...]
-    first: tuple[str, ...]  # rules of others that may take some of the packets first
+    first: tuple[str, ...]  # rules of others that may take some of the packets before ours
 
 
 def steered(flows: Iterable[Flow], able: Ntuple, action: int, driver: str) -> Steered:
@@ -76,9 +76,9 @@ def steered(flows: Iterable[Flow], able: Ntuple, action: int, driver: str) -> St
     wanted, masks_fixed = one_mask(least_typed(wanted), able.one_mask_per or "flow type", present, known, left_out)
     locations = _free_locations(able.slots or _ASSUMED_SLOTS, present)
     if len(wanted) > len(locations):
-        needed = f"{len(wanted)} rules are needed, and {len(locations)} can be added"
+        needed = f"the match needs {len(wanted)} rules, and only {len(locations)} can be added"
         if masks_fixed:
-            raise CannotSteer(f"{needed}, with the masks of the rules that are there")
+            raise CannotSteer(f"{needed}, with the masks of the rules that it already has")
         wanted = fewer(wanted, len(locations), known, left_out)
         if not wanted:
             raise CannotSteer(needed)
@@ -91,7 +91,7 @@ def steered(flows: Iterable[Flow], able: Ntuple, action: int, driver: str) -> St
 
 
 def _types(flow: Flow, known: Mapping[str, object], ip_is_other: bool, driver: str) -> list[str]:
-    """The flow types whose rules, together, see all packets of the flow."""
+    """The flow types whose rules together see all packets of the flow."""
     version = flow.version
     if version is not None:
         number = flow.protocol.value if flow.protocol else None
@@ -107,20 +107,20 @@ def _types(flow: Flow, known: Mapping[str, object], ip_is_other: bool, driver: s
         raise CannotSteer(f"{driver}'s rules compare IP packets only")
     other = 10 - version
     if f"ip{other}" not in known:
-        raise CannotSteer(f"{driver}'s rules see nothing of IP")
+        raise CannotSteer(f"{driver}'s rules do not see IP packets")
     hint = f"begin the match with `{'ip' if other == 4 else 'ip6'} and`"
-    raise CannotSteer(f"the match is also about IPv{version}, and {driver}'s rules see IPv{other} only", hint)
+    raise CannotSteer(f"the match is also about IPv{version}, and {driver}'s rules see only IPv{other}", hint)
 
 
 def _implied(type_: str) -> tuple[str, ...]:
-    """Parts of a flow that its flow type says."""
+    """The parts of a flow that its flow type implies."""
     if type_ == "ether":
         return ()
     return ("ethertype",) if type_.startswith("ip") else ("ethertype", "protocol")
 
 
 def _admitted(type_: str, flow: Flow, fields: Mapping[str, Masks], left_out: set[str]) -> list[Typed]:
-    """The flow with the masks that the driver takes, as several where it takes whole values only."""
+    """The flow with masks that the driver takes; several flows if it only takes whole values."""
     names = fields_of(type_)
     choices: dict[str, list[Bits]] = {}
     for name, bits in zip(NAMES, flow, strict=True):
@@ -140,7 +140,7 @@ def _admitted(type_: str, flow: Flow, fields: Mapping[str, Masks], left_out: set
 
 
 def _values(bits: Bits, masks: Masks, size: int) -> list[Bits]:
-    """The bits in masks that are taken: together the same numbers, or more; none if the field cannot be compared."""
+    """The bits with masks that are taken: together the same numbers, or more. Empty if the field cannot be compared."""
     ones = (1 << size) - 1
     if not bits.mask:
         return []
@@ -164,13 +164,13 @@ def _values(bits: Bits, masks: Masks, size: int) -> list[Bits]:
 
 
 def _free_locations(slots: int, present: list[Rule]) -> list[int]:
-    """From the last one on, as ethtool chooses them: rules that are there stay in front."""
+    """The free locations from the last one down, as ethtool chooses them: existing rules stay in front."""
     taken = {rule.location for rule in present}
     return [location for location in reversed(range(slots)) if location not in taken]
 
 
 def _overlap(one: Rule, two: Rule) -> bool:
-    """Whether a packet could match both: fields of different kinds are taken for compatible."""
+    """Whether a packet could match both. Fields of different kinds count as compatible."""
     versions = {rule.flow[-1] for rule in (one, two)} - {"r"}
     if len(versions) > 1 or (one.flow != two.flow and not {one.flow[:2], two.flow[:2]} & {"ip", "et"}):
         return False

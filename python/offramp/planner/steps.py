@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a plan, in the order in which they are taken. They are undone in reverse.
 
-hidden queue    features, program, RSS table, socket, rules or RSS entries, a look where the flow arrives, XSKMAP
+hidden queue    features, program, RSS table, socket, rules or RSS entries, watch where the flow arrives, XSKMAP
 VF              features, VF, its address, rules, its driver; then, on its interface, the steps of in-driver
 in-driver       features, program, sockets, XSKMAP
 """
@@ -21,23 +21,23 @@ from offramp.planner.situation import Situation
 
 __all__ = ["Decisions", "steps"]
 
-_RESET = "carrier may be gone for a moment, up to some seconds: the driver resets"
-_RINGS = "some drivers reset their rings, and lose what is in them"
+_RESET = "the driver resets; the carrier may be gone for a moment, up to some seconds"
+_RINGS = "some drivers reset their rings, and lose the packets in them"
 
 _WHY_OFF = {
     GRO: "in generic mode XDP would see merged packets, not the frames on the wire",
     LRO: "XDP would see merged packets, not the frames on the wire",
-    VLAN_STRIPPING: "tagged packets would be taken for untagged ones",
+    VLAN_STRIPPING: "tagged packets would look untagged",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was decided about a situation, before it is put into steps."""
+    """What was decided about a situation, before it is turned into steps."""
 
     layout: Layout
     mode: Literal["native", "generic"]
-    queues: tuple[int, ...]  # with a socket
+    queues: tuple[int, ...]  # queues with a socket
     copying: Copying | None  # None: no socket
     off: tuple[Offload, ...]  # that are to be switched off
 
@@ -75,7 +75,7 @@ def _ntuple_on(link: Link) -> Step:
         "change",
         "nic",
         f"switch n-tuple rules of {link.name} on",
-        "its driver takes rules only while they are on",
+        "its driver accepts rules only while they are on",
         "switch them off",
         _RINGS,
         (Change(f"feature.{NTUPLE}", True),),
@@ -86,16 +86,16 @@ def _ntuple_on(link: Link) -> Step:
 def _program(situation: Situation, decided: Decisions) -> Step:
     able, queue, native = situation.nic, decided.layout.queue, decided.mode == "native"
     where = "in the driver" if native else "in the stack (generic mode)"
-    passing = f"protected packets pass, matching ones {situation.verdict.name}, others pass"
+    passing = f"protected packets pass, the verdict of matching ones is {situation.verdict.name}, all others pass"
     if queue is not None:
-        passing = f"on queue {queue} {passing}; on other queues all pass, and matching ones are counted"
+        passing = f"on queue {queue} {passing}; on other queues all packets pass, and matching ones are counted"
     resets = able is not None and able.xdp.resets_link and native
     return Step(
         "attach",
         "xdp",
         f"attach a program to {situation.link.name}, {where}: {passing}",
         "the earliest place where this interface can look at a packet",
-        "close the bpf_link: the kernel does it by itself when the process ends",
+        "close the bpf_link; the kernel does so when the process ends",
         _RESET if resets else "",
     )
 
@@ -107,9 +107,9 @@ def _leave_out(link: Link, able: Capabilities, layout: Layout) -> Step:
         "change",
         "nic",
         f"leave queue {layout.queue} out of the RSS table of {link.name}: {moved} of {len(before)} entries move",
-        "so that nothing arrives there but what is brought; entries of other queues stay as they are",
-        "write the table that was there",
-        "packets of flows whose entry moves may overtake each other" if moved else "",
+        "so that only what the NIC is told to bring arrives there; the entries of other queues stay as they are",
+        "write the old table back",
+        "packets of a flow may overtake each other if its entry moves" if moved else "",
         (Change("rss.table", list(layout.base)),),
         "table",
     )
@@ -118,10 +118,10 @@ def _leave_out(link: Link, able: Capabilities, layout: Layout) -> Step:
 def _sockets(situation: Situation, decided: Decisions) -> Step:
     queues = decided.queues
     listed = f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(str, queues))}"
-    why = "without a NIC rule the flow may arrive on any queue; passing a packet on from a zero-copy queue costs a copy"
+    why = "without a NIC rule the flow may arrive on any queue; a packet passed on from a zero-copy queue costs a copy"
     if decided.layout.queue is not None:
-        why = "the flow arrives there, and nowhere else"
-    copying = "zero-copy if its driver can" if decided.copying == "auto" else decided.copying or ""
+        why = "the flow arrives only there"
+    copying = "zero-copy if its driver supports it" if decided.copying == "auto" else decided.copying or ""
     frames = f"{situation.options.frames} frames each"
     return Step(
         "bind",
@@ -133,21 +133,21 @@ def _sockets(situation: Situation, decided: Decisions) -> Step:
 
 
 def _observation(situation: Situation, layout: Layout) -> Step:
-    asked = ", and ask a peer for one" if situation.options.probe else ""
+    asked = ", and make a peer send one" if situation.options.probe else ""
     return Step(
         "observe",
         "user",
-        f"look where matching packets arrive{asked}, for {situation.options.observe:g} s at most",
-        f"drivers accept rules that do nothing: if packets arrive, and none on queue {layout.queue}, another way is "
-        "taken",
+        f"watch where matching packets arrive{asked}, for at most {situation.options.observe:g} s",
+        f"drivers accept rules that do nothing: if matching packets arrive, but none on queue {layout.queue}, "
+        "another layout is tried",
         "nothing",
     )
 
 
 def _entries(layout: Layout, queues: tuple[int, ...]) -> Step:
-    why = "from here on matching packets come to user space; until here they pass"
+    why = "from this step on matching packets come to user space; before it they pass"
     if layout.queue is not None:
-        why = f"what matches on queue {queues[0]} comes to user space from here on; until here it passes"
+        why = f"from this step on matching packets on queue {queues[0]} come to user space; before it they pass"
     what = f"put the socket{'s' if layout.queue is None else ''} into the program's XSKMAP by rx_queue_index"
     return Step("connect", "xdp", what, why, "close the map")
 
@@ -159,9 +159,9 @@ def _rules(link: Link, layout: Layout) -> Step:
         "change",
         "nic",
         f"add {count} n-tuple rule{'s' if count > 1 else ''} to {link.name}, at free locations, to {where}",
-        "the NIC brings what may match; the program looks again, and passes the rest",
+        "the NIC brings what may match; the program checks each packet, and passes the rest",
         "remove them",
-        "packets of the flow that are under way arrive on two queues, and may overtake each other",
+        "for a moment packets of the flow arrive on two queues, and may overtake each other",
         tuple(Change(f"rule.{rule.location}", rule.normal().to_value()) for rule in layout.rules),
         "rules",
     )
@@ -176,8 +176,8 @@ def _buckets(link: Link, layout: Layout) -> Step:
         "nic",
         f"point {'entry' if count == 1 else 'entries'} {', '.join(map(str, layout.buckets))} of the RSS table of "
         f"{link.name} at queue {layout.queue}",
-        "the hash of the flow is known, and leads there",
-        "write the table that was there",
+        "the hash of the flow is known, and selects this entry",
+        "write the old table back",
         f"flows in {count} of {size} entries move, and their packets may overtake each other",
         (Change("rss.table", table),),
         "buckets",
@@ -198,8 +198,8 @@ def _make_vf(link: Link, able: Capabilities | None) -> Step:
         "change",
         "nic",
         f"make a virtual function of {link.name}",
-        "a function of its own, with queues of its own, on the same wire",
-        "take it away",
+        "it has queues of its own on the same wire",
+        "remove it",
         f"the driver may reset{': ' if costs else ''}{costs}",
         (Change("vf.autoprobe", False), Change("vf.count", 1)),  # its driver has to see its address
     )
@@ -210,8 +210,8 @@ def _unbind_vf(link: Link, layout: Layout) -> Step:
         "change",
         "nic",
         f"take VF {layout.vf} of {link.name} from its driver, {layout.vf_bound}",
-        "a driver sees a new address when it begins",
-        "give it back: its interface is then as its driver makes it",
+        "a driver reads a new address only when it starts",
+        "give it back; its interface is then as the driver makes it",
         changes=(Change(f"vf.{layout.vf}.driver", None),),
     )
 
@@ -221,17 +221,17 @@ def _address_vf(link: Link, layout: Layout) -> Step:
     if layout.rules:
         changes.append(Change(f"vf.{layout.vf}.spoof_check", False))
         why = "it needs an address of its own"
-        why += f"; what it sends back has the address of {link.name}, which a spoof check would drop"
+        why += f"; packets sent back have the address of {link.name}, and a spoof check would drop them"
     what = f"give VF {layout.vf} of {link.name} the address {layout.mac}"
-    return Step("change", "nic", what, why, "write what was there", changes=tuple(changes))
+    return Step("change", "nic", what, why, "write the old settings back", changes=tuple(changes))
 
 
 def _open_vf(layout: Layout) -> Step:
     return Step(
         "open-vf",
         "nic",
-        f"give VF {layout.vf} its driver, {layout.vf_driver}, and open its interface with a plan of its own",
-        "its driver decides what it can; matching packets come to user space from here on",
-        "close it, and take the driver away",
+        f"give VF {layout.vf} its driver, {layout.vf_driver}, and open its interface, which has its own plan",
+        "what is possible depends on its driver; from this step on matching packets come to user space",
+        "close it, and remove the driver",
         changes=(Change(f"vf.{layout.vf}.driver", layout.vf_driver),),
     )

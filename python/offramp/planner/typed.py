@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A flow as one n-tuple rule says it: of a flow type, with the parts that rules of that type can compare."""
+"""A flow as an n-tuple rule says it: a flow type, and the parts that rules of that type can compare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["NAMES", "CannotSteer", "Typed", "fields_of", "least_typed"]
 
 NAMES: Final = tuple(Flow._fields)
 
-# The parts of a flow as fields of rules.
+# The parts of a flow as fields of a rule.
 _IP_FIELDS: Final = {
     "src": "src-ip",
     "dst": "dst-ip",
@@ -40,9 +40,9 @@ class CannotSteer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """Packets of a flow type; only the parts that its rules can compare."""
+    """Packets of a flow type, with only the parts that its rules can compare."""
 
-    type: str  # ethtool's word
+    type: str  # the flow type in ethtool's words
     flow: Flow
 
     def rule(self, action: int, location: int) -> Rule:
@@ -52,7 +52,7 @@ class Typed:
 
     @property
     def wide(self) -> bool:
-        """All packets of a common kind: too many for one queue, and not what anybody meant."""
+        """Whether it is all packets of a common kind: too many for one queue, and surely not what the user meant."""
         names = {name: part for name, part in zip(NAMES, self.flow, strict=True) if part is not None}
         return not names or (
             len(names) == 1
@@ -61,12 +61,12 @@ class Typed:
 
 
 def fields_of(type_: str) -> Mapping[str, str]:
-    """The names that parts of a flow have in rules of this flow type."""
+    """The field names that the parts of a flow have in rules of this flow type."""
     return _ETHER_FIELDS if type_ == "ether" else _IP_FIELDS
 
 
 def least_typed(wanted: Iterable[Typed]) -> list[Typed]:
-    """Without those that are part of another one, sorted."""
+    """The flows, sorted, without those that are part of another one."""
     by_type: dict[str, list[Flow]] = defaultdict(list)
     for each in wanted:
         by_type[each.type].append(each.flow)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user has to know of a plan, besides its steps."""
+"""What the user has to know about a plan, besides its steps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["warnings_of"]
 
 
 def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
-    """In the order of the steps. `plan`: without them; `layout`: what it says about the NIC, whole."""
+    """The warnings, in the order of the steps. `plan` has no steps yet; `layout`: all that the plan says of the NIC."""
     link, able = situation.link, situation.nic
     found = _of_interface(plan, situation)
     found += [
-        f"{offload.words} is off while this is in force: the kernel does that work itself"
+        f"{offload.words} is off while this is in force: the kernel does that work instead"
         for offload in OFFLOADS
         if any(change.knob == offload.knob for change in plan.changes)
     ]
@@ -26,7 +26,7 @@ def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
         return found
     if plan.layout == "vf":
         costs = f" ({'; '.join(able.vfs.costs)})" if able.vfs.costs else ""
-        found.append(f"virtual functions cost the rest of {link.name}: what they change is up to the driver{costs}")
+        found.append(f"virtual functions affect the rest of {link.name}; how depends on the driver{costs}")
     elif plan.mode == "native":
         if able.xdp.resets_link:
             found.append(f"attaching and detaching XDP resets the link of {link.name}: its carrier goes for a moment")
@@ -34,7 +34,7 @@ def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
             found.append(f"its driver has conditions for XDP: {'; '.join(able.xdp.needs)}")
     found += _of_steering(plan, layout)
     if plan.layout == "in-driver" and plan.copying in ("zero-copy", "auto") and plan.queues:
-        found.append("packets that are passed on to the kernel are copied where a queue is in zero-copy mode")
+        found.append("packets that a zero-copy queue passes on to the kernel are copied")
     return found
 
 
@@ -45,17 +45,17 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
         if options.mode == "generic":
             why = "as asked"
         elif beside.mode is not None:
-            why = "as another ramp of this process has it"
+            why = "because another ramp of this process uses it"
         else:
-            why = f"as {link.driver or link.kind or link.name} has no native XDP"
+            why = f"because {link.driver or link.kind or link.name} has no native XDP"
         found.append(
-            f"generic mode, {why}: packets are looked at after the kernel has allocated a buffer for each; "
+            f"generic mode, {why}: the program sees packets after the kernel has allocated a buffer for each; "
             "expect about the speed of iptables in raw PREROUTING"
         )
     if link.kind == "veth" and not plan.vlan_metadata:
         found.append(
-            f"VLAN tags that {link.name}'s peer leaves beside its frames cannot be seen, and those frames are taken "
-            "for untagged ones: ethtool -K PEER txvlan off writes them into the frames"
+            f"if {link.name}'s peer keeps VLAN tags outside of its frames, they cannot be seen, and the frames look "
+            "untagged; this makes the peer write them into the frames: ethtool -K PEER txvlan off"
         )
     if not options.protect:
         found.append(f"nothing is protected: {PROTECTED} are diverted too if they match")
@@ -67,33 +67,33 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
 
 
 def _of_steering(plan: Plan, layout: Layout) -> list[str]:
-    """Of a NIC that brings the flow."""
+    """Warnings about a NIC that brings the flow."""
     found = []
     where = "the hidden queue" if layout.name == "hidden-queue" else "the VF"
     if layout.rules or layout.buckets:
         strays = "IP fragments, IPv6 packets with extension headers and doubly tagged ones"
         strays += ", and ARP of the match's addresses," if layout.arp else ""
         counted = ", counted as missed_by_nic" if layout.queue is not None else ""
-        found.append(f"the NIC does not bring {strays} to {where}: they stay with the kernel{counted}")
+        found.append(f"the NIC does not bring {strays} to {where}; they stay with the kernel{counted}")
     if layout.first:
         found.append(
-            f"rules that are there come first, and may take matching packets elsewhere: {'; '.join(layout.first)}"
+            f"rules already on the interface come first, and may take matching packets: {'; '.join(layout.first)}"
         )
     if layout.buckets:
         share = f"{len(layout.buckets)}/{len(layout.base)}"
-        found.append(f"{share} of all other flows arrive on {where}, too, and are passed on to the kernel")
+        found.append(f"{share} of all other flows also arrive on {where}, and are passed on to the kernel")
     elif layout.left_out and layout.queue is not None:
-        found.append(f"the NIC brings more than matches to {where}; the rest is passed on to the kernel")
+        found.append(f"the NIC also brings packets that do not match to {where}; they are passed on to the kernel")
     if _brings_protected(layout, plan):
-        found.append(f"protected packets of the flow come to {where}, too, and are passed on to the kernel")
+        found.append(f"protected packets of the flow also come to {where}, and are passed on to the kernel")
     if (layout.buckets or layout.left_out) and plan.copying in ("zero-copy", "auto"):
-        found.append("a packet that is passed on from a zero-copy queue costs a copy")
+        found.append("passing on a packet from a zero-copy queue costs a copy")
     if layout.queue == 0:
         found.append(
-            f"most NICs send what they do not hash (ARP, for one) to queue 0 of {plan.interface}, the hidden one"
+            f"most NICs send packets that they do not hash, such as ARP, to queue 0 of {plan.interface}, the hidden one"
         )
     if layout.name == "vf" and not layout.rules:
-        found.append(f"only packets to the address {layout.mac} get to the VF: senders have to use it")
+        found.append(f"only packets to the address {layout.mac} reach the VF, so senders have to use it")
     return found
 
 

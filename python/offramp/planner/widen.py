@@ -4,16 +4,16 @@
     udp dst port 53 and not src host 10.0.0.1     ->     udp over IPv4 to port 53, udp over IPv6 to port 53
 
 A flow is a conjunction of what NICs compare: Ethernet addresses, ethertype, VLAN, IP addresses, IP protocol, ports.
-`widened` is a superset of the match: what a NIC cannot compare (a byte of a header, a set, a `not`) is left out, and
-decided by the program, which looks at every packet again. A match of which nothing is left is every packet.
+`widened` is a superset of the match. It leaves out what a NIC cannot compare (a byte of a header, a set, a `not`). The
+program decides that part: it checks every packet again. If nothing of a match is left, it stands for every packet.
 
 Strays are matching packets whose headers a NIC does not find, wherever it looks:
-    fragments                          have no ports for a NIC, be it the first one
-    IPv6 with extension headers        the protocol stands behind them
-    tags other than one 802.1Q tag     two of them, or of type 0x9100
-    ARP and RARP of an address         `host A` is about them, too, but NICs do not look into them
-    malformed and truncated headers    which the match may not look at
-They are found by the program on the queues where they arrive.
+    fragments                          a NIC finds no ports in them, not even in the first one
+    IPv6 with extension headers        the protocol comes after them
+    tags other than one 802.1Q tag     two of them, or one of type 0x9100
+    ARP and RARP of an address         `host A` is about them too, but NICs do not look into them
+    malformed and truncated headers    the match need not look at them
+The program finds strays on the queues where they arrive.
 """
 
 from __future__ import annotations
@@ -70,19 +70,19 @@ from offramp.planner.flow import Bits, Flow, least
 
 __all__ = ["Widened", "widened"]
 
-_COMPARED: Final = (Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP)  # others stand behind 802.2, too
-_EXTENSIONS: Final = (0, 43, 44, 60)  # of IPv6: NICs look for the protocol behind them
-# Of `ether proto`: behind an 802.2 header, too (AppleTalk), or where NICs look behind (tags).
+_COMPARED: Final = (Protocol.IP, Protocol.IP6, Protocol.ARP, Protocol.RARP)  # other protocols also come behind 802.2
+_EXTENSIONS: Final = (0, 43, 44, 60)  # IPv6 extension headers: NICs look for the protocol behind them
+# Values of `ether proto` that also come behind an 802.2 header (AppleTalk), or that NICs look behind (tags).
 _NOT_COMPARED: Final = (0x809B, 0x80F3, 0x8100, 0x88A8, 0x9100)
-_LEAST_ETHERTYPE: Final = 0x600  # smaller numbers are a length
-_GROUP_BIT: Final = 1 << 40  # of an Ethernet address
+_LEAST_ETHERTYPE: Final = 0x600  # smaller numbers are lengths
+_GROUP_BIT: Final = 1 << 40  # in an Ethernet address
 _ALL_STATIONS: Final = (1 << 48) - 1
-_MOST_FLOWS: Final = 4096  # while they are combined; few NICs have as many rules
+_MOST_FLOWS: Final = 4096  # while they are combined; few NICs take as many rules
 
 
 @dataclass(frozen=True, slots=True)
 class Widened:
-    """`flows` hold all packets of the match but strays; None: they cannot be told from others."""
+    """`flows` hold all packets of the match except strays; None: no flows can tell them from others."""
 
     flows: tuple[Flow, ...] | None
     left_out: tuple[str, ...]  # parts of the match that the flows do not compare
@@ -90,7 +90,7 @@ class Widened:
 
 
 def widened(node: Node) -> Widened:
-    """The flows that hold all packets of the match, none inside another, in a stable order."""
+    """The flows that hold all packets of the match, in a stable order. No flow is part of another."""
     walk = _Walk()
     found = walk.flows(node, behind_tag=False)
     flows = tuple(least(found)) if found is not None and Flow() not in found else None
@@ -101,12 +101,12 @@ _Flows = list[Flow] | None  # None: every packet
 
 
 class _Walk:
-    """In text order: behind a `vlan`, whatever stands between, primitives look behind a tag. Whether there is one is
-    certain only for what is joined to it by `and`. Behind other headers, and a second tag, NICs compare nothing.
+    """Walks in text order. After a `vlan`, primitives look behind a tag, whatever stands between. Only primitives that
+    `and` joins to it are sure that there is a tag. NICs compare nothing behind other headers or a second tag.
     """
 
     def __init__(self) -> None:
-        self.headers = 0  # in front of what comes now; 2: a NIC does not look behind them
+        self.headers = 0  # in front of the next primitive; 2: more than a NIC looks behind
         self.left_out: list[str] = []
         self.arp = False
 
@@ -121,7 +121,7 @@ class _Walk:
             case Not(part):
                 left_out, arp = self.left_out, self.arp
                 self.left_out = []
-                self.flows(part, behind_tag=behind_tag)  # the headers in it count
+                self.flows(part, behind_tag=behind_tag)  # for the headers in it, which count
                 self.left_out, self.arp = left_out, arp
                 return None
             case AnyVlan():
@@ -161,7 +161,7 @@ class _Walk:
         return result
 
     def _primitive(self, node: Node) -> _Flows:
-        """Also notes what it does not compare."""
+        """The flows of one primitive. Notes what they do not compare."""
         match node:
             case IsProtocol(protocol):
                 return _protocol(protocol)
@@ -202,12 +202,12 @@ class _Walk:
             both = (one.intersection(two) for one, two in product(result, flows))
             result = list(dict.fromkeys(flow for flow in both if flow is not None))
         if result == [Flow()]:
-            return None  # and said by whoever leaves it out
+            return None  # the caller notes what it leaves out
         self.left_out.append(str(node))
         return result
 
 
-_GROUPS: Final = {  # `ip multicast` is all from 224.0.0.0 on, as in tcpdump
+_GROUPS: Final = {  # as in tcpdump, `ip multicast` is all addresses from 224.0.0.0 up
     Protocol.ETHER: Flow(edst=Bits(_GROUP_BIT, _GROUP_BIT)),
     Protocol.IP: Flow(ethertype=Bits(IP, 0xFFFF), dst=Bits(0xE0 << 24, 0xE0 << 24)),
     Protocol.IP6: Flow(ethertype=Bits(IP6, 0xFFFF), dst=Bits(0xFF << 120, 0xFF << 120)),
@@ -244,7 +244,7 @@ def _carries(number: int, layer: Protocol | None) -> _Flows:
 
 
 def _transports(protocol: Protocol | None) -> list[Flow]:
-    """Of one protocol with ports, or of all, over IPv4 and IPv6."""
+    """Flows of one protocol with ports, or of all of them, over IPv4 and IPv6."""
     protocols = WITH_PORTS if protocol is None else (protocol,)
     return [_of_type(ethertype, IP_PROTOCOLS[one]) for one in protocols for ethertype in (IP, IP6)]
 
@@ -265,7 +265,7 @@ def _ends(flow: Flow, direction: Direction, bits: Bits, src: str, dst: str) -> l
 
 
 def _port_ends(ranges: list[Bits], direction: Direction) -> list[tuple[Bits | None, Bits | None]]:
-    """Source and destination port: each of them may be in another part of the range."""
+    """Source and destination port. Each may be in a different part of the range."""
     if direction is Direction.BOTH:
         return list(product(ranges, ranges))
     source = [] if direction is Direction.DST else [(bits, None) for bits in ranges]
@@ -290,13 +290,13 @@ def _fields(value: Value) -> Iterable[Field]:
             yield value
             yield from _fields(offset)
         case Calculation(_, left, _):
-            yield from _fields(left)  # the right side does not decide, as in tcpdump (lower/fields.py)
+            yield from _fields(left)  # the right side does not matter, as in tcpdump (lower/fields.py)
         case Negative(inner):
             yield from _fields(inner)
 
 
 def _guard(protocol: Protocol) -> _Flows:
-    """Of a field of this protocol: fields of transport protocols are those over IPv4."""
+    """The flows that can have a field of this protocol. Fields of transport protocols are those over IPv4."""
     found = _protocol(protocol)
     if found is None or protocol is Protocol.ICMP6:
         return found

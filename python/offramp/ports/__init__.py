@@ -3,8 +3,8 @@
 
 port.py    Port, Queue, Facts; open_port
 batch.py   Batch: columns and views
-ledger.py  the account of one queue
-kinds.py   what kinds of ports there are
+ledger.py  the counters of one queue
+kinds.py   the kinds of ports
 """
 
 from __future__ import annotations

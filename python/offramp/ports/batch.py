@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Received packets: up to 256 of one queue, as columns for arithmetic and as views for bytes.
 
-    batch.ip.src          uint32[n]: a column: its layer is parsed once for the whole batch; a copy that outlives all
+    batch.ip.src          uint32[n]: a column; its layer is parsed once for the whole batch; a copy that outlives all
     batch[3]              memoryview: the frame itself, not copied, read-only
     batch.select(mask)    a Batch of some of the packets
 
-A batch owns its frames: they go back to the kernel when the batch, the selections made from it and the views of its
-packets are gone. So keep columns as long as you like, and batches and views no longer than needed: when too few frames
-are left for the kernel to fill, the port raises `BatchInUse`.
+A batch owns its frames. They go back to the kernel when the batch, the selections made from it and the views of its
+packets are all gone. So keep columns as long as you like, and batches and views no longer than needed. When too few
+frames are left for the kernel to fill, the port raises `BatchInUse`.
 
-Columns are read-only NumPy arrays, numbers in host byte order, addresses longer than 32 bits as bytes in wire order.
-Names are scapy's where scapy has one. Where a packet lacks a layer, its fields are 0 and `present` is False:
+Columns are read-only NumPy arrays. Numbers are in host byte order; addresses longer than 32 bits are bytes in wire
+order. Names are scapy's where scapy has one. If a packet lacks a layer, its fields are 0 and `present` is False:
 
     eth    the frame's start, IEEE 802.3         dst src uint8[n,6], type uint16
     vlan   the outer tag, IEEE 802.1Q            vlan type uint16, prio uint8
@@ -19,7 +19,7 @@ Names are scapy's where scapy has one. Where a packet lacks a layer, its fields 
     tcp    RFC 9293                              sport dport window uint16, seq ack uint32, flags uint8
     udp    RFC 768                               sport dport len uint16
 
-The transport layer is looked for behind IP options and up to eight IPv6 extension headers; later fragments have none.
+The transport layer is looked for behind IP options and up to eight IPv6 extension headers. Later fragments have none.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Udp(_Layer):
 
 @cache
 def _array_maker() -> Callable[[str, _native.Column], NDArray[Any]]:
-    """How a column becomes an array. Made once: even an import statement costs as much as making one."""
+    """The function that turns a column into an array. Made once: even an import statement costs as much."""
     import numpy as np
 
     from offramp import _native
@@ -149,7 +149,7 @@ class Batch:
 
     @property
     def queue(self) -> int:
-        """The place of the queue in the port: 0 for the first."""
+        """The index of the queue in the port: 0 for the first."""
         return self._burst.queue
 
     def __len__(self) -> int:
@@ -160,7 +160,7 @@ class Batch:
     @overload
     def __getitem__(self, index: slice) -> Batch: ...
     def __getitem__(self, index: int | slice) -> memoryview | Batch:
-        """The bytes of one packet, from the Ethernet header on, without a copy; or a Batch of several.
+        """The bytes of one packet, from the Ethernet header on, without a copy; or a Batch of several packets.
 
         The view is read-only. The packet's frame is not recycled while the view, or an array made from it, lives.
         """
@@ -177,7 +177,7 @@ class Batch:
     def select(self, mask: ArrayLike) -> Batch:
         """A Batch of the packets where `mask` (bool[n]) is true, or of those numbered in `mask` (integers).
 
-        It shares the frames; its columns are its own. Errors: OptionError for a mask of another length or kind;
+        It shares the frames, but has its own columns. Errors: OptionError for a mask of another length or kind;
         IndexError.
         """
         import numpy as np
@@ -191,27 +191,27 @@ class Batch:
                 raise IndexError(f"packets {chosen.min()} to {chosen.max()} of a batch of {count}")
             return self._take(chosen.astype(np.int64) % max(count, 1))
         raise OptionError(
-            f"a mask of {chosen.dtype} {list(chosen.shape)}", reason=f"not bool[{len(self)}], nor packet numbers"
+            f"a mask of {chosen.dtype} {list(chosen.shape)}", reason=f"neither bool[{len(self)}] nor packet numbers"
         )
 
     def swap_addresses(self) -> None:
         """Turn the packets round: exchange source and destination of Ethernet, IP and TCP or UDP, in place.
 
-        Checksums stay valid, and a TCP or UDP checksum that the sender has left to its NIC, as senders on the other end
-        of a veth pair do, is finished, unless the packet is a fragment or has IPv6 extension headers. Columns read
-        before keep the old values. Errors: OptionError for packets with live views.
+        Checksums stay valid. Some senders leave a TCP or UDP checksum to their NIC, for example at the other end of a
+        veth pair. Such a checksum is finished here, unless the packet is a fragment or has IPv6 extension headers.
+        Columns read before keep the old values. Errors: OptionError for packets with live views.
         """
         self._burst.swap_addresses()
         self._parsed, self._arrays = {}, {}
 
     @property
     def length(self) -> NDArray[np.uint32]:
-        """Bytes of each frame on the wire, without the checksum: more than are here, if it was cut. uint32[n]."""
+        """The length of each frame on the wire in bytes, without the checksum. It may be cut here. uint32[n]."""
         return self._column("length")
 
     @property
     def timestamp(self) -> NDArray[np.uint64]:
-        """Nanoseconds since 1970 UTC, uint64[n]; `timestamp_source` says of what moment."""
+        """Nanoseconds since 1970 UTC, uint64[n]; `timestamp_source` says which moment they stand for."""
         import numpy as np
 
         times: Any = self._burst.timestamps()  # NumPy's stubs do not know our buffer
@@ -221,10 +221,11 @@ class Batch:
 
     @property
     def timestamp_source(self) -> str:
-        """Of what moment `timestamp` is.
+        """Which moment `timestamp` stands for.
 
-        "poll": the batch was taken from the ring, one time for all its packets. Else of each packet: "software": some
-        program in its way saw it; "hardware": the NIC did; "recorded": what a file says.
+        "poll": when the batch was taken from the ring, one time for all its packets. The others have a time for each
+        packet: "software": when a program on its way saw it; "hardware": when the NIC saw it; "recorded": what a file
+        says. program in its way saw it; "hardware": the NIC did; "recorded": what a file says.
         """
         return self._burst.timestamp_source
 

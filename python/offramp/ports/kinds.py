@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kinds of ports there are, and what can be put around them, as the registry has them."""
+"""The kinds of ports, and the wrappers that can be put around them, as the registry lists them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["PortKind", "port_kinds"]
 
 @dataclass(frozen=True, slots=True)
 class PortKind:
-    """A kind of port or, if `needs` is None, a wrapper, which needs what the port inside it needs."""
+    """A kind of port or, if `needs` is None, a wrapper. A wrapper needs what the port inside it needs."""
 
     name: str
-    syntax: str  # in a name for `open_port`
+    syntax: str  # as written in a name for `open_port`
     about: str
-    needs: str | None  # privileges and parts of the system
-    usable: bool  # here and now, as was tried
-    reason: str | None  # why it is not, and what to do
+    needs: str | None  # the privileges and parts of the system that it needs
+    usable: bool  # here and now; this was tried
+    reason: str | None  # why it is not usable, and what to do
 
 
 def port_kinds() -> tuple[PortKind, ...]:

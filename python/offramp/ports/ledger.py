@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The account of one queue of a port."""
+"""The counters of one queue of a port."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ["QueueLedger"]
 
 @dataclass(frozen=True, slots=True)
 class QueueLedger:
-    """One queue of a port: packets, except where it says frames."""
+    """One queue of a port. Counts packets, except where it says frames."""
 
     received: int = 0
     waiting: int = 0
     sent: int = 0  # put into the tx ring
-    completed: int = 0  # of those, reported as done by the kernel
+    completed: int = 0  # the sent packets that the kernel reported as done
     rx_dropped: int = 0
     rx_ring_full: int = 0
-    fill_ring_empty: int = 0  # how often; in copy mode each is in rx_dropped, too
+    fill_ring_empty: int = 0  # how often it was; in copy mode each time counts in rx_dropped, too
     rx_invalid: int = 0  # descriptors that the kernel refused
     tx_invalid: int = 0
-    strays: int = 0  # addresses that the kernel returned without having been lent them
+    strays: int = 0  # addresses that the kernel returned without having borrowed them
     free: int = 0  # frames in the free list
     filling: int = 0  # frames lent to the kernel for receiving
     sending: int = 0  # frames lent to the kernel for sending
     application: int = 0  # frames in live batches and views
-    ended: str | None = None  # how the stream of packets ended, once its reader has been told
+    ended: str | None = None  # how the stream of packets ended, once its reader was told

@@ -2,13 +2,13 @@
 """Ports: frames in and out of user space in batches, whatever the technique.
 
     port = open_port("loop:a")    # by name; `offramp.open` makes the ports of ramps
-    for batch in port:            # all queues in turn; waits for packets, ends when the port is closed, or has ended
+    for batch in port:            # all queues in turn; waits for packets; ends when the port is closed or has ended
     for batch in port.queues[1]:  # one queue, in a thread of its own
     port.rx(timeout=0.1)          # a batch, or None
     port.tx(batch)                # send the batch's own frames, without a copy
     port.send([b"..."])           # send bytes
 
-Receiving and sending release the GIL, so that each queue can have a thread. A queue is used by one thread at a time; a
+Receiving and sending release the GIL, so each queue can have a thread of its own. One thread at a time uses a queue; a
 second one waits.
 """
 
@@ -42,8 +42,8 @@ class Facts:
     kind: str  # as in its name: "null", "loop", "af_xdp"
     target: str
     modes: tuple[str, ...]  # "zero-copy" or "copy"; "trace", "faults" around it, the outermost first
-    timestamps: str  # as `Batch.timestamp_source`
-    largest_frame: int  # that it sends, in bytes
+    timestamps: str  # see `Batch.timestamp_source`
+    largest_frame: int  # the largest that it sends, in bytes
     sends: bool
 
     def __str__(self) -> str:
@@ -51,20 +51,20 @@ class Facts:
 
 
 class _Receiver:
-    """What a port and a single queue of it have in common."""
+    """What a port and a single queue have in common."""
 
     _native: _native.Port
 
     def rx(self, timeout: float | None = None) -> Batch | None:
-        """The next packets, up to 256. Waits `timeout` seconds at most, 0: not at all, None: until there are some.
+        """The next packets, up to 256. Waits at most `timeout` seconds; 0: not at all; None: until there are some.
 
-        None if there are none, at once if the stream has ended. Errors: BatchInUse, InterfaceDown, InterfaceGone,
-        Closed; KeyboardInterrupt is prompt.
+        None if there are none; at once if the stream has ended. Errors: BatchInUse, InterfaceDown, InterfaceGone,
+        Closed. KeyboardInterrupt is raised promptly.
         """
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches until the port is closed or has ended. Errors as for `rx`; Closed only if it is closed already."""
+        """Batches until the port is closed or has ended. Errors: as `rx`; Closed only if it was closed before."""
         self._native.check()
         return self._batches()
 
@@ -74,7 +74,7 @@ class _Receiver:
                 batch = self.rx()
             except Closed:
                 return
-            if batch is None:  # without a timeout: the end
+            if batch is None:  # there was no timeout, so this is the end
                 return
             yield batch
 
@@ -93,12 +93,12 @@ class Queue(_Receiver):
     def send(self, frames: Buffer | Iterable[Buffer], timeout: float = 1.0) -> int:
         """Copy `frames` (bytes from the Ethernet header on) to the tx ring. Returns how many were accepted.
 
-        Fewer than given means that the interface took no more in `timeout` seconds.
+        If these are fewer than given, the interface took no more in `timeout` seconds.
         """
         return self._native.send(self.place, _listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """Wait until everything sent has left. Returns how many frames have not, after `timeout` seconds."""
+        """Wait until everything sent has left. Returns how many frames have not left after `timeout` seconds."""
         return self._native.flush(self.place, timeout)
 
     @property
@@ -114,11 +114,11 @@ class Queue(_Receiver):
 
     @property
     def ended(self) -> str | None:
-        """How its stream of packets ended, once a reader was told by `rx` or the end of a loop."""
+        """How its stream of packets ended, once a reader was told so by `rx` or by the end of a loop."""
         return self._native.ended(self.place)
 
     def ledger(self) -> QueueLedger:
-        """This queue's counters. After `close`, as they were then. Errors: Closed, in a forked child."""
+        """This queue's counters; after `close`, their last values. Errors: Closed, in a forked child."""
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
@@ -145,10 +145,11 @@ class Port(_Receiver):
         frame_size: int = 2048,
         ring: int = 2048,
     ) -> Self:
-        """`null:` a port in memory, without a kernel or privileges. `packets` arrive in turn, again and again, for ever
-        and as fast as they are read; what is sent is gone. A loop over it does not end by itself: call `rx` as often
-        as you need, or give `repeat=False`, so that each packet arrives once. It measures the cost of the framework,
-        and tests applications anywhere.
+        """`null:` a port in memory, without a kernel or privileges. It measures the cost of the framework, and tests
+        applications anywhere.
+
+        `packets` arrive in turn, for ever, as fast as they are read; what is sent is gone. So a loop over the port does
+        not end by itself: call `rx` as often as you need, or pass `repeat=False`, and each packet arrives once.
         """
         from offramp import _native
 
@@ -159,12 +160,12 @@ class Port(_Receiver):
 
     @property
     def facts(self) -> Facts:
-        """What the port is: its first queue speaks for all."""
+        """What the port is; the facts of its first queue, which hold for all."""
         return self.queues[0].facts
 
     @property
     def ended(self) -> str | None:
-        """How the stream of packets ended, once a reader was told on each queue; None as long as some may arrive."""
+        """How the stream of packets ended, once a reader was told on each queue; None while some may still arrive."""
         endings = [queue.ended for queue in self.queues]
         return endings[0] if all(endings) else None
 
@@ -175,10 +176,9 @@ class Port(_Receiver):
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send the packets of `batch`, or those that `mask` selects, out of the queue they came in on.
 
-        Packets of other ports go out of queue 0; `queue` names another one for either. Frames of that queue are moved,
-        not copied: the batch no longer has them. Packets with live views, and packets of other queues and ports, are
-        copied. Returns how many were accepted, in order.
-        Errors: OptionError for packets that were sent before.
+        Packets of other ports go out of queue 0; `queue` names another queue for either. Frames of that queue are
+        moved, not copied: the batch no longer has them. Packets with live views, and packets of other queues and ports,
+        are copied. Returns how many were accepted, in order. Errors: OptionError for packets that were already sent.
         """
         if not isinstance(batch, Batch):
             raise OptionError(f"batch={short(batch)}", reason="not a Batch", hint="send() takes bytes")
@@ -195,7 +195,7 @@ class Port(_Receiver):
         return sum(queue.flush(timeout) for queue in self.queues)
 
     def discard(self, seconds: float) -> int:
-        """Receive and drop for `seconds`, in native code alone: the fastest reader there is. Returns the number."""
+        """Receive and drop for `seconds` in native code alone: the fastest reader there is. Returns the number."""
         return self._native.discard(seconds)
 
     def ledgers(self) -> tuple[QueueLedger, ...]:
@@ -209,7 +209,7 @@ class Port(_Receiver):
             self._native.close()
 
     def _abandon(self) -> None:
-        """In a forked child: the numbers of the parent's descriptors lead nowhere, and nothing is called any more."""
+        """In a forked child: make the parent's descriptor numbers lead nowhere. Nothing is called any more."""
         if not self._closed:
             self._closed = True
             self._native.abandon()
@@ -232,16 +232,16 @@ class Port(_Receiver):
 def open_port(uri: str, **options: object) -> Port:
     """The port of that name: `[WRAPPER[,KEY=VALUE...]+]KIND:TARGET[,KEY=VALUE...]`.
 
-        open_port("null:", packets=[b"..."], repeat=False)    arrive from memory, once
+        open_port("null:", packets=[b"..."], repeat=False)    packets from memory, once
         open_port("loop:")                                    what is sent comes back
         open_port("loop:a")                                   what is sent comes to the other end, the second to open it
-        open_port("af_xdp:eth0,queue=1")                      a bare socket, for XDP programs of your own
-        open_port("faults,drop=0.1,seed=7+loop:a")            a port around it that loses a tenth of what arrives
+        open_port("af_xdp:eth0,queue=1")                      a bare socket, for your own XDP programs
+        open_port("faults,drop=0.1,seed=7+loop:a")            a wrapper that loses a tenth of what arrives
 
-    `options` are more keys for the kind; a list is a key that comes again. All kinds in memory have `frames`,
-    `frame_size` and `ring`. Ports in memory need no privileges, af_xdp CAP_NET_RAW. Packets that an expression picks
-    come with `offramp.open`.
-    Errors: OptionError, NoSuchInterface, PrivilegeError, KernelError.
+    `options` are more keys for the kind; a list is a key given several times. All kinds in memory have `frames`,
+    `frame_size` and `ring`. Ports in memory need no privileges; af_xdp needs CAP_NET_RAW. To receive packets that an
+    expression picks, use `offramp.open`.
+        Errors: OptionError, NoSuchInterface, PrivilegeError, KernelError.
     """
     from offramp import _native
 
@@ -259,7 +259,7 @@ def _templates(packets: object) -> list[bytes]:
 
 
 def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
-    """One frame or many. A matrix, which is both a buffer and an iterable, has a frame in each row."""
+    """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
     try:
         is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
     except TypeError:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that a peer answers with a packet of a flow: how a flow that is silent is observed, if the user wants it.
+"""Questions that a peer answers with a packet of a flow. So a silent flow can be observed, if the user wants that.
 
     flow, with both addresses     asked from its destination         answered from its source
     icmp, icmp6, any protocol     echo request                       echo reply
     tcp, with both ports          SYN                                SYN and ACK, or RST
-    udp, with both ports          an empty datagram                  only by a service that answers such
+    udp, with both ports          an empty datagram                  only from a service that answers such datagrams
 
-An answer that the kernel gets ends what the question began: it knows no such connection, and resets it.
+An answer that goes to the kernel ends what the question began: the kernel knows no such connection, and resets it.
 Needs CAP_NET_RAW. Source: raw(7), ip(7), ipv6(7); RFC 792, RFC 4443, RFC 9293 section 3.1, RFC 768.
 """
 
@@ -45,18 +45,18 @@ class Question:
 
 
 def question(flows: Iterable[Flow]) -> Question:
-    """For the first of the flows that somebody can be asked for. Errors: NotSupported."""
+    """A question about the first of the flows whose packets somebody can be asked for. Errors: NotSupported."""
     for flow in flows:
         if found := _question(flow):
             return found
     raise NotSupported(
         "a probe for this match",
-        reason="nobody can be asked for its packets: it leaves several addresses, or ports, or another protocol",
+        reason="no peer can be asked: it leaves several addresses or ports possible, or is about another protocol",
     )
 
 
 def ask(question: Question, interface: str) -> None:
-    """Send it, out of the interface. Errors: NotSupported: that address is not ours; KernelError."""
+    """Send it out of the interface. Errors: NotSupported if its source address is not ours; KernelError."""
     what = f"a probe from {question.here} to {question.there} out of {interface}"
     try:
         with socket.socket(question.family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, question.protocol) as raw:
@@ -93,12 +93,12 @@ def _question(flow: Flow) -> Question | None:
 
 
 def _whole(part: tuple[int, int] | None, size: int) -> int | None:
-    """The value, if all bits of the field are fixed."""
+    """The value, if the match fixes all bits of the field."""
     return part[0] if part is not None and part[1] == (1 << 8 * size) - 1 else None
 
 
 def _bytes(asked: Question) -> bytes:
-    """Without the IP header, which the kernel adds; and for IPv6 the checksum, too."""
+    """The packet without the IP header, which the kernel adds; for IPv6 the kernel also adds the checksum."""
     match asked.protocol:
         case 1:
             head = struct.pack("!BBHHH", _ECHO[_ICMP], 0, 0, 0, 0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A verdict in force on an interface: what `Ramp` and `Attachment` have in common, their life included.
+"""A verdict in force on an interface: what `Ramp` and `Attachment` have in common, including their life.
 
-execution.py has how it came to be, lifetime.py what becomes of those that nobody closes.
+execution.py has how it is set up; lifetime.py has what happens to those that nobody closes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from offramp.verdict import Verdict
 
 __all__ = ["Attachment"]
 
-# The program's counters of matching packets that found no socket. Those counted while the sockets were put in place are
-# `early` in the ledger: nobody was asleep, and no socket is missing.
+# The program's counters of matching packets that found no socket. Packets counted while the sockets were put in place
+# are `early` in the ledger: no reader was asleep, and no socket is missing.
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
-_TOLD = (EventKind.LEFT_BEHIND, EventKind.PLAN_CHANGED)  # warnings, too, of the call that opens
+_TOLD = (EventKind.LEFT_BEHIND, EventKind.PLAN_CHANGED)  # the call that opens also warns about these
 
 
 class Attachment:
@@ -43,7 +43,7 @@ class Attachment:
 
     def __init__(self, interface: str, match: str | Match, verdict: Verdict, options: Options) -> None:
         text("interface", interface)
-        llvm.start()  # beside all that comes before it is needed
+        llvm.start()  # it starts while the work before it is done
         wanted = Wanted(Match.of(match), verdict, options)
         self._final: Ledger | None = None
         self._closing = False
@@ -57,7 +57,7 @@ class Attachment:
             lifetime.close_begun(self.events)
             with process.alone():
                 self._opening.close()
-            if not isinstance(error, OfframpWarning):  # which the user has made an error
+            if not isinstance(error, OfframpWarning):  # the user has made the warning an error
                 _warn(self.events.waiting(), stacklevel=4)
             raise
 
@@ -92,8 +92,8 @@ class Attachment:
         return self.plan.mode
 
     def ledger(self) -> Ledger:
-        """Every packet since the start, accounted for. After `close`, as it was then."""
-        if not self.closed:  # in a forked child nobody would let go of the lock
+        """Every packet since the start, accounted for. After `close`, the last values."""
+        if not self.closed:  # in a forked child nobody would release the lock
             with self._execution.reading:
                 if self._execution.state == "open" and self._final is None:
                     return self._read()
@@ -109,15 +109,15 @@ class Attachment:
         return Ledger(self.plan.verdict, counts.pop("seen"), **counts, early=early, queues=queues, known=True)
 
     def replace(self, match: str | Match, verdict: Verdict | None = None) -> None:
-        """Another match, and another verdict if one is given, from one packet to the next: each meets the old match or
-        the new one, none neither. Sockets, counters and ledger go on; other ramps on the interface notice nothing.
+        """Put another match in force, and another verdict if one is given. Each packet meets the old match or the new
+        one. Sockets, counters and ledger go on; other ramps on the interface notice nothing.
 
-        The layout stays: on a hidden queue new rules are added before and old ones removed after, and a match that
-        rules cannot bring there is refused. A ramp claims, always. Takes as long as compiling, some ten milliseconds.
+        The layout stays: on a hidden queue, new rules are added first and old ones removed last. A match that rules
+        cannot bring there is refused. A ramp always claims. This takes as long as compiling, some ten milliseconds.
 
         Needs the privileges of `open` and `attach`. Errors: MatchError, OptionError (too large), NotSupported (it does
-        not fit the layout that is there), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any
-        of them the old match is in force; after an interrupt one of the two is, and `plan` says which.
+        not fit the present layout), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any of
+        these the old match is in force; after an interrupt one of the two is, and `plan` says which.
         """
         match = Match.of(match)
         with process.alone():
@@ -127,7 +127,7 @@ class Attachment:
             try:
                 put_in_place(self._execution, wanted)
             except Exception:
-                self._check_open()  # a signal's handler has closed it meanwhile: that is the reason then
+                self._check_open()  # if a signal handler has closed it meanwhile, that is the reason
                 raise
             self._check_open()
             text = f"{wanted.verdict.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
@@ -136,16 +136,16 @@ class Attachment:
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed.
 
-        With other ramps of this process on the interface their program is made anew, without this one. Errors:
+        If other ramps of this process use the interface, their program is made anew, without this one. Errors:
         PrivilegeError, KernelError, if that fails: then there is no program any more, and those ramps get nothing.
         """
         self._close(stacklevel=4)
 
     def _close(self, stacklevel: int) -> None:
-        if self.closed:  # first: in a forked child nobody would let go of the locks
+        if self.closed:  # before anything else: in a forked child nobody would release the locks
             return
-        with process.alone(), self._execution.reading:  # in this order everywhere
-            if self._closing or self._execution.state != "open":  # a signal's handler, while it is being closed
+        with process.alone(), self._execution.reading:  # these two are always taken in this order
+            if self._closing or self._execution.state != "open":  # a signal handler runs while it is being closed
                 return
             self._closing = True
             try:
@@ -154,26 +154,28 @@ class Attachment:
             finally:
                 self._closing = False
         self.events.join()
-        _warn(self._execution.trouble, stacklevel)  # when all is done: the user may have made it an error
+        _warn(self._execution.trouble, stacklevel)  # last, because the user may have made it an error
 
     def _carrier_losses(self) -> int:
         self.events.look()
         return self.events.counts[EventKind.CARRIER_LOST]
 
     def _read_at_last(self, losses: int) -> None:
-        """Now that it is detached: the last count, and what is to be said. Again: nothing."""
+        """After detaching: read the counters once more, and tell what there is to tell. Doing it again does nothing."""
         if self._final is None:
             self._final = self._read()
             self._say_at_last(self._final, was_reset=self._carrier_losses() > losses)
 
     def _say_at_last(self, last: Ledger, *, was_reset: bool) -> None:
-        """What the driver did when the program was detached, and a flow that was silent while it was observed."""
+        """Tell what the driver did when the program was detached, and whether the flow was silent while it was
+        observed.
+        """
         if was_reset:
             text = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
             self.events.put(News(EventKind.LINK_RESET, text))
         seen = Seen(last.claimed + last.stalled, last.missed_by_nic)
         if self.plan.hidden_queue is not None and seen.without_effect:
-            text = f"{seen} (open while the flow is arriving, and offramp notices at once)"
+            text = f"{seen} (if you open while the flow is arriving, offramp notices at once)"
             self.events.put(News(EventKind.WENT_ELSEWHERE, text, {"missed_by_nic": last.missed_by_nic}))
 
     def __enter__(self) -> Self:
@@ -184,7 +186,7 @@ class Attachment:
         """Errors: Closed."""
         if self.closed:
             forked = self._execution.state == "forked"
-            reason = "this is a forked child, which holds none" if forked else "it was closed"
+            reason = "this is a forked child, which holds no ramps" if forked else "it was closed"
             raise Closed(f"the {type(self).__name__.lower()} on {self.plan.interface}", reason=reason)
 
     def __exit__(
@@ -199,15 +201,15 @@ class Attachment:
 
 
 def _successor(before: Verdict, asked: Verdict | None) -> Verdict:
-    """The verdict that is to be. Errors: OptionError."""
+    """The verdict that comes into force. Errors: OptionError."""
     if before is not Verdict.CLAIM:
         return before if asked is None else acting(asked)
     if asked not in (None, Verdict.CLAIM):
-        raise OptionError(f"verdict={short(asked)}", reason="a ramp claims", hint="attach() has other verdicts")
+        raise OptionError(f"verdict={short(asked)}", reason="a ramp always claims", hint="attach() has other verdicts")
     return before
 
 
 def _warn(told: Iterable[object], stacklevel: int) -> None:
-    """Of what the user should hear, at the line that has opened or closed."""
+    """Warn of what the user should hear, at the line that has opened or closed."""
     for each in told:
         warnings.warn(str(each), OfframpWarning, stacklevel=stacklevel)

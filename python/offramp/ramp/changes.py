@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is changed of an interface for the ramps of this process: written down before, and given back.
+"""What is changed of an interface for the ramps of this process: it is written down before, and given back.
 
-rules, VFs       with the ramp that needed them
-the RSS table    what it was before, minus the entries of all hidden queues: computed anew, never patched
-offloads         with the last ramp, as all of them may need them
+rules, VFs       given back with the ramp that needed them
+the RSS table    the table from before, minus the entries of all hidden queues: computed anew, never patched
+offloads         given back with the last ramp, because all of them may need them
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _TABLE = "rss.table"
 _RULE = "rule."
 _NTUPLE = f"feature.{NTUPLE}"
 _VF_COUNT = "vf.count"
-_MOVED_BY_VFS = (_TABLE, "channels")  # in the order in which they can be undone in reverse
+_MOVED_BY_VFS = (_TABLE, "channels")  # in the order that allows undoing in reverse
 
 
 class Changes:
     """The lock of the interface, and the journal of what is changed, once it has begun. Needs `process.alone`."""
 
     def __init__(self, device: Nic, here: Callable[[], AbstractContextManager[None]]) -> None:
-        self.found: tuple[str, ...] = ()  # left by earlier processes, and given back now
+        self.found: tuple[str, ...] = ()  # left by earlier processes, and now given back
         self._nic = device
         self._here = here
         self._table_before: tuple[int, ...] = ()  # () while no queue is hidden
@@ -49,36 +49,38 @@ class Changes:
         self._no_journal: OfframpError | None = None
 
     def begin(self) -> None:
-        """Errors: InterfaceBusy: another process has it. If there can be no journal, `change` says why."""
+        """Errors: InterfaceBusy if another process has it. If there can be no journal, `change` says why."""
         try:
             self._transaction = journal.transaction(self._nic)
             self.found = tuple(f"left by an earlier process: {report}" for report in self._transaction.found)
         except InterfaceBusy:
             raise
-        except OfframpError as error:  # it matters to those only who change something
+        except OfframpError as error:  # it only matters to those who change something
             self._no_journal = error
 
     def as_found(self, link: nic.Link) -> nic.Link:
-        """With the offloads that are off for ramps of this process: each plan says so, and they stay off for it."""
+        """The link, with the offloads that are off for our ramps: each plan says so, and they stay off for it."""
         changed = {change.knob: change.before for change in self._transaction.changes} if self._transaction else {}
         return replace(link, **{each.field: changed[each.knob] for each in OFFLOADS if each.knob in changed})
 
     @property
     def table_before(self) -> tuple[int, ...]:
-        """The RSS table without any hidden queue; () if none is hidden, or somebody has chosen another one since."""
+        """The RSS table without any hidden queue; () if none is hidden, or if somebody has chosen
+        another table since.
+        """
         return self._table_before if self._table_before and self.table_is_ours else ()
 
     @property
     def table_is_ours(self) -> bool:
-        """Whether it is the one that was written last."""
+        """Whether the table is still the one that was written last."""
         return bool(self._nic.get(_TABLE) == self._table_written)
 
     def change(self, changes: Iterable[Change], section: Section) -> None:
-        """Change knobs for this section. Errors: as journal.Transaction.set; none of them is changed then."""
+        """Change knobs for this section. Errors: as journal.Transaction.set; then none of them is changed."""
         if self._transaction is None:
             raise self._no_journal or OfframpError("an interface without a journal")
         wanted = {change.knob: change.value for change in changes}
-        section.knobs += filter(personal, wanted)  # before: it may be interrupted when it is done
+        section.knobs += filter(personal, wanted)  # before the change, which may be interrupted when it is done
         noted = self._table_before, self._table_written
         if _TABLE in wanted:
             if not self.table_before:
@@ -92,7 +94,8 @@ class Changes:
             raise
 
     def give_back(self, section: Section, others: Sequence[Section], *, last: bool) -> list[str]:
-        """What is changed for this section alone. What of it could not be given back, in words. Again: nothing.
+        """Give back what is changed for this section alone. Returns what could not be given back, in words. Doing it
+        again does nothing.
 
         `last`: nobody else uses the interface.
         """
@@ -102,11 +105,13 @@ class Changes:
         with self._here():
             try:
                 return self._in_words(self._undone(transaction, section, others, last=last))
-            except InterfaceGone:  # closing the journal says what that means
+            except InterfaceGone:  # closing the journal says what this means
                 return []
 
     def remove(self, knobs: Sequence[str], section: Section) -> list[str]:
-        """Some of what is changed for this section: rules that it no longer needs. What could not be, in words."""
+        """Give back some of what is changed for this section: rules that it no longer needs. Returns what failed, in
+        words.
+        """
         if not knobs or self._transaction is None:
             return []
         with self._here():
@@ -115,7 +120,7 @@ class Changes:
         return self._in_words(undone)
 
     def close(self) -> list[str]:
-        """All the rest. What could not be given back, in words. Again: the same."""
+        """Give back all the rest. Returns what could not be given back, in words; the same if called again."""
         report = self._transaction.close() if self._transaction is not None else None
         return [str(report)] if report is not None and report.is_trouble else []
 
@@ -128,7 +133,7 @@ class Changes:
             knobs.append(_TABLE)
         if not any(knob.startswith(_RULE) for other in others for knob in other.knobs):
             knobs.append(_NTUPLE)
-        with_all = last and _VF_COUNT in knobs  # a VF goes with what the driver has moved for it
+        with_all = last and _VF_COUNT in knobs  # a VF takes along what the driver has moved for it
         undone = transaction.undo(*(() if with_all else knobs)) if knobs else []
         section.knobs.clear()
         if section.hidden is not None and hidden and self.table_is_ours:

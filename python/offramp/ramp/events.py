@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to a ramp or an attachment while it is open: events, in order, until somebody takes them.
 
-    for event in ramp.events: ...      those that wait; ends then, and never waits itself
-    ramp.events.wait(1.0)              until there is one, or the time is over
+    for event in ramp.events: ...      yields the waiting events, then ends; it never waits itself
+    ramp.events.wait(1.0)              waits until there is one, or the time is over
     ramp.events.listen(print)          calls it with each event, in a thread that ends with the ramp
 
-A bounded queue: the oldest goes for each new one, and `dropped` counts them. An event has the time when it was noticed:
-by whoever looks at the events, by a listener's thread within 0.1 s, or by the reader of a ramp at once. An interrupt (a
-signal's handler that raises) may take an event that was just learned of with it; looking, telling and closing go on.
+The queue is bounded: each new event pushes out the oldest, and `dropped` counts those. An event has the time when it
+was noticed. Whoever looks at the events notices it, a listener's thread within 0.1 s, the reader of a ramp at once. An
+interrupt (a signal handler that raises) may lose an event that was just noticed; looking, telling and closing go on.
 docs/events.md lists the kinds. Needs no privileges.
 """
 
@@ -28,8 +28,8 @@ from offramp.errors import OfframpError
 
 __all__ = ["Event", "EventKind", "Events", "News", "Source"]
 
-WAITING: Final = 256  # events at most
-_TURN = 0.1  # seconds between two looks of one who waits
+WAITING: Final = 256  # the most events that wait
+_TURN = 0.1  # seconds between two looks while waiting
 
 
 class EventKind(StrEnum):
@@ -57,7 +57,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An event without its time and place."""
+    """An event without its interface."""
 
     kind: EventKind
     text: str
@@ -89,7 +89,7 @@ class Event:
 
 
 class Source(Protocol):
-    """Somebody to be asked for news. `close` and `abandon` (in a forked child) may be called again."""
+    """Something that can be asked for news. `close` and `abandon` (in a forked child) may be called again."""
 
     def look(self) -> list[News]: ...
     def close(self) -> None: ...
@@ -97,23 +97,23 @@ class Source(Protocol):
 
 
 class Events:
-    """See the module. An iterable that takes what it yields."""
+    """See the module. Iterating over it takes the events that it yields."""
 
     def __init__(self, interface: str) -> None:
         self.interface = interface
         self.dropped = 0
-        self.counts: Counter[EventKind] = Counter()  # since it was opened, those dropped or taken included
+        self.counts: Counter[EventKind] = Counter()  # since it was opened, including those dropped or taken
         self._waiting: deque[Event] = deque()
         self._sources: list[Source] = []
         self._lock = threading.RLock()
-        self._looking: list[object] = []  # the first one looks
+        self._looking: list[object] = []  # only the first one looks
         self._listeners: list[Callable[[Event], object]] = []
         self._unheard: deque[Event] = deque(maxlen=WAITING)
-        self._told_by: dict[str, threading.Thread] = {}  # one, or none yet
+        self._told_by: dict[str, threading.Thread] = {}  # one thread, or none yet
         self._ended = False
 
     def __iter__(self) -> Iterator[Event]:
-        """What waits now, the oldest first."""
+        """The waiting events, the oldest first."""
         self.look()
         while self._waiting:
             with self._lock:
@@ -122,17 +122,19 @@ class Events:
                 yield event
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many events wait."""
         self.look()
         return len(self._waiting)
 
     def waiting(self) -> list[Event]:
-        """Those that wait, left where they are."""
+        """The waiting events, without taking them."""
         with self._lock:
             return list(self._waiting)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether there is one, `timeout` seconds at most from now (None: until there is, or no more will come)."""
+        """Whether an event waits. Waits at most `timeout` seconds for one (None: until there is one, or no more will
+        come).
+        """
         until = None if timeout is None else time.monotonic() + timeout
         while not len(self) and not self._ended:
             left = _TURN if until is None else min(_TURN, until - time.monotonic())
@@ -142,8 +144,8 @@ class Events:
         return len(self) > 0
 
     def listen(self, callback: Callable[[Event], object]) -> None:
-        """From now on `callback` is called with each event, which waits for others as well. All callbacks are called
-        in one thread; one that raises is shown by threading.excepthook, and goes on to be called.
+        """Call `callback` with each event from now on; events still wait for others as well. One thread calls all
+        callbacks. If one raises, threading.excepthook shows it, and it is still called later.
         """
         with self._lock:
             self._listeners.append(callback)
@@ -151,10 +153,10 @@ class Events:
                 name = f"offramp events {self.interface}"
                 thread = threading.Thread(target=self._watch, name=name, daemon=True)
                 thread.start()
-                self._told_by.setdefault("thread", thread)  # `_watch` does so, too: a handler may come before
+                self._told_by.setdefault("thread", thread)  # `_watch` does this too, but a handler may come before
 
     def put(self, *news: News) -> None:
-        """Something has happened."""
+        """Add events: something has happened."""
         with self._lock:
             for each in news:
                 details = MappingProxyType(dict(each.details))
@@ -170,28 +172,28 @@ class Events:
                     self._unheard.append(event)
 
     def not_given_back(self, trouble: Iterable[str]) -> None:
-        """What could not be given back of an interface, in words."""
+        """Add events for what could not be given back of an interface, in words."""
         self.put(*(News(EventKind.NOT_GIVEN_BACK, text) for text in trouble))
 
     def watch(self, source: Source) -> None:
-        """Ask it whenever somebody looks."""
+        """Ask this source whenever somebody looks."""
         with self._lock:
             self._sources.append(source)
 
     def look(self) -> None:
-        """Ask the sources, if nobody does it just now."""
+        """Ask the sources, unless somebody does so right now."""
         looking, this = self._looking, object()
         try:
             looking.append(this)
             if looking[0] is this:
                 for source in tuple(self._sources):
-                    with suppress(OfframpError):  # it ends just now
+                    with suppress(OfframpError):  # it is ending right now
                         self.put(*source.look())
         finally:
             looking.remove(this)
 
     def close(self) -> None:
-        """No more will come; what waits can still be taken, and is told to listeners. Again: nothing."""
+        """No more will come. What waits can still be taken, and listeners are told. Doing it again does nothing."""
         self.look()
         self._ended = True
         for source in tuple(self._sources):
@@ -199,13 +201,13 @@ class Events:
         self._sources.clear()
 
     def join(self) -> None:
-        """Wait until listeners have been told all."""
+        """Wait until listeners were told everything."""
         for thread in tuple(self._told_by.values()):
             if thread is not threading.current_thread():
                 thread.join(10 * _TURN)
 
     def abandon(self) -> None:
-        """In a forked child: a thread that is not here may have held the lock."""
+        """In a forked child: a thread that the child does not have may have held the lock."""
         self._lock, self._looking, self._told_by = threading.RLock(), [], {}
         self._ended = True
         for source in tuple(self._sources):
@@ -213,12 +215,12 @@ class Events:
         self._sources.clear()
 
     def leave(self) -> None:
-        """At the end of the process, too, nobody is told any more."""
+        """At the end of the process: nobody is told any more."""
         self._ended = True
 
     def _watch(self) -> None:
         this = threading.current_thread()
-        if self._told_by.setdefault("thread", this) is not this:  # one that a signal's handler has started meanwhile
+        if self._told_by.setdefault("thread", this) is not this:  # a signal handler has started one meanwhile
             return
         last = False
         while not last:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan carried out: one `Execution` for each attempt, which owns what the attempt has acquired.
+"""A plan carried out: one `Execution` for each attempt. It owns what the attempt has acquired.
 
     plan ──> Execution ──run()──┬─> None        done: it is open
-      ↑                         └─> Refusal     closed, and what it has taught goes into another plan
+      ↑                         └─> Refusal     closed; what it has taught goes into another plan
       └────────── Tried.after(refusal) ──────────┘
 
-A driver that turns out to have no native XDP, or that does not take the plan's rules or RSS table, is refusing: another
-attempt is made. One that changed its channels for XDP leads to a continuation: the steps that are left are planned
-anew. Everything acquired is a descriptor of this process, or written down in a journal.
+If a driver turns out to have no native XDP, or does not take the plan's rules or RSS table, it refuses: another attempt
+is made. If it changed its channels for XDP, the attempt continues: the steps that are left are planned anew. Everything
+acquired is a descriptor of this process, or is written down in a journal.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Executi
 
 
 def tell_news(interface: Interface, events: Events) -> None:
-    """Of what an earlier process had left on it."""
+    """Tell what an earlier process had left on the interface."""
     events.put(*(News(EventKind.LEFT_BEHIND, report) for report in interface.news()))
 
 
 class Execution:
-    """One attempt. Its plan is what was really done, once it is done."""
+    """One attempt. When it is done, its plan says what was really done."""
 
     def __init__(self, interface: Interface, wanted: Wanted, plan: Plan, events: Events, *, had_carrier: bool) -> None:
         self.interface = interface
@@ -85,12 +85,12 @@ class Execution:
         self.plan = plan
         self.state: Literal["open", "closed", "forked", "left"] = "open"
         self.events = events
-        self.reading = threading.RLock()  # the counters: not while another thread closes them
+        self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
         spec = spec_for(wanted.match, plan)
         self.section = Section(spec, wanted.match, {}, plan.queues, plan.hidden_queue, plan.buckets)
         self.sockets: Sockets | None = None
-        self.inner: Execution | None = None  # on the interface of a VF of this one
+        self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier
         self._holdings = Holdings()
         self._using = self._holdings.add(Use(self.worry))
@@ -106,13 +106,13 @@ class Execution:
 
     @property
     def live(self) -> Execution:
-        """The one whose program decides: on the VF's interface, if there is one."""
+        """The execution whose program decides: the one on the VF's interface, if there is one."""
         return self.inner.live if self.inner is not None else self
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
     def run(self, tried: Tried) -> Refusal | None:
-        """Take the steps of the plan, in order. What is left if one fails, `close` undoes."""
+        """Take the steps of the plan, in order. If one fails, `close` undoes what was done."""
         plan, alone = self.plan, not self.interface.program.attached
         lifetime.begins(self, self.events)
         self._using.share(self.interface)
@@ -134,8 +134,8 @@ class Execution:
         return None
 
     def _continuation(self, then: Sequence[Step], tried: Tried) -> Sequence[Step]:
-        """The steps that are left once the program is attached. A driver may have changed its channels and RSS table
-        for XDP: then they are planned anew.
+        """The steps that are left once the program is attached. If the driver has changed its channels and RSS table
+        for XDP, they are planned anew.
         """
         seen = self.interface.view(but=self.section)
         if is_virtual(seen.able):
@@ -152,10 +152,10 @@ class Execution:
         return self.plan.parted("attach")[1]
 
     def exchange(self, new: Section) -> None:
-        """Another section in the place of ours, from one packet to the next. Errors: the old one stays in force."""
+        """Put another section in the place of ours, from one packet to the next. Errors: the old one stays in force."""
         try:
             self.interface.program.exchange(self, new)
-        finally:  # interrupted, perhaps, when it was done
+        finally:  # perhaps it was interrupted when it was done
             self.section = self.interface.program.sections.get(self, self.section)
 
     def _change(self, step: Step) -> Refusal | None:
@@ -170,7 +170,7 @@ class Execution:
         return None
 
     def _attach(self, step: Step) -> Refusal | None:
-        """Have the interface's program ask ours, too, which may be its first part."""
+        """Make the interface's program ask our section too; it may be the program's first one."""
         plan, carriers, alone = self.plan, self._watch_carrier(), not self.interface.program.attached
         try:
             with self.wanted.naming_privileges(plan.interface):
@@ -195,7 +195,7 @@ class Execution:
         return None
 
     def _observe(self, step: Step) -> Refusal | None:
-        """Does the NIC do what its driver was told? Errors: as `ask`."""
+        """Check whether the NIC does what its driver was told. Errors: as `ask`."""
         options = self.wanted.options
         asked = question(widened(self.wanted.match.node).flows or ()) if options.probe else None
         prompt = (lambda: None) if asked is None else lambda: ask(asked, self.plan.interface)
@@ -212,7 +212,7 @@ class Execution:
 
     def _open_vf(self, step: Step) -> Refusal | None:
         """Give the VF its driver, and carry out another plan on its interface."""
-        self._await_carrier("when a virtual function was made", self._begun)  # a new number of them resets some drivers
+        self._await_carrier("when a virtual function was made", self._begun)  # a new number of VFs resets some drivers
         self._change(step)
         physical, plan = self.interface, self.plan
         using = self._holdings.add(Use(self.worry))
@@ -238,7 +238,9 @@ class Execution:
         return CarrierWatch(device.name, device.ifindex)
 
     def _await_carrier(self, when: str, watch: CarrierWatch) -> None:
-        """Some drivers reset their link, which the plan has announced. Errors: InterfaceError when it stays away."""
+        """Wait for the carrier: some drivers reset their link, as the plan has said. Errors: InterfaceError if it stays
+        away.
+        """
         if self._had_carrier and (seconds := watch.gone(when, patience=_CARRIER_PATIENCE)):
             warning = f"no carrier for {seconds:.1f} s {when}"
             self.plan = replace(self.plan, warnings=(*self.plan.warnings, warning))
@@ -251,19 +253,21 @@ class Execution:
     # -- its end -------------------------------------------------------------------------------------------------------
 
     def detach(self) -> None:
-        """From now on the kernel gets every packet. Again: nothing."""
+        """From now on the kernel gets every packet. Doing it again does nothing."""
         if self.inner is not None:
             self.inner.detach()
         elif self.state == "open":
             self.interface.program.remove(self)
 
     def detached(self, text: str) -> None:
-        """Another one has closed, and there is no program for this one any more."""
+        """Another ramp has closed, and there is no program for this one any more."""
         self.events.put(News(EventKind.DETACHED, text))
 
     def close(self, at_last: Callable[[], None] = lambda: None) -> None:
-        """The program first, whatever else fails; then `at_last`, and the rest, the last first. Again: what is left."""
-        if self.state != "open":  # in a forked child, perhaps, while it fails in opening what is not its own
+        """Close the program first, whatever else fails; then call `at_last`; then close the rest, the last first. If
+        called again, close what is left.
+        """
+        if self.state != "open":  # perhaps in a forked child, which fails to open what is not its own
             return
         with process.alone():
             self._holdings.held += [Undoing(at_last), Undoing(self.detach)]
@@ -281,7 +285,7 @@ class Execution:
     def abandon(self) -> None:
         """In a forked child."""
         self._end("forked")
-        self.reading = threading.RLock()  # a thread that is not here may have held the old one
+        self.reading = threading.RLock()  # a thread that the child does not have may have held the old one
         self._holdings.abandon()
 
     def leave(self) -> None:
@@ -294,11 +298,11 @@ class Execution:
         lifetime.ends(self)
 
     def adopt(self, events: Events) -> None:
-        """They end last."""
+        """Hold the events too; they end last."""
         self._holdings.held[:0] = [events, Undoing(self._say_what_was_given_back)]
 
     def worry(self, trouble: Iterable[str]) -> None:
-        """What could not be given back."""
+        """Note what could not be given back."""
         told = list(trouble)
         self.trouble += told
         self.events.not_given_back(told)

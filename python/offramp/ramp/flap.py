@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long an interface is without carrier when XDP is attached and detached: tried, because only the driver knows.
+"""How long an interface is without carrier when XDP is attached and detached. It is tried: only the driver knows.
 
 A program that passes every packet is attached for a moment.
 """
@@ -23,24 +23,24 @@ from offramp.verdict import Verdict
 
 __all__ = ["Flap", "measure"]
 
-_SETTLE = 0.5  # seconds: a driver that resets its link later than that is not caught
+_SETTLE = 0.5  # seconds; if a driver resets its link later, this is not noticed
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Flap:
-    """Seconds without carrier, at most; 0.0: it was never lost."""
+    """The seconds without carrier, at most; 0.0: the carrier was never lost."""
 
-    mode: XdpMode  # that the driver took
+    mode: XdpMode  # the mode that the driver took
     attach: float
     detach: float
 
 
 def measure(interface: str) -> Flap:
-    """Attach XDP and detach it. Takes a second, and as long as the carrier is gone: traffic is interrupted meanwhile.
+    """Attach XDP and detach it. Takes a second, and as long as the carrier is gone; traffic is interrupted meanwhile.
 
     Needs the privileges of `attach`. Errors: NoSuchInterface, InterfaceDown (no carrier), InterfaceBusy (another
-    process, or another program), PrivilegeError, KernelError, InterfaceError: the carrier did not come back.
+    process, or another program), PrivilegeError, KernelError, InterfaceError if the carrier did not come back.
     """
     with process.alone(), Use() as use:
         ifindex = use.of(interface).nic.identity.ifindex

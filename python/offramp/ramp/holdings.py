@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an attempt has acquired, in order; and the three ways in which it ends.
+"""What an attempt has acquired, in order, and the three ways in which it ends.
 
-close      the last first; one that was interrupted is closed again
-abandon    in a forked child: descriptors are closed, which are the parent's, and nothing else is touched
+close      the last one first; one whose closing was interrupted is closed again
+abandon    in a forked child: descriptors, which are the parent's, are closed; nothing else is touched
 leave      at the end of the process: the kernel closes what is left
 
-Each thing meets its end whatever happens to another.
+Each thing is ended, whatever happens to the others.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from offramp import process
 
 __all__ = ["Held", "Holdings", "Undoing"]
 
-_INTERRUPTS = 10  # in one closing: who goes on to interrupt it does not want it to be done
+_INTERRUPTS = 10  # in one closing; who interrupts it more often does not want it to finish
 
 
 class Held(Protocol):
-    """What can be held. Each method may be called again."""
+    """Something that can be held. Each method may be called again."""
 
     def close(self) -> None: ...
     def abandon(self) -> None: ...
@@ -31,7 +31,7 @@ class Held(Protocol):
 
 @dataclass
 class Undoing:
-    """Something to be undone that is no object of its own."""
+    """Something to undo that has no object of its own."""
 
     close: Callable[[], None]
     abandon: Callable[[], None] = lambda: None
@@ -50,7 +50,9 @@ class Holdings:
         return held
 
     def close(self) -> None:
-        """Errors: the first one, when all are closed. What an interrupt has cut short is closed again."""
+        """Close everything. Errors: the first one, when all are closed. If an interrupt cuts one short, it is closed
+        again.
+        """
         first: BaseException | None = None
         for held in reversed(tuple(self.held)):
             for _ in range(_INTERRUPTS):
@@ -58,7 +60,7 @@ class Holdings:
                     held.close()
                 except Exception as error:
                     first = first or error
-                except BaseException as interrupt:  # of a signal's handler: it was cut short
+                except BaseException as interrupt:  # from a signal handler: closing was cut short
                     first = first or interrupt
                     continue
                 break

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interface that is in use here: what all ramps of this process have there in common.
+"""An interface that is in use: what all ramps of this process have in common there.
 
-    Interface ─┬─ Changes          what was changed of it, and its journal, and the lock against other processes
+    Interface ─┬─ Changes          what was changed of it, its journal, and the lock against other processes
                ├─ SharedProgram    one XDP program, made of all ramps' sections
                └─ Use ...          whoever needs it: it ends with the last of them
 
-Everything here needs `process.alone`: another thread finds an interface whole, or not at all. Only a signal's handler
-may come in the middle.
+Everything here needs `process.alone`: another thread finds an interface complete, or not at all. Only a signal handler
+may come in between.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _in_use: list[Interface] = []
 class View:
     """What a plan is made from."""
 
-    link: nic.Link  # but for our own program
+    link: nic.Link  # without our own program
     able: Capabilities
     beside: Beside
-    left: tuple[str, ...] = ()  # by earlier processes: given back before anything else
+    left: tuple[str, ...] = ()  # left by earlier processes; given back before anything else
 
 
 def view(name: str) -> View:
@@ -52,15 +52,15 @@ def view(name: str) -> View:
         return known.view()
     link = nic.read(name)
     left: list[journal.Listed] = []
-    with suppress(OfframpError):  # who may not look will not change anything
+    with suppress(OfframpError):  # without permission to look, nothing will be changed either
         left = journal.left_behind(device.identity)
     return View(link, device.capabilities(), Beside(), tuple(map(str, left)))
 
 
 class Use:
-    """Somebody needs an interface: from before there is one until `close`. A context manager.
+    """Somebody who needs an interface, from before it exists until `close`. A context manager.
 
-    What could not be given back as it ended is told to `worry`, in words.
+    If something could not be given back at its end, `worry` is told, in words.
     """
 
     def __init__(self, worry: Callable[[list[str]], None] = lambda trouble: None) -> None:
@@ -75,17 +75,19 @@ class Use:
         return Interface(device, self)
 
     def share(self, interface: Interface) -> bool:
-        """That one, which somebody else uses. Whether it is there still: a signal's handler may have ended it."""
+        """Use this interface, which somebody else uses. Returns whether it still exists: a signal handler may have
+        ended it.
+        """
         if self not in interface.users:
             interface.users.append(self)
         return interface in _in_use
 
     def close(self) -> None:
-        """Whatever it used ends if nobody else uses it. Again: nothing."""
+        """End what it used, if nobody else uses it. Doing it again does nothing."""
         for interface in tuple(_in_use):
             if self in interface.users:
                 interface.users.remove(self)
-            if not interface.users:  # or that was cut short in ending
+            if not interface.users:  # or if ending was cut short
                 self._worry(interface.end())
 
     def abandon(self) -> None:
@@ -114,10 +116,10 @@ class Interface:
     """See the module. Made by `Use.of`."""
 
     def __init__(self, device: Nic, user: Use) -> None:
-        """Errors: InterfaceBusy: another process has it."""
+        """Errors: InterfaceBusy if another process has it."""
         self.nic = device
         self.users = [user]
-        self.tagless = False  # no tagged frame gets here, so that it does not matter who strips tags
+        self.tagless = False  # no tagged frame gets here, so it does not matter who strips tags
         self._namespace = namespace_file()
         self.program = SharedProgram(device.identity.ifindex, self.here)
         self.changes = Changes(device, self.here)
@@ -131,24 +133,24 @@ class Interface:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """This thread is where the interface was, for a while: it may be elsewhere now."""
+        """Move this thread to where the interface was, for a while. The interface may be elsewhere now."""
         with inside(self._namespace.fileno()):
             yield
 
     def news(self) -> tuple[str, ...]:
-        """What an earlier process had left on it, told once."""
+        """What an earlier process had left on it. Told only once."""
         news, self._news = self._news, ()
         return news
 
     def view(self, but: Section | None = None) -> View:
-        """For one more ramp, or another one in the place of `but`."""
+        """What a plan is made from, for one more ramp, or for one that takes the place of `but`."""
         link = self.changes.as_found(self._link())
         if self.tagless:
             link = replace(link, rx_vlan_offload=None)
         return View(link, self.nic.capabilities(), self.beside(but))
 
     def _link(self) -> nic.Link:
-        """But for our own program, which a handler may exchange between reading and comparing."""
+        """The link without our own program; a handler may exchange that between reading and comparing."""
         running = None
         while True:
             link = nic.read(self.nic.identity.ifindex)
@@ -159,7 +161,7 @@ class Interface:
             running = now
 
     def beside(self, but: Section | None = None) -> Beside:
-        """What the ramps that are there have."""
+        """What the other ramps have."""
         others = self.others(but)
         queues = frozenset(queue for section in others for queue in section.queues)
         mode = self.program.link.mode if self.program.link is not None and others else None
@@ -169,11 +171,13 @@ class Interface:
         return [section for section in self.program.sections.values() if section is not but]
 
     def give_back(self, section: Section, user: Use) -> list[str]:
-        """What is changed for its section alone. What of it could not be given back, in words. Again: nothing."""
+        """Give back what is changed for this section alone. Returns what failed, in words. Doing it
+        again does nothing.
+        """
         return self.changes.give_back(section, self.others(section), last=self.users == [user])
 
     def end(self) -> list[str]:
-        """Without users: what could not be given back, in words. Again: nothing."""
+        """End it, when it has no users. Returns what could not be given back, in words. Doing it again does nothing."""
         self.program.abandon()
         trouble = self.changes.close()
         self._namespace.close()
@@ -182,7 +186,7 @@ class Interface:
         return trouble
 
     def abandon(self) -> None:
-        """In a forked child: drop the descriptors, which are the parent's, and touch nothing else."""
+        """In a forked child: drop the descriptors, which belong to the parent, and touch nothing else."""
         self.program.abandon()
         self._namespace.close()
         with suppress(ValueError):

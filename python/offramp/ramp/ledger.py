@@ -10,13 +10,13 @@
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
                       └─ (open) ───┬─ received        by the application
                                    ├─ waiting         in the rx ring, not yet read
-                                   ├─ rx_dropped      lost: no frame to write to, as the application was too slow
-                                   ├─ rx_ring_full    lost: no room in the rx ring; rarer: the fill ring empties first
-                                   └─ redirect_lost   lost without a counter of the kernel's: the socket was unbound
+                                   ├─ rx_dropped      lost: no frame to write to; the application was too slow
+                                   ├─ rx_ring_full    lost: no room in the rx ring; rare, as the fill ring empties first
+                                   └─ redirect_lost   lost, and not counted by the kernel: the socket was unbound
 
-`redirect_lost` is what is left when everything else is subtracted; while packets are in flight between the program's
-counter and the ring, they are in it too. A ledger that could not be read (in a forked child, or when the last reading
-failed) says so: `known` is False, all counts are 0, and it is not exact.
+`redirect_lost` is what is left when everything else is subtracted. While packets are in flight between the program's
+counter and the ring, it holds them too. If a ledger could not be read (in a forked child, or because the last reading
+failed), `known` is False, all counts are 0, and it is not exact.
 """
 
 from __future__ import annotations

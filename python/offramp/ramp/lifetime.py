@@ -7,7 +7,7 @@ ends.
     forked       the child holds nothing; the parent does not notice
     the end      of the process: the kernel closes the descriptors; a ResourceWarning
 
-An execution is listed before it acquires the first thing, so that a fork in the middle of it finds that, too.
+An execution is listed before it acquires anything, so a fork in the middle of it finds that, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["begins", "belongs", "close_begun", "ends", "living"]
 
 @dataclass
 class _Life:
-    opening: object  # on whose behalf it was begun
+    opening: object  # the opening that began it
     attachment: ref[Any] | None = None
 
 
@@ -48,7 +48,7 @@ def ends(execution: Held) -> None:
 
 
 def close_begun(opening: object) -> None:
-    """The opening has failed: whatever it has begun is closed, the last first."""
+    """An opening has failed: close whatever it has begun, the last first."""
     with process.alone():
         process.each([execution.close for execution, life in _living.items() if life.opening is opening])
 
@@ -64,7 +64,7 @@ def _attachment(life: _Life) -> Any:
 
 
 def _forget(execution: Held, what: str) -> None:
-    """Nobody refers to the attachment any more, closed or not."""
+    """Called when nobody refers to the attachment any more, whether it was closed or not."""
     if execution not in _living:
         return
     process.when_alone(execution.close)
@@ -79,7 +79,7 @@ def _in_child() -> None:
 def _at_exit() -> None:
     forgotten = [repr(attachment) for attachment in living()]
     process.each([execution.leave for execution in tuple(_living)])
-    for what in forgotten:  # when all is done: the user may have made it an error
+    for what in forgotten:  # last, because the user may have made it an error
         warnings.warn(f"{what} was never closed", ResourceWarning, stacklevel=2)
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a NIC brings a flow to its hidden queue: seen by what arrives, not believed because its driver said yes.
+"""Whether a NIC brings a flow to its hidden queue. What arrives decides this, not what the driver said.
 
-    steered ── what was under way: SETTLE ──┬── until packets were seen there, or the time is over ──> Seen
-                                            └── elsewhere is counted from here on
+    steered ── packets under way: SETTLE ──┬── until packets were seen there, or the time is over ──> Seen
+                                           └── packets elsewhere are counted from here on
 
 The program counts matching packets on the hidden queue and on the others. No socket is in the XSKMAP yet, so all of
-them pass, and looking loses none.
+them pass, and watching loses none.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 __all__ = ["Seen", "watch"]
 
 _SETTLE = 0.05  # seconds: longer than a packet waits in a ring
-_LOOK = 0.05  # at least, after that
+_LOOK = 0.05  # at least this long, after that
 _TURN = 0.01
-_ASK = 0.1  # the first time, then each time at twice as long: seldom, for some peers and firewalls mind
+_ASK = 0.1  # before asking again; it doubles each time, because some peers and firewalls mind
 _ENOUGH = 4  # packets elsewhere: one or two may be fragments, which a NIC does not bring
 
 _HIDDEN = ("claimed", "stalled", "redirect_failed")
@@ -32,7 +32,7 @@ class Seen:
 
     hidden: int  # on the hidden queue
     elsewhere: int
-    seconds: float | None = None  # None: ever since
+    seconds: float | None = None  # None: since the start
 
     @property
     def without_effect(self) -> bool:
@@ -41,13 +41,13 @@ class Seen:
     def __str__(self) -> str:
         within = "" if self.seconds is None else f" in {self.seconds:.1f} s"
         if not self.hidden and not self.elsewhere:
-            return f"no matching packet arrived{within}: whether the NIC brings them was not seen"
+            return f"no matching packet arrived{within}, so it is not known whether the NIC brings them"
         counts = f"{self.hidden or 'none'} on the hidden queue, {self.elsewhere or 'none'} on others"
         return f"of the matching packets that arrived{within} {counts}"
 
 
 def watch(counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Callable[[], None] = lambda: None) -> Seen:
-    """Look at the program's counters for at most so long; `prompt` is called now and then until something is seen."""
+    """Watch the program's counters for at most this long. `prompt` is called now and then until something is seen."""
     began, before = time.monotonic(), counts()
     settled, ask = before, _ASK
     while True:

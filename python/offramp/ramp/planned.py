@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans for interfaces that are here, and the programs for them: what the pure planner gets to see of the machine."""
+"""Plans for interfaces of this machine, and their programs: what the pure planner gets to see of the machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["continued", "plan_for", "planned", "spec_for"]
 
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
-    """What would be done, without doing it."""
+    """What would be done. Does nothing."""
     match = Match.of(match)
     with process.alone():  # an interface in use is never seen while it is changed
         seen = view(interface)
@@ -31,12 +31,12 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
         left = "; ".join(" ".join(text.split()) for text in seen.left)
         warning = f"what an earlier process has left is given back first, and may change this plan: {left}"
         plan = replace(plan, warnings=(*plan.warnings, warning))
-    xdp(spec_for(match, plan))  # it is found now if the match is too large, or needs a netmask that is not there
+    xdp(spec_for(match, plan))  # this shows now whether the match is too large, or needs a netmask that is missing
     return plan
 
 
 def planned(wanted: Wanted, seen: View, tried: Tried = UNTRIED) -> Plan:
-    """The plan for what was seen of the interface, in the light of what was tried. Errors: as `make_plan`."""
+    """The plan for what was seen of the interface, given what was tried. Errors: as `make_plan`."""
     ssh = protected_ssh() if wanted.options.protect else None
     return make_plan(
         Situation(
@@ -66,6 +66,6 @@ def spec_for(match: Match, plan: Plan) -> Spec:
 
 
 def continued(plan: Plan, again: Plan) -> Plan:
-    """The same plan up to where the program is attached; another one from there on."""
+    """The first plan up to the step that attaches the program, and the second one from there on."""
     warned = tuple(dict.fromkeys((*plan.warnings, *again.warnings)))
     return replace(again, steps=(*plan.parted("attach")[0], *again.parted("attach")[1]), warnings=warned)

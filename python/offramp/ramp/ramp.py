@@ -54,35 +54,35 @@ def open(
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
     Everything else goes on to the kernel. Unless `protect` is False, so do ARP, ND, DHCP, TCP port 22 at either end,
-    and the SSH ports and sessions found elsewhere now: `ramp.plan.protected` says which. Options, of which
-    docs/options.md has the values; a time is a number of seconds or text ("500ms", "1m30s"):
+    and the SSH ports and sessions that are found on other ports now; `ramp.plan.protected` says which. docs/options.md
+    lists the options' values. A time is a number of seconds or text ("500ms", "1m30s"):
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
-    - `copying`: who writes packets to our memory: the kernel (copy: packets that are passed on cost nothing extra) or
-      the NIC (zero-copy); auto: the NIC if its driver can; None: auto on a hidden queue, else as the plan says
-    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
-    - `layout`: how the flow gets to user space: on a queue of its own, to which the NIC brings it (hidden-queue); from
-      every queue, by the program (in-driver); on a virtual function (vf); auto: a hidden queue if the NIC is known to
-      bring the flow
-    - `hidden_queue`: which receive queue is hidden; None: the last free one
-    - `queues`: the receive queues to listen on, in the driver; None: all
-    - `vf`: which virtual function, of those that are there and that nobody uses; None: a new one
-    - `observe`: how long to watch whether the NIC delivers the flow to its hidden queue, 0: not at all; if it does not,
-      another layout is tried, and nothing is lost
-    - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a flow that is
-      silent, and names both addresses and, of TCP or UDP, both ports
-    - `share`: the part of all packets that matches, from 0 to 1, as far as you know: decides between copy and
-      zero-copy; None: not known
-    - `frames`: packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)
-    - `ring`: entries of each ring of a queue, a power of two
-    - `stall`: how long the reader may not look for packets before the kernel gets the flow, until it looks again; None:
-      never
+    - `copying`: who writes packets to our memory: the kernel (copy, where passing packets on costs nothing extra) or
+      the NIC (zero-copy); auto: the NIC if its driver supports it; None: auto on a hidden queue, else as the plan says
+    - `require`: modes that must not fall back; NotSupported is raised if one is not available
+    - `layout`: how the flow gets to user space: the NIC brings it to a queue of its own (hidden-queue), the program
+      takes it from every queue (in-driver), or it arrives on a virtual function (vf); auto: a hidden queue if the NIC
+      is known to bring the flow
+    - `hidden_queue`: the receive queue to hide; None: the last free one
+    - `queues`: the receive queues to listen on; None: all
+    - `vf`: the virtual function to use: one that exists and that nobody uses; None: a new one
+    - `observe`: how long to watch whether the NIC delivers the flow to its hidden queue; 0: do not watch; if it does
+      not, another layout is tried, and nothing is lost
+    - `probe`: make a peer answer with a packet of the flow meanwhile (a SYN, an echo request): for a silent flow whose
+      match names both addresses and, for TCP or UDP, both ports
+    - `share`: your estimate of the part of all packets that matches, from 0 to 1: decides between copy and zero-copy;
+      None: not known
+    - `frames`: the packet memory of each queue, in frames of 2048 bytes (4096 for an MTU above 1770)
+    - `ring`: the entries of each ring of a queue, a power of two
+    - `stall`: how long the reader may go without looking for packets; then the kernel gets the flow until it looks
+      again; None: never
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
-    What is changed of the interface for it (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is written down
-    before, and given back on close, by a guardian if this process is killed. Several ramps of a process may share an
-    interface, each with receive queues of its own; the first whose match says yes gets a packet. Another process is
-    refused.
+    What is changed of the interface for this (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is first
+    written to a journal. It is given back on close; if this process is killed, a guardian gives it back. Several ramps
+    of a process may share an interface, each with its own receive queues; a packet goes to the first one that it
+    matches. Another process is refused.
 
     Errors: MatchError, OptionError, NoSuchInterface, InterfaceDown, InterfaceBusy, InterfaceError, NotSupported,
     PrivilegeError, KernelError; after any of them the interface is as it was.
@@ -106,7 +106,7 @@ def attach(
     Options and errors as for `open`:
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
-    - `require`: what must not fall back: an error (NotSupported) if it cannot be had
+    - `require`: modes that must not fall back; NotSupported is raised if one is not available
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
@@ -116,7 +116,7 @@ def attach(
 
 
 def ramps() -> list[Attachment]:
-    """What this process holds: the ramps and attachments that are open, in order of opening. In a forked child: none.
+    """The ramps and attachments that this process has open, in order of opening. In a forked child: none.
 
     Needs no privileges.
     """
@@ -128,14 +128,14 @@ class Ramp(Attachment):
 
     @property
     def port(self) -> Port:
-        """The sockets. Closing the ramp closes them, and not the other way round."""
+        """The sockets. Closing the ramp closes them; closing the port does not close the ramp."""
         sockets = self._execution.live.sockets
         assert sockets is not None
         return sockets.port
 
     @property
     def queues(self) -> Sequence[Queue]:
-        """One per socket, for a thread each: `for batch in ramp.queues[0]`."""
+        """One for each socket, to read in threads of their own: `for batch in ramp.queues[0]`."""
         return self.port.queues
 
     @property
@@ -148,11 +148,13 @@ class Ramp(Attachment):
         return self.port.rx(timeout)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of all queues in turn, until the ramp is closed. Errors: see `Port.rx`; Closed if it is already."""
+        """Batches of all queues in turn, until the ramp is closed. Errors: see `Port.rx`; Closed if it was closed
+        before.
+        """
         return self._batches(iter(self.port))
 
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        yield from batches  # in a method, as the loop has to keep this ramp alive, too
+        yield from batches  # in a method, because the loop also has to keep this ramp alive
 
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send received packets back out of this interface without a copy: see `Port.tx`."""

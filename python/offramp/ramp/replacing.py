@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another match in the place of the one that is in force, from one packet to the next.
+"""Another match takes the place of the one in force, from one packet to the next.
 
-    plan anew     for the layout, the queues and the mode that are there; what else would have to change is refused
-    add           rules that the new match needs, and that are not there: journaled like any change
+    plan anew     for the present layout, queues and mode; if anything else would have to change, it is refused
+    add           rules that the new match needs and that are missing: journaled like any change
     exchange      the section's program, by an update of the link: a packet meets the old match or the new one
     remove        rules that only the old match needed
 
-Sockets, heartbeats, counters and ledger go on. Whatever fails before the exchange is undone, and the old match stays.
+Sockets, heartbeats, counters and ledger go on. If anything fails before the exchange, it is undone, and the old match
+stays.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _RULE = "rule."
 
 @dataclass(frozen=True)
 class Succession:
-    """What leads from a plan that is in force to another one."""
+    """The steps from a plan in force to another one."""
 
     plan: Plan
     add: tuple[Change, ...] = ()  # rules
@@ -44,9 +45,9 @@ class Succession:
 
 
 def put_in_place(execution: Execution, wanted: Wanted) -> None:
-    """Errors: InterfaceGone, NotSupported if it does not fit, and as `open`: the old match stays in force then."""
+    """Errors: InterfaceGone, NotSupported if it does not fit, and as `open`; then the old match stays in force."""
     with process.alone(), execution.interface.here():
-        carrier(execution.plan.ifindex)  # InterfaceGone, if it is
+        carrier(execution.plan.ifindex)  # raises InterfaceGone if it is gone
         there = succession(execution.plan, _planned(execution, wanted))
         live = execution.live
         inner = _shown(live.plan, there.plan)
@@ -56,7 +57,7 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
             if there.add:
                 execution.interface.changes.change(there.add, execution.section)
             live.exchange(section)
-        finally:  # interrupted, perhaps, when it was done
+        finally:  # perhaps it was interrupted when it was done
             in_force = live.section is section
             if in_force:
                 live.plan, live.wanted = inner, replace(wanted, options=live.wanted.options)
@@ -65,7 +66,9 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
 
 
 def _remove(execution: Execution, knobs: Sequence[str]) -> None:
-    """Rules that are not needed. One that stays brings packets that the program passes on: no reason to fail."""
+    """Remove rules that are not needed. If one stays, it brings packets that the program passes on:
+    that is no failure.
+    """
     try:
         execution.worry(execution.interface.changes.remove(knobs, execution.section))
     except OfframpError as error:
@@ -73,7 +76,7 @@ def _remove(execution: Execution, knobs: Sequence[str]) -> None:
 
 
 def succession(old: Plan, new: Plan) -> Succession:
-    """From a plan to one that was made for its layout. Pure. Errors: NotSupported."""
+    """The steps from a plan to one that was made for its layout. Pure. Errors: NotSupported."""
     had, needs = _rules(old), _rules(new)
     kept = [change for change in had if any(change.value == other.value for other in needs)]
     added = [change for change in needs if not any(change.value == other.value for other in had)]
@@ -92,7 +95,7 @@ def succession(old: Plan, new: Plan) -> Succession:
 
 
 def _planned(execution: Execution, wanted: Wanted) -> Plan:
-    """For the layout that is there."""
+    """The plan for the present layout."""
     plan = execution.plan
     seen = execution.interface.view(but=execution.section)
     options = _options(plan, wanted.options, claims=wanted.verdict is Verdict.CLAIM)
@@ -109,19 +112,19 @@ def _options(plan: Plan, asked: Options, *, claims: bool) -> Options:
 
 
 def _as_if_free(seen: View, number: int) -> View:
-    """The VF is in use by ourselves."""
+    """The view, with the VF shown as free: we use it ourselves."""
     vfs = seen.able.vfs
     now = tuple(replace(vf, up=False) if at == number else vf for at, vf in enumerate(vfs.now or ()))
     return replace(seen, able=replace(seen.able, vfs=replace(vfs, now=now or None)))
 
 
 def _shown(old: Plan, new: Plan) -> Plan:
-    """The old plan with the match and the verdict of the new one, and what stands above both."""
+    """The old plan, with the match and the verdict of the new one, and the text about both."""
     return replace(old, match=new.match, verdict=new.verdict, protection=new.protection)
 
 
 def _check(old: Plan, new: Plan) -> None:
-    """Errors: NotSupported: the new match needs something of the interface that is not there."""
+    """Errors: NotSupported if the new match needs something that the interface does not have now."""
     there = [change for change in old.changes if not change.knob.startswith(_RULE)]
     for change in new.changes:
         known = change in there or change.knob in ("rss.table", "vf.autoprobe", "vf.count")
@@ -129,11 +132,11 @@ def _check(old: Plan, new: Plan) -> None:
         if not known:
             raise _unfit(old, f"{change.knob} would have to be {change.value}")
     if bool(old.rules) != bool(new.rules):
-        raise _unfit(old, "its packets are brought by rules, and those of the other by something else")
+        raise _unfit(old, "rules bring the packets of one match, and something else brings those of the other")
     if old.buckets != new.buckets:
-        raise _unfit(old, "its packets are brought by other entries of the RSS table")
+        raise _unfit(old, "other entries of the RSS table bring its packets")
     if old.vlan_metadata != new.vlan_metadata:
-        raise _unfit(old, "VLAN tags are found in another way now")
+        raise _unfit(old, "VLAN tags are now found in another way")
 
 
 def _unfit(old: Plan, reason: str) -> NotSupported:
@@ -147,7 +150,7 @@ def _rules(plan: Plan) -> list[Change]:
 
 
 def _renewed(step: Step, rules: tuple[Change, ...], new: Plan) -> Step:
-    """A step that was taken, with the rules of now; attaching, in the words of the new plan."""
+    """A step that was taken, with the present rules. For attaching, with the words of the new plan."""
     if any(change.knob.startswith(_RULE) for change in step.changes):
         return replace(step, changes=rules)
     return next((each for each in new.steps if each.act == step.act == "attach"), step)

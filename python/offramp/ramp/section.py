@@ -23,12 +23,14 @@ class Section:
     spec: Spec
     match: Match
     maps: Mapping[MapSlot, Map]
-    queues: tuple[int, ...] = ()  # that it reads
+    queues: tuple[int, ...] = ()  # the queues that it reads
     hidden: int | None = None
-    entries: tuple[int, ...] = ()  # of the RSS table that lead to its hidden queue
-    knobs: list[str] = field(default_factory=list)  # changed for it alone: rules, a VF
+    entries: tuple[int, ...] = ()  # the RSS table's entries that lead to its hidden queue
+    knobs: list[str] = field(default_factory=list)  # the knobs changed for it alone: rules, a VF
 
     def anew(self, spec: Spec, match: Match, plan: Plan, maps: Mapping[MapSlot, Map] | None = None) -> Section:
-        """Another one for its place: by that plan, with its maps if no others are given, and with its knobs."""
+        """Another section to take its place, by that plan. It has this one's knobs, and its maps unless others are
+        given.
+        """
         maps = self.maps if maps is None else maps
         return replace(self, spec=spec, match=match, maps=maps, queues=plan.queues, entries=plan.buckets)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The XDP program of an interface: one, for all ramps of this process there.
 
-    sections    what it is to ask: one section of each owner, in the order in which they came
-    made        the programs that may run: the kernel knows which of them does
+    sections    the sections to ask: one of each owner, in the order in which they came
+    made        the programs that may run; the kernel knows which one does
 
-Each section asks its own match, and the first that matches decides. When sections change, `_settle` makes another
-program and puts it in the place of the one that runs, in one step: packets of the other sections notice nothing.
+Each section checks its own match, and the first that matches decides. When sections change, `_settle` makes another
+program and puts it in the place of the running one, in one step: packets of the other sections notice nothing.
 
-A signal's handler may come in the middle, and change the sections, too. It settles what it has changed, and returns to
-somebody whose program is out of date. So the kernel is told which program is to be replaced, and refuses if another one
-runs by now; and whoever settles goes on until the program that runs asks the sections that are wanted.
+A signal handler may come in between, and change the sections, too. It settles what it has changed, and returns to code
+whose program is out of date. So the kernel is told which program is to be replaced, and refuses if another one runs by
+now. And `_settle` goes on until the running program asks the wanted sections.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["Owner", "SharedProgram"]
 
 
 class Owner(Protocol):
-    """Whose section it is."""
+    """Whoever a section belongs to."""
 
     def detached(self, text: str) -> None:
-        """There is no program any more."""
+        """Called when there is no program any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,23 +62,23 @@ class SharedProgram:
 
     @property
     def id(self) -> int:
-        """The number of the program that runs, as `ip link` shows it; 0: none."""
+        """The number of the running program, as `ip link` shows it; 0: none."""
         try:
             return self.link.info().program_id if self.link is not None else 0
         except Closed:
             return 0
 
     def join(self, owner: Owner, section: Section, mode: XdpMode) -> None:
-        """From now on this section is asked, too. Whatever happens: `remove` afterwards."""
+        """From now on this section is asked, too. Whatever happens, call `remove` afterwards."""
         if not self.attached:
             self._mode = mode
         self.sections[owner] = section
         self._settle()
 
     def exchange(self, owner: Owner, section: Section) -> None:
-        """From one packet to the next another section is asked for this owner; no packet is in the old one any more.
+        """From one packet to the next, ask another section for this owner. Returns when no packet is in the old one.
 
-        If that fails the old one is asked. If it is interrupted `sections` has the one that is asked. Errors: Closed.
+        If that fails, the old one is asked. If it is interrupted, `sections` has the one that is asked. Errors: Closed.
         """
         if (before := self.sections.get(owner)) is None:
             raise Closed("another match in place", reason="its ramp was closed")
@@ -91,9 +91,9 @@ class SharedProgram:
             raise
 
     def remove(self, owner: Owner) -> None:
-        """This owner's section is not asked any more, and no packet is in it. Again: nothing.
+        """Stop asking this owner's section. Returns when no packet is in it. Doing it again does nothing.
 
-        Errors: KernelError and others: there could be no program without it, so there is none any more, for nobody.
+        Errors: KernelError and others, if no program could be made without it; then there is no program for anybody.
         """
         self.sections.pop(owner, None)
         try:
@@ -130,7 +130,7 @@ class SharedProgram:
         return running.sections if running is not None else ()
 
     def _settle(self) -> None:
-        """Have that program run that asks the sections. Errors: the program that ran still runs."""
+        """Make the program run that asks the sections. Errors: the program that ran still runs."""
         if not self.sections:
             self._end()
         if self._asked == tuple(self.sections.values()) and not self._overtaken():
@@ -146,7 +146,9 @@ class SharedProgram:
                 self._forget(overtaken)
 
     def _put(self, made: _Made, running: _Made | None) -> None:
-        """In the place of the one that runs, or as the first, unless a handler was quicker: `_settle` looks again."""
+        """Put it in the place of the running one, or attach it as the first. A handler may be quicker; `_settle`
+        checks.
+        """
         self._made.append(made)
         try:
             if running is not None and self.link is not None:
@@ -172,12 +174,12 @@ class SharedProgram:
         self._made[:] = [made for made in self._made if made not in overtaken]
 
     def _end(self) -> None:
-        """Detach it, and wait until no packet is in it. Closing gives descriptors back, which waiting needs."""
+        """Detach it, and wait until no packet is in it. Closing it first frees descriptors, which waiting needs."""
         ended = tuple(self._made)
         self._detach()
         self._forget(ended)
         if ended:
-            with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
+            with suppress(OfframpError), GracePeriod() as grace:  # without this the last count may lack a packet
                 grace.wait()
 
     def _detach(self) -> None:
@@ -185,7 +187,9 @@ class SharedProgram:
             self.link.close()
 
     def _is_gone(self) -> bool:
-        """Removed, or moved to another namespace, where sockets are unbound and no program can be made anew."""
+        """Whether it was removed or moved to another namespace; then sockets are unbound, and no program can be made
+        anew.
+        """
         try:
             with self._here():
                 nic.carrier(self._ifindex)

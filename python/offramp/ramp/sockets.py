@@ -3,7 +3,7 @@
 
 sections' maps   XSKMAP: receive queue -> socket       heartbeats: when the reader of each queue was last there
 bind             sockets, rings, umem: a port          nothing arrives yet: the XSKMAP is empty
-connect          the sockets into the XSKMAP           from here on matching packets come to user space
+connect          the sockets into the XSKMAP           from now on matching packets come to user space
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = ["Sockets", "check_memory", "socket_maps", "told_by_the_kernel"]
 
 
 def check_memory(plan: Plan) -> None:
-    """Packet memory is pinned, and cannot be swapped out: half of what is left has to do. Errors: OptionError."""
+    """Packet memory is pinned and cannot be swapped out, so it may take half of what is left. Errors: OptionError."""
     half = _available() // 2
     if plan.umem_bytes > half:
         wanted, limit = (f"{size >> 20:,} MiB" for size in (plan.umem_bytes, half))
         raise OptionError(
             f"frames={plan.frames} on {len(plan.queues)} receive queues",
-            reason=f"{wanted} of packet memory, and half of what is available is {limit}",
+            reason=f"{wanted} of packet memory is more than half of what is available, {limit}",
             hint="fewer frames, or fewer queues",
         )
 
 
 def socket_maps(plan: Plan, holdings: Holdings) -> dict[MapSlot, Map]:
-    """What the program and the sockets share."""
+    """The maps that the program and the sockets share."""
     sockets = holdings.add(Map.create(MapType.XSKMAP, 4, 4, plan.all_queues, name="offramp_socks"))
     size = 8 * plan.all_queues
     beats = holdings.add(Map.create(MapType.ARRAY, 4, size, 1, MapFlag.MMAPABLE, name="offramp_beats"))
@@ -47,7 +47,7 @@ def socket_maps(plan: Plan, holdings: Holdings) -> dict[MapSlot, Map]:
 
 @dataclass(frozen=True)
 class Sockets:
-    """Bound, by a plan."""
+    """The sockets, bound as the plan says."""
 
     port: Port
     queues: tuple[int, ...]
@@ -72,17 +72,17 @@ class Sockets:
 
 
 def told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
-    """The plan with what became of copying "auto"."""
+    """The plan with the mode that copying "auto" has led to."""
     if plan.copying != "auto":
         return plan
     if zero_copy:
         return replace(plan, copying="zero-copy")
-    warning = "its driver does no zero-copy on all of these queues: the kernel copies packets"
+    warning = "its driver does not do zero-copy on all of these queues, so the kernel copies packets"
     return replace(plan, copying="copy", warnings=(*plan.warnings, warning))
 
 
 def _available() -> int:
-    """Bytes of memory that this machine could give."""
+    """How many bytes of memory this machine has left."""
     memory = Path("/proc/meminfo").read_text()
     return int(memory.split("MemAvailable:")[1].split()[0]) << 10
 
@@ -107,7 +107,7 @@ def _bound(plan: Plan, heartbeats: Map) -> _native.Port:
 
 
 def _explain(error: KernelError, plan: Plan) -> Exception:
-    """The same failure in the words of what the user asked for."""
+    """The same failure, in terms of what the user asked for."""
     what, code = error.what, error.errno or 0
     match code:
         case errno.ENOBUFS:

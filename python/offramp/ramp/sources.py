@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom events are learned from: a watch on the interface, the port of a ramp, the program's counters."""
+"""Where events come from: a watch on the interface, the port of a ramp, the program's counters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WORDS", "LinkSource", "PortSource", "StallSource"]
 
-# What ports and watches notice, as sentences.
+# Sentences for what ports and watches notice.
 WORDS = {
     EventKind.CARRIER_LOST: "the carrier is gone",
     EventKind.CARRIER_BACK: "the carrier is back",
@@ -29,7 +29,7 @@ WORDS = {
 
 
 class LinkSource:
-    """Of an attachment, which has no reader who would notice: a netlink socket of its own."""
+    """For an attachment, which has no reader that would notice anything: it has a netlink socket of its own."""
 
     def __init__(self, ifindex: int) -> None:
         """In this thread's network namespace. Errors: KernelError."""
@@ -47,7 +47,7 @@ class LinkSource:
 
 
 class PortSource:
-    """Of a ramp: what its reader notices, and the watch that its port has."""
+    """For a ramp: what its reader notices, and the watch that its port has."""
 
     def __init__(self, native: _native.Port) -> None:
         self._native = native
@@ -56,13 +56,13 @@ class PortSource:
         return [_news(each) for each in self._native.events()]
 
     def close(self) -> None:
-        """The port is closed by those who have it."""
+        """Nothing to do: whoever has the port closes it."""
 
     abandon = close
 
 
 class StallSource:
-    """Packets that went to the kernel as the reader was asleep: the program counts them."""
+    """Packets that went to the kernel because the reader was asleep. The program counts them."""
 
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
         self._counts = counts
@@ -84,7 +84,7 @@ class StallSource:
         return []
 
     def close(self) -> None:
-        """The map is closed by those who have it."""
+        """Nothing to do: whoever has the map closes it."""
 
     abandon = close
 

@@ -5,11 +5,11 @@
     VF's journal   mtu, up, and what the plan for its interface changes
     neither        its network namespace, ARP and IPv6 off: they are gone with the interface
 
-A driver makes the interface in the initial network namespace; it is moved to where the PF is. It answers no ARP and has
-no IPv6: else the kernel would tell its own address, and that of the PF, to everybody at the VF's. Undone in reverse:
-the VF's journal, which puts its interface down, then the PF's, which takes the driver away, and the VF.
+A driver makes the interface in the initial network namespace, and it is moved to where the PF is. It answers no ARP and
+has no IPv6; otherwise the kernel would tell everybody at the VF its own address and that of the PF. It is undone in
+reverse: first the VF's journal, which sets its interface down, then the PF's, which removes the driver, and the VF.
 
-Needs root for sysfs, and CAP_SYS_ADMIN where the PF is not in the initial network namespace.
+Needs root for sysfs, and CAP_SYS_ADMIN if the PF is not in the initial network namespace.
 Source: Documentation/PCI/pci-iov-howto.rst; drivers/pci/pci-driver.c (pci_device_can_probe).
 """
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "opened", "options", "too_small", "whole"]
 
-_PATIENCE = 10.0  # seconds, for an interface (some drivers make it later, by themselves), and for its carrier
+_PATIENCE = 10.0  # seconds, for an interface (some drivers make it later), and for its carrier
 _POLL = 0.02  # seconds
 
 _Found = TypeVar("_Found")
 
 
 def check(physical: Interface, plan: Plan, needs: tuple[Capability, ...]) -> None:
-    """What can be known to fail before anything is done. Errors: NotSupported, PrivilegeError."""
+    """Check what is known to fail before anything is done. Errors: NotSupported, PrivilegeError."""
     what = f"opening VF {plan.vf} of {plan.interface}"
     driver = next(change.value for change in plan.changes if change.knob == f"vf.{plan.vf}.driver")
     if not pci.is_loaded(driver):
@@ -58,7 +58,7 @@ def check(physical: Interface, plan: Plan, needs: tuple[Capability, ...]) -> Non
 
 
 def options(given: Options) -> Options:
-    """For the plan on the VF's interface: all of which is ours."""
+    """The options for the plan on the VF's interface, which is all ours."""
     return replace(given, layout="in-driver", vf=None)
 
 
@@ -73,13 +73,13 @@ def opened(physical: Interface, plan: Plan, section: Section, using: Use) -> Int
         raise OfframpError(what, reason="it is gone: somebody has changed the number of VFs meanwhile")
     what += f" ({address})"
     ifindex = _brought_here(address, what).ifindex
-    with suppress(OfframpError):  # whatever udev waits for: its interface is there
+    with suppress(OfframpError):  # whatever udev waits for, its interface is there
         _await(lambda: udev.settled(ifindex) or None, what)
     silence(ifindex)
     name = identify(ifindex).name
     interface = using.of(name)
     interface.tagless = True
-    with suppress(KernelError):  # `too_small` says so
+    with suppress(KernelError):  # `too_small` tells it
         interface.changes.change([Change("mtu", _mtu(physical, interface))], section)
     interface.changes.change([Change("up", True)], section)
     _await(lambda: carrier(ifindex) or None, f"{what}, {name}: it has no carrier")
@@ -87,7 +87,7 @@ def opened(physical: Interface, plan: Plan, section: Section, using: Use) -> Int
 
 
 def _mtu(physical: Interface, interface: Interface) -> int:
-    """The PF's or, if a frame cannot be so large, the largest."""
+    """The PF's MTU; if a frame cannot be that large, the largest MTU."""
     link = read(interface.nic.identity.ifindex)
     largest = largest_mtu(link, "generic" if lacks_for_native(link) else "native")
     wanted: int = physical.nic.get("mtu")
@@ -104,7 +104,7 @@ def too_small(physical: Interface, interface: Interface) -> tuple[str, ...]:
 
 
 def whole(plan: Plan, inner: Plan, *warnings: str) -> Plan:
-    """The plan that was carried out: the PF's, and then that on the VF's interface."""
+    """The whole plan that was carried out: the PF's, and then the one on the VF's interface."""
     return replace(
         inner,
         layout="vf",
@@ -122,7 +122,7 @@ def _brought_here(address: str, what: str) -> Identity:
     """The interface of a PCI device, moved into this network namespace if it is in another one."""
     here = namespace()
     try:
-        return _await(lambda: of_pci(address) or _moved(address, here), f"{what}: no interface of it is to be seen")
+        return _await(lambda: of_pci(address) or _moved(address, here), f"{what}: its interface does not appear")
     finally:
         os.close(here)
 
@@ -139,7 +139,7 @@ def _moved(address: str, here: int) -> Identity | None:
 
 
 def _visible() -> Iterator[int]:
-    """The other namespaces, but for those that we may not look at."""
+    """The other namespaces, except those that we may not look at."""
     with suppress(PrivilegeError):
         yield from other_namespaces()
 

@@ -24,7 +24,7 @@ __all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted
 
 
 def acting(verdict: Verdict) -> Verdict:
-    """One that acts in the driver. Errors: OptionError."""
+    """The verdict, if it can act in the driver. Errors: OptionError."""
     if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
         raise OptionError(
             f"verdict={short(verdict)}",
@@ -48,9 +48,9 @@ class Wanted:
 
     @contextmanager
     def naming_privileges(self, interface: str) -> Iterator[None]:
-        """If a privilege is missing, an error that names what the user wanted and all that it needs.
+        """If a privilege is missing, raise an error that names what the user wanted, and all that it needs.
 
-        Without it, the error would name the first step that failed, and what that one needs.
+        Otherwise the error would name only the first step that failed, and what that step needs.
         """
         try:
             yield
@@ -63,12 +63,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class NativeRefused:
-    """The driver refused native mode, though nothing said that it would."""
+    """The driver refused native mode, although nothing had said that it would."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotSteered:
-    """The driver does not take what would bring the flow to its queue: what, and what became of it, as a predicate."""
+    """The driver does not take what would bring the flow to its queue. Has what that was, and the result as a
+    predicate.
+    """
 
     method: Method
     became: str

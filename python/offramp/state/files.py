@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sets in files: one element in each line, '#' begins a comment. The first line says what the rest is.
+"""Sets in files: one element on each line, '#' begins a comment. The first line says what the rest is.
 
     # offramp HashSet family=ip capacity=65536
     192.0.2.1
 
-Lists from elsewhere, without that line, are read as well.
+Lists from elsewhere, without that line, can be read as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ELEMENT = re.compile(r"^[^\S\n]*([^#\s]+)", re.MULTILINE)
 
 
 class Header(NamedTuple):
-    """What a file's first line says of the set that was saved."""
+    """What a file's first line says about the saved set."""
 
     kind: str  # the class
     family: str
@@ -35,7 +35,7 @@ class Header(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], header: Header, lines: str) -> None:
-    """Replace the file at `path` as a whole: it has the old content or the new one, whenever the machine stops.
+    """Replace the whole file at `path`: it has the old content or the new one, whenever the machine stops.
 
     A file that exists keeps its permissions. Errors: KernelError.
     """

@@ -6,8 +6,8 @@
     blocked.add("198.51.100.7")                                  packets see it at once
     blocked.replace(feed)                                        packets see the old networks, or the new ones
 
-Elements are str, packed bytes, objects of the module `ipaddress`, and NumPy's numbers, so that a column of a batch can
-be added as it is. Python's own numbers are ports; addresses only where `family=` was given. The capacity is fixed,
+Elements are str, packed bytes, objects of the module `ipaddress`, and NumPy's numbers, so a column of a batch can be
+added as it is. Python's own numbers are ports; they are addresses only if `family=` was given. The capacity is fixed,
 because programs are compiled for it.
 """
 
@@ -37,7 +37,7 @@ _PORTS: Final = 65536
 
 
 class _Set(SharedSet):
-    """What both have in common; see there."""
+    """What both kinds of sets have in common; see there."""
 
     _families: tuple[Family, ...]
 
@@ -45,7 +45,7 @@ class _Set(SharedSet):
         self, elements: Iterable[Element] = (), *, family: Family | None = None, capacity: int | None = None
     ) -> None:
         if isinstance(elements, str | bytes):
-            raise OptionError(f"{elements!r} is one element, where many are expected", hint="put it in a list")
+            raise OptionError(f"{elements!r} is one element, but several are expected", hint="put it in a list")
         listed = elements if isinstance(elements, Collection) else arguments.several("elements", elements)
         is_told = family is not None
         if family is None:
@@ -72,7 +72,7 @@ class _Set(SharedSet):
             raise OptionError(f"an empty {cls.__name__} needs family=", hint=f"one of {cls._choices()}")
         found = _native.SetCore.family_of(first[0])
         if found is None:
-            what = f"{short(first[0])} does not say of which family the set is"
+            what = f"{short(first[0])} does not tell the family of the set"
             raise OptionError(what, hint=f"give an address, or family= as one of {cls._choices()}")
         for family in cls._families:
             if family == found:
@@ -104,38 +104,38 @@ class _Set(SharedSet):
 
     @property
     def capacity(self) -> int:
-        """How many elements there can be."""
+        """How many elements the set can hold."""
         return self._shape.capacity
 
     def add(self, element: Element) -> None:
-        """Add one. Errors: OptionError if it is not an element of this family, or if the set is full."""
+        """Add one element. Errors: OptionError if it is not of this family, or if the set is full."""
         self._core.add(element)
 
     def discard(self, element: Element) -> None:
-        """Remove one, if it is there."""
+        """Remove one element, if it is there."""
         self._core.remove(element)
 
     def remove(self, element: Element) -> None:
-        """Remove one. Errors: KeyError if it is not there."""
+        """Remove one element. Errors: KeyError if it is not there."""
         if not self._core.remove(element):
             raise KeyError(element)
 
     def update(self, elements: Iterable[Element]) -> None:
-        """Add all of them; none, if one is not an element of this family, or if they do not fit.
+        """Add all of them. If one is not an element of this family, or they do not fit, add none.
 
         Packets may see some of them before others.
         """
         self._core.extend(elements)
 
     def difference_update(self, elements: Iterable[Element]) -> None:
-        """Remove those that are there; none of them, if one is not an element of this family."""
+        """Remove those that are there. If one is not an element of this family, remove none."""
         self._core.subtract(elements)
 
     def replace(self, elements: Iterable[Element]) -> None:
-        """Hold these and no others. Each look-up sees the old elements or the new ones, never a mixture.
+        """Hold these elements and no others. Each look-up sees the old elements or the new ones, never a mixture.
 
-        It writes over the memory of an earlier list, so it first waits for programs that may still read that: about
-        20 ms, in which other threads can run.
+        This writes over the memory of an earlier list, so it first waits for programs that may still read that memory:
+        about 20 ms, in which other threads can run.
         """
         self._core.replace(elements)
 
@@ -144,7 +144,7 @@ class _Set(SharedSet):
         self._core.clear()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the elements to a text file, one in each line, sorted. A file at `path` is replaced as a whole.
+        """Write the elements to a text file, one on each line, sorted. A file at `path` is replaced as a whole.
 
         Errors: KernelError.
         """
@@ -153,16 +153,16 @@ class _Set(SharedSet):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, family: Family | None = None, capacity: int | None = None) -> Self:
-        """A set of the lines of a text file. '#' begins a comment.
+        """A set from the lines of a text file. '#' begins a comment.
 
-        Family and capacity are those it was saved with, unless given; for other files they are found as for a new set.
+        Family and capacity are those of the saved set, unless given; for other files they are found as for a new set.
         Errors: KernelError; OptionError, with the line.
         """
         text, header = files.read(path)
         name = os.fspath(path)
         if header is not None:
             if header.kind != cls.__name__:
-                raise OptionError(f"{name} is not of a {cls.__name__}", hint=f"{header.kind}.load() reads it")
+                raise OptionError(f"{name} does not hold a {cls.__name__}", hint=f"{header.kind}.load() reads it")
             family = family if family is not None else _family(header.family, name)
             capacity = capacity if capacity is not None else header.capacity
         if family is None:
@@ -175,7 +175,7 @@ class _Set(SharedSet):
         return made
 
     def __contains__(self, element: Element) -> bool:
-        """An element of the other version of IP is not in the set; a value that is no address is an OptionError."""
+        """An element of the other IP version is not in the set; a value that is not an address is an OptionError."""
         return element in self._core
 
     def __iter__(self) -> Iterator[str | int]:
@@ -189,14 +189,14 @@ class HashSet(_Set):
     """Addresses or ports that packets are matched against: `Match("src host in @talkers", talkers=HashSet(...))`.
 
     `family` is "ip", "ip6", "port" or "ether" (of Ethernet addresses); without it, that of the first element.
-    `capacity` is fixed: max(65536, twice as many as given). Ports have room for all of them.
+    `capacity` is fixed: max(65536, twice as many as given). A set of ports has room for all of them.
 
-    Memory: at `capacity` N, 64 to 128 bytes for each of N elements; for "ip6" 40 bytes more; for ports 16 KiB. A
-    look-up takes the same time however many there are.
+    Memory: with `capacity` N, 64 to 128 bytes for each of N elements; for "ip6" 40 bytes more; for ports 16 KiB. A
+    look-up takes the same time, however many elements there are.
 
-    Like a Python set: add, discard, remove, update, in, len, iteration (sorted: str; ports: int). It can be changed by
-    several threads while packets are matched, in the driver and here: each packet finds an element that stays, and none
-    finds one that was never added. In a forked child it can be read; changing it raises Closed.
+    It works like a Python set: add, discard, remove, update, in, len, iteration (sorted: str; ports: int). Several
+    threads may change it while packets are matched, in the driver and here. Each packet finds an element that stays,
+    and none finds one that was never added. In a forked child it can be read; changing it raises Closed.
 
     Needs no privileges, until it is used on an interface (see `map`). Errors: OptionError.
     """
@@ -215,12 +215,12 @@ class PrefixSet(_Set):
     address). `family` is "ip" or "ip6"; without it, that of the first element. `capacity` is fixed: max(65536, twice as
     many as given).
 
-    Memory that packets look into: at `capacity` N, about 34 bytes for each of N networks and 1 MiB; for "ip6" four
-    times that. And some 20 (40) bytes for each network that it holds.
+    Memory that packets look into: with `capacity` N, 1 MiB and about 34 bytes for each of N networks; for "ip6" four
+    times that. In addition, some 20 (40) bytes for each network that it holds.
 
     `address in prefixes` says whether a packet with that address matches. `network in prefixes`, for text with a '/' or
-    an ipaddress network, says whether that very network was added. Else it is like a HashSet: several threads may
-    change it while packets are matched, and each change is seen as a whole.
+    an ipaddress network, says whether that very network was added. Otherwise it is like a HashSet: several threads
+    may change it while packets are matched, and each change is seen as a whole.
 
     Needs no privileges, until it is used on an interface (see `map`). Errors: OptionError.
     """
@@ -241,10 +241,10 @@ class PrefixSet(_Set):
 
 
 def _known(first: str | None, name: str) -> str | None:
-    """The first element of a file, if it says of which family the set is."""
+    """The first element of a file, if it tells the family of the set."""
     if first is not None and _native.SetCore.family_of(first) is None:
         raise OptionError(
-            f"{name}: {first!r} is not an address, network or port", hint="one in each line, '#' begins a comment"
+            f"{name}: {first!r} is not an address, network or port", hint="one on each line, '#' begins a comment"
         )
     return first
 
@@ -257,10 +257,10 @@ def _family(text: str, name: str) -> Family:
 
 
 def load(path: str | os.PathLike[str], *, empty: Family | None = None) -> HashSet | PrefixSet:
-    """A set of the lines of a text file, of the kind that it was saved from.
+    """A set from the lines of a text file, of the kind that was saved.
 
-    Lists from elsewhere are read as well: of IP addresses and networks into a PrefixSet, of ports and Ethernet
-    addresses into a HashSet. `empty` is the family if such a list holds nothing yet.
+    Lists from elsewhere can be read too: IP addresses and networks become a PrefixSet, ports and Ethernet addresses a
+    HashSet. `empty` is the family if such a list holds nothing yet.
 
     Errors: KernelError; OptionError, with the line.
     """
@@ -269,7 +269,7 @@ def load(path: str | os.PathLike[str], *, empty: Family | None = None) -> HashSe
     if header is not None:
         kind = header.kind
     elif first is None and empty is None:
-        hint = "say of which family it is: empty=, or on its first line as a saved set does"
+        hint = "name the family: with empty=, or on the file's first line, as in a saved set"
         raise OptionError(f"{os.fspath(path)} holds no element", hint=hint)
     else:
         found = empty if first is None else _native.SetCore.family_of(_known(first, os.fspath(path)))

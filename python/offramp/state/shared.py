@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all sets are: a shape, memory of that shape, and, once a program looks into it, a BPF map that is that memory.
+"""What all sets are: a shape, memory of that shape and, once a program looks into it, a BPF map with that memory.
 
     made ──> memory of this process ──map()──> value of a map, for life
              native code reads it               programs and native code read it
@@ -44,14 +44,14 @@ class SharedSet:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory: in a map all of them, before that those in use."""
+        """Bytes of memory: all of them in a map; before that, those in use."""
         return self._core.size
 
     def map(self) -> Map:
-        """The BPF map that is this set's memory: the first call makes it, and moves the set in. Closed with the set.
+        """The BPF map that holds this set's memory. The first call makes it, and moves the set in. Closed with the set.
 
-        Needs CAP_BPF the first time. Minimum kernel: 6.1. Errors: PrivilegeError; KernelError (ENOMEM; EINVAL where the
-        kernel was started with nohz_full=, as programs cannot be waited for there); Closed in a forked child.
+        Needs CAP_BPF the first time. Minimum kernel: 6.1. Errors: PrivilegeError; KernelError (ENOMEM; EINVAL if the
+        kernel was started with nohz_full=, because programs cannot be waited for then); Closed in a forked child.
         """
         with self._moving:
             if self._map is None:
@@ -76,7 +76,7 @@ class SharedSet:
 
 
 class FixedSet(SharedSet):
-    """The values that a match spells out, where there are so many that a look-up is cheaper than tests."""
+    """The values that a match spells out, if there are so many that a look-up is cheaper than tests."""
 
     def __init__(self, use: Fixed) -> None:
         super().__init__(use.shape)
@@ -87,5 +87,5 @@ class FixedSet(SharedSet):
 
 
 def fixed(use: Fixed) -> FixedSet:
-    """The set of a match's own values. Errors: OptionError where there are too many for one map."""
+    """The set of a match's own values. Errors: OptionError if they are too many for one map."""
     return FixedSet(use)

@@ -11,7 +11,7 @@
     headers.py   what a NIC's parser sees of a frame
     model.py     the queue that a frame arrives on, given rules and RSS settings
 
-Planner and tests ask the model; nic/rules.py and nic/rss.py carry the same values to the kernel.
+The planner and the tests ask the model; nic/rules.py and nic/rss.py carry the same values to the kernel.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an n-tuple rule can compare, in ethtool's words, with sizes and places in the kernel's structures.
 
-    struct ethtool_rx_flow_spec   flow_type | h_u: a union by flow type | h_ext: what all of them may add | m_u | m_ext
+    struct ethtool_rx_flow_spec   flow_type | h_u: a union by flow type | h_ext: fields that all may have | m_u | m_ext
 
-A field's offset counts from the beginning of that union, or of `struct ethtool_flow_ext` for the additional ones. All
-numbers there are in network order. Source: include/uapi/linux/ethtool.h; ethtool(8), "-N --config-nfc".
+A field's offset counts from the beginning of that union or, for fields that all may have, of `struct
+ethtool_flow_ext`. All numbers there are in network order. Source: include/uapi/linux/ethtool.h; ethtool(8), "-N".
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _flow(number: int, *fields: Field) -> Flow:
 _EXTENSIONS = (
     Field("vlan-etype", 8, 2, "hex", "ext"),
     Field("vlan", 10, 2, "hex", "ext"),  # the whole tag control information: priority and id
-    Field("user-def", 12, 8, "hex", "ext"),  # what the driver makes of it
+    Field("user-def", 12, 8, "hex", "ext"),  # the driver decides what it means
 )
 _DESTINATION = Field("dst-mac", 2, 6, "mac", "mac-ext")
 _MORE = (*_EXTENSIONS, _DESTINATION)
@@ -64,7 +64,7 @@ def _ports(offset: int) -> tuple[Field, Field]:
 
 
 def _first_four(offset: int) -> tuple[Field, ...]:
-    """The first four bytes behind the IP header, under each of their names."""
+    """The first four bytes after the IP header, under each of their names."""
     return (Field("l4data", offset, 4, "hex"), Field("spi", offset, 4, "number"), *_ports(offset))
 
 
@@ -95,5 +95,5 @@ FLOWS = {
     "esp6": _flow(0x0C, *_SPI6),
 }
 
-# Other names for parts of ip4's and ip6's `l4data`: bits to shift by. The kernel knows `l4data` alone.
+# Other names for parts of ip4's and ip6's `l4data`, with the bits to shift by. The kernel knows only `l4data`.
 OVERLAYS = {"spi": 0, "src-port": 16, "dst-port": 0}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a NIC's parser sees of a frame: the fields that rules compare and that RSS hashes.
 
-    Ethernet | up to one VLAN tag | IPv4, or IPv6 with its extension headers | the first four bytes behind them
+    Ethernet | up to one VLAN tag | IPv4, or IPv6 with its extension headers | the first four bytes after them
 
-A NIC looks for no ports in a fragment, not even in the first: of a fragment it knows the addresses only.
+A NIC looks for no ports in a fragment, not even in the first: it knows only the addresses of a fragment.
 Source: RFC 791, RFC 8200, IEEE 802.1Q; Intel 82599 datasheet, section 7.1.2.8 (packet types, fragments).
 """
 
@@ -21,7 +21,7 @@ _TRANSPORTS = {6: "tcp", 17: "udp", 132: "sctp", 51: "ah", 50: "esp"}
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """Bytes, as they are in the frame; empty where the frame has no such thing."""
+    """Bytes as they are in the frame; empty if the frame has no such field."""
 
     dst: bytes
     src: bytes
@@ -34,7 +34,7 @@ class Headers:
     tos: int = 0  # IPv6: the traffic class
     protocol: int | None = None
     fragment: bool = False
-    first_four: bytes = b""  # of what is behind the IP headers; empty in a fragment
+    first_four: bytes = b""  # of what comes after the IP headers; empty in a fragment
 
     @property
     def flow(self) -> str:
@@ -46,7 +46,7 @@ class Headers:
 
 
 def headers(frame: bytes) -> Headers:
-    """The headers of a frame without FCS. A frame that is cut off has those that are there in full."""
+    """The headers of a frame without FCS. A frame that is cut off has only those that are complete."""
     frame = frame.ljust(14, b"\0")
     ethertype, at = int.from_bytes(frame[12:14]), 14
     vlan, tci = None, 0
@@ -63,7 +63,7 @@ def headers(frame: bytes) -> Headers:
 
 
 def _ip4(found: Headers, packet: bytes) -> Headers:
-    fragment = int.from_bytes(packet[6:8]) & 0x3FFF != 0  # more fragments, or an offset
+    fragment = int.from_bytes(packet[6:8]) & 0x3FFF != 0  # either more fragments follow, or it has an offset
     behind = packet[4 * (packet[0] & 15) :]
     return _ip(found, 4, packet[12:16], packet[16:20], packet[1], packet[9], fragment, behind)
 

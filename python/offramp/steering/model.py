@@ -6,10 +6,10 @@
                        └── RSS: hash of the fields that its flow type hashes ──> table[hash % size]
 
 Real NICs differ in four points, which the model takes as settings:
-    ip_is_other     rules for ip4 and ip6 match only what has no flow type of its own (i40e), or all IP (mlx5)
-    types           the flow types that it tells apart for rules; packets of others are ip4 or ip6
-    unhashed        the queue of frames that are not hashed: no IP, or a flow type without hash fields
-    fragments       have no ports for rules, and RSS hashes their addresses only: true of all of them
+    ip_is_other     rules for ip4 and ip6 match only packets without a flow type of their own (i40e), or all IP (mlx5)
+    types           the flow types that the NIC tells apart for rules; other packets are ip4 or ip6
+    unhashed        the queue of frames that are not hashed: not IP, or a flow type without hash fields
+    fragments       have no ports for rules, and RSS hashes only their addresses: this is true of all NICs
 
 Source: ethtool(8), "-N rx-flow-hash" (letters); include/uapi/linux/ethtool.h; drivers as cited in facts/drivers.
 """
@@ -28,7 +28,7 @@ __all__ = ["Rss", "Steering", "matches", "queue_of"]
 
 @dataclass(frozen=True, slots=True)
 class Rss:
-    """Receive side scaling. `fields`: ethtool's letters for each flow type; one that is missing is not hashed."""
+    """Receive side scaling. `fields`: ethtool's letters for each flow type; a missing flow type is not hashed."""
 
     table: tuple[int, ...]
     key: bytes
@@ -38,7 +38,7 @@ class Rss:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """All that decides about a frame's queue."""
+    """All that decides a frame's queue."""
 
     rss: Rss
     rules: tuple[Rule, ...] = ()
@@ -90,7 +90,7 @@ def spread(rss: Rss, found: Headers) -> int:
 
 
 def hashed(found: Headers, letters: str) -> bytes:
-    """The hash's input: s and d are addresses, f and n the first and second two bytes behind IP (ports)."""
+    """The hash's input: s and d are addresses; f and n are the first and second two bytes after IP (ports)."""
     parts = {"s": found.src_ip, "d": found.dst_ip, "f": found.first_four[:2], "n": found.first_four[2:]}
     return b"".join(parts[letter] for letter in "sdfn" if letter in letters)
 
@@ -100,7 +100,7 @@ def _holds(term: Term, value: int | None) -> bool:
 
 
 def _value(name: str, found: Headers) -> int | None:
-    """What the frame has in a rule's field; None: no such thing, and no rule about it applies."""
+    """The frame's value for a rule's field; None: it has none, and no rule about the field applies."""
     if name in ("vlan", "vlan-etype"):
         return (found.vlan_tci if name == "vlan" else found.vlan_ethertype) if found.vlan_ethertype else None
     if name in ("l4proto", "tos", "tclass"):
@@ -117,7 +117,7 @@ def _value(name: str, found: Headers) -> int | None:
         "dst-port": found.first_four[2:],
         "spi": found.first_four,
         "l4data": found.first_four,
-    }.get(name, b"")  # user-def is whatever the driver makes of it: nothing here
+    }.get(name, b"")  # only the driver knows what user-def means: nothing here
     return int.from_bytes(raw) if raw else None
 
 

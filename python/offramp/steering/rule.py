@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An n-tuple rule as a value: packets of one flow type, whose fields have these values, go to that queue.
+"""An n-tuple rule as a value: packets of one flow type whose fields have these values go to that queue.
 
     Rule("udp4", (Term("dst-port", 53),), action=3, location=1023)
 
@@ -27,11 +27,11 @@ __all__ = ["DROP", "WAKE", "Rule", "Term", "cookie"]
 DROP, WAKE = (1 << 64) - 1, (1 << 64) - 2
 _SPECIAL = {-1: DROP, -2: WAKE}
 _VF_SHIFT, _VFS = 32, 255
-_LOCATIONS = 1 << 31  # larger ones have a special meaning (RX_CLS_LOC_SPECIAL)
+_LOCATIONS = 1 << 31  # larger numbers have a special meaning (RX_CLS_LOC_SPECIAL)
 
 
 def cookie(queue: int, vf: int | None = None) -> int:
-    """The action that delivers to a queue, of a VF if one is given. Errors: OptionError."""
+    """The action that delivers to a queue; to a VF's queue if `vf` is given. Errors: OptionError."""
     if not 0 <= queue < 1 << _VF_SHIFT:
         raise OptionError(f"queue {queue}", reason="not from 0 to 4294967295")
     if vf is not None and not 0 <= vf < _VFS:
@@ -45,18 +45,18 @@ class Term:
 
     field: str
     value: int
-    mask: int = -1  # all of the field
+    mask: int = -1  # the whole field
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Checked on creation; its terms are put in the order of fields.py. Errors: OptionError naming the part."""
+    """Checked when created; its terms are put in the order of fields.py. Errors: OptionError naming the part."""
 
     flow: str  # ethtool's word: "udp4"
     terms: tuple[Term, ...]
     action: int  # the cookie
     location: int | None = None  # None: not chosen yet
-    context: int | None = None  # an RSS context, whose table adds to the queue
+    context: int | None = None  # an RSS context; its table is added to the queue
 
     def __post_init__(self) -> None:
         fields = _flow(self.flow).fields
@@ -74,12 +74,12 @@ class Rule:
 
     @property
     def queue(self) -> int | None:
-        """The receive queue; None if it drops or wakes."""
+        """The receive queue; None if the action is to drop or wake."""
         return None if self.action in (DROP, WAKE) else self.action & (1 << _VF_SHIFT) - 1
 
     @property
     def vf(self) -> int | None:
-        """The VF whose queue it is; None for the interface itself."""
+        """The VF that the queue belongs to; None: the interface itself."""
         number = self.action >> _VF_SHIFT & 0xFF
         return None if self.action in (DROP, WAKE) or not number else number - 1
 
@@ -89,7 +89,7 @@ class Rule:
         return _flow(self.flow).fields
 
     def normal(self) -> Rule:
-        """The same rule as every other one that means the same: only compared bits, one name for each place."""
+        """The form that all rules with this meaning share: only compared bits, one name for each place."""
         merged: dict[str, Term] = {}
         for term in self.terms:
             name, shift = term.field, 0
@@ -103,7 +103,7 @@ class Rule:
     def to_value(self) -> dict[str, int | str]:
         """As JSON, in ethtool's words: {"flow-type": "udp4", "src-ip": "10.0.0.0", "src-ip-mask": "0.0.0.255", ...}.
 
-        A bit that is 1 in a mask is ignored, as in ethtool. The location is left out: it is the rule's name.
+        A bit that is 1 in a mask is ignored, as in ethtool. The location is not in it: it is the rule's name.
         """
         value: dict[str, int | str] = {"flow-type": self.flow}
         for term in self.terms:
@@ -119,7 +119,7 @@ class Rule:
 
     @classmethod
     def from_value(cls, value: Mapping[str, object], location: int | None = None) -> Rule:
-        """From `to_value`'s form; numbers may be text, too. Errors: OptionError naming the part."""
+        """A rule from `to_value`'s form; numbers may also be text. Errors: OptionError naming the part."""
         given = {key: value[key] for key in value}
         flow = given.pop("flow-type", None)
         if not isinstance(flow, str):
@@ -168,7 +168,7 @@ def integer(what: str, value: object, bits: int) -> int:
 
 
 def _number(what: str, field: Field, value: object) -> int:
-    """What people write for a field, as a number. Errors: OptionError."""
+    """The number that people write for a field. Errors: OptionError."""
     if field.form == "ip" and isinstance(value, str):
         try:
             address = ip_address(value)
@@ -197,13 +197,13 @@ def _plain(field: Field, number: int) -> int | str:
 
 
 def _action(given: dict[str, object]) -> int:
-    """Takes `action`, or `vf` and `queue`, out of a rule's parts."""
+    """Take `action`, or `vf` and `queue`, out of a rule's parts."""
     if "action" in given:
         if "vf" in given or "queue" in given:
-            raise OptionError("action with vf or queue", reason="they say the same in two ways")
+            raise OptionError("action with vf or queue", reason="they are two ways to say the same")
         return integer("action", given.pop("action"), 64)
     if "vf" not in given and "queue" not in given:
-        raise OptionError("a rule without an action", reason="action QUEUE, action -1 (drop), or vf N queue N")
+        raise OptionError("a rule without an action", reason="add action QUEUE, action -1 (drop), or vf N queue N")
     vf = given.pop("vf", None)
     return cookie(integer("queue", given.pop("queue", 0), 32), None if vf is None else integer("vf", vf, 8))
 
@@ -227,7 +227,7 @@ def _check_overlaps(flow: str, names: list[str]) -> None:
             raise OptionError(f"{name} twice in a rule for {flow}")
     whole = [name for name in names if flow in ("ip4", "ip6") and name in ("l4data", "spi")]
     if len(whole) > 1 or (whole and {"src-port", "dst-port"} & set(names)):
-        raise OptionError(f"{whole[0]} with another name for its bytes in a rule for {flow}")
+        raise OptionError(f"{whole[0]}, and another name for its bytes, in a rule for {flow}")
 
 
 def _check(what: str, value: int | None, limit: int) -> None:

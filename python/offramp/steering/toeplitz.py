@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hash of receive side scaling: each set bit of the input adds (XOR) the 32 bits of the key that start there.
 
-    input: source address, destination address, source port, destination port; network order; those that are hashed
+    input: source address, destination address, source port, destination port; network order; only the hashed ones
 
 Source: "Verifying the RSS Hash Calculation" in the Windows Driver Kit; Intel 82599 datasheet, section 7.1.2.8.1.
 """
@@ -20,7 +20,9 @@ MICROSOFT_KEY = ":".join(
 
 
 def toeplitz(key: bytes, data: bytes) -> int:
-    """The 32-bit hash. A key has at least four bytes more than the input: 40 do for IPv6. Errors: OptionError."""
+    """The 32-bit hash. The key needs at least four bytes more than the input: 40 suffice for IPv6.
+    Errors: OptionError.
+    """
     if len(key) < len(data) + 4:
         raise OptionError(f"an RSS key of {len(key)} bytes", reason=f"{len(data) + 4} are needed for this input")
     bits, number = 8 * len(key), int.from_bytes(key)

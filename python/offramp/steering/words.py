@@ -3,7 +3,7 @@
 
     flow-type udp4 src-ip 10.0.0.0 m 0.0.0.255 dst-port 53 action 3 loc 1023
 
-Each value may be followed by its mask, `m MASK` or `NAME-mask MASK`, whose ones are *ignored*. `str(rule)` gives these
+Each value may be followed by its mask, `m MASK` or `NAME-mask MASK`; ones in it are *ignored*. `str(rule)` gives these
 words back. Source: ethtool(8), "-N --config-nfc".
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seams to the kernel: each kind of system call is made in one file, and nowhere else.
+"""The seams to the kernel: each kind of system call is made in one file and nowhere else.
 
     bpf.py         bpf(2)
     ioctl.py       ioctl(2) on interfaces: SIOCETHTOOL, SIOCGIFNETMASK
@@ -7,5 +7,5 @@
     netns.py       network namespaces: setns(2)
     privileges.py  the capabilities of this thread
 
-The data path has its own, in Rust: crates/offramp-io/src/sys/.
+The data path has its own seams, in Rust: crates/offramp-io/src/sys/.
 """

@@ -3,9 +3,9 @@
 
     bpf(command, attributes, size) -> a descriptor, or 0
 
-`attributes` is one C union whose layout depends on the command. Callers spell it with `struct.pack`, in the order of
-include/uapi/linux/bpf.h; attributes left out at the end read as zero, in every kernel. Memory that the attributes point
-to is the caller's, and has to live until the call returns.
+`attributes` is one C union whose layout depends on the command. Callers build it with `struct.pack`, in the order of
+include/uapi/linux/bpf.h. Attributes left out at the end read as zero, in every kernel. Memory that the attributes point
+to belongs to the caller, and has to live until the call returns.
 
 The GIL is released during the call. Needs: see privileges.py. Source: bpf(2), include/uapi/linux/bpf.h.
 """
@@ -56,7 +56,7 @@ def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept
     """Make the system call. A ctypes buffer as `attributes` lets the caller read what the kernel wrote into it.
     `kept` gets the descriptor that it returns, and is needed if it does.
 
-    Errors: `PrivilegeError` for EPERM, `KernelError` for the rest, saying that `what` failed.
+    Errors: `PrivilegeError` for EPERM, else `KernelError`; both say that `what` failed.
     """
     number = _NUMBERS.get(platform.machine())
     if number is None:
@@ -84,14 +84,16 @@ def buffer(content: bytes) -> Buffer:
 
 
 def info(fd: int, size: int, what: str = "") -> bytes:
-    """The first `size` bytes of the kernel's struct bpf_{map,prog,link}_info; zero where this kernel knows less."""
+    """The first `size` bytes of the kernel's struct bpf_{map,prog,link}_info; zeros if this kernel
+    knows fewer fields.
+    """
     answer = ctypes.create_string_buffer(size)
     bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("IIQ", fd, size, ctypes.addressof(answer)), what)
     return answer.raw
 
 
 def check_name(name: str) -> bytes:
-    """An object's name as the kernel wants it: up to 15 letters, digits, '_' and '.'."""
+    """An object's name in the kernel's form: up to 15 letters, digits, '_' and '.'."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a name for a bpf object (at most 15 of A-Z a-z 0-9 _ .): {name!r}")
     return name.encode()

@@ -3,9 +3,8 @@
 
     ioctl(any socket, SIOCETHTOOL, struct ifreq {name[16], pointer}) ──> struct ethtool_* {command u32, answers ...}
 
-`call` writes the answer into the request. The interface is looked up in the network namespace that the socket was made
-in: the calling thread's.
-Asking needs no privileges (statistics of some drivers and GRSSH's key apart); telling needs CAP_NET_ADMIN.
+`call` writes the answer into the request. The interface is looked up in the socket's network namespace: the calling
+thread's. Asking needs no privileges (except statistics of some drivers, and GRSSH's key); telling needs CAP_NET_ADMIN.
 Source: include/uapi/linux/ethtool.h, net/ethtool/ioctl.c.
 """
 
@@ -24,16 +23,16 @@ __all__ = ["UNKNOWN", "ask", "call", "netmask", "tell"]
 SIOCETHTOOL = 0x8946
 _SIOCGIFNETMASK = 0x891B
 
-# What drivers and the kernel say of a command that they do not have, or not for this argument.
+# The answers of drivers and the kernel to a command that they do not have, or not for this argument.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
 
 _HINTS = {
     errno.EOPNOTSUPP: "the driver has no such setting",
-    errno.EINVAL: "the driver does not take this value",
-    errno.EBUSY: "the device is in use or resetting: try again, or set it down first",
+    errno.EINVAL: "the driver does not accept this value",
+    errno.EBUSY: "the device is in use or resetting: try again, or first set it down",
     errno.ENOSPC: "its table is full: remove what is not needed",
-    errno.EEXIST: "there is one already",
-    errno.ENOENT: "there is none there",
+    errno.EEXIST: "it exists already",
+    errno.ENOENT: "it does not exist",
 }
 
 
@@ -54,7 +53,7 @@ def call(interface: str, request: bytearray, what: str) -> int:
 
 
 def ask(interface: str, request: bytearray, what: str) -> bytes | None:
-    """The answer to a question; None where the driver does not know it (EOPNOTSUPP, EINVAL)."""
+    """The answer to a question; None if the driver does not know the question (EOPNOTSUPP, EINVAL)."""
     try:
         call(interface, request, what)
     except KernelError as error:
@@ -65,7 +64,7 @@ def ask(interface: str, request: bytearray, what: str) -> bytes | None:
 
 
 def tell(interface: str, request: bytes, what: str) -> bytes:
-    """Change a setting; what the kernel made of the request. Errors: as `call`."""
+    """Change a setting. Returns the request as the kernel left it. Errors: as `call`."""
     changed = bytearray(request)
     call(interface, changed, what)
     return bytes(changed)
@@ -85,7 +84,7 @@ def netmask(name: str) -> int | None:
 
 def _error(interface: str, what: str, number: int) -> KernelError | InterfaceGone:
     if number == errno.ENODEV:
-        return InterfaceGone(interface, reason=f"not there any more ({what})")
+        return InterfaceGone(interface, reason=f"it no longer exists ({what})")
     if number in (errno.EPERM, errno.EACCES):
         return PrivilegeError(f"{what} on {interface}", number, hint="CAP_NET_ADMIN is needed")
     return KernelError(f"{what} on {interface}", number, hint=_HINTS.get(number, ""))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A descriptor that is owned from the very moment when there is one.
+"""A descriptor that is owned from the very moment it exists.
 
-Between a call that returns a number and whatever remembers it, Python looks for signals, and a handler may raise: then
-the number is lost, and the descriptor stays open. So the number is put where it belongs before Python looks.
+Python checks for signals between a call that returns a number and the code that stores it, and a handler may raise.
+Then the number is lost, and the descriptor stays open. So the number is stored before Python checks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Kept"]
 
 
 class Kept(list[int]):
-    """None, or one descriptor; closed when nobody refers to this."""
+    """Holds one descriptor or none; closes it when nobody refers to this object any more."""
 
     def keep(self, function: Callable[..., int], *arguments: object) -> int:
         """Call it, and keep what it returns: `extend` and `map` do that without Python in between. If there is one by
@@ -26,7 +26,9 @@ class Kept(list[int]):
         return self[0]
 
     def close(self) -> None:
-        """Again: nothing. No call stands between forgetting the number and closing it, so no handler comes there."""
+        """Calling it again does nothing. There is no call between forgetting the number and closing it, so no handler
+        runs.
+        """
         if self:
             fd = self[0]
             del self[:]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Netlink, for the few questions that are asked while a ramp opens, and for what is changed about a link.
+"""Netlink, for the few questions that are asked while a ramp opens, and for the changes that are made to a link.
 
-pyroute2 is the tool for everything else. Here it is avoided for two reasons: its sockets refuse to work inside a
-running asyncio loop, in which people open ramps too, and importing it takes 0.1 s.
+pyroute2 is the tool for everything else. It is avoided here for two reasons: its sockets refuse to work inside a
+running asyncio loop, where people also open ramps, and importing it takes 0.1 s.
 
     nlmsghdr: length u32, type u16, flags u16, sequence u32, port u32 | family header | attributes
     nlattr:   length u16, type u16 | payload, padded to 4 bytes       (nested ones look the same again)
 
-The socket belongs to the network namespace of the calling thread. No privileges are needed to ask, CAP_NET_ADMIN to
-change.
+The socket belongs to the network namespace of the calling thread. Asking needs no privileges; changing needs
+CAP_NET_ADMIN.
 Source: RFC 3549; https://docs.kernel.org/userspace-api/netlink/intro.html; rtnetlink(7).
 """
 
@@ -56,7 +56,7 @@ Attributes = dict[int, bytes]
 def link(interface: str | int, more: int = 0) -> tuple[int, int, Attributes]:
     """(ifindex, flags, IFLA_* attributes) of an interface, by name, alternative name or index. KernelError: ENODEV.
 
-    `more`: what is left out unless it is asked for (RTEXT_FILTER_*).
+    `more`: flags for what the kernel leaves out unless asked (RTEXT_FILTER_*).
     """
     index, wanted = (interface, b"") if isinstance(interface, int) else (0, _name(interface))
     wanted += attribute(_EXT_MASK, struct.pack("I", more)) if more else b""
@@ -67,26 +67,26 @@ def link(interface: str | int, more: int = 0) -> tuple[int, int, Attributes]:
 
 
 def set_link(ifindex: int, what: str, body: bytes = b"", *, flags: int = 0, change: int = 0) -> None:
-    """Change a link: attributes, and the flags that have a bit in `change`. KernelError as the kernel has it."""
+    """Change a link: its attributes, and the flags that have a bit in `change`. Errors: KernelError."""
     header = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, ifindex, flags, change)
     _ask(socket.NETLINK_ROUTE, _SET_LINK, header + body, what, flags=_REQUEST | _ACKNOWLEDGE)
 
 
 def family(name: str) -> int:
-    """The number of a generic netlink family in this boot. KernelError: ENOENT when there is none of that name."""
+    """The number of a generic netlink family in this boot. KernelError: ENOENT if there is no family of that name."""
     body = _GENERIC_HEADER.pack(_GET_FAMILY, 1) + attribute(_FAMILY_NAME, name.encode() + b"\0")
     answer = _ask(_NETLINK_GENERIC, _CONTROLLER, body, f"netlink family {name!r}")
     return unsigned(attributes(answer[_GENERIC_HEADER.size :])[_FAMILY_ID])
 
 
 def generic(family: int, command: int, body: bytes, what: str) -> Attributes:
-    """Ask a generic netlink family for one object; its attributes. KernelError as the family has it."""
+    """Ask a generic netlink family for one object. Returns its attributes. Errors: KernelError."""
     answer = _ask(_NETLINK_GENERIC, family, _GENERIC_HEADER.pack(command, 1) + body, what)
     return attributes(answer[_GENERIC_HEADER.size :])
 
 
 def generic_dump(family: int, command: int, body: bytes, what: str) -> list[Attributes]:
-    """Ask a generic netlink family for all objects that `body` names; the attributes of each."""
+    """Ask a generic netlink family for all objects that `body` names. Returns the attributes of each."""
     found: list[Attributes] = []
     request = _message(family, _GENERIC_HEADER.pack(command, 1) + body, _REQUEST | _DUMP)
     with _socket(_NETLINK_GENERIC) as asking:
@@ -105,7 +105,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def attributes(block: bytes) -> Attributes:
-    """Decode a block of attributes: type -> payload (the last one, where a type occurs twice)."""
+    """Decode a block of attributes: type -> payload. If a type occurs twice, the last one counts."""
     return dict(each(block))
 
 
@@ -136,7 +136,7 @@ def _name(interface: str) -> bytes:
 
 
 def _ask(protocol: int, kind: int, body: bytes, what: str, *, flags: int = _REQUEST) -> bytes:
-    """The first message of the answer, without its header; nothing where only an acknowledgement was asked for."""
+    """The first message of the answer, without its header; empty if only an acknowledgement was asked for."""
     with _socket(protocol) as asking:
         asking.send(_message(kind, body, flags))
         kind, content = next(_messages(asking.recv(_ANSWER_SIZE)))
@@ -171,7 +171,7 @@ def _messages(answer: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _check(content: bytes, what: str) -> None:
-    """The first word of an error or of a dump's end: 0, or an errno with a minus."""
+    """Check the first word of an error or of a dump's end: 0, or a negative errno."""
     (code,) = struct.unpack_from("i", content)
     if code in (-errno.EPERM, -errno.EACCES):
         raise PrivilegeError(what, -code, hint="CAP_NET_ADMIN is needed")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network namespaces: which one this thread is in, and how to be in another one for a while.
 
-The calling thread alone enters a namespace, and leaves it again. That needs CAP_SYS_ADMIN; staying does not.
+Only the calling thread enters a namespace and leaves it again. That needs CAP_SYS_ADMIN; staying does not.
 Source: namespaces(7), setns(2); SO_NETNS_COOKIE: include/uapi/asm-generic/socket.h, Linux 5.14.
 """
 
@@ -46,7 +46,9 @@ def namespace() -> int:
 
 
 def namespace_file() -> FileIO:
-    """The same, owned by an object: closed when nobody has it, also if a signal's handler raises right now."""
+    """The same, owned by an object. It is closed when nobody refers to it, even if a signal handler
+    raises right now.
+    """
     try:
         return open(_HERE, "rb", buffering=0)
     except OSError as error:
@@ -55,7 +57,9 @@ def namespace_file() -> FileIO:
 
 @contextmanager
 def first() -> Iterator[int]:
-    """A descriptor of process 1's: the machine's own one, if this is no container. Errors: OSError (needs root)."""
+    """A descriptor of process 1's namespace, the machine's own unless this is a container. Errors: OSError (needs
+    root).
+    """
     descriptor = os.open(_FIRST, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -64,7 +68,7 @@ def first() -> Iterator[int]:
 
 
 def namespace_cookie() -> int:
-    """The number of this thread's network namespace: unlike its inode's, not used again in this boot."""
+    """The number of this thread's network namespace. Unlike its inode number, it is not used again in this boot."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
 
@@ -84,9 +88,9 @@ def inside(namespace: int) -> Iterator[None]:
 
 
 def other_namespaces() -> Iterator[int]:
-    """Descriptors, each to be used before the next one, of all other network namespaces: of threads, and named ones.
+    """Descriptors of all other network namespaces: those of threads, and named ones. Use each before the next one.
 
-    Not found are those that only a descriptor keeps alive. Errors: PrivilegeError if some may not be looked at.
+    Namespaces that only a descriptor keeps alive are not found. Errors: PrivilegeError if some may not be looked at.
     """
     seen = {os.stat(_HERE).st_ino}
     refused = ""
@@ -98,7 +102,7 @@ def other_namespaces() -> Iterator[int]:
         except PermissionError:
             refused = path
             continue
-        except OSError:  # ended just now
+        except OSError:  # it ended just now
             continue
         try:
             seen.add(os.fstat(descriptor).st_ino)
@@ -126,8 +130,9 @@ def enter(namespace: int) -> None:
 
 
 def enter_new() -> int:
-    """Move this thread into a new network namespace, with mounts of its own and a /sys that shows it. For good: only a
-    thread that does nothing else should. Returns a descriptor of the namespace. Errors: PrivilegeError, KernelError.
+    """Move this thread into a new network namespace, with its own mounts and a /sys that shows it. It cannot go back,
+    so only a thread that does nothing else should do this. Returns a descriptor of the namespace. Errors:
+    PrivilegeError, KernelError.
     """
     _check(_libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS), "making a network namespace")
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "making the mounts private")

@@ -7,7 +7,7 @@
     CAP_PERFMON     pointer differences in programs: the verifier refuses `data_end - data` without it
     CAP_IPC_LOCK    packet memory above RLIMIT_MEMLOCK (not needed below it)
 
-CAP_SYS_ADMIN stands for CAP_BPF, CAP_PERFMON and, towards bpf(2), for CAP_NET_ADMIN.
+CAP_SYS_ADMIN includes CAP_BPF, CAP_PERFMON and, for bpf(2), CAP_NET_ADMIN.
 The kernel checks the thread's effective set. Source: capabilities(7), include/linux/bpf.h (bpf_token_capable).
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual hosts, wires and floods: test handlers and ramps on real packets, without a NIC. For tests of your own.
+"""Virtual hosts, wires and floods: test handlers and ramps on real packets, without a NIC. For your own tests.
 
     Host           an anonymous network namespace, and its processes           (offramp/lab)
     Lab, Wire      hosts joined by veth
@@ -10,7 +10,7 @@
     software_nic   a NIC in memory: what its settings do to packets is a model
     pytest_plugin  the fixture `lab`
 
-Everything lives and dies with this process and stays in the namespaces it makes.  Needs root, and Linux 6.1.
+Everything lives and dies with this process, and stays in the namespaces that it makes. Needs root, and Linux 6.1.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets as bytes, for tests of your own: `eth(ip(udp(dport=53), dst="192.0.2.1"))`. See offramp/gen/packets.py."""
+"""Packets as bytes, for your own tests: `eth(ip(udp(dport=53), dst="192.0.2.1"))`. See offramp/gen/packets.py."""
 
 from __future__ import annotations
 

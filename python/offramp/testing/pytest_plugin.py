@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pytest fixture `lab`: present wherever offramp is installed.
+"""The pytest fixture `lab`, available wherever offramp is installed.
 
     def test_my_handler(lab):
         a, b = lab.host("a"), lab.host("b")
         wire = lab.wire(a, b)
 
-A new, empty lab for each test.  Without the privileges for it the test is skipped, with the reason.
+Each test gets a new, empty lab. Without the privileges for it the test is skipped, with the reason.
 """
 
 from __future__ import annotations

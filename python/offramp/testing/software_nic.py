@@ -2,15 +2,15 @@
 """A software NIC: a `Nic` over a dictionary. It behaves well or badly, as a test wants, and steers frames.
 
     nic = SoftwareNic(queues=4)
-    nic.refuse("rule.", errno.EOPNOTSUPP)       the driver refuses every knob whose name begins so
-    nic.ignore("rss.table")                     accepted, without effect
-    nic.hide("rings")                           cannot be read
-    nic.fail_at(3)                              the third change fails, and (keep=True) all after it
+    nic.refuse("rule.", errno.EOPNOTSUPP)       the driver refuses every knob whose name begins like this
+    nic.ignore("rss.table")                     accepted, but without effect
+    nic.hide("rings")                           it cannot be read
+    nic.fail_at(3)                              the third change fails, and with keep=True all after it
     nic.set("rule.7", {"flow-type": "udp4", "dst-port": 53, "action": 2})
     nic.queue_of(frame)                         2: the model of steering.model
 
-It starts like an 82599 whose driver was just loaded, with fewer rule slots. `changes` is what was set, in order. No
-privileges, no kernel, no thread: one test, one NIC.
+It starts like an 82599 whose driver was just loaded, but with fewer rule slots. `changes` lists what was set, in order.
+It needs no privileges, no kernel and no thread. Each test has a NIC of its own.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ _RINGS = 4096
 
 
 class SoftwareNic:
-    """See `facts.knobs.Nic`. A test may change `knobs` directly: that is somebody else at the same interface."""
+    """See `facts.knobs.Nic`. A test may change `knobs` directly: that stands for somebody else at
+    the same interface.
+    """
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class SoftwareNic:
         self._ignored: set[str] = set()
         self._fails: tuple[int, int, bool] | None = None
         self._tries = 0
-        self._table_is_chosen = False  # by somebody: the kernel keeps it when the channels change
+        self._table_is_chosen = False  # by somebody: then the kernel keeps it when the channels change
         self.knobs: dict[str, Value] = {
             "mtu": 1500,
             "up": True,
@@ -100,19 +102,19 @@ class SoftwareNic:
     # -- how it behaves --------------------------------------------------------------------------------------------
 
     def refuse(self, prefix: str, code: int = errno.EOPNOTSUPP) -> None:
-        """From now on setting a knob whose name begins so fails with this errno."""
+        """From now on, setting a knob whose name begins with `prefix` fails with this errno."""
         self._refused[prefix] = code
 
     def ignore(self, prefix: str) -> None:
-        """From now on setting a knob whose name begins so has no effect, and says nothing."""
+        """From now on, setting a knob whose name begins with `prefix` silently has no effect."""
         self._ignored.add(prefix)
 
     def fail_at(self, step: int, code: int = errno.EIO, *, keep: bool = False) -> None:
-        """The step-th change from now on (1: the next) fails; with `keep` also all after it."""
+        """The step-th change from now on (1: the next) fails; with `keep`, so do all after it."""
         self._fails = (self._tries + step, code, keep)
 
     def hide(self, prefix: str, code: int = errno.EIO) -> None:
-        """From now on reading a knob whose name begins so fails with this errno."""
+        """From now on, reading a knob whose name begins with `prefix` fails with this errno."""
         self._hidden[prefix] = code
 
     def behave(self) -> None:
@@ -123,7 +125,7 @@ class SoftwareNic:
         self._fails = None
 
     def rename(self, name: str) -> None:
-        """As `ip link set name`: the same device."""
+        """Give it another name, as `ip link set name` does; it stays the same device."""
         self.identity = replace(self.identity, name=name)
 
     # -- a Nic -----------------------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ class SoftwareNic:
     def set(self, knob: str, value: Value) -> None:
         value = check(knob, value)
         if value is None and not removable(knob):
-            raise OptionError(f"{knob} of {self.identity.name}", reason="it has a value always, and cannot be removed")
+            raise OptionError(f"{knob} of {self.identity.name}", reason="it always has a value and cannot be removed")
         self._check_present()
         self.on_set(knob, value)
         self._misbehave(knob)
@@ -229,7 +231,7 @@ class SoftwareNic:
                 raise KernelError(f"{knob} of {self.identity.name}", code)
 
     def _check_possible(self, knob: str, value: Value) -> None:
-        """What this NIC's driver would refuse."""
+        """Refuse what this NIC's driver would refuse."""
         queues = self.knobs["channels"]["combined"]
         code = 0
         match knob.split("."):
@@ -271,7 +273,7 @@ class SoftwareNic:
         return errno.EINVAL if rule.queue is not None and rule.queue >= queues else 0
 
     def _follow(self, knob: str) -> None:
-        """What one change brings with it."""
+        """Make the changes that this one brings with it."""
         size, queues = len(self.knobs["rss.table"]), self.knobs["channels"]["combined"]
         if knob == "rss.table":
             self._table_is_chosen = self.knobs["rss.table"] != equal(size, queues)  # as nic/rss.py sets a default one

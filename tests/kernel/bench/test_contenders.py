@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contenders take what they are to take, count it, and leave the flow to the kernel when they end."""
+"""Contenders take the right packets, count them, and leave the flow to the kernel when they end."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel functions that a program calls: the VLAN tag that a device keeps beside the frame."""
+"""A kernel function that programs call: it tells the VLAN tag that a device keeps beside the frame."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XDP links: attached for as long as they are held, and who holds the one that is in the way."""
+"""XDP links are attached as long as they are held; an error names who holds the one that is in the way."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps of this kernel, their errors, and that nothing is left of them."""
+"""Maps in this kernel and their errors; nothing is left of them."""
 
 from __future__ import annotations
 

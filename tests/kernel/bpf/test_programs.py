@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs in this kernel: loaded, run, refused by the verifier, and that nothing is left of them."""
+"""Programs in this kernel are loaded, run, or refused by the verifier; nothing is left of them."""
 
 from __future__ import annotations
 

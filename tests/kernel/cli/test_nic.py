@@ -50,7 +50,7 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
     failed = offramp(wire.b.host, "eth0", "rss", "equal", "2", check=False)
     assert (failed.returncode, failed.stderr) == (
         1,
-        "offramp: eth0 has no RSS table (see offramp nic for what it has)\n",
+        "offramp: eth0 has no RSS table (offramp nic shows what it has)\n",
     )
     failed = offramp(wire.b.host, "eth0", "paint", "red", check=False)
     assert (failed.returncode, failed.stderr) == (
@@ -65,5 +65,5 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
     failed = offramp(wire.b.host, "eth0", "steer", "flow-type", "udp4", "dst-port", "53", "action", "0", check=False)
     assert (failed.returncode, failed.stderr) == (
         1,
-        "offramp: eth0 takes no n-tuple rules (see offramp nic for what it has)\n",
+        "offramp: eth0 takes no n-tuple rules (offramp nic shows what it has)\n",
     )

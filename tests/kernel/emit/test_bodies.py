@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of three exits in the kernel: each packet gets the verdict of its exit, and is counted there."""
+"""Bodies with three exits in the kernel: each packet gets the verdict of its exit, and is counted there."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches that nobody would write, and large ones: each program loads, and says what the reference says."""
+"""Matches that nobody would write, and large ones: each program loads, and gives the reference's answers."""
 
 from __future__ import annotations
 

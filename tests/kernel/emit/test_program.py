@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated programs in the kernel: each one loads, and says of each packet what the reference says."""
+"""Generated programs in the kernel: each one loads, and gives the reference's answer for each packet."""
 
 from __future__ import annotations
 

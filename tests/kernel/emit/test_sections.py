@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of several sections: each packet ends in the first that gives it a verdict, and is counted by all it saw."""
+"""Programs with several sections: the first with a verdict ends a packet's way, and all that it saw count it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flood source: every frame arrives, is valid, and the flood ends by itself."""
+"""The flood: every frame arrives and is valid, and the flood ends by itself."""
 
 from __future__ import annotations
 

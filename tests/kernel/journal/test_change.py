@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changed and given back in order, on a veth."""
+"""A veth is changed, and given back in order."""
 
 from __future__ import annotations
 

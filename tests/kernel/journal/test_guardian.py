@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that gives back what another one left."""
+"""The guardian: the process that gives back what another one left."""
 
 from __future__ import annotations
 

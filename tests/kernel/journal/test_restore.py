@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both are killed: `offramp restore`, or the next one, gives back; and the lock."""
+"""If process and guardian are both killed, `offramp restore` or the next transaction gives back. Also the lock."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_restore(interface: Interface) -> None:
         "  mtu: 3000 -> 4000",
     ]
     assert changed(interface)()
-    assert offramp(interface.host, "restore", "eth1").stdout == "nothing to restore: no journal is about eth1\n"
+    assert offramp(interface.host, "restore", "eth1").stdout == "nothing to restore: there is no journal for eth1\n"
     done = offramp(interface.host, "restore", "eth0")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "eth0: given back")
     assert as_before(interface)

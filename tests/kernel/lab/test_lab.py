@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab itself: hosts, wires, processes, placement, and that nothing outlives it."""
+"""The lab itself: hosts, wires, processes, placement; nothing outlives it."""
 
 from __future__ import annotations
 

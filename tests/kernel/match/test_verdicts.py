@@ -345,7 +345,7 @@ def test_generic_mode_says_so_switches_merging_off_and_tells_the_truth(lab: Lab)
         with pytest.warns(OfframpWarning) as told:
             ramp = offramp.open("lo", "not tcp", stall=None)
     generic, gro = (str(warning.message) for warning in told)
-    assert generic.startswith("lo: generic mode, as lo has no native XDP")
+    assert generic.startswith("lo: generic mode, because lo has no native XDP")
     assert "iptables" in generic
     assert gro.startswith("lo: GRO is off while this is in force")
     assert [change.knob for change in ramp.plan.changes] == ["feature.rx-gro"]
@@ -383,5 +383,5 @@ def test_generic_mode_above_another_interface_is_refused(wire: Wire) -> None:
         route.link("add", ifname="m0", kind="macvlan", link=wire.b.ifindex, macvlan_mode="passthru")
         (index,) = route.link_lookup(ifname="m0")
         route.link("set", index=index, state="up")
-    with wire.b.host, pytest.raises(InterfaceError, match="m0, a macvlan, in generic mode: tags are taken off"):
+    with wire.b.host, pytest.raises(InterfaceError, match="m0, a macvlan, in generic mode: VLAN tags are removed"):
         offramp.open("m0", "udp")

@@ -274,7 +274,7 @@ def test_lower_devices(wire: Wire) -> None:
         assert open_nic("br0").capabilities().lower == ("eth0", "other")
         with pytest.raises(KernelError, match=r"EOPNOTSUPP|ENOTSUP") as error:
             open_nic("br0").set("rule.1", {"flow-type": "udp4", "action": 1})
-    assert error.value.hint == "its driver has no n-tuple rules; try what is below it: eth0, other"
+    assert error.value.hint == "its driver has no n-tuple rules; try the interface below it: eth0, other"
 
 
 # -- capabilities ------------------------------------------------------------------------------------------------------

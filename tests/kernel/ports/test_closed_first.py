@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port of a ramp that is closed before the ramp: all the ramp has done is taken back, as ever."""
+"""A ramp's port is closed before the ramp: all that the ramp has done is still undone."""
 
 from __future__ import annotations
 

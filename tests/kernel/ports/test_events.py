@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to the interface of a port, as `_native.Port` and `_native.LinkWatch` tell it."""
+"""What happens to a port's interface, as `_native.Port` and `_native.LinkWatch` tell it."""
 
 from __future__ import annotations
 

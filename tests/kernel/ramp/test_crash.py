@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""However a process with a ramp ends, the kernel has every packet again, and nothing is left."""
+"""However a process with a ramp ends, the kernel gets every packet again, and nothing is left."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the way of opening: one clear error each, and the interface is as it was."""
+"""Each thing that stands in the way of opening gives one clear error, and the interface is as it was."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_mistake_in_the_match(wire: Wire) -> None:
         ({"require": 5}, "require=5: not a list"),
         ({"require": [[]]}, r"require=\[\]: not text"),
         ({"stall": 0}, "stall=0: not from 10ms to 1h, or never"),
-        ({"queues": []}, r"queues=\(\): not one of them"),
+        ({"queues": []}, r"queues=\(\): at least one number is needed"),
         ({"queues": [1]}, "queues=1: eth0 has queues 0 to 0"),
         ({"require": "native", "mode": "generic"}, "exclude each other"),
     ],
@@ -147,7 +147,7 @@ def test_verdicts_that_cannot_be(wire: Wire, verdict: Any) -> None:
 def test_more_memory_than_half_of_what_is_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before anything is attached, and before the kernel has pinned any of it."""
     monkeypatch.setattr("offramp.ramp.sockets._available", lambda: 15 << 20)
-    said = "frames=4096 on 1 receive queues: 8 MiB of packet memory, and half of what is available is 7 MiB"
+    said = "frames=4096 on 1 receive queues: 8 MiB of packet memory is more than half of what is available, 7 MiB"
     with wire.b.host, pytest.raises(OptionError, match=said):
         offramp.open("eth0", MATCH)
     monkeypatch.setattr("offramp.ramp.sockets._available", lambda: 16 << 20)
@@ -157,7 +157,10 @@ def test_more_memory_than_half_of_what_is_left(wire: Wire, monkeypatch: pytest.M
 
 def test_copying_that_the_kernel_chose(wire: Wire) -> None:
     """The plan says what became of "auto"."""
-    with wire.b.host, pytest.warns(OfframpWarning, match="no zero-copy on all of these queues: the kernel copies"):
+    with (
+        wire.b.host,
+        pytest.warns(OfframpWarning, match="not do zero-copy on all of these queues, so the kernel copies"),
+    ):
         ramp = offramp.open("eth0", MATCH, copying="auto")
     with ramp:
         assert (ramp.plan.copying, ramp.zero_copy) == ("copy", False)
@@ -223,7 +226,7 @@ def test_a_program_that_no_process_holds(wire: Wire) -> None:
     with wire.b.host.netlink() as route, load(name="by_netlink") as program:
         route.link("set", index=wire.b.ifindex, xdp_fd=program.fd)
         identity = program.id
-    said = f"eth0 already runs XDP program {identity} 'by_netlink' in native mode, held by no process that can be seen"
+    said = f"eth0 already runs XDP program {identity} 'by_netlink' in native mode, held by no process that is visible"
     with wire.b.host, pytest.raises(InterfaceBusy, match=re.escape(said)):
         offramp.open("eth0", MATCH)
     assert has_xdp(wire.b)

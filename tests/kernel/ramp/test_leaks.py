@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening and closing leaves nothing, however often, from whichever thread, and also where the user forgets."""
+"""Opening and closing leaves nothing behind, however often, from any thread, even if the user forgets to close."""
 
 from __future__ import annotations
 

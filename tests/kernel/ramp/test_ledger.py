@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No packet is lost without a word: the ledger adds up, over some ten million packets, whatever goes wrong meanwhile.
+"""No packet is lost silently: the ledger adds up over some ten million packets, whatever goes wrong meanwhile.
 
 what the flood sent and the wire took == seen == protected + passed + stalled + redirect_failed + claimed
 claimed == received + waiting + lost;   received is what the application counted

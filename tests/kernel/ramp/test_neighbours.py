@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel keeps the NIC: real programs go on through an interface while a ramp claims a flood there."""
+"""The kernel keeps the NIC: real programs keep working on an interface while a ramp claims a flood there."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be done with which capabilities: each that is missing is named, and those four suffice."""
+"""What each capability allows: a missing one is named, and these four suffice."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of the interface of a virtual function: here that of a veth, which appears in another namespace."""
+"""What happens to a VF's interface. Here it is a veth, which appears in another namespace."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_it_is_waited_for(physical: Wire, virtual: Wire, monkeypatch: pytest.Mon
     assert brought(physical).name == "vf0"
     monkeypatch.setattr(virtual_function, "of_pci", lambda address: None)
     monkeypatch.setattr(virtual_function, "_PATIENCE", 0.1)
-    with pytest.raises(OfframpError, match="VF 0 of eth0: no interface of it is to be seen: not within 0 s"):
+    with pytest.raises(OfframpError, match="VF 0 of eth0: its interface does not appear: not within 0 s"):
         brought(physical)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches that name sets, on an interface and in test runs: what Python changes, packets meet."""
+"""Matches that name sets, on an interface and in test runs: packets meet what Python changes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def test_a_set_that_is_missing_or_of_the_wrong_family_changes_nothing(wire: Wire
     with wire.b.host:
         with pytest.raises(OptionError, match="names a set, @blocked"):
             offramp.attach(wire.b.name, "src host in @blocked")
-        with pytest.raises(OptionError, match=r"@ports holds ports, where IPv4 addresses or IPv6 addresses are"):
+        with pytest.raises(
+            OptionError, match=r"@ports holds ports, but the match looks up IPv4 addresses or IPv6 addresses"
+        ):
             offramp.attach(wire.b.name, Match("src host in @ports", ports=HashSet([53])))
         with offramp.attach(wire.b.name, "udp"):
             pass

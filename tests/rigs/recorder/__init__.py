@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other people's tools ask of the kernel, byte by byte: a library that is preloaded into them, compiled here.
+"""What other people's tools ask of the kernel, byte by byte. A library, compiled here, is preloaded into the tools.
 
-Without a C compiler or the tool itself the test is skipped, with that reason.
+Without a C compiler or the tool itself, the test is skipped, with that reason.
 """
 
 from __future__ import annotations

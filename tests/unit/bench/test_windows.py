@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be concluded from alternating windows."""
+"""What alternating windows allow to conclude."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The id of a function in BTF: records of every kind are stepped over by their right lengths."""
+"""The id of a function in BTF: each kind of record is stepped over by its right length."""
 
 from __future__ import annotations
 

@@ -81,10 +81,10 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
         ("run lo udp", "Missing option '--do'"),
         ("run lo --do count", "no match was given ('' is every packet; -F FILE reads one)"),
         ("plan lo -F no-such-file", "-F no-such-file: No such file or directory"),
-        ("plan lo udp -F -", "-F -: a match was given, too (one of them)"),
+        ("plan lo udp -F -", "-F -: a match was given, too (give only one of them)"),
         (
             "plan lo udp --set my-list=f",
-            "--set my-list=f: a set cannot be called 'my-list' (letters, digits and",
+            "--set my-list=f: a set cannot be called 'my-list' (use letters, digits and",
         ),
         ("plan lo udp --set f", "--set f: not of the form NAME=FILE"),
         ("plan lo udp --set a=no-such-file", "--set a=no-such-file: No such file or directory"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp nic`: what its words mean, what it shows. On a NIC of software, and with a journal that only notes."""
+"""`offramp nic`: what its words mean, and what it shows, on a software NIC with a journal that only notes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_last_free_location() -> None:
     nic = SoftwareNic(slots=2)
     nic.set("rule.1", RULE)
     assert changes("steer flow-type tcp4 action 1", nic)[0][0] == "rule.0"
-    with pytest.raises(InterfaceError, match="a rule at location 1: offramp overwrites none"):
+    with pytest.raises(InterfaceError, match="a rule at location 1: offramp does not overwrite it"):
         changes("steer flow-type tcp4 action 1 loc 1", nic)
     nic.set("rule.0", RULE)
     with pytest.raises(InterfaceError, match="no free location: all 2 have a rule"):
@@ -99,7 +99,7 @@ def test_a_virtual_functions_settings() -> None:
         ("rsss equal 2", "rsss: no such change: not one of rss, steer, vf, bind (did you mean rss?)"),
         ("rss", "equal, weight, without, key, function or fields is missing"),
         ("rss equal", "the number of queues is missing"),
-        ("rss equal 0", "equal 0: at least one queue"),
+        ("rss equal 0", "equal 0: at least one queue is needed"),
         ("rss equal two", "the number of queues two: not a number"),
         ("rss weight", "a weight is missing"),
         ("rss without 0 1 2 3", "an RSS table without any queue"),
@@ -113,10 +113,10 @@ def test_a_virtual_functions_settings() -> None:
         ("steer", "a rule without flow-type"),
         ("steer dst-port 53", "a rule without flow-type"),
         ("steer delete", "a location is missing"),
-        ("steer delete 3 x", "x is not expected here"),
+        ("steer delete 3 x", "unexpected: x"),
         ("vf", "count, autoprobe or a VF's number is missing"),
         ("vf autoprobe maybe", "autoprobe maybe: neither on nor off"),
-        ("vf count 2 3", "3 is not expected here"),
+        ("vf count 2 3", "unexpected: 3"),
         ("bind", "a driver, or none is missing"),
         ("bind ../x", "pci.driver='../x'"),
         ("--jsno", "--jsno: no such change"),

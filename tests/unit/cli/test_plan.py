@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp plan` for interfaces that are not here."""
+"""`offramp plan` for interfaces that are elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def saved(tmp_path: Path) -> Path:
 def test_a_driver_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
     page = said(capsys, *FLOW, "--caps", "ixgbe", "--rate", "12e6")
     assert page.startswith("CLAIM on eth2: ip and udp dst port 4321\n  layout     hidden queue 7, by rules\n")
-    assert "12,000,000 matching packets a second take 0.65 cores" in page
+    assert "12,000,000 matching packets per second take 0.65 cores" in page
     assert "assumed    8 receive queues" in page
 
 
@@ -59,10 +59,10 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "status"),
     [
-        ("--caps no-such-driver", "--caps no-such-driver: no driver that is known, and as a file: No such file", 2),
+        ("--caps no-such-driver", "--caps no-such-driver: not a known driver, and read as a file: No such file", 2),
         (
             "--caps ixgb",
-            "--caps ixgb: no driver that is known, and as a file: No such file or directory (did you mean ixgbe?)",
+            "--caps ixgb: not a known driver, and read as a file: No such file or directory (did you mean ixgbe?)",
             2,
         ),
         ("--caps FILE", "--caps FILE: not JSON (offramp nic IFACE --json writes it)", 2),
@@ -71,7 +71,7 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
         ("--caps ixgbe --layout best", "--layout best: not one of auto, hidden-queue, in-driver, vf", 2),
         ("--caps ixgbe --layout hidden-queue --hidden-queue 8", "hidden_queue=8: eth2 has queues 0 to 7", 2),
         ("--caps ena --layout vf", "a VF on eth2: it has no virtual functions", 1),
-        ("--caps ixgbe --vf 1 --do drop", "--vf with --do drop: packets end in the driver, there is no socket", 2),
+        ("--caps ixgbe --vf 1 --do drop", "--vf with --do drop: packets end in the driver, so there is no socket", 2),
     ],
 )
 def test_what_cannot_be(
@@ -89,7 +89,7 @@ def test_what_cannot_be(
     ("content", "message"),
     [
         ("[]", "not an object"),
-        ('{"schema": 9}', "this offramp reads 1"),
+        ('{"schema": 9}', "this version of offramp reads schema 1"),
         ('{"capabilities": {"schema": 1, "mtu": "x"}}', "capabilities.mtu: 'x': not int"),
         ("[" * 100000, "not JSON"),
     ],

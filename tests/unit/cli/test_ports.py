@@ -40,7 +40,7 @@ def test_all_is_said_in_any_width(
     for kind in port_kinds():
         assert kind.syntax.replace(" ", "") in unfolded
         assert kind.about in words
-        assert f"needs {kind.needs or 'what the port inside needs'} here " in words
+        assert f"needs {kind.needs or 'what the port inside it needs'} here " in words
 
 
 def test_kinds_and_wrappers_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of any number of exits, natively: what each packet is given, and what state it leaves behind."""
+"""Bodies with any number of exits, in native code: what each packet is given, and the state that it leaves."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_program_refers_to_state_of_any_kind_and_has_a_counter_for_each_exit()
 
 def test_all_state_counts_against_the_most_that_a_program_can_have() -> None:
     sets = tuple(Named(f"s{number}", Shape("bitmap", "port", 65536)) for number in range(60))
-    with tallies(), pytest.raises(OptionError, match="it looks into 60 sets and 1 tally, and 60 is the most"):
+    with tallies(), pytest.raises(OptionError, match="it looks into 60 sets and 1 tally, and at most 60 fit"):
         native(Sorting(Lowered(DNS, sets), Lowered(IP), Tally("bytes")))
 
 
@@ -86,7 +86,7 @@ def test_a_match_says_its_verdict_or_whether_it_holds() -> None:
 
 def test_what_a_body_cannot_end_with() -> None:
     body = Sorting(Lowered(DNS), Lowered(IP))
-    with pytest.raises(OptionError, match="last exit of a body: packets that cannot leave the driver end there"):
+    with pytest.raises(OptionError, match="last exit of a body: its verdict must keep packets in the driver"):
         Spec(replace(body, exits=(DROPPED, OTHERS, RETURNED)))
     with pytest.raises(OptionError, match="ABORTED"):
         Spec(replace(body, exits=(DROPPED, Exit("broken", Verdict.ABORTED), OTHERS)))

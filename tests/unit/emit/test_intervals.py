@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known before a packet is seen: nothing that a packet contradicts."""
+"""What is known before a packet is seen: no packet contradicts it."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_values_of_knobs(knob: str, value: object) -> None:
     ],
 )
 def test_what_is_no_knob(knob: str) -> None:
-    with pytest.raises(OptionError, match="offramp changes no such setting"):
+    with pytest.raises(OptionError, match="offramp does not change such a setting"):
         check(knob, None)
 
 
@@ -192,7 +192,7 @@ def test_names_that_ethtool_shows() -> None:
     ("value", "said"),
     [
         ({}, "capabilities of schema None"),
-        ({"schema": 2}, "capabilities of schema 2: this offramp reads 1"),
+        ({"schema": 2}, "capabilities of schema 2: this version of offramp reads schema 1"),
         ({"schema": 1, "colour": "red"}, "capabilities.colour: not one of interface"),
         ({"schema": 1, "mtu": "1500"}, "capabilities.mtu: '1500': not int"),
         ({"schema": 1, "mtu": True}, "capabilities.mtu: True: not int"),

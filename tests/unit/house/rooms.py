@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of the house, as data: which rooms there are, what each is for, which others it may import.
+"""The plan of the house, as data: the rooms, what each is for, and which others it may import.
 
 ARCHITECTURE.md shows it; `python -m tests.unit.house.rooms` writes it there anew. test_laws.py holds the sources to it.
 """

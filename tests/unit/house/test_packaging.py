@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual pages say what `--help` says, and systemd takes the unit."""
+"""The manual pages say what `--help` says, and systemd accepts the unit."""
 
 from __future__ import annotations
 

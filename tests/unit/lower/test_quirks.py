@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What surprises in tcpdump's meaning: expressions, and packets that show it. libpcap is asked as well."""
+"""Surprises in tcpdump's meaning: expressions, and packets that show them. libpcap is asked as well."""
 
 from __future__ import annotations
 

@@ -248,11 +248,11 @@ def test_both_directions_of_a_named_set_need_both() -> None:
 @pytest.mark.parametrize(
     ("match", "family", "reason"),
     [
-        ("port in @x", "ip", "holds IPv4 addresses, where ports are"),
-        ("host in @x", "port", "holds ports, where IPv4 addresses or IPv6 addresses are"),
-        ("ether host in @x", "ip6", "holds IPv6 addresses, where Ethernet addresses are"),
-        ("ip6 src host in @x", "ip", "holds IPv4 addresses, where IPv6 addresses are"),
-        ("arp host in @x", "ip6", "holds IPv6 addresses, where IPv4 addresses are"),
+        ("port in @x", "ip", "holds IPv4 addresses, but the match looks up ports"),
+        ("host in @x", "port", "holds ports, but the match looks up IPv4 addresses or IPv6 addresses"),
+        ("ether host in @x", "ip6", "holds IPv6 addresses, but the match looks up Ethernet addresses"),
+        ("ip6 src host in @x", "ip", "holds IPv4 addresses, but the match looks up IPv6 addresses"),
+        ("arp host in @x", "ip6", "holds IPv6 addresses, but the match looks up IPv4 addresses"),
         ("host in @x", "ether", "holds Ethernet addresses"),
     ],
 )
@@ -262,7 +262,7 @@ def test_a_set_of_the_wrong_kind_is_refused(match: str, family: Family, reason: 
 
 
 def test_a_set_that_is_not_there_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"@x.*none of that name"):
+    with pytest.raises(OptionError, match=r"@x.*no set of that name"):
         lower(parse("host in @x"))
 
 

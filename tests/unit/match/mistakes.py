@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mistakes in matches, and what is said of each: the text, the place in it, what is wrong, what to do."""
+"""Mistakes in matches, and what each error says: the text, the place in it, what is wrong, what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tcpdump takes is taken, what it refuses is refused: by lists, and by generated and then damaged expressions.
+"""What tcpdump accepts is accepted, what it refuses is refused: lists, and generated, then damaged expressions.
 
-That it means the same is for tests/unit/lower/test_lower.py. ON_PURPOSE: refused, though tcpdump takes it.
+tests/unit/lower/test_lower.py tests that it means the same. ON_PURPOSE: refused, though tcpdump accepts it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of services and protocols: what they stand for, and what is said of those that nobody knows."""
+"""Names of services and protocols: what they stand for, and the errors for unknown ones."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_names_of_this_system(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MatchError, match="nosuch"):
         parse("ip proto nosuch", names)
     monkeypatch.setattr(system_names, "SERVICES", "/nowhere/services")
-    with pytest.raises(MatchError, match="no /nowhere/services here: write the number"):
+    with pytest.raises(MatchError, match="this system has no /nowhere/services: write the number"):
         parse("port nosuch", system_names.system())
 
 

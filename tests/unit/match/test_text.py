@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Canonical text: parse(text(tree)) == tree for trees of all kinds, and tcpdump takes it."""
+"""Canonical text: parse(text(tree)) == tree for trees of all kinds, and tcpdump accepts the text."""
 
 from __future__ import annotations
 

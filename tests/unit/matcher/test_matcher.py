@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Match, asked without a kernel: its arguments, and what is said of those that cannot be."""
+"""Match, asked without a kernel: its arguments, and the errors for impossible ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRAME = bytes(60)
         (lambda match: match.matches(FRAME, -1), "length=-1: not from 0 to 4294967295"),
         (lambda match: match.matches(FRAME, "60"), "length='60': not a whole number"),
         (lambda match: match.verdicts(5), "packets=5: not a list"),
-        (lambda match: match.verdicts(FRAME), r"one packet, where many are expected .matches\(packet\)"),
+        (lambda match: match.verdicts(FRAME), r"one packet, but several are expected .matches\(packet\)"),
         (lambda match: match.verdicts([FRAME, "text"]), "packet 1, a str, is no memory of bytes .bytes, bytearray,"),
         (lambda match: match.verdicts([np.zeros(60, np.uint16)]), "packet 0, a ndarray, is no memory of bytes"),
         (
@@ -58,7 +58,7 @@ def test_netmasks(netmask: str | int) -> None:
 
 @pytest.mark.parametrize("wrong", ["255.0.255.0", "0.0.0.255", "/33", -1, "", "10.0.0.0/8", True, 24.0, b"/24"])
 def test_what_is_no_netmask(wrong: Any) -> None:
-    with pytest.raises(OptionError, match=r"netmask=.*: not a netmask, which has ones before zeros"):
+    with pytest.raises(OptionError, match=r"netmask=.*: not a netmask: all ones have to come before the zeros"):
         Match("ip broadcast", wrong)
 
 

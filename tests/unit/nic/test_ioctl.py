@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules, RSS and features against a driver that is played: the conversation, where no NIC is at hand that has them."""
+"""Rules, RSS and features against an imitated driver: the conversation, when no NIC that has them is at hand."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_no_rule_is_overwritten(driver: Driver) -> None:
     before = dict(driver.rules)
     with pytest.raises(KernelError) as error:
         rules.insert("eth0", parse_rule("flow-type tcp4 action 3 loc 4"))
-    assert (error.value.errno, error.value.hint) == (errno.EEXIST, "delete the rule that is there first")
+    assert (error.value.errno, error.value.hint) == (errno.EEXIST, "first delete the rule that is there")
     assert driver.rules == before
 
 
@@ -200,6 +200,6 @@ def test_features_by_name(driver: Driver) -> None:
     assert features.features("eth0")["rx-gro"].on is False
     with pytest.raises(KernelError) as error:
         features.set_feature("eth0", "rx-ntuple-filter", on=False)
-    assert (error.value.errno, error.value.hint) == (errno.EOPNOTSUPP, "its driver has it fixed")
+    assert (error.value.errno, error.value.hint) == (errno.EOPNOTSUPP, "its driver does not allow changing it")
     with pytest.raises(OptionError, match="no feature of that name"):
         features.set_feature("eth0", "colour", on=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of options, and all that says it once more: signatures, docstrings, flags, documents."""
+"""The table of options, and everything that repeats it: signatures, docstrings, flags, documents."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_options_of_earlier_versions(call: Call) -> None:
 
 def test_options_that_do_not_apply() -> None:
     for name in set(TABLE) - {"mode", "require", "protect"}:
-        expected = f"attach with {name}=1: packets end in the driver, there is no socket (offramp.open has it)"
+        expected = f"attach with {name}=1: packets end in the driver, so there is no socket (offramp.open has it)"
         assert told("attach", **{name: 1}) == expected
     assert told("attach", require="zero-copy").startswith("attach with require='zero-copy': packets end in the driver")
 

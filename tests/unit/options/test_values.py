@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user may ask for: each option that cannot be is refused in words that name it."""
+"""What the user may ask for: each impossible option is refused in words that name it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from offramp.errors import OptionError
 from offramp.options import TABLE, Options
 
-FRAMES_HINT = " (the fill ring takes as many as it has entries, and sending needs some, too)"
+FRAMES_HINT = " (the fill ring takes one for each of its entries, and sending needs some too)"
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ FRAMES_HINT = " (the fill ring takes as many as it has entries, and sending need
             {"mode": "generic", "require": frozenset({"native"})},
             "native required in generic mode: they exclude each other",
         ),
-        ({"mode": "generic", "copying": "zero-copy"}, "zero-copy in generic mode: zero-copy is the driver's work"),
+        ({"mode": "generic", "copying": "zero-copy"}, "zero-copy in generic mode: only a driver can do zero-copy"),
         (
             {"mode": "generic", "require": frozenset({"zero-copy"})},
-            "zero-copy in generic mode: zero-copy is the driver's work",
+            "zero-copy in generic mode: only a driver can do zero-copy",
         ),
         ({"ring": 1000}, "ring=1000: not a power of two from 64 to 32768"),
         ({"ring": 32}, "ring=32: not a power of two from 64 to 32768"),
@@ -45,7 +45,7 @@ FRAMES_HINT = " (the fill ring takes as many as it has entries, and sending need
         ({"stall": -1.0}, "stall=-1.0: not from 10ms to 1h, or never"),
         ({"stall": float("nan")}, "stall=nan: not from 10ms to 1h, or never"),
         ({"stall": 3601}, "stall=3601: not from 10ms to 1h, or never"),
-        ({"queues": ()}, "queues=(): not one of them is named"),
+        ({"queues": ()}, "queues=(): at least one number is needed"),
         ({"queues": (0, -1)}, "queues=-1: not 0 or more"),
     ],
 )

@@ -30,8 +30,8 @@ from tests.generators.steerable import MATCH, PAIR, elsewhere, of, plan, told
             "udp dst port 53",
             "in-driver",
             (
-                "no hidden queue: the match is also about IPv6, and ixgbe's rules see IPv4 only; "
-                "RSS hashes udp4 by its source address, too, of which the match leaves several "
+                "no hidden queue: the match is also about IPv6, and ixgbe's rules see only IPv4; "
+                "RSS hashes udp4 by its source address too, and the match leaves several possible "
                 "(begin the match with `ip and`)"
             ),
         ),
@@ -47,7 +47,7 @@ from tests.generators.steerable import MATCH, PAIR, elsewhere, of, plan, told
             "in-driver",
             (
                 "no hidden queue: its driver takes no n-tuple rules; "
-                "whether its RSS hash is Microsoft's Toeplitz is not known"
+                "it is not known whether its RSS hash is Microsoft's Toeplitz"
             ),
         ),
         ("mlx5", "", "in-driver", "no hidden queue: every packet matches"),
@@ -55,7 +55,7 @@ from tests.generators.steerable import MATCH, PAIR, elsewhere, of, plan, told
             "mlx5",
             "len > 100",
             "in-driver",
-            "no hidden queue: the match names no flows that a NIC could tell from others",
+            "no hidden queue: the match names no flow that a NIC could tell from others",
         ),
         ("mlx5", "ip and ip6", "in-driver", "no hidden queue: no packet can match"),
         ("veth", MATCH, "in-driver", "no hidden queue: a virtual interface has no NIC"),
@@ -119,7 +119,7 @@ def test_the_user_decides() -> None:
         ({"hidden_queue": -1}, "hidden_queue=-1: not 0 or more"),
         ({"share": 2}, "share=2: not from 0 to 1"),
         ({"share": float("nan")}, "share=nan: not from 0 to 1"),
-        ({"vf": 3}, "vf=3: eth2 has no VFs yet: leave the number out"),
+        ({"vf": 3}, "vf=3: eth2 has no VFs yet: leave out the number"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
@@ -131,10 +131,10 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     [
         (
             {"queues": Queues(1, 1, 8, 8, combined=True)},
-            "it has one receive queue (ethtool -L eth2 combined 2)",
+            "it has only one receive queue (ethtool -L eth2 combined 2)",
         ),
         ({"rss": Rss()}, "it shows no RSS table that could leave a queue out"),
-        ({"rss": Rss(table=(7, 7))}, "its RSS table names queue 7 only"),
+        ({"rss": Rss(table=(7, 7))}, "its RSS table names only queue 7"),
         (
             {"rss": Rss(table=(0, 1), table_with_vfs=False), "vfs": Vfs(8, 2)},
             "its RSS table cannot be changed while there are VFs",
@@ -143,8 +143,8 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
             {"ntuple": Ntuple(supported=True, needs_feature=True, on=False), "rss": Rss(table=(0, 1), symmetric=True),
              "features": {"rx-ntuple-filter": Feature(False, True), "rx-vlan-hw-parse": Feature(False, False)}},
             (
-                "its n-tuple rules are switched off, which cannot be changed; "
-                "its RSS hash is not Microsoft's Toeplitz, and cannot be foretold"
+                "its n-tuple rules are off and cannot be switched on; "
+                "its RSS hash is not Microsoft's Toeplitz, so it cannot be predicted"
             ),
         ),
     ],
@@ -209,8 +209,7 @@ def test_features_that_hide_the_wire_are_switched_off_where_they_can_be() -> Non
     assert [c.knob for c in plan(able).changes if c.knob.startswith("feature.")] == []  # it tells tags beside the frame
     fixed = replace(of("ixgbe"), features={"rx-vlan-hw-parse": Feature(on=True, fixed=True)})
     assert told(InterfaceError, fixed) == (
-        "eth2 strips VLAN tags before XDP sees them: tagged packets would be taken for untagged ones"
-        " (ethtool -K eth2 rxvlan off)"
+        "eth2 strips VLAN tags before XDP sees them: tagged packets would look untagged (ethtool -K eth2 rxvlan off)"
     )
     both = {name: Feature(on=True, fixed=False) for name in ("rx-gro", "rx-lro", "rx-vlan-hw-parse")}
     made = plan(replace(able, features=both), mode="generic", verdict=Verdict.DROP)
@@ -227,7 +226,7 @@ def test_an_mtu_that_the_driver_does_not_take_with_xdp() -> None:
 def test_xdp_and_virtual_functions_that_exclude_each_other() -> None:
     able = replace(of("ixgbe"), vfs=Vfs(63, 2, ()))
     assert plan(able).mode == "generic"
-    assert told(NotSupported, able, mode="native").endswith("its driver lacks XDP while there are virtual functions")
+    assert told(NotSupported, able, mode="native").endswith("its driver lacks XDP with virtual functions")
 
 
 def test_warnings() -> None:
@@ -238,10 +237,13 @@ def test_warnings() -> None:
     assert any(warning.startswith("VLAN stripping is off") for warning in found)
     assert not any("ARP of" in warning or "protected packets" in warning for warning in plan(of("ixgbe")).warnings)
     bucket = plan(of("virtio-net"), PAIR).warnings
-    assert "2/128 of all other flows arrive on the hidden queue, too, and are passed on to the kernel" in bucket
+    assert "2/128 of all other flows also arrive on the hidden queue, and are passed on to the kernel" in bucket
     more = plan(of("ixgbe"), f"{MATCH} and len > 100")
     assert more.left_out == ("len > 100",)
-    assert "the NIC brings more than matches to the hidden queue; the rest is passed on to the kernel" in more.warnings
+    assert (
+        "the NIC also brings packets that do not match to the hidden queue; they are passed on to the kernel"
+        in more.warnings
+    )
     assert any("queue 0 of eth2, the hidden one" in warning for warning in plan(of("ixgbe"), hidden_queue=0).warnings)
 
 
@@ -270,7 +272,8 @@ def test_a_vf_by_its_address() -> None:
     assert [c.knob for c in made.changes] == ["vf.autoprobe", "vf.count", "vf.0.mac", "vf.0.driver"]
     assert [c.value for c in made.changes[-2:]] == ["02:00:00:00:00:10", "igbvf"]
     assert (
-        made.why == "as asked; by destination address, as there are no rules: its rules lead to queues of its own only"
+        made.why
+        == "as asked; by destination address, because there are no rules: its rules can only lead to its own queues"
     )
     assert any(warning.startswith("only packets to the address") for warning in made.warnings)
     own = told(NotSupported, of("igb"), "ether dst 02:00:00:00:00:10", layout="vf", mac="02:00:00:00:00:10")
@@ -280,8 +283,8 @@ def test_a_vf_by_its_address() -> None:
 def test_a_vf_that_is_there() -> None:
     able = replace(of("ixgbe"), vfs=Vfs(63, 2, driver="ixgbevf"))
     assert told(InterfaceBusy, able, layout="vf") == (
-        "eth2 has 2 virtual functions: another number would take them all away for a moment"
-        " (vf=0 to 1 for one that nobody uses)"
+        "eth2 has 2 virtual functions: changing their number would remove all of them for a moment"
+        " (pass vf=0 to 1 to use one that nobody uses)"
     )
     made = plan(able, vf=1)
     assert "vf.count" not in [change.knob for change in made.changes]
@@ -303,20 +306,22 @@ def test_a_vf_is_taken_from_its_driver_to_get_its_address() -> None:
     )
     taken = replace(of("ixgbe"), vfs=replace(vfs, now=(Vf("vfio-pci", "", up=False),)))
     assert told(InterfaceBusy, taken, vf=0) == (
-        "VF 0 of eth2: bound to vfio-pci, and without an interface in this network namespace"
-        " (somebody uses it elsewhere; else: offramp nic PCI-ADDRESS bind none)"
+        "VF 0 of eth2: it is bound to vfio-pci and has no interface in this network namespace"
+        " (if nobody uses it elsewhere: offramp nic PCI-ADDRESS bind none)"
     )
 
 
 def test_a_vf_without_rules_that_were_refused() -> None:
     made = plan(of("ixgbe"), layout="vf", refused={"rules": "were refused: no space"})
     assert made.rules == ()
-    assert made.why == "as asked; by destination address, as there are no rules: n-tuple rules were refused: no space"
+    assert (
+        made.why == "as asked; by destination address, because there are no rules: n-tuple rules were refused: no space"
+    )
 
 
 def test_a_vf_beside_other_ramps() -> None:
     beside = Beside(queues=frozenset({3}))
-    assert told_beside(of("ixgbe"), beside, layout="vf").startswith("eth2 is read by another ramp of this process")
+    assert told_beside(of("ixgbe"), beside, layout="vf").startswith("eth2 is in use by another ramp of this process")
     assert plan(replace(of("ixgbe"), vfs=Vfs(63, 1, driver="ixgbevf")), beside=beside, vf=0).vf == 0
 
 
@@ -330,9 +335,9 @@ def test_vfs_that_there_are_not() -> None:
     tagged = told(NotSupported, of("ixgbe"), f"vlan 7 and {MATCH}", layout="vf")
     assert tagged == "a VF on eth2: the match names a VLAN, and a VF gets no tagged packets"
     unknown = replace(of("ixgbe"), vfs=Vfs(63, 0))
-    assert told(NotSupported, unknown, layout="vf") == "a VF on eth2: which driver its VFs have is not known"
+    assert told(NotSupported, unknown, layout="vf") == "a VF on eth2: it is not known which driver its VFs have"
     able = of("ixgbe")
-    with pytest.raises(InterfaceDown, match="eth2 has no carrier: nothing would arrive at a VF of it either"):
+    with pytest.raises(InterfaceDown, match="eth2 has no carrier: its VFs would receive nothing either"):
         make_plan(
             Situation(
                 parse(MATCH), Verdict.CLAIM, replace(imagined(able), carrier=False), Options(layout="vf"), None, able
@@ -347,7 +352,7 @@ def test_the_mode_is_that_of_the_ramps_that_are_there() -> None:
     assert plan(of("ixgbe"), beside=native).mode == "native"
     shared = plan(of("ixgbe"), beside=generic)
     assert shared.mode == "generic"
-    assert "generic mode, as another ramp of this process has it: " in "; ".join(shared.warnings)
+    assert "generic mode, because another ramp of this process uses it: " in "; ".join(shared.warnings)
     assert told_beside(of("ixgbe"), generic, mode="native") == (
         "eth2 in native mode: another ramp of this process has it in generic"
     )
@@ -358,7 +363,7 @@ def test_the_mode_is_that_of_the_ramps_that_are_there() -> None:
 
 def test_a_group_address_is_no_vfs() -> None:
     said = told(NotSupported, of("igb"), "ether broadcast and udp", layout="vf")
-    assert said.endswith("and ff:ff:ff:ff:ff:ff, a group's address, can be no VF's")
+    assert said.endswith("and ff:ff:ff:ff:ff:ff is a group address, which a VF cannot have")
 
 
 def test_a_queue_that_can_be_in_the_table_is_hidden() -> None:

@@ -51,7 +51,7 @@ def plan(link: Link = VETH, verdict: Verdict = Verdict.CLAIM, ssh: Ssh | None = 
 
 
 def told(kind: type[OfframpError], link: Link, verdict: Verdict = Verdict.CLAIM, **options: Any) -> str:
-    """What the error says, which is of exactly that kind."""
+    """The text of the error, which has to be of exactly that kind."""
     with pytest.raises(kind) as caught:
         plan(link, verdict, **options)
     assert type(caught.value) is kind
@@ -83,15 +83,16 @@ def test_the_same_inputs_give_the_same_plan() -> None:
 def test_the_plan_as_text() -> None:
     assert str(plan(replace(VETH, rx_queues=3), queues=(2, 0, 2))) == (
         "CLAIM on eth0: udp dst port 4321\n"
-        "  1. [xdp] attach a program to eth0, in the driver: protected packets pass, matching ones CLAIM, others pass\n"
+        "  1. [xdp] attach a program to eth0, in the driver: protected packets pass, the verdict of matching ones is "
+        "CLAIM, all others pass\n"
         "       why:  the earliest place where this interface can look at a packet\n"
-        "       undo: close the bpf_link: the kernel does it by itself when the process ends\n"
+        "       undo: close the bpf_link; the kernel does so when the process ends\n"
         "  2. [user] bind an AF_XDP socket to queues 0, 2 of eth0, 4096 frames each, copy\n"
-        "       why:  without a NIC rule the flow may arrive on any queue; passing a packet on from a zero-copy queue "
+        "       why:  without a NIC rule the flow may arrive on any queue; a packet passed on from a zero-copy queue "
         "costs a copy\n"
         "       undo: close the sockets\n"
         "  3. [xdp] put the sockets into the program's XSKMAP by rx_queue_index\n"
-        "       why:  from here on matching packets come to user space; until here they pass\n"
+        "       why:  from this step on matching packets come to user space; before it they pass\n"
         "       undo: close the map\n"
         "  protected: ARP, ND, DHCP, TCP port 22 (SSH)\n"
         "       vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
@@ -155,7 +156,7 @@ def test_a_driver_that_refused_when_asked_gets_generic_mode() -> None:
     link = replace(VETH, rx_vlan_offload=False, **OLD_KERNEL)
     made = make_plan(Situation(MATCH, Verdict.CLAIM, link, Options(), NOTHING, native_refused=True))
     assert (made.mode, made.vlan_metadata) == ("generic", False)
-    assert made.warnings[0].startswith("generic mode, as veth has no native XDP: ")
+    assert made.warnings[0].startswith("generic mode, because veth has no native XDP: ")
     assert "in the stack (generic mode)" in made.steps[0].what
     asked = plan(link, mode="generic")
     assert asked.warnings[0].startswith("generic mode, as asked: ")
@@ -177,7 +178,7 @@ def test_an_interface_that_is_down() -> None:
         ),
         (
             Xdp("generic", 8, "xdp_pass", None, None),
-            "program 8 'xdp_pass' in generic mode, held by no process that can be seen here",
+            "program 8 'xdp_pass' in generic mode, held by no process that is visible here",
         ),
         (
             Xdp("offload", 9, "", 1, None),
@@ -243,8 +244,8 @@ def test_sockets_on_an_interface_that_only_forwards(kind: str) -> None:
 def test_generic_mode_above_another_interface(kind: str) -> None:
     link = replace(VETH, name="m0", kind=kind, driver=kind, rx_vlan_offload=False, xdp_features=frozenset())
     assert told(InterfaceError, link) == (
-        f"m0, a {kind}, in generic mode: tags are taken off before it gets a packet: "
-        "tagged packets would be taken for untagged ones (use the interface below it)"
+        f"m0, a {kind}, in generic mode: VLAN tags are removed before it gets a packet, so "
+        "tagged packets would look untagged (use the interface below it)"
     )
 
 
@@ -252,14 +253,13 @@ def test_tags_beside_the_frames_of_a_veth() -> None:
     """Its flag is of no help: tags cross a veth as the peer's driver leaves them."""
     link = replace(VETH, rx_vlan_offload=False)
     for made in (plan(replace(link, **OLD_KERNEL)), plan(link, mode="generic")):
-        assert made.warnings[-1].endswith("ethtool -K PEER txvlan off writes them into the frames")
+        assert made.warnings[-1].endswith("ethtool -K PEER txvlan off")
     assert plan(link).warnings == ()
 
 
 def test_tags_that_the_nic_strips() -> None:
     message = (
-        "eth0 strips VLAN tags before XDP sees them: tagged packets would be taken for untagged ones"
-        " (ethtool -K eth0 rxvlan off)"
+        "eth0 strips VLAN tags before XDP sees them: tagged packets would look untagged (ethtool -K eth0 rxvlan off)"
     )
     for verdict in (Verdict.CLAIM, Verdict.DROP):
         assert told(InterfaceError, replace(VETH, rx_metadata=frozenset({"hash"})), verdict) == message

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plans do to a NIC of software, forwards and back; plans for elsewhere; what packets cost."""
+"""What plans do to a software NIC, forwards and back; plans for other machines; what packets cost."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_zero_copy_where_it_is_cheaper(driver: str, options: dict[str, Any], mat
 
 
 def test_zero_copy_that_a_driver_does_not_have() -> None:
-    message = "zero-copy with ena: its driver has none"
+    message = "zero-copy with ena: its driver does not support it"
     assert told(NotSupported, of("ena"), require=frozenset({"zero-copy"})) == message
 
 
@@ -252,6 +252,6 @@ def test_cores_at_a_rate() -> None:
     assert needed(made, 12e6) == {
         "cores": 0.65, "kernel_alone": 2.5, "cores_article": 2.23, "kernel_alone_article": 8.57
     }  # fmt: skip
-    assert "12,000,000 matching packets a second take 0.65 cores" in explain(made, 12e6)
-    assert "one queue takes 23,809,524 at most: the rest is lost" in explain(made, 30e6)
+    assert "12,000,000 matching packets per second take 0.65 cores" in explain(made, 12e6)
+    assert "one queue takes at most 23,809,524 per second: the rest is lost" in explain(made, 30e6)
     assert "one queue takes" not in explain(made, 12e6)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a NIC brings: for each driver a superset of the match, in a model of its receive side, and no entry of others.
 
-The program looks at every packet again, with the match itself, so that what the NIC brings too much is passed on and
-never claimed. What these tests are about is what it might miss.
+The program checks every packet again, with the match itself, so packets that the NIC brings in excess are passed on
+and never claimed. These tests are about packets that the NIC might miss.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def test_rules_in_ethtools_words(text: str, driver: str, words: list[str]) -> No
     [
         ("tcp", "mlx5", "its rules would have to bring all packets of flow type tcp4"),
         ("src net 10.0.0.0/8", "i40e", "its rules would have to bring all packets of flow type tcp4"),
-        ("udp dst port 53", "ixgbe", "the match is also about IPv6, and ixgbe's rules see IPv4 only"),
-        ("udp dst port 53", "igb", "igb's rules see nothing of IP"),
+        ("udp dst port 53", "ixgbe", "the match is also about IPv6, and ixgbe's rules see only IPv4"),
+        ("udp dst port 53", "igb", "igb's rules do not see IP packets"),
         ("ether proto 0x88b5", "i40e", "i40e's rules compare IP packets only"),
         (
             "ip and udp port 53",
@@ -192,7 +192,7 @@ def test_more_rules_than_there_is_room_for_are_made_wider() -> None:
         [f"10.0.{number}.0", "m", "0.0.15.255"] for number in (0, 16, 32, 48)
     ]
     assert few.left_out == ("the source address",)
-    with pytest.raises(CannotSteer, match="64 rules are needed, and 3 can be added"):
+    with pytest.raises(CannotSteer, match="the match needs 64 rules, and only 3 can be added"):
         rules_of(f"src host ({hosts}) and udp", "i40e", slots=3)
 
 
@@ -209,10 +209,12 @@ def test_rules_that_are_there() -> None:
     assert [str(rule) for rule in made.rules] == ["flow-type udp4 dst-port 4321 action 7 loc 2044"]
     assert made.left_out == ("the source address",)
     assert made.first == there[1:]
-    with pytest.raises(CannotSteer, match="all its rules have to compare the same fields, and there is flow-type udp4"):
+    with pytest.raises(
+        CannotSteer, match="all its rules have to compare the same fields, and it already has flow-type udp4"
+    ):
         rules_of("ip and udp src port 4321", "ixgbe", rules=there)
     full = tuple(f"flow-type udp4 dst-port {port} action 1 loc {port}" for port in range(16))
-    with pytest.raises(CannotSteer, match="1 rules are needed, and 0 can be added"):
+    with pytest.raises(CannotSteer, match="the match needs 1 rules, and only 0 can be added"):
         rules_of("ip and udp dst port 4321", "i40e", rules=full)
 
 
@@ -265,20 +267,20 @@ def test_entries_for_a_driver_that_may_give_its_key_late() -> None:
 @pytest.mark.parametrize(
     ("text", "changed", "reason"),
     [
-        (f"tcp and {PAIR}", {}, "RSS hashes tcp4 by its source port, too, of which the match leaves several"),
+        (f"tcp and {PAIR}", {}, "RSS hashes tcp4 by its source port too, and the match leaves several possible"),
         (
             "udp and dst host 192.168.7.9",
             {},
-            "RSS hashes udp4 by its source address, too, of which the match leaves several",
+            "RSS hashes udp4 by its source address too, and the match leaves several possible",
         ),
-        (f"udp and {PAIR}", {"symmetric": True}, "its RSS hash is not Microsoft's Toeplitz, and cannot be foretold"),
-        (f"udp and {PAIR}", {"function": "xor"}, "its RSS hash is not Microsoft's Toeplitz, and cannot be foretold"),
+        (f"udp and {PAIR}", {"symmetric": True}, "its RSS hash is not Microsoft's Toeplitz, so it cannot be predicted"),
+        (f"udp and {PAIR}", {"function": "xor"}, "its RSS hash is not Microsoft's Toeplitz, so it cannot be predicted"),
         (f"udp and {PAIR}", {"key": None}, "its RSS key is not known"),
         (f"udp and {PAIR}", {"table": None}, "new shows no RSS table"),
         (f"udp and {PAIR}", {"fields": {"udp4": ""}}, "udp4 is not hashed"),
         (f"ip and {PAIR}", {"fields": dict.fromkeys(OTHERS, "sd") | {"ip4": ""}}, "ip4 is not hashed"),
         (f"udp and {PAIR}", {"fields": {"udp4": "vsd"}}, "udp4 is hashed by more than addresses and ports"),
-        ("ether proto 0x88b5", {}, "RSS hashes IP packets only, and the match is about others"),
+        ("ether proto 0x88b5", {}, "RSS hashes IP packets only, and the match is about other packets"),
         (
             f"udp and {PAIR}",
             {"table": (0, 1, 0, 1)},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches on the null port: what views show and keep alive, what selections are, what can be changed and sent."""
+"""Batches on the null port: what views show and keep alive, what selections hold, what can be changed and sent."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_masks_that_cannot_be() -> None:
     _, batch = only()
     n = len(batch)
     for wrong in (np.ones(n + 1, bool), np.ones((n, 1), bool), np.ones(3, float), ["a"], [[1, 2]], 1, True, None):
-        with pytest.raises(OptionError, match=rf"not bool\[{n}\], nor packet numbers"):
+        with pytest.raises(OptionError, match=rf"neither bool\[{n}\] nor packet numbers"):
             batch.select(wrong)  # type: ignore[arg-type]
     for beyond in ([n], [-n - 1], np.array([1 << 63], np.uint64)):
         with pytest.raises(IndexError, match=f"batch of {n}"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports, on the null port: waiting, threads, closing, Ctrl-C, and arguments that cannot be."""
+"""Ports, tested on the null port: waiting, threads, closing, Ctrl-C, and impossible arguments."""
 
 from __future__ import annotations
 

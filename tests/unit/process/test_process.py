@@ -168,7 +168,7 @@ def test_work_that_fails_is_told() -> None:
     def work() -> None:
         raise OSError("no")
 
-    with pytest.warns(ResourceWarning, match="forgotten: no"):
+    with pytest.warns(ResourceWarning, match="forgotten failed: no"):
         process.when_alone(work)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/sets.md tells the truth: its examples are what stands behind them, its figures those that were measured."""
+"""docs/sets.md tells the truth: its examples give what they say, and its figures are those that were measured."""
 
 from __future__ import annotations
 

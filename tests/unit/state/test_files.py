@@ -60,7 +60,7 @@ def test_files_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="line 1: 'dog' is not a family"):
         HashSet.load(path)
     PrefixSet(["10.0.0.0/8"]).save(path)
-    with pytest.raises(OptionError, match=r"not of a HashSet \(PrefixSet.load\(\) reads it\)"):
+    with pytest.raises(OptionError, match=r"does not hold a HashSet \(PrefixSet.load\(\) reads it\)"):
         HashSet.load(path)
 
 

@@ -55,7 +55,7 @@ def test_a_family_that_is_not_known_is_asked_for() -> None:
     for make in (HashSet, PrefixSet):
         with pytest.raises(OptionError, match=r"an empty .*Set needs family="):
             make()
-    with pytest.raises(OptionError, match="70000 does not say of which family"):
+    with pytest.raises(OptionError, match="70000 does not tell the family"):
         HashSet([70000])
     with pytest.raises(OptionError, match="443 cannot be in a PrefixSet"):
         PrefixSet([443])
@@ -66,7 +66,7 @@ def test_a_family_that_is_not_known_is_asked_for() -> None:
     for make in (HashSet, PrefixSet):
         with pytest.raises(OptionError, match="elements=5: not a list"):
             make(5)  # type: ignore[arg-type]  # that is the point
-        with pytest.raises(OptionError, match="None does not say of which family"):
+        with pytest.raises(OptionError, match="None does not tell the family"):
             make([None])  # type: ignore[list-item]  # that is the point
 
 

@@ -110,7 +110,7 @@ def test_tables_that_cannot_be() -> None:
     for weights in ([], [0, 0], [9], [-1, 2]):
         with pytest.raises(OptionError, match="their sum is not from 1 to 8"):
             weighted(8, weights)
-    with pytest.raises(OptionError, match="at least one queue"):
+    with pytest.raises(OptionError, match="at least one queue is needed"):
         equal(8, 0)
 
 
@@ -182,7 +182,7 @@ def test_the_normal_form_means_the_same(rule: Rule, packet: bytes) -> None:
         ("flow-type udp4 vf 255 queue 0", "vf 255: not from 0 to 254"),
         ("flow-type udp4 dst-port-mask 5 action 1", "dst-port-mask in a rule for udp4: a mask without its field"),
         ("m 5", "m without a field before it"),
-        ("flow-type ip4 l4data 1 src-port 1 action 1", "l4data with another name for its bytes"),
+        ("flow-type ip4 l4data 1 src-port 1 action 1", "l4data, and another name for its bytes"),
         ("flow-type udp4 action 1 loc 2147483648", "loc 2147483648: not a number of 31 bits"),
     ],
 )

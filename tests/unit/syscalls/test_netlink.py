@@ -51,4 +51,4 @@ def test_owners_in_words() -> None:
     assert str(Owner(12, "offramp_a", 3, 4321, "python3", "native")) == f"{held} another offramp, python3 (pid 4321)"
     assert str(Owner(12, "offramp_a", 3, 4321, "this process", "native")) == f"{held} this process (pid 4321)"
     assert str(Owner(12, "cilium", 3, 4321, "agent")) == "XDP program 12 'cilium', held by agent (pid 4321)"
-    assert str(Owner(12, "", None, None, None)) == "XDP program 12, held by no process that can be seen here"
+    assert str(Owner(12, "", None, None, None)) == "XDP program 12, held by no process that is visible here"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NIC of software: it behaves as it is told to, and its frames go where its knobs say."""
+"""The software NIC: it behaves as it is told to, and its frames go where its knobs say."""
 
 from __future__ import annotations
 

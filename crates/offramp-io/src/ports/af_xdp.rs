@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! AF_XDP: frames of one receive queue of one interface, redirected to a socket by an XDP program.
 //!
-//! Documentation/networking/af_xdp.rst. Each socket has its own umem, so that queues share nothing and each can have
-//! its own thread. Needs `CAP_NET_RAW`; memory counts against `RLIMIT_MEMLOCK` unless the process has `CAP_IPC_LOCK`.
-//! Linux 5.4 for need_wakeup.
+//! Documentation/networking/af_xdp.rst. Each socket has its own umem. So queues share nothing, and each can have its
+//! own thread. Needs `CAP_NET_RAW`; memory counts against `RLIMIT_MEMLOCK` unless the process has `CAP_IPC_LOCK`. Linux
+//! 5.4 for need_wakeup.
 //!
 //! The order matters: rings, then a filled fill ring, then bind (a zero-copy driver that finds the fill ring empty at
-//! bind may never look again). `bind` is not to be believed as to the mode: `XDP_OPTIONS` is asked.
+//! bind may never look again). That `bind` succeeds does not tell the mode: `XDP_OPTIONS` does.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -47,11 +47,11 @@ const BIND_PATIENCE: Duration = Duration::from_secs(1);
 /// Who copies the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copying {
-    /// Zero-copy if the driver can, else a copy by the kernel.
+    /// Zero-copy if the driver supports it, else a copy by the kernel.
     Auto,
     /// A copy by the kernel.
     Copy,
-    /// The driver writes to the umem, or bind fails with EOPNOTSUPP.
+    /// The driver writes to the umem; bind fails with EOPNOTSUPP if it cannot.
     Zero,
 }
 
@@ -59,7 +59,7 @@ impl Copying {
     pub const NAMES: [(&str, Self); 3] = [("auto", Self::Auto), ("copy", Self::Copy), ("zero-copy", Self::Zero)];
 }
 
-/// What to bind to, and with how much memory for each socket.
+/// What to bind to, and how much memory each socket gets.
 #[derive(Clone, Copy)]
 pub struct Binding<'a> {
     pub interface: &'a str,
@@ -70,7 +70,7 @@ pub struct Binding<'a> {
     pub copying: Copying,
 }
 
-/// An AF_XDP socket, with its heartbeat if a program waits for one.
+/// An AF_XDP socket, with its heartbeat if a program checks one.
 pub struct AfXdp {
     interface: String,
     heartbeat: Option<Heartbeat>,
@@ -80,11 +80,11 @@ pub struct AfXdp {
 
 /// A socket on each queue of an interface, and a watch on the interface.
 ///
-/// `heartbeats`: the map in which a program looks whether the queues' readers live, and after what time it gives up on
-/// one.
+/// `heartbeats`: the map in which a program checks whether the readers of the queues live, and how long it waits before
+/// it gives up on one.
 pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Option<Duration>)>) -> Result<Parts, Error> {
     let events = Arc::<Events>::default();
-    // Watched from before the sockets are bound, so that no change is missed.
+    // The watch starts before the sockets are bound, so that no change is missed.
     let link = Link::watch(binding.ifindex as i32, Arc::clone(&events))?;
     let mut parts = Parts::new(binding.interface, Vec::new());
     let mut hearts = match heartbeats {
@@ -157,8 +157,8 @@ unsafe impl Region for UmemRegion {
 }
 
 impl AfXdp {
-    /// Opens a socket on a queue. It receives what an XDP program redirects to it from that queue, as soon as it is in
-    /// an XSKMAP.
+    /// Opens a socket on a queue. Once it is in an XSKMAP, it receives what an XDP program redirects to it from that
+    /// queue.
     fn open(binding: &Binding<'_>, queue: u32, heartbeat: Option<Heartbeat>) -> Result<Ringed<Self>, Error> {
         let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP")?;
         let Memory {
@@ -284,9 +284,9 @@ impl OtherSide for AfXdp {
 
     fn kick_tx(&mut self, rings: &Rings) -> Result<(), Error> {
         if let Some(heartbeat) = &self.heartbeat {
-            heartbeat.beat(); // who waits for room to send cannot look for packets, but lives
+            heartbeat.beat(); // someone who waits for room to send cannot look for packets, but is alive
         }
-        // Copy mode sends at most 32 frames a call: go on as long as the ring gets shorter.
+        // Copy mode sends at most 32 frames for each call: go on as long as the ring gets shorter.
         let ring = rings.tx.memory();
         let mut left = ring.len();
         while left > 0 && ring.needs_wakeup() {

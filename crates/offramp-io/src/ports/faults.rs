@@ -2,11 +2,11 @@
 //! `faults,drop=0.1,seed=7+...` does to packets what networks do to them, and to calls what systems do. A port around
 //! any port.
 //!
-//! Chance comes from a seed (splitmix64), so that what happened once happens again. Faults meet received packets, each
-//! with its own probability, in this order: `drop`, `corrupt` (a bit), `truncate` (its length on the wire stays),
-//! `duplicate` (both show one frame, and can be sent but not changed), `reorder` (with the packet before it). `short`:
-//! a call that sends takes no more than some of what it is given. `error=N`: the Nth call that receives or sends fails
-//! with EIO, and those before and after do not.
+//! Chance comes from a seed (splitmix64), so whatever happened once happens again. Faults meet received packets, each
+//! with its own probability, in this order: `drop`, `corrupt` (one bit), `truncate` (its length on the wire stays),
+//! `duplicate` (both show one frame, and can be sent but not changed), `reorder` (with the packet before it). With
+//! `short`, a call that sends accepts only some of what it is given. With `error=N`, the Nth call that receives or
+//! sends fails with EIO; the calls before and after do not.
 
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ pub const WRAPPER: Wrapper = Wrapper {
     wrap,
 };
 
-/// What may happen, how often.
+/// What may happen, and how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
     pub drop: f64,
@@ -68,7 +68,7 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// True with that probability. What never happens costs no number, so that other faults stay as they were.
+    /// True with that probability. What never happens takes no random number, so that the other faults stay the same.
     fn happens(&mut self, probability: f64) -> bool {
         probability > 0.0 && (self.next() >> 11) as f64 / ((1_u64 << 53) as f64) < probability
     }
@@ -102,7 +102,7 @@ impl Faulty {
         }
     }
 
-    /// Counts a call, and fails it if it is its turn.
+    /// Counts a call, and fails it if its turn has come.
     fn call(&mut self) -> Result<(), Error> {
         self.calls = self.calls.wrapping_add(1);
         if self.calls == self.faults.error {
@@ -114,7 +114,7 @@ impl Faulty {
         Ok(())
     }
 
-    /// How many of so many a call takes.
+    /// How many of the given frames a call takes.
     fn taken(&mut self, given: usize) -> usize {
         if self.chance.happens(self.faults.short) {
             self.chance.below(given)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `loop:` a wire in memory: what is sent comes back; `loop:NAME`: it comes to the other end of that name, which may be
-//! in another thread.
+//! `loop:` is a wire in memory: what is sent comes back. With `loop:NAME` it comes to the other end of that name, which
+//! may be in another thread.
 //!
 //! ```text
 //!   one end: tx ring ─> Departures ─┐ Direction::carry copies frames    ┌─> Arrivals ─> rx ring: the other end
 //!                                   └────────── under its lock ─────────┘
 //! ```
 //!
-//! Whoever of the two looks first carries: the sender when it kicks, so that the receiver can sleep; the receiver when
-//! it looks, for what found no frame before. A frame that the other end has no room for stays in the tx ring: nothing
-//! is lost, and the sender waits. What is sent to an end that was closed is gone.
+//! The end that looks first carries. The sender carries when it kicks, so the receiver can sleep. The receiver carries
+//! when it looks, for frames that found no room before. A frame that the other end has no room for stays in the tx
+//! ring: nothing is lost, and the sender waits. What is sent to a closed end is gone.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -38,13 +38,13 @@ pub const KIND: Kind = Kind {
 /// One direction of a wire.
 #[derive(Default)]
 struct Direction {
-    /// What was sent; `None` until that end is there. It stays when the end is closed: what is left can still be read.
+    /// What was sent; `None` until that end is there. It stays when the end is closed: the rest can still be read.
     from: Option<Departures>,
     /// Where it arrives; `None` while that end is not there.
     to: Option<Arrivals>,
     from_closed: bool,
     to_closed: bool,
-    /// What the reader sleeps on, and whether it was raised since the reader looked.
+    /// What the reader sleeps on, and whether it was raised since the reader last looked.
     flag: Option<Arc<OwnedFd>>,
     raised: bool,
 }
@@ -97,13 +97,13 @@ pub struct Loop {
     incoming: Arc<Mutex<Direction>>,
     flag: Arc<OwnedFd>,
     ended: bool,
-    /// The process that made it: a forked child has copies of locks that nobody will ever release.
+    /// The process that made it. A forked child has copies of locks that nobody will ever release.
     process: u32,
 }
 
 /// A wire that has a name.
 struct Wire {
-    /// What its second end sends to and receives from, until there is one.
+    /// What its second end sends to and receives from; `None` once there is a second end.
     second: Option<[Arc<Mutex<Direction>>; 2]>,
     open: usize,
 }
@@ -111,7 +111,7 @@ struct Wire {
 static WIRES: Mutex<BTreeMap<String, Wire>> = Mutex::new(BTreeMap::new());
 
 impl Loop {
-    /// An end of the wire of that name, which is there as long as one of its ends is; or, without a name, both in one.
+    /// An end of the wire of that name, which exists as long as one of its ends does; without a name, both ends in one.
     ///
     /// # Errors
     /// If both ends of that name were opened already.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The registry: what kinds of ports there are, and what can be put around them. One line each.
+//! The registry: the kinds of ports, and the wrappers that can be put around them. One line each.
 
 pub mod af_xdp;
 pub mod around;
@@ -34,10 +34,10 @@ pub struct Kind {
     pub name: &'static str,
     pub syntax: &'static str,
     pub about: &'static str,
-    /// Privileges and parts of the system.
+    /// The privileges and parts of the system that it needs.
     pub needs: &'static str,
     pub options: &'static [&'static str],
-    /// Whether it can be opened here and now; why not, and what to do.
+    /// Whether it can be opened here and now; if not, why, and what to do.
     pub usable: fn() -> Result<(), String>,
     pub open: fn(target: &str, options: &Options) -> Result<Parts, Error>,
 }
@@ -51,12 +51,12 @@ pub struct Wrapper {
     pub wrap: fn(queues: Queues, options: &Options) -> Result<Queues, Error>,
 }
 
-/// Needs nothing: usable everywhere.
+/// For kinds that need nothing: usable everywhere.
 pub fn always() -> Result<(), String> {
     Ok(())
 }
 
-/// Opens the port that `uri` names. `options`: more of them for its kind.
+/// Opens the port that `uri` names. `options`: more options for its kind.
 pub fn open(uri: &str, options: Vec<(String, Given)>) -> Result<Port, Error> {
     let mut named = uri::parse(uri)?;
     for (key, value) in options {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `null:` a port whose other side is this process: every frame lent for receiving is a packet at once, every packet
-//! sent is gone at once. It costs nothing but the framework, which is what it measures; and it lets applications be
+//! `null:` is a port whose other side is this process. Every frame lent for receiving becomes a packet at once; every
+//! packet sent is gone at once. Its only cost is the framework, which is what it measures. It also lets applications be
 //! tested without a network.
 
 use offramp_ring::{Arrival, FarSide, Heap, Rings, joined};
@@ -32,10 +32,10 @@ pub struct Null {
 }
 
 enum Arriving {
-    /// In turn, for ever. Written to each frame once, as a frame that the application changes stays changed: the length
-    /// in each frame.
+    /// Each template in turn, for ever. It is written to each frame once; if the application changes a frame, it stays
+    /// changed. Here: the length in each frame.
     Repeated(Box<[u32]>),
-    /// Each once: the number of those that have arrived.
+    /// Each template once: the number of those that have arrived.
     Once(usize),
 }
 

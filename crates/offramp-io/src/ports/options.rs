@@ -8,14 +8,14 @@ use std::str::FromStr;
 use super::uri::suggestion;
 use crate::error::Error;
 
-/// One option's value: text from a URI, or what only a program can give.
+/// One option's value: text from a URI, or a value that only a program can give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
     Text(String),
     Packets(Vec<Vec<u8>>),
 }
 
-/// Options in the order in which they were given. A key may come again.
+/// Options in the order in which they were given. A key may come several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options(Vec<(String, Given)>);
 
@@ -28,10 +28,10 @@ impl Options {
         self.0.append(&mut others.0);
     }
 
-    /// Whether all keys are among `known`.
+    /// Checks that all keys are among `known`.
     ///
     /// # Errors
-    /// One that names those that `whose` has.
+    /// One that names the options that `whose` has.
     pub fn check(&self, whose: &str, known: &[&str]) -> Result<(), Error> {
         match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             Some((key, _)) => Err(Error::option(
@@ -86,7 +86,7 @@ impl Options {
         }
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     pub fn probability(&self, key: &str) -> Result<f64, Error> {
         let Some(text) = self.text(key)? else { return Ok(0.0) };
         let value = parse::<f64>(key, text, "a number from 0 to 1")?;
@@ -129,11 +129,11 @@ fn parse<T: FromStr<Err: Display>>(key: &str, text: &str, what: &str) -> Result<
         .map_err(|_| Error::option(format!("{key}={text:?}: not {what}"), ""))
 }
 
-/// How much memory a port in memory has.
+/// The memory of a port in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     pub frames: u32,
-    /// Bytes of each, and entries of each ring: powers of two.
+    /// Bytes of each frame, and entries of each ring: powers of two.
     pub frame_size: u32,
     pub ring: u32,
 }

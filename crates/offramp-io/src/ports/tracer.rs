@@ -28,14 +28,14 @@ pub const WRAPPER: Wrapper = Wrapper {
 #[derive(Default)]
 struct Calls {
     looks: u64,
-    /// Looks that found nothing: they have no line.
+    /// Looks that found nothing; they get no line.
     empty: u64,
     received: u64,
     accepted: u64,
     errors: u64,
 }
 
-/// Where the lines go. Several queues may write to one.
+/// Where the lines go. Several queues may write to the same one.
 pub type Sink = Arc<Mutex<dyn Write + Send>>;
 
 pub struct Tracer {
@@ -69,7 +69,7 @@ impl Tracer {
         }
     }
 
-    /// A line. What cannot be written is lost, and the port goes on.
+    /// Writes a line. If it cannot be written, it is lost, and the port goes on.
     fn tell(&self, what: &str, lengths: impl Iterator<Item = usize>) {
         let mut line = format!("queue {} {what}", self.queue);
         for length in lengths {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The names of ports, read: `[WRAPPER[,KEY=VALUE...]+]KIND:TARGET[,KEY=VALUE...]`.
+//! The names of ports: `[WRAPPER[,KEY=VALUE...]+]KIND:TARGET[,KEY=VALUE...]`.
 //!
 //! ```text
 //!   null:    loop:a    af_xdp:eth0,queue=1    trace,file=x.txt+loop:a    trace+faults,drop=0.1,seed=7+null:
 //! ```
 //!
-//! A wrapper and its values end at `+`, a target at the first comma; nothing is quoted, so that a value with a comma is
-//! given by a program.
+//! A wrapper and its values end at `+`, a target ends at the first comma. Nothing is quoted, so a value with a comma
+//! can only be given by a program.
 
 use super::options::{Given, Options};
 use crate::error::Error;
@@ -20,7 +20,7 @@ pub struct Named {
     pub options: Options,
 }
 
-/// What a URI says. Whether there is such a port is another question.
+/// What a URI says. Whether such a port exists is another question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
     /// The outermost first.
@@ -79,7 +79,7 @@ fn wrong(uri: &str, why: &str) -> Error {
     Error::option(format!("port {uri:?}: {why}"), SYNTAX)
 }
 
-/// What there is besides `name`: the nearest, if there is one near, and all.
+/// The alternatives to `name`: the nearest one, if one is near, and the whole list.
 #[must_use]
 pub fn suggestion(name: &str, known: &[&str], what: &str) -> String {
     let near = known.iter().map(|known| (distance(name, known), known));
@@ -93,7 +93,7 @@ pub fn suggestion(name: &str, known: &[&str], what: &str) -> String {
     [meant, listed].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// How many letters have to be put in, left out or replaced; two neighbours that changed places count once (optimal
+/// How many letters have to be added, left out or replaced; two neighbours that changed places count once (optimal
 /// string alignment).
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());

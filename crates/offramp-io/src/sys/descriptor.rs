@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! File descriptors: flags that a thread can sleep on, and what a forked child does with those of its parent.
+//! File descriptors: flags that a thread can sleep on, and what a forked child does with its parent's descriptors.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -17,7 +17,7 @@ pub fn eventfd() -> Result<OwnedFd, Error> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Raises the flag. Raised twice is raised.
+/// Raises the flag. Raising it twice is the same as once.
 pub fn raise(flag: BorrowedFd<'_>) {
     let one = 1_u64;
     // SAFETY: eight bytes, which is what an eventfd takes. It fails only if the flag has been raised 2^64 - 2 times.
@@ -31,7 +31,7 @@ pub fn lower(flag: BorrowedFd<'_>) {
     unsafe { libc::read(flag.as_raw_fd(), (&raw mut count).cast(), 8) };
 }
 
-/// In a forked child: the numbers of the parent's descriptors lead to a flag that nobody raises.
+/// For a forked child: makes the numbers of the parent's descriptors lead to a flag that nobody raises.
 pub fn lead_nowhere(fds: impl IntoIterator<Item = i32>) {
     let Ok(nowhere) = eventfd() else { return };
     for fd in fds {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Interfaces, asked by ioctl(2) in the network namespace of a socket: netdevice(7).
+//! Interfaces: ioctl(2) in the network namespace of a socket, netdevice(7).
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -38,7 +38,7 @@ pub fn index_of(name: &str) -> Result<u32, Error> {
     }
 }
 
-/// Name and flags of the interface with that index, which may be renamed meanwhile.
+/// Name and flags of the interface with that index. It may be renamed meanwhile.
 ///
 /// # Errors
 /// [`Error::LinkGone`] if there is none in the network namespace of the socket.
@@ -46,7 +46,8 @@ pub fn name_and_flags(socket: BorrowedFd<'_>, index: i32) -> Result<(String, Fla
     let mut request = request();
     let mut name = name_of(socket, &mut request, index)?;
     loop {
-        // Flags are asked by name: the answer counts only if the name was this interface's before and after.
+        // The kernel is asked for flags by name. So the answer counts only if the interface had this name before and
+        // after.
         let flags = ask(socket, libc::SIOCGIFFLAGS, &mut request, index).map(|()| {
             // SAFETY: SIOCGIFFLAGS has set this member.
             Flags(i32::from(unsafe { request.ifr_ifru.ifru_flags }))

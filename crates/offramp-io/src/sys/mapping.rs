@@ -38,8 +38,8 @@ impl Mapping {
         }
     }
 
-    /// Private zeroed memory, in the process from the start: in huge pages if the system gives them to those who ask,
-    /// since packets are read once, each on another page. (Linux 5.14.)
+    /// Private zeroed memory, present from the start. It is in huge pages if the system gives them on request, because
+    /// packets are read once, each on another page. (Linux 5.14.)
     pub fn anonymous(size: usize, what: &str) -> Result<Self, Error> {
         let mapping = Self::new(size, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0, what)?;
         let start = mapping.start.as_ptr().cast();
@@ -51,19 +51,19 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Private zeroed memory that the system gives page by page, when it is first written to.
+    /// Private zeroed memory that the system provides page by page, when each page is first written to.
     pub fn sparse(size: usize, what: &str) -> Result<Self, Error> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         Self::new(size, flags, -1, 0, what)
     }
 
-    /// The memory behind a file, shared, with forked children as well.
+    /// The memory behind a file, shared, also with forked children.
     pub fn of_shared_file(fd: BorrowedFd<'_>, size: usize, what: &str) -> Result<Self, Error> {
         Self::new(size, libc::MAP_SHARED, fd.as_raw_fd(), 0, what)
     }
 
-    /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file, so a
-    /// child would keep a socket bound or a map alive that its parent has closed.
+    /// The memory behind a file, shared. Forked children do not get it: a mapping holds a reference to the file. So a
+    /// child would keep a socket bound, or a map alive, after its parent has closed it.
     pub fn of_file(fd: BorrowedFd<'_>, size: usize, offset: i64, what: &str) -> Result<Self, Error> {
         let mapping = Self::new(
             size,
@@ -78,7 +78,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// A copy of `content` that can be executed and no longer be written.
+    /// A copy of `content` that can be executed but no longer written.
     pub fn executable(content: &[u8], what: &str) -> Result<Self, Error> {
         let mapping = Self::new(content.len(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0, what)?;
         let start = mapping.start.as_ptr();

@@ -42,8 +42,8 @@ pub fn clock(id: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// membarrier(2) with `MEMBARRIER_CMD_GLOBAL`: waits until no CPU is in a read-side critical section of RCU that began
-/// before.
+/// membarrier(2) with `MEMBARRIER_CMD_GLOBAL`: waits until every RCU read-side critical section that began before has
+/// ended, on all CPUs.
 pub fn membarrier() -> Result<(), i32> {
     const GLOBAL: libc::c_int = 1 << 0; // include/uapi/linux/membarrier.h
     // SAFETY: no pointers.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sockets: what every kind of them has, and the two knocks of AF_XDP.
+//! Sockets: what every kind of them has, and the two kicks of AF_XDP.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -70,8 +70,8 @@ pub fn bind<T>(fd: BorrowedFd<'_>, address: &T, what: impl FnOnce() -> String) -
     check(result, what).map(drop)
 }
 
-/// Has the kernel look at the tx ring of an AF_XDP socket, by an empty sendto(2). That it cannot now is no error, as
-/// the driver's queue is full or another CPU is at it.
+/// Makes the kernel look at the tx ring of an AF_XDP socket, by an empty sendto(2). It is not an error if the kernel
+/// cannot do so now because the driver's queue is full or another CPU is at it.
 pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<(), Error> {
     // SAFETY: no data and no address.
     let result = unsafe {
@@ -93,8 +93,8 @@ pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<(), Error> {
     }
 }
 
-/// Has the kernel look at the fill ring of an AF_XDP socket, by an empty recv(2). Its result says nothing that poll
-/// does not say better.
+/// Makes the kernel look at the fill ring of an AF_XDP socket, by an empty recv(2). Its result tells nothing that poll
+/// does not tell better.
 pub fn kick_rx(fd: BorrowedFd<'_>) {
     // SAFETY: no data.
     unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
@@ -139,7 +139,8 @@ impl Datagrams {
         }
     }
 
-    /// Receives those that are there, without waiting, over those that came before. Returns how many, or the errno.
+    /// Receives the datagrams that are there, without waiting, and overwrites earlier ones. Returns how many, or the
+    /// errno.
     pub fn receive(&mut self, fd: BorrowedFd<'_>) -> Result<usize, i32> {
         let (start, count) = (self.headers.as_mut_ptr(), self.headers.len() as u32);
         // SAFETY: `headers` describes `vectors`, which describe `buffers`; all stay where they are as long as this

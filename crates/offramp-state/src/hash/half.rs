@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One half of a hash's memory: its seeds, slots and entries, and how a key is found in them, as compiled code does it.
+//! One half of a hash's memory: its seeds, slots and entries, and how a key is found, as compiled code finds it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::item::Key;
 use crate::shape::HEADER;
 
-/// How many slots an element may be found in, from the first one on.
+/// In how many slots an element may be, counted from its first one.
 pub const WINDOW: usize = 32;
 
 /// Where things are in one half of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashLayout {
-    /// Slots that an element can begin its search at; a power of two.
+    /// Slots at which an element's search can begin; a power of two.
     pub slots: usize,
-    /// Keys of 128 bits that can be kept; 0 where the slots hold the keys.
+    /// How many keys of 128 bits can be kept; 0 if the slots hold the keys.
     pub entries: usize,
-    /// Words of a half.
+    /// Words in one half.
     pub half: usize,
 }
 
@@ -25,26 +25,26 @@ impl HashLayout {
     pub const fn new(capacity: usize, wide: bool) -> Self {
         let least = if capacity < 16 { 64 } else { 4 * capacity };
         let slots = least.next_power_of_two();
-        // A quarter more than can be in use at once: those that were removed wait for the next grace period.
+        // A quarter more than can be in use at once: removed entries wait for the next grace period.
         let entries = if wide { capacity + capacity / 4 + 64 } else { 0 };
         let half = HEADER + slots + WINDOW + 2 * entries;
         Self { slots, entries, half }
     }
 
-    /// Words of both halves.
+    /// Words in both halves.
     #[must_use]
     pub const fn words(self) -> usize {
         HEADER + 2 * self.half
     }
 
-    /// The slot of a mixed key is its highest bits.
+    /// The highest bits of a mixed key are its slot.
     #[must_use]
     pub const fn shift(self) -> u32 {
         64 - self.slots.trailing_zeros()
     }
 }
 
-// The layout is known outside of this crate (offramp/emit/sets/): these sums are part of it.
+// Code outside of this crate knows the layout (offramp/emit/sets/); these sums are part of it.
 const _: () = {
     assert!(8 * HashLayout::new(1, false).words() == 64 + 2 * (64 + 8 * (64 + 32)));
     assert!(8 * HashLayout::new(1000, true).words() == 64 + 2 * (64 + 8 * (4096 + 32) + 16 * 1314));
@@ -54,12 +54,12 @@ pub const FREE: u64 = 0;
 pub const REMOVED: u64 = 1;
 pub const TAKEN: u64 = 1 << 63;
 
-/// What can be looked up. Two sizes: numbers that fit in a slot, and those that don't.
+/// What can be looked up. There are two sizes: numbers that fit in a slot, and those that do not.
 pub trait Hashed: Key {
     const WIDE: bool;
-    /// Evenly spread; the highest bits choose the slot.
+    /// Spreads keys evenly; the highest bits choose the slot.
     fn mix(self, seed0: u64, seed1: u64) -> u64;
-    /// What a slot holds.
+    /// What the slot of this key holds.
     fn slot(self, mixed: u64, entry: u32) -> u64;
     /// The key in a slot.
     fn read(slot: u64, entries: &[AtomicU64]) -> Self;
@@ -140,7 +140,7 @@ impl<'a> Half<'a> {
         key.mix(seed0, seed1)
     }
 
-    /// The slot that `key` is in, or else the first that it could be put in, if there is one.
+    /// The slot that `key` is in; else the first slot that it could be put in, if there is one.
     pub fn search<K: Hashed>(self, key: K, mixed: u64) -> Result<usize, Option<usize>> {
         let first = (mixed >> self.shift) as usize;
         let wanted = key.slot(mixed, 0);
@@ -153,7 +153,7 @@ impl<'a> Half<'a> {
         };
         let mut place = None;
         for (slot, content) in (first..).zip(&self.slots[first..first + WINDOW]) {
-            // Acquire: pairs with the store in `put`, so that the entry is there.
+            // Acquire: pairs with the store in `put`, so the entry is complete.
             match content.load(Ordering::Acquire) {
                 FREE => return Err(place.or(Some(slot))),
                 REMOVED => place = place.or(Some(slot)),
@@ -170,11 +170,11 @@ impl<'a> Half<'a> {
 
     pub fn put<K: Hashed>(self, key: K, mixed: u64, slot: usize, entry: u32) {
         key.write(entry, self.entries);
-        // Release: the entry first.
+        // Release: the entry is written first.
         self.slots[slot].store(key.slot(mixed, entry), Ordering::Release);
     }
 
-    /// Puts in all of `keys`, which are distinct, into nothing but free slots. False if one finds no place.
+    /// Puts all of `keys`, which are distinct, into free slots only. False if one finds no place.
     pub fn fill<K: Hashed>(self, keys: &[K], seeds: [u64; 2]) -> bool {
         for (place, seed) in self.seeds.iter().zip(seeds) {
             place.store(seed, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Nodes of a tree: where their numbers are, and how a key is found in them, as compiled code does it.
+//! The nodes of a tree: where their numbers are, and how a key is found in them, as compiled code finds it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,20 +8,20 @@ use crate::shape::HEADER;
 
 /// Elements of a node.
 pub const FANOUT: usize = 32;
-/// How full the nodes of a tree are at least, in the sum for its memory.
+/// How full the nodes of a tree are at least, in the sum for the memory's size.
 const FILL: usize = FANOUT / 2;
-/// Nodes that a tree has besides, so that updates seldom wait.
+/// How many more nodes a tree has, so that updates seldom wait.
 const SLACK: usize = 4096;
 
 /// How many nodes a tree has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeLayout {
-    /// Those that a tree of half-full nodes needs.
+    /// How many nodes a tree of half-full nodes needs.
     pub least: usize,
-    /// Those in use at most before the tree is built anew.
+    /// How many nodes may be in use before the tree is built anew.
     pub most: usize,
     pub nodes: usize,
-    /// Levels above the leaves, at most.
+    /// The most levels above the leaves.
     pub height: usize,
 }
 
@@ -44,14 +44,14 @@ impl TreeLayout {
         }
     }
 
-    /// Words of a tree whose nodes have so many.
+    /// The words of a tree with this many nodes.
     #[must_use]
     pub const fn words(self, node: usize) -> usize {
         HEADER + self.nodes * node
     }
 }
 
-// The layout is known outside of this crate (offramp/emit/sets/): these sums are part of it.
+// Code outside of this crate knows the layout (offramp/emit/sets/): these sums are part of it.
 const _: () = {
     assert!(8 * TreeLayout::new(1).words(u32::NODE) == 64 + 256 * (2 + 68));
     assert!(8 * TreeLayout::new(1).words(u128::NODE) == 64 + 1024 * (2 + 68));
@@ -66,7 +66,7 @@ pub enum Part {
     Last,
 }
 
-/// An address as nodes hold it.
+/// An address in the form that nodes hold.
 pub trait Packed: Address {
     /// Words of a node.
     const NODE: usize;
@@ -76,7 +76,7 @@ pub trait Packed: Address {
     fn child(node: &[AtomicU64], place: usize) -> u32;
     fn write(node: &[AtomicU64], part: Part, numbers: impl Fn(usize) -> Self);
     fn write_children(node: &[AtomicU64], children: impl Fn(usize) -> u32);
-    /// Makes what is below the child visible as well.
+    /// Replaces a child, and makes what is below it visible as well.
     fn replace_child(node: &[AtomicU64], place: usize, child: u32);
 }
 
@@ -160,15 +160,15 @@ impl Packed for u128 {
     }
 }
 
-/// The number of nodes fits in 32 bits: a node has 256 bytes at least, the memory 2**29 at most. A number that is none,
-/// which a reader in a forked child may find where memory was reused, leads to another node.
+/// A node by its number. Its number fits in 32 bits: a node has at least 256 bytes, the memory at most 2**29. A reader
+/// in a forked child may find a wrong number where memory was reused; it then gets another node.
 pub fn node<A: Packed>(words: &[AtomicU64], number: u32) -> &[AtomicU64] {
     let nodes = &words[HEADER..];
     let last = nodes.len() / A::NODE - 1;
     &nodes[last.min(number as usize) * A::NODE..][..A::NODE]
 }
 
-/// The last place whose first address is not behind `key`; else the first place.
+/// The last place whose first address is not after `key`; else the first place.
 pub fn search<A: Packed>(node: &[AtomicU64], key: A) -> usize {
     let mut place = 0;
     for step in [16, 8, 4, 2, 1] {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sets, a kind of state: whether a key is in one.
+"""Sets, one kind of state: whether a key is in a set.
 
 layout.py   where things are in the memory of a set
 lookup.py   `member`: the words of a key -> a branch

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sets of single keys: a bit of a bitmap, or up to 32 slots from where the mixed key points to. Mostly the first one
-decides.
+"""Sets of single keys: one bit of a bitmap, or up to 32 slots from the one that the mixed key points to. The first slot
+mostly decides.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Hash(Lookup):
 
 
 class WideHash(Hash):
-    """Slots that hold a fingerprint, and the number of an entry, which holds a key of 128 bits."""
+    """Slots that hold a fingerprint and the number of an entry. The entry holds a key of 128 bits."""
 
     def run(self, current: ir.Value, words: Sequence[ir.Value]) -> None:
         high, low = self.pair(*words[:2]), self.pair(*words[2:])

@@ -5,7 +5,7 @@
     hash     header, 2 halves: u64 seeds[2], u64 _[6], u64 slots[S + 32], entries
     ranges   header, nodes: first[32], then last[32] or child[32]
 
-The same sums as in crates/offramp-state/src (bitmap.rs, hash/half.rs, tree/node.rs); a test compares them.
+A test compares these sums with those in crates/offramp-state/src (bitmap.rs, hash/half.rs, tree/node.rs).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from offramp.lower.shapes import Shape
 __all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "HashLayout", "TreeLayout", "instructions", "size"]
 
 HEADER: Final = 64
-BITMAP: Final = 8192  # one half
-WINDOW: Final = 32  # slots that an element may be found in
+BITMAP: Final = 8192  # of one half
+WINDOW: Final = 32  # slots in which an element may be
 FANOUT: Final = 32  # elements of a node
 _FILL, _SLACK = 16, 4096
 
@@ -28,7 +28,7 @@ _FILL, _SLACK = 16, 4096
 class HashLayout:
     """One half of a hash."""
 
-    bits: int  # of a slot's number
+    bits: int  # bits of a slot's number
     entries: int
     half: int  # bytes
 
@@ -41,7 +41,7 @@ class HashLayout:
 
     @property
     def first_entry(self) -> int:
-        """From the half's start on."""
+        """Its offset from the start of the half."""
         return HEADER + 8 * ((1 << self.bits) + WINDOW)
 
 
@@ -66,7 +66,7 @@ class TreeLayout:
 
 
 def size(shape: Shape) -> int:
-    """Bytes of the memory of such a set."""
+    """How many bytes of memory such a set needs."""
     match shape.structure:
         case "bitmap":
             return HEADER + 2 * BITMAP
@@ -78,7 +78,7 @@ def size(shape: Shape) -> int:
 
 
 def instructions(shape: Shape) -> int:
-    """How many of eBPF a look-up needs, about."""
+    """About how many eBPF instructions a look-up needs."""
     is_wide = shape.family == "ip6"
     match shape.structure:
         case "bitmap":

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Look-ups in sets, as LLVM IR. The layouts, and why a reader is never wrong, are in crates/offramp-state.
 
-    snapshot   the word that says what is current; look-ups that share it are all before a replace(), or all behind it
+    snapshot   the word that says what is current; look-ups that share it are all before a replace(), or all after it
     member     by the structure of the set: bitmap, hash (hashes.py), ranges (ranges.py)
 
-Whatever changes meanwhile, what a look-up loads is consistent: it follows addresses from the snapshot on, and each
-word is loaded once.
+Whatever changes meanwhile, what a look-up loads is consistent: it follows addresses from the snapshot on, and loads
+each word once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOOKUPS: Final[dict[Structure, type[Lookup]]] = {"bitmap": Bitmap, "hash": Hash
 
 
 def snapshot(emit: Emitter, shape: Shape, base: ir.Value) -> ir.Value:
-    """What is current in the set at address `base` (i64), for `member`: i64. Single changes are seen all the same."""
+    """What is current in the set at address `base` (i64), for `member`: i64. Single changes are still seen."""
     return Lookup(emit, shape, base).load(base)
 
 
@@ -41,9 +41,9 @@ def member(
     no: Label,
     current: ir.Value | None = None,
 ) -> None:
-    """Branch to `yes` or `no` by whether the set at address `base` (i64) contains `key`. Leaves the current place.
+    """Branch to `yes` if the set at address `base` (i64) contains `key`, else to `no`. Leaves the current place.
 
-    `key`: i32 words, the most significant first (shapes.py). `current`: of `snapshot`, made on every way to here.
+    `key`: i32 words, the most significant first (shapes.py). `current`: a `snapshot` made on every path to here.
     """
     is_wide_hash = shape.structure == "hash" and shape.family == "ip6"
     lookup = (WideHash if is_wide_hash else _LOOKUPS[shape.structure])(emit, shape, base)

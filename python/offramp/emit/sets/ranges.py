@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sets of ranges: a search without branches in each node from the root to a leaf.
 
-It adds sign bits to an address: branches would double the verifier's work at each of up to 30 steps. Three comparisons
-at a time need more instructions than one after another, and less time.
+It adds sign bits to an address, because branches would double the verifier's work at each of up to 30 steps. Three
+comparisons at a time need more instructions than one after another, but less time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from offramp.emit.target import I32, I64, const
 
 __all__ = ["Ranges"]
 
-_STRIDES: Final = ((8, 16, 24), (2, 4, 6), (1,))  # places of a node, compared at the same time
+_STRIDES: Final = ((8, 16, 24), (2, 4, 6), (1,))  # places of a node that are compared at the same time
 
 
 class Ranges(Lookup):
-    """From the root to a leaf."""
+    """Search from the root to a leaf."""
 
     def run(self, current: ir.Value, words: Sequence[ir.Value]) -> None:
         key = words if len(words) == 1 else [self.pair(*words[:2]), self.pair(*words[2:])]
@@ -47,14 +47,14 @@ class Ranges(Lookup):
         self.decide_range(place, tree.node // 2, key)
 
     def either(self, arrivals: Sequence[tuple[ir.Value, ir.Block]]) -> ir.Value:
-        """Of what the ways to here bring, that of the way taken."""
+        """The value that comes with the path taken."""
         choice = self.builder.phi(I64)
         for value, block in arrivals:
             choice.add_incoming(value, block)
         return choice
 
     def decide_range(self, place: ir.Value, last: int, key: Sequence[ir.Value]) -> None:
-        """Whether the key is in the range at `place`."""
+        """Decide whether the key is in the range at `place`."""
         for offset, relation, strict in ((0, "<=", "<"), (last, ">=", ">")):
             fine = self.block()
             *high, low = (self.number(place, offset, word, len(key)) for word in range(len(key)))
@@ -75,9 +75,9 @@ class Ranges(Lookup):
         return self.builder.add(self.builder.add(self.base, const(HEADER)), offset)
 
     def search(self, node: ir.Value, key: Sequence[ir.Value]) -> ir.Value:
-        """The address of the last place whose first number is not above `key`; else of the first place.
+        """The address of the last place whose first number is not above `key`; else that of the first place.
 
-        Of 128 bits the high words are searched; only if one is found that is the key's, the low ones are looked at.
+        For 128 bits it searches the high words. Only if one of them equals the key's does it look at the low words.
         """
         if len(key) == 1:
             return self.steps(node, 2, lambda place, offset: self.not_above(place, offset, key))
@@ -94,7 +94,7 @@ class Ranges(Lookup):
         return self.either(arrivals)
 
     def steps(self, node: ir.Value, width: int, not_above: Callable[[ir.Value, int], ir.Value]) -> ir.Value:
-        """A search by `not_above`, which says 1 or 0 of a place and an offset. A number has 1 << `width` bytes."""
+        """Search with `not_above`, which gives 1 or 0 for a place and an offset. A number has 1 << `width` bytes."""
         address = node
         for strides in _STRIDES:
             count, *others = (not_above(address, stride << width) for stride in strides)
@@ -105,17 +105,17 @@ class Ranges(Lookup):
         return address
 
     def number(self, place: ir.Value, offset: int, word: int, words: int) -> ir.Value:
-        """A word of a number of a node, the most significant first."""
+        """One word of a number in a node, the most significant word first."""
         if words == 1:
             return self.builder.zext(self.load(place, offset, I32), I64)
         return self.load(place, offset + 8 * layout.FANOUT * word)
 
     def high(self, word: ir.Value) -> ir.Value:
-        """As many of the highest bits as `high_not_above` compares."""
+        """The highest bits of a word: as many as `high_not_above` compares."""
         return self.builder.lshr(word, const(1)) if self.for_verifier else word
 
     def high_not_above(self, place: ir.Value, offset: int, key: ir.Value) -> ir.Value:
-        """Whether the first word of a number is not above the key's, by their highest bits. A difference of 63 bits has
+        """Whether the highest bits of a number's first word are not above those of the key. A difference of 63 bits has
         a sign.
         """
         return self.sign(self.high(self.load(place, offset)), self.high(key))
@@ -137,15 +137,15 @@ class Ranges(Lookup):
         return self.builder.xor(self.borrow(key[0], high, difference), const(1))
 
     def sign(self, number: ir.Value, key: ir.Value) -> ir.Value:
-        """1 if `number` <= `key`, else 0, as i64. For the verifier they have fewer than 64 bits."""
+        """1 if `number` <= `key`, else 0, as i64. For the verifier, both have fewer than 64 bits."""
         if not self.for_verifier:
             return self.builder.zext(self.builder.icmp_unsigned("<=", number, key), I64)
         difference = self.builder.sub(number, self.builder.add(key, const(1)))
         return self.builder.lshr(self.barrier(difference), const(63))
 
     def borrow(self, from_: ir.Value, what: ir.Value, difference: ir.Value) -> ir.Value:
-        """1 if `from_` - `what` (- a borrow), of which `difference` is the result, is negative, else 0: the highest bit
-        of the difference, corrected where the operands' highest bits differ.
+        """1 if `from_` - `what` (- a borrow) is negative, else 0; `difference` is the result of that subtraction. It is
+        the highest bit of the difference, corrected if the highest bits of the operands differ.
         """
         inverse = self.builder.not_(from_)
         certain = self.builder.and_(inverse, what)

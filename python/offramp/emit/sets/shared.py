@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all look-ups do: load words of a set's memory, and end in one of two places.
 
-For the verifier every address is the region's plus offsets whose bounds it can see: they are masked, shifted, or
-compared with their limit, behind a barrier, so that LLVM does not find that superfluous.
+For the verifier, every address is that of the region plus offsets whose bounds it can see. They are masked, shifted, or
+compared with their limit, behind a barrier so that LLVM does not find that superfluous.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Lookup"]
 
 
 class Lookup:
-    """One look-up. Its own branches are none of the emitter's, as they change nothing that is known of the packet."""
+    """One look-up. The emitter does not know its own branches, as they change nothing that is known of the packet."""
 
     def __init__(self, emit: Emitter, shape: Shape, base: ir.Value) -> None:
         self.emit = emit
@@ -33,7 +33,7 @@ class Lookup:
         self._missed: ir.Block | None = None
 
     def run(self, current: ir.Value, words: Sequence[ir.Value]) -> None:
-        """Write it. `current`: the snapshot; `words` of the key, i64. Leaves the current place."""
+        """Write it. `current`: the snapshot; `words`: the key's words, i64. Leaves the current place."""
         raise NotImplementedError
 
     def block(self) -> ir.Block:
@@ -50,17 +50,17 @@ class Lookup:
         return self.builder.icmp_unsigned("==", one, other)
 
     def decide(self, condition: ir.Value) -> None:
-        """The end of a search."""
+        """End a search."""
         self.builder.cbranch(condition, self.found(), self.missed())
 
     def found(self) -> ir.Block:
-        """Where those go whose key is in the set."""
+        """The block for keys that are in the set."""
         if self._found is None:
             self._found = self.block()
         return self._found
 
     def missed(self) -> ir.Block:
-        """Where all others go."""
+        """The block for all other keys."""
         if self._missed is None:
             self._missed = self.block()
         return self._missed
@@ -72,7 +72,7 @@ class Lookup:
             self.emit.goto(label)
 
     def bounded(self, value: ir.Value, limit: int) -> ir.Value:
-        """`value`, which is below `limit`, and proof of that."""
+        """`value`, which is below `limit`, with proof of that."""
         if not self.for_verifier:
             return value
         inside = self.block()
