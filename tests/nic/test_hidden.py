@@ -85,11 +85,11 @@ def send_all(wire: Wire) -> None:
             time.sleep(GAP)
 
 
-def received(ramp: Ramp) -> set[int]:
-    """The numbers of all packets of the flow, or as many as came."""
+def received(ramp: Ramp, count: int = COUNT) -> set[int]:
+    """The numbers of so many packets of the flow, or as many as came."""
     numbers: set[int] = set()
     deadline = time.monotonic() + PATIENCE
-    while len(numbers) < COUNT and time.monotonic() < deadline:
+    while len(numbers) < count and time.monotonic() < deadline:
         batch = ramp.rx(0.5)
         if batch is not None:
             deadline = time.monotonic() + PATIENCE
@@ -141,6 +141,23 @@ def test_by_rss_bucket_with_copy(wire: Wire) -> None:
 @pytest.mark.nic("igb", "virtio-net-dma", kernels=">=6.14")
 def test_by_rss_bucket_with_zero_copy(wire: Wire) -> None:
     hidden_queue(wire, require="zero-copy")
+
+
+@pytest.mark.nic("igb")
+def test_another_match_in_place(wire: Wire) -> None:
+    """The same entries bring it there, and the kernel gets the rest of the queue. Another flow is refused."""
+    with given_back(wire), opened(wire, layout="hidden-queue") as ramp:
+        brought_by = ramp.plan.buckets
+        ramp.replace(f"{match(wire)} and udp[8:4] & 1 = 1")
+        with pytest.raises(NotSupported, match="its packets are brought by other entries of the RSS table"):
+            ramp.replace(match(wire).replace(str(PORT), str(PORT + 1)))
+        assert (ramp.plan.layout, ramp.plan.buckets) == ("hidden-queue", brought_by)
+        with ThreadPoolExecutor(1) as pool, bystanders(wire) as others:
+            sending = pool.submit(send_all, wire)
+            assert received(ramp, COUNT // 2) == set(range(1, COUNT, 2))
+            sending.result()
+            others.undisturbed(1)
+        assert (ramp.ledger().claimed, ramp.ledger().missed_by_nic) == (COUNT // 2, 0)
 
 
 @pytest.mark.nic("e1000e", kernels=">=6.1")

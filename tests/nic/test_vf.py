@@ -27,7 +27,7 @@ from offramp.testing import Wire
 from tests.nic.functions import MAC, PATIENCE, assert_bypass, everything, opened, pings, pings_and_tcp
 from tests.nic.udevd import renaming
 from tests.rigs.processes import forked
-from tests.rigs.traffic import MATCH, claims, datagrams
+from tests.rigs.traffic import MATCH, claims, datagrams, send
 from tests.rigs.waiting import eventually
 
 pytestmark = [
@@ -56,6 +56,18 @@ def test_the_flow_comes_to_a_vf_and_the_kernel_keeps_the_rest(wire: Wire, away: 
     print(f"closed after {time.monotonic() - began:.1f} s")
     wire.b.wait_for_carrier(PATIENCE)
     assert pings(wire) == 3
+
+
+@pytest.mark.usefixtures("untouched")
+def test_another_match_in_place(wire: Wire, away: Wire) -> None:
+    with opened(wire) as ramp:
+        ramp.replace("udp dst port 4322")
+        assert (ramp.plan.layout, ramp.plan.vf) == ("vf", 0)
+        with datagrams(away):
+            assert not claims(ramp, 1.0)
+        send(away, 5, 4322)
+        assert eventually(lambda: ramp.ledger().claimed == 5)
+        assert pings(wire) == 3
 
 
 @pytest.mark.usefixtures("untouched")
