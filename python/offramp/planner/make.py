@@ -3,7 +3,6 @@
 
 choose.py   how claimed packets get to our sockets
 steps.py    the steps for it, in order
-steps.py    what is done for it, in which order
 warn.py     what else the user has to know
 cost.py     what a packet costs
 """

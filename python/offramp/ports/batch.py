@@ -225,7 +225,7 @@ class Batch:
 
         "poll": when the batch was taken from the ring, one time for all its packets. The others have a time for each
         packet: "software": when a program on its way saw it; "hardware": when the NIC saw it; "recorded": what a file
-        says. program in its way saw it; "hardware": the NIC did; "recorded": what a file says.
+        says.
         """
         return self._burst.timestamp_source
 
