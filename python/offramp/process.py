@@ -3,7 +3,7 @@
 
     ORDER      in a forked child                           when the process ends
     ramps      descriptors closed: they are the parent's    left to the kernel, which detaches; a warning for each
-    ports      closed, the ramps' and others                closed by Python
+    ports      closed, the ramps' and others                left to Python's own end, or to the kernel
     changes    forgotten: the parent gives them back        given back
     guardian   its line closed: it is the parent's          it ends after the last change
     locks      descriptors closed: a child holds none       left to the kernel

@@ -276,4 +276,4 @@ def _in_child() -> None:
     _open_here.clear()
 
 
-process.holds("ports", in_child=_in_child)
+process.holds("ports", in_child=_in_child)  # at the end of the process there is nothing to give back
