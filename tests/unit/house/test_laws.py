@@ -138,6 +138,13 @@ def test_the_picture_in_architecture_is_this_plan() -> None:
     assert drawn() == picture(), "python -m tests.unit.house.rooms writes it anew"
 
 
+def test_architecture_names_files_that_exist() -> None:
+    """As a path, or the end of one."""
+    there = {f"/{path.relative_to(ROOT)}" for path in tracked("*.py", "*.rs")}
+    named = set(re.findall(r"[\w/-]+\.(?:py|rs)\b", (ROOT / "ARCHITECTURE.md").read_text()))
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
 def test_no_file_is_two_rooms() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
