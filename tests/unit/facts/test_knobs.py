@@ -4,51 +4,99 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
+from importlib.resources import files
+from inspect import signature
 from typing import Any
 
 import pytest
 
-from offramp.errors import OptionError
+from offramp.errors import InterfaceGone, KernelError, OptionError
 from offramp.facts.capabilities import Capabilities, Ntuple, Rss, with_record
 from offramp.facts.identity import Identity
-from offramp.facts.knobs import check
+from offramp.facts.knobs import _FLOWS, _KNOBS, Value, check
 from offramp.facts.records import DRIVERS, from_dict, record
+from offramp.nic import live, rss, vf
+from offramp.nic.live import LiveNic
 from offramp.steering.fields import FLOWS
 from offramp.testing.software_nic import SoftwareNic
 
 RULE = {"flow-type": "udp4", "dst-port": 53, "action": 3}
 
 
-@pytest.mark.parametrize(
-    ("knob", "value"),
-    [
-        ("mtu", 1500),
-        ("up", False),
-        ("channels", {"rx": 0, "tx": 0, "combined": 4}),
-        ("rings", {"rx": 512, "tx": 512}),
-        ("feature.rx-gro", True),
-        ("rss.table", [0, 1, 2]),
-        ("rss.key", "6d:5a"),
-        ("rss.function", "toeplitz"),
-        ("rss.fields.udp4", "sdfn"),
-        ("rss.fields.tcp6", ""),
-        ("rule.0", RULE),
-        ("rule.1023", None),
-        ("vf.count", 0),
-        ("vf.autoprobe", False),
-        ("vf.0.mac", "02:00:00:00:00:01"),
-        ("vf.12.vlan", 5 | 3 << 13),
-        ("vf.0.trust", True),
-        ("vf.0.spoof_check", False),
-        ("pci.driver", "vfio-pci"),
-        ("pci.driver", None),
-    ],
-)
+KNOBS: list[tuple[str, Value]] = [
+    ("mtu", 1500),
+    ("up", False),
+    ("channels", {"rx": 0, "tx": 0, "combined": 4}),
+    ("rings", {"rx": 512, "tx": 512}),
+    ("feature.rx-gro", True),
+    ("rss.table", [0, 1, 2]),
+    ("rss.key", "6d:5a"),
+    ("rss.function", "toeplitz"),
+    ("rss.fields.udp4", "sdfn"),
+    ("rss.fields.tcp6", ""),
+    ("rule.0", RULE),
+    ("rule.1023", None),
+    ("vf.count", 0),
+    ("vf.autoprobe", False),
+    ("vf.0.mac", "02:00:00:00:00:01"),
+    ("vf.12.vlan", 5 | 3 << 13),
+    ("vf.0.trust", True),
+    ("vf.0.spoof_check", False),
+    ("vf.0.driver", "igbvf"),
+    ("pci.driver", "vfio-pci"),
+    ("pci.driver", None),
+]
+"""Each knob, with a value of its form."""
+
+
+@pytest.mark.parametrize(("knob", "value"), KNOBS)
 def test_values_of_knobs(knob: str, value: object) -> None:
     assert check(knob, value) == value
     assert check(knob, json.loads(json.dumps(value))) == value
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in _KNOBS])
+def test_each_knob_is_among_those_that_are_tried(pattern: re.Pattern[str]) -> None:
+    """So both kinds of NIC are asked for a new one, below. Words that a pattern spells out are names of knobs."""
+    words = set(re.findall("[a-z_]{2,}", re.sub(r"\[.*?\]", "", pattern.pattern.replace(_FLOWS, ""))))
+    tried = [knob for knob, _ in KNOBS if pattern.fullmatch(knob)]
+    assert tried
+    assert words <= {word for knob in tried for word in knob.split(".")}
+
+
+@pytest.mark.parametrize(("knob", "value"), KNOBS)
+def test_each_knob_has_its_case_in_a_live_nic(knob: str, value: Value) -> None:
+    """Of a device that is not here, which is found out in each case, and before anything is changed."""
+    nic = LiveNic(Identity("gone0", 0, "", "", "", 0, "boot"))
+    with suppress(InterfaceGone):
+        assert nic.get(knob) is None
+    with pytest.raises((InterfaceGone, KernelError)):
+        nic.set(knob, value)
+
+
+def test_the_parts_of_knobs_are_read_and_set_by_name() -> None:
+    parts = [knob.split(".") for knob, _ in KNOBS]
+    of_vf = {part[2] for part in parts if len(part) == 3 and part[0] == "vf"} - {"driver"}
+    assert of_vf == set(live._SET_VF)
+    assert of_vf <= {field.name for field in fields(vf.Vf)}
+    of_rss = {part[1] for part in parts if part[0] == "rss"} - {"fields"}
+    assert of_rss <= set(signature(rss.set_rss).parameters)
+    assert of_rss <= {field.name for field in fields(rss.RssState)}
+
+
+@pytest.mark.parametrize(("knob", "value"), KNOBS)
+def test_each_knob_is_one_of_a_software_nic(knob: str, value: Value) -> None:
+    nic = SoftwareNic(vfs=16)
+    nic.set("vf.count", 13)
+    nic.set("rule.0", RULE)
+    assert nic.get(knob) is not None or value is None
+    if nic.get(knob) is not None and knob not in ("rss.table", "rss.key"):  # these have the size that it has
+        nic.set(knob, value)
+        assert nic.get(knob) == value
 
 
 @pytest.mark.parametrize(
@@ -147,6 +195,11 @@ def facts(value: Any, path: str = "") -> Iterator[str]:
 
 def has_source(path: str, sources: Mapping[str, str]) -> bool:
     return any(path == source or path.startswith(f"{source}.") for source in sources)
+
+
+def test_each_record_has_its_name_and_no_name_is_without_one() -> None:
+    there = {each.name for each in files("offramp.facts").joinpath("drivers").iterdir()}
+    assert there == {f"{driver}.toml" for driver in DRIVERS}
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
