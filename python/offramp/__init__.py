@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .matcher import Match
     from .ports import Batch, Port, open_port
-    from .ramp import Attachment, Ramp, attach, open, ramps
+    from .ramp import Attachment, Event, EventKind, Ramp, attach, open, ramps
     from .state import HashSet, PrefixSet
     from .verdict import Verdict
 
@@ -61,6 +61,8 @@ __all__ = [
     "BatchInUse",
     "Closed",
     "CompileError",
+    "Event",
+    "EventKind",
     "HashSet",
     "InterfaceBusy",
     "InterfaceDown",
@@ -100,6 +102,8 @@ _PLACES = {
     "PrefixSet": (".state", "PrefixSet"),
     "Port": (".ports", "Port"),
     "Attachment": (".ramp", "Attachment"),
+    "Event": (".ramp", "Event"),
+    "EventKind": (".ramp", "EventKind"),
     "Ramp": (".ramp", "Ramp"),
     "attach": (".ramp", "attach"),
     "open": (".ramp", "open"),

@@ -23,6 +23,7 @@ ledger.py           the account of every packet
 
 from __future__ import annotations
 
+from offramp.ramp.events import Event, EventKind
 from offramp.ramp.ramp import Attachment, Ramp, attach, open, ramps
 
-__all__ = ["Attachment", "Ramp", "attach", "open", "ramps"]
+__all__ = ["Attachment", "Event", "EventKind", "Ramp", "attach", "open", "ramps"]

@@ -15,8 +15,8 @@ HEAVY = {"llvmlite", "numpy", "pyroute2", "rich", "typer"}
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
-    own = {"Attachment", "Batch", "CLAIM", "DROP", "OfframpWarning", "PASS", "Port", "Ramp", "TX", "Verdict"}
-    own |= {"HashSet", "Match", "PrefixSet", "__version__", "attach", "open", "open_port", "ramps"}
+    own = {"Attachment", "Batch", "CLAIM", "DROP", "Event", "EventKind", "OfframpWarning", "PASS", "Port", "Ramp"}
+    own |= {"TX", "Verdict", "HashSet", "Match", "PrefixSet", "__version__", "attach", "open", "open_port", "ramps"}
     assert set(offramp.__all__) == own | set(offramp.errors.__all__)
     assert len(offramp.__all__) == len(set(offramp.__all__))
 
