@@ -83,9 +83,9 @@ def offramp_(
     offramp run eth0 udp port 53 --do drop until Ctrl-C
     offramp demo                           see it work
 
-    A match is a tcpdump expression. Packets that do not match go on to the kernel. So do ARP, neighbour discovery, DHCP
-    and SSH, except with --no-protect; `run` says which. When offramp ends, however it ends, the kernel has everything
-    back.
+    A match is a tcpdump expression. Packets that do not match go on to the kernel. So do protected packets, such as
+    those of your SSH session, except with --no-protect; `run` lists them. When offramp ends, however it ends, the
+    kernel has everything back.
     """
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)

@@ -22,6 +22,7 @@ _SSH = 22
 
 _MOST_SESSIONS = 64  # the ports cover nearly all sessions; this keeps the program small
 
+# SSH comes last: the words for it, its port's and those of SSH on other ports, end the sentence.
 _ALWAYS = {
     "ARP": "arp",
     # Neighbour discovery, RFC 4861 section 4: router and neighbour solicitation and advertisement, redirect.

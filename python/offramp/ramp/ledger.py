@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One account of every packet, from XDP to the application. At rest it adds up exactly.
 
-    seen ─┬─ protected         to the kernel: ARP, ND, DHCP, SSH
+    seen ─┬─ protected         to the kernel: protected packets
           ├─ passed            to the kernel: did not match
           ├─ early             to the kernel: matched, but the sockets were not yet in place
           ├─ stalled           to the kernel: matched, but the reader was asleep
