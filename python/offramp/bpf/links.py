@@ -31,6 +31,7 @@ from offramp.bpf import owner
 from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.programs import Program
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
+from offramp.facts.link import NOT_REPLACED
 from offramp.syscalls.bpf import Command, bpf, info
 from offramp.syscalls.kept import Kept
 
@@ -94,8 +95,7 @@ class XdpLink(Descriptor):
         except KernelError as error:
             code = error.errno or 0
             if code in (errno.EBUSY, errno.EEXIST) and (present := owner.describe(self.ifindex)):
-                hint = "offramp never replaces a program: end that process or detach it first"
-                raise InterfaceBusy(f"{name} already runs {present}", hint=hint) from error
+                raise InterfaceBusy(f"{name} already runs {present}", hint=NOT_REPLACED) from error
             raise KernelError(what, code, hint=_HINTS.get(code, "")) from error
 
     def update(self, program: Program, instead_of: Program) -> None:

@@ -7,7 +7,7 @@
     unknown   could not be found out, and why
 
 Only attaching shows for certain whether a driver runs XDP natively, and up to which MTU; this says what the driver
-declares. Sources: bpf/probe.py, bpf/privileges.py, nic/, and the planner for the conclusion.
+declares. Sources: bpf/probe.py, syscalls/privileges.py, nic/, and the planner for the conclusion.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from offramp.bpf import btf
 from offramp.bpf.probe import KernelFeature, jit, probe_all
 from offramp.errors import OfframpError
+from offramp.facts.link import NOT_REPLACED
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
@@ -43,6 +44,15 @@ _OPTIONAL = {
     KernelFeature.FRAGS: "not needed: offramp's frames are single buffers",
     KernelFeature.LIVE_FRAMES: "only offramp.testing's floods need it",
     KernelFeature.RX_VLAN_TAG: "if a NIC strips VLAN tags, stripping has to be switched off",
+}
+_SINCE = {  # what brings those that are needed
+    KernelFeature.XDP: "Linux 4.8 with CONFIG_BPF_SYSCALL=y",
+    KernelFeature.REDIRECT_MAP: "Linux 4.18 with CONFIG_XDP_SOCKETS=y",
+    KernelFeature.XSKMAP: "Linux 4.18 with CONFIG_XDP_SOCKETS=y",
+    KernelFeature.PERCPU_ARRAY: "Linux 4.6",
+    KernelFeature.MMAPABLE: "Linux 5.5",
+    KernelFeature.KTIME: "Linux 5.11",
+    KernelFeature.XDP_LINK: "Linux 5.9",
 }
 _FROM_BTF = (KernelFeature.XDP_LINK, KernelFeature.RX_VLAN_TAG)
 
@@ -85,7 +95,7 @@ def _features() -> Iterator[Check]:
         elif feature in _OPTIONAL:
             yield Check(feature.value, "warn", "not in this kernel", _OPTIONAL[feature])
         else:
-            yield Check(feature.value, "missing", "not in this kernel", "Linux 6.1 with CONFIG_XDP_SOCKETS=y")
+            yield Check(feature.value, "missing", "not in this kernel", _SINCE[feature])
 
 
 def _not_tried(feature: KernelFeature) -> Check:
@@ -216,8 +226,7 @@ def _program(link: Link) -> Check:
     if xdp is None:
         return Check("XDP program", "ok", "none attached")
     unseen = "" if os.geteuid() == 0 or xdp.pid is not None else "; only root sees other users' processes"
-    remedy = "offramp never replaces a program: end that process or detach it first"
-    return Check("XDP program", "missing", f"{xdp}{unseen}", remedy)
+    return Check("XDP program", "missing", f"{xdp}{unseen}", NOT_REPLACED)
 
 
 def _protected() -> Check:

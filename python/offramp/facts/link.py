@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Link", "Rings", "Xdp", "owned"]
+__all__ = ["NOT_REPLACED", "Link", "Rings", "Xdp", "owned"]
 
 OURS = "offramp"  # programs of offramp carry names that start with this
 THIS_PROCESS = "this process"
+
+NOT_REPLACED: Final = "offramp never replaces a program: end that process or detach it first"  # a hint
 
 
 def owned(program_id: int, name: str, mode: str, pid: int | None, command: str | None) -> str:

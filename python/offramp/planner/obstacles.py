@@ -9,13 +9,10 @@ MTU                    a packet would not fit a buffer
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
+from offramp.facts.link import NOT_REPLACED, Link
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
-
-if TYPE_CHECKING:
-    from offramp.facts.link import Link
 
 __all__ = [
     "check_mtu",
@@ -54,10 +51,7 @@ def check_state(link: Link, *, sockets: bool) -> None:
             hint="open each of its ports instead",
         )
     if link.xdp is not None:
-        raise InterfaceBusy(
-            f"{link.name} already runs {link.xdp}",
-            hint="offramp never replaces a program: end that process or detach it first",
-        )
+        raise InterfaceBusy(f"{link.name} already runs {link.xdp}", hint=NOT_REPLACED)
 
 
 def offloads_in_the_way(link: Link, mode: str, *, vlan_metadata: bool) -> tuple[Offload, ...]:

@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 import offramp
-from offramp.cli import app, main
+from offramp.bpf.probe import KernelFeature
+from offramp.cli import app, checks, main
 from offramp.cli.matching import matching
 from offramp.cli.parameters import Do
 from offramp.cli.run_view import Lines, counts
@@ -312,3 +313,8 @@ def test_the_module_is_the_command() -> None:
     run = subprocess.run([sys.executable, "-m", "offramp", "nonsense"], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "nonsense" in run.stderr
+
+
+def test_doctor_knows_what_brings_each_feature_or_what_goes_without() -> None:
+    assert {*checks._SINCE, *checks._OPTIONAL} == set(KernelFeature)
+    assert not {*checks._SINCE} & {*checks._OPTIONAL}
