@@ -87,7 +87,8 @@ def run(
 
     The kernel does not get these packets until Ctrl-C, SIGTERM or SIGHUP. Then `run` prints the ledger of all packets,
     and ends with exit status 0. Packets that do not match stay with the kernel. So do protected packets, which
-    are listed at the start, except with --no-protect. If the interface goes down, `run` waits for it; if it is removed, `run` ends with exit status 1.
+    are listed at the start, except with --no-protect. If the interface goes down, `run` waits for it; if it is
+    removed, `run` ends with exit status 1.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
     """

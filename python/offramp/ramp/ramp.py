@@ -53,8 +53,9 @@ def open(
 ) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
-    Everything else goes on to the kernel. Unless `protect` is False, so do protected packets, with SSH on the ports that
-    are found now: `ramp.plan.protected` says which. docs/options.md lists the options' values. A time is a number of seconds or text ("500ms", "1m30s"):
+    Everything else goes on to the kernel. Unless `protect` is False, so do protected packets, with SSH on the ports
+    that are found now: `ramp.plan.protected` says which. docs/options.md lists the options' values. A time is a number
+    of seconds or text ("500ms", "1m30s"):
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
     - `copying`: who writes packets to our memory: the kernel (copy, where passing packets on costs nothing extra) or
