@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of an interface, a driver, a machine, as values that all rooms share. Pure.
+"""What is known of an interface, a driver, a machine, as values that all rooms share. Pure, but for records.py, which
+reads files of this package.
 
     link.py          an interface in one record: `Link`, and the XDP program that it runs
     capabilities.py  what an interface or a driver can do: `Capabilities`
@@ -11,6 +12,5 @@
     imagined.py      a `Link` for an interface that is not on this machine
     strict.py        JSON read strictly into the dataclass that it was made of: the files may be strangers'
 
-A new driver record is a file in drivers/, and its name in records.py. A new knob is a line in knobs.py; nic/live.py
-reads and sets it.
+ARCHITECTURE.md says what else a new driver's record or a new knob touches.
 """
