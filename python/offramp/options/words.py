@@ -38,7 +38,7 @@ def page() -> str:
 
 
 def _default(option: Option) -> str:
-    return f"`{option.default!r}`" if option.default not in (None, frozenset()) else option.none or "nothing"
+    return f"`{option.default!r}`" if option.default != frozenset() else "nothing"
 
 
 def _values(option: Option) -> str:

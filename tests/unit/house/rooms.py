@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 __all__ = ["GROUND", "PAGE", "ROOMS", "Room", "drawn", "picture"]
 
@@ -110,11 +111,16 @@ def picture() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield "| room | pure | what it is for | imports |\n|---|---|---|---|\n"
     for name, room in ROOMS.items():
-        yield f"| `{name}/` | {'pure' * room.pure} | {room.job} | {', '.join(room.imports)} |\n"
+        yield _line(f"{name}/", room)
     for name, room in GROUND.items():
-        yield f"| `{name}.py` | {'pure' * room.pure} | {room.job} | |\n"
+        yield _line(f"{name}.py", room)
+
+
+def _line(name: str, room: Room) -> str:
+    imports = f". Imports {', '.join(room.imports)}" if room.imports else ""
+    line = f"- `{name}`{', pure' * room.pure}: {room.job}{imports}"
+    return fill(line, 120, subsequent_indent="  ", break_on_hyphens=False) + "\n"
 
 
 def drawn() -> str:

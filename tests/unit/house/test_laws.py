@@ -17,7 +17,7 @@ from tests.unit.house.rooms import GROUND, ROOMS, drawn, picture
 ROOT = Path(__file__).parents[3]
 IMPURE = {"asyncio", "ctypes", "fcntl", "mmap", "multiprocessing", "os", "pathlib", "pyroute2", "select", "signal"}
 IMPURE |= {"socket", "subprocess", "sys", "tempfile", "threading", "time", "warnings", "llvmlite.binding"}
-MOST_LINES, LONGEST_LINE = 400, 120
+MOST_LINES, LONGEST_LINE, LONGEST_ROW = 400, 120, 140
 
 SEAMS = {  # what may be said in these files alone
     r"\bCDLL\(": ("syscalls/bpf.py", "syscalls/netns.py", "gen/generator.py", "llvm/worker.py"),
@@ -167,7 +167,7 @@ def test_documents_have_lines_that_one_can_read() -> None:
         for path in tracked("*.md")
         if path.name != "RESULTS.md"
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if len(line) > LONGEST_LINE and not line.startswith(("|", "<!--", "[!["))
+        if len(line) > (LONGEST_ROW if line.startswith("|") else LONGEST_LINE) and not line.startswith(("<!--", "[!["))
     }
     assert not wide
 
