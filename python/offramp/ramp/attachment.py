@@ -102,11 +102,7 @@ class Attachment:
     def _read(self) -> Ledger:
         live = self._execution.live
         queues = live.sockets.port.ledgers() if live.sockets is not None else ()  # first: the program counts earlier
-        counts = live.counts()
-        for name, before in self._early.items():
-            counts[name] -= before
-        early = sum(self._early.values())
-        return Ledger(self.plan.verdict, counts.pop("seen"), **counts, early=early, queues=queues, known=True)
+        return Ledger.of(self.plan.verdict, live.counts(), self._early, queues)
 
     def replace(self, match: str | Match, verdict: Verdict | None = None) -> None:
         """Put another match in force, and another verdict if one is given. Each packet meets the old match or the new

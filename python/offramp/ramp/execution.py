@@ -88,7 +88,7 @@ class Execution:
         self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
         spec = spec_for(wanted.match, plan)
-        self.section = Section(spec, wanted.match, {}, plan.queues, plan.hidden_queue, plan.buckets)
+        self.section = Section(spec, wanted.match.state, {}, plan.queues, plan.hidden_queue, plan.buckets)
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier
@@ -148,7 +148,7 @@ class Execution:
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
         else:
-            self.exchange(self.section.anew(spec, self.wanted.match, self.plan, self._make_maps()))
+            self.exchange(self.section.anew(spec, self.wanted.match.state, self.plan, self._make_maps()))
         return self.plan.parted("attach")[1]
 
     def exchange(self, new: Section) -> None:

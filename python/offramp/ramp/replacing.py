@@ -51,7 +51,7 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
         there = succession(execution.plan, _planned(execution, wanted))
         live = execution.live
         inner = _shown(live.plan, there.plan)
-        section = live.section.anew(spec_for(wanted.match, inner), wanted.match, inner)
+        section = live.section.anew(spec_for(wanted.match, inner), wanted.match.state, inner)
         added = [change.knob for change in there.add]
         try:
             if there.add:

@@ -202,5 +202,5 @@ class SharedProgram:
         bound = self._ifindex if sections[0].spec.vlan_metadata else None
         verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
-        with bind(compiled, *(Holder(section.maps, section.match.state) for section in sections)) as maps:
+        with bind(compiled, *(Holder(section.maps, section.state) for section in sections)) as maps:
             return Program.load(compiled, name=name, maps=maps, ifindex=bound)
