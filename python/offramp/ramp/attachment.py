@@ -26,7 +26,7 @@ from offramp.ramp.interface import Use
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Seen
 from offramp.ramp.replacing import put_in_place
-from offramp.ramp.sources import LinkSource, PortSource, StallSource
+from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
 from offramp.verdict import Verdict
 
@@ -74,6 +74,8 @@ class Attachment:
             else:
                 self.events.watch(PortSource(live.sockets.port._native))
                 self.events.watch(StallSource(live.counts))
+            if execution.plan.changes:
+                self.events.watch(GuardianSource())
             lifetime.belongs(execution, self)
             self._opening.close()
 
