@@ -36,4 +36,5 @@ class Section:
         given.
         """
         maps = self.maps if maps is None else maps
-        return replace(self, spec=spec, state=state, maps=maps, queues=plan.queues, entries=plan.buckets)
+        placed = replace(self, queues=plan.queues, hidden=plan.hidden_queue, entries=plan.buckets)
+        return replace(placed, spec=spec, state=state, maps=maps)
