@@ -119,6 +119,7 @@ class Interface:
         """Errors: InterfaceBusy if another process has it."""
         self.nic = device
         self.users = [user]
+        self._news: tuple[str, ...] = ()
         self.tagless = False  # no tagged frame gets here, so it does not matter who strips tags
         self._namespace = namespace_file()
         self.program = SharedProgram(device.identity.ifindex, self.here)

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where events come from: a watch on the interface, the port of a ramp, the program's counters."""
+"""Where events come from: a watch on the interface, the port of a ramp, the program's counters, the guardian."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from offramp.journal import guardian
 from offramp.ramp.events import EventKind, News
 
 if TYPE_CHECKING:
     from offramp import _native
 
-__all__ = ["WORDS", "LinkSource", "PortSource", "StallSource"]
+__all__ = ["WORDS", "GuardianSource", "LinkSource", "PortSource", "StallSource"]
 
 # Sentences for what ports and watches notice.
 WORDS = {
@@ -85,6 +86,25 @@ class StallSource:
 
     def close(self) -> None:
         """Nothing to do: whoever has the map closes it."""
+
+    abandon = close
+
+
+class GuardianSource:
+    """Whether the guardian lives, which gives back what was changed if this process is killed."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def look(self) -> list[News]:
+        before, self._lost = self._lost, guardian.is_lost()
+        if before or not self._lost:
+            return []
+        text = "its guardian has ended: if this process is killed, what was changed stays until `offramp restore`"
+        return [News(EventKind.GUARDIAN_GONE, text)]
+
+    def close(self) -> None:
+        """Nothing to do: the journal ends it."""
 
     abandon = close
 
