@@ -142,9 +142,9 @@ class Execution:
         """The steps that are left once the program is attached. If the driver has changed its channels and RSS table
         for XDP, they are planned anew.
         """
-        seen = self.interface.view(but=self.section)
-        if is_virtual(seen.able):
+        if is_virtual(self.interface.nic.capabilities()):
             return then
+        seen = self.interface.view(but=self.section)
         before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, tried))
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"

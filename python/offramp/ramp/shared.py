@@ -166,11 +166,12 @@ class SharedProgram:
             self._made.remove(made)
 
     def _end(self, reason: str = "") -> None:
-        """Detach it, and wait until no packet is in it. Closing gives descriptors back, which waiting needs."""
+        """Detach it. No packet is in it then: drivers see to that. In generic mode nobody does, so we wait."""
+        was_generic = self.attached and self.link is not None and self.link.mode == "generic"
         if self.link is not None:
             self.link.close()
-        if self._made:
-            self._forget(self._made)
+        self._forget(self._made)  # which gives descriptors back that waiting needs
+        if was_generic:
             with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
                 grace.wait()
         if reason:
