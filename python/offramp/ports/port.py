@@ -139,24 +139,28 @@ class Port(_Receiver):
         cls,
         packets: Iterable[Buffer] = (),
         *,
-        repeat: bool = True,
-        queues: int = 1,
-        frames: int = 4096,
-        frame_size: int = 2048,
-        ring: int = 2048,
+        repeat: bool | None = None,
+        queues: int | None = None,
+        frames: int | None = None,
+        frame_size: int | None = None,
+        ring: int | None = None,
     ) -> Self:
         """`null:` a port in memory, without a kernel or privileges. It measures the cost of the framework, and tests
         applications anywhere.
 
         `packets` arrive in turn, for ever, as fast as they are read; what is sent is gone. So a loop over the port does
-        not end by itself: call `rx` as often as you need, or pass `repeat=False`, and each packet arrives once.
+        not end by itself: call `rx` as often as you need, or pass `repeat=False`, and each packet arrives once. The
+        rest is as `offramp ports` says of `null:`.
         """
         from offramp import _native
 
         sizes = {"queues": queues, "frames": frames, "frame_size": frame_size, "ring": ring}
-        options = {name: whole_number(name, size) for name, size in sizes.items()}
-        native = _native.Port.open("null:", packets=_templates(packets), repeat=truth("repeat", repeat), **options)
-        return cls(native)
+        options: dict[str, object] = {
+            name: whole_number(name, size) for name, size in sizes.items() if size is not None
+        }
+        if repeat is not None:
+            options["repeat"] = truth("repeat", repeat)
+        return cls(_native.Port.open("null:", packets=_templates(packets), **options))
 
     @property
     def facts(self) -> Facts:
