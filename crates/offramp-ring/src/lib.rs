@@ -33,7 +33,7 @@ pub mod ring;
 pub mod umem;
 
 pub use burst::{Burst, Held};
-pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, joined};
+pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, RxBuffer, TxBuffer, joined};
 pub use metadata::{Arrival, Metadata};
 pub use queue::{Places, Queue, Rings, Starved};
 pub use ring::{Consumer, Descriptor, Producer, RingMemory, pair};
