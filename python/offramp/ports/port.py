@@ -7,6 +7,7 @@
     port.rx(timeout=0.1)          # a batch, or None
     port.tx(batch)                # send the batch's own frames, without a copy
     port.send([b"..."])           # send bytes
+    port.events()                 # what has happened to its interface: carrier, state, name
 
 Receiving and sending release the GIL, so each queue can have a thread of its own. One thread at a time uses a queue; a
 second one waits.
@@ -24,6 +25,7 @@ from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.ports.batch import Batch
+from offramp.ports.events import PortEvent
 from offramp.ports.ledger import QueueLedger
 
 if TYPE_CHECKING:
@@ -205,6 +207,14 @@ class Port(_Receiver):
     def ledgers(self) -> tuple[QueueLedger, ...]:
         """The counters of each queue: see `Queue.ledger`."""
         return tuple(queue.ledger() for queue in self.queues)
+
+    def events(self) -> list[PortEvent]:
+        """What has happened to the interface since the last call, the oldest first: see docs/events.md. Never waits.
+
+        Each event is told once. The newest 256 are kept. Of the port of a ramp, `ramp.events` has them. Ports without
+        an interface have none.
+        """
+        return [PortEvent.of(event) for event in self._native.events()]
 
     def close(self) -> None:
         """Close the sockets. Batches and views that are still alive stay readable. Closing twice is allowed."""
