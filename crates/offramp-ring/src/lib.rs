@@ -32,12 +32,9 @@ pub mod queue;
 pub mod ring;
 pub mod umem;
 
-pub use burst::{Burst, Held};
+pub use burst::{BURST, Burst, Held};
 pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, RxBuffer, TxBuffer, joined};
 pub use metadata::{Arrival, Metadata};
 pub use queue::{Places, Queue, Rings, Starved};
 pub use ring::{Consumer, Descriptor, Producer, RingMemory, pair};
 pub use umem::{Custody, Frame, Heap, Loan, Packet, Pool, Region};
-
-/// The most packets in one burst.
-pub const BURST: usize = 256;
