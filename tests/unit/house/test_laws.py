@@ -137,10 +137,17 @@ def test_the_data_path_calls_libc_in_one_place() -> None:
 
 
 def test_the_border_has_no_loop_over_packets_no_clock_and_no_sleep() -> None:
-    """Types, errors and the gate that releases the GIL. A deadline is made of seconds in seconds.rs."""
+    """Types, errors and the gate that releases the GIL. A deadline is made of seconds in seconds.rs.
+
+    No file loops until something happens. Those that know bursts have no loop at all, and ask a burst about all packets
+    at once, except for a view of one. What is left to do for each element is to turn Python's values into Rust's.
+    """
     for name, source in rust.sources("offramp-py").items():
         assert not re.search(r"\bloop \{|\bwhile [^\"\n]*\{|\bsleep\(", source), name
         assert name == "seconds.rs" or "Instant::now" not in source, name
+        if re.search(r"\bBurst\b", source):
+            assert not re.search(r"\bfor [^{;]+ in ", source), name
+            assert not re.search(r"\.(bytes|bytes_mut|wire_length|timestamp|verdict|take)\([^)]", source), name
 
 
 def test_the_picture_in_architecture_is_this_plan() -> None:
