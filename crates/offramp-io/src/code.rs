@@ -18,8 +18,8 @@ pub struct Packets {
 }
 
 impl Packets {
-    /// Packets in memory, with their lengths on the wire; without `lengths` they are whole. Only addresses are kept: see
-    /// [`Code::run`].
+    /// Packets in memory, with their lengths on the wire; without `lengths` they are whole. Only addresses are kept:
+    /// see [`Code::run`].
     ///
     /// # Errors
     /// If a packet has more bytes than its length, or there are not as many lengths as packets.

@@ -169,10 +169,10 @@ def test_every_source_begins_with_its_licence() -> None:
         assert "SPDX-License-Identifier: Apache-2.0" in head, path
 
 
-def test_documents_have_lines_that_one_can_read() -> None:
+def test_documents_and_crates_have_lines_that_one_can_read() -> None:
     wide = {
         f"{path.relative_to(ROOT)}:{number}"
-        for path in tracked("*.md")
+        for path in tracked("*.md", "*.rs")
         if path.name != "RESULTS.md"
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if len(line) > LONGEST_LINE and not line.startswith(("|", "<!--", "[!["))

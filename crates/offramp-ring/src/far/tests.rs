@@ -169,7 +169,8 @@ fn the_two_sides_may_be_in_two_threads() {
     assert_eq!(queue.strays(), 0);
 }
 
-/// A NIC that writes to memory of the port's own, keeps buffers as long as it likes, and is done with them in any order.
+/// A NIC that writes to memory of the port's own, keeps buffers as long as it likes, and is done with them in any
+/// order.
 struct Nic {
     memory: NonNull<u8>,
     posted: Vec<RxBuffer>,
