@@ -21,6 +21,8 @@ comes:
     alone        is a lock made in C, entered by a bare `with`: Python runs no handler between taking it and the body,
                  nor between the body and its release. So nothing in Python may stand in between, no generator either
     when_alone   does its work, or leaves it to a thread, in which no handler runs; it never waits for the lock
+    a handler    that interrupts its thread in `alone` opens and replaces nothing, which is an error; what it closes is
+                 closed by a thread (`when_alone`). So nobody finds anything half done
     a fork       has the lock once more, exactly, until it is done. An interrupt is shown, and the fork goes on
     each         does again what was cut short
 
@@ -41,7 +43,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-__all__ = ["ORDER", "alone", "each", "holds", "taking", "when_alone"]
+from offramp.errors import OfframpError
+
+__all__ = ["ORDER", "alone", "check_not_interrupted", "each", "holds", "is_interrupted", "taking", "when_alone"]
 
 ORDER: Final = ("ramps", "ports", "changes", "guardian", "locks", "compiler")
 
@@ -70,6 +74,21 @@ def holds(name: str, *, in_child: Callable[[], None], at_exit: Callable[[], None
 def alone() -> AbstractContextManager[object]:
     """Keep others from opening, closing, changing or forking meanwhile. A thread may enter it again."""
     return _undivided
+
+
+def is_interrupted() -> bool:
+    """Whether this thread is in `alone`: then whoever asks is a signal handler's."""
+    return _is_ours()
+
+
+def check_not_interrupted(what: str) -> None:
+    """Errors: OfframpError, in a signal handler that has interrupted this thread in `alone`."""
+    if _is_ours():
+        raise OfframpError(
+            what,
+            reason="this signal handler interrupts its thread in opening, replacing or closing",
+            hint="note it in the handler, and do it when the handler has returned",
+        )
 
 
 def when_alone(work: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import offramp
 
-__all__ = ["Interrupt", "at", "count", "sample"]
+__all__ = ["Alarm", "Interrupt", "at", "count", "sample"]
 
 PACKAGE = str(Path(offramp.__file__).parent)
 PURE = ("emit", "lower", "match", "planner", "steering", "facts")  # they hold nothing that could be left behind
@@ -31,6 +31,10 @@ CHECKS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME"}
 
 class Interrupt(KeyboardInterrupt):
     """What a handler raises."""
+
+
+class Alarm(TimeoutError):
+    """What a handler of SIGALRM raises, often: also an Exception, and an OSError."""
 
 
 def _loops(name: str) -> bool:
@@ -104,7 +108,7 @@ def at(
     tracer = _Tracer(number, act)
     try:
         _traced(tracer, work)
-    except Interrupt as error:
+    except (Interrupt, Alarm) as error:
         if kept is not None:
             kept.append(error)
     return tracer.where

@@ -25,7 +25,7 @@ from offramp import process
 from offramp.errors import KernelError, OfframpError
 from offramp.syscalls.kept import Kept
 
-__all__ = ["done", "watch"]
+__all__ = ["done", "is_lost", "watch"]
 
 _PATIENCE = 10.0  # seconds to start or to end: hundreds of times what it takes
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watch.py")
@@ -63,6 +63,12 @@ def done(journal: str) -> None:
     _watched.pop(journal, None)
     if not _watched:
         _end()
+
+
+def is_lost() -> bool:
+    """Whether it has ended though it watches. May be asked at any time, in any thread."""
+    guardian = _guardian
+    return guardian is not None and bool(_watched) and guardian.has_ended() and guardian is _guardian
 
 
 def _end() -> None:
@@ -126,7 +132,8 @@ class _Guardian:
 
     def has_ended(self) -> bool:
         poll = select.poll()
-        poll.register(self._line, 0)
+        with suppress(ValueError):  # another thread has closed it just now
+            poll.register(self._line, 0)
         return bool(poll.poll(0))
 
     def end(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,7 @@ from offramp.ramp.interface import Use
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Seen
 from offramp.ramp.replacing import put_in_place
-from offramp.ramp.sources import LinkSource, PortSource, StallSource
+from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
 from offramp.verdict import Verdict
 
@@ -35,6 +36,7 @@ __all__ = ["Attachment"]
 # The program's counters of matching packets that found no socket. Packets counted while the sockets were put in place
 # are `early` in the ledger: no reader was asleep, and no socket is missing.
 _EARLY = ("stalled", "redirect_failed", "missed_by_nic")
+_PATIENCE = 0.1  # seconds, for somebody who reads the ledger
 _TOLD = (EventKind.LEFT_BEHIND, EventKind.PLAN_CHANGED)  # the call that opens also warns about these
 
 
@@ -46,9 +48,9 @@ class Attachment:
         llvm.start()  # it starts while the work before it is done
         wanted = Wanted(Match.of(match), verdict, options)
         self._final: Ledger | None = None
-        self._closing = False
         self.events = Events(interface)
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
+        process.check_not_interrupted(f"opening {interface}")
         try:
             self._open(interface, wanted)
             told = [event for event in self.events.waiting() if event.kind in _TOLD]
@@ -74,6 +76,8 @@ class Attachment:
             else:
                 self.events.watch(PortSource(live.sockets.port._native))
                 self.events.watch(StallSource(live.counts))
+            if execution.plan.changes:
+                self.events.watch(GuardianSource())
             lifetime.belongs(execution, self)
             self._opening.close()
 
@@ -102,11 +106,7 @@ class Attachment:
     def _read(self) -> Ledger:
         live = self._execution.live
         queues = live.sockets.port.ledgers() if live.sockets is not None else ()  # first: the program counts earlier
-        counts = live.counts()
-        for name, before in self._early.items():
-            counts[name] -= before
-        early = sum(self._early.values())
-        return Ledger(self.plan.verdict, counts.pop("seen"), **counts, early=early, queues=queues, known=True)
+        return Ledger.of(self.plan.verdict, live.counts(), self._early, queues)
 
     def replace(self, match: str | Match, verdict: Verdict | None = None) -> None:
         """Put another match in force, and another verdict if one is given. Each packet meets the old match or the new
@@ -120,21 +120,18 @@ class Attachment:
         these the old match is in force; after an interrupt one of the two is, and `plan` says which.
         """
         match = Match.of(match)
+        process.check_not_interrupted(f"another match on {self.plan.interface}, in place")
         with process.alone():
             self._check_open()
             before = self._execution.wanted
             wanted = replace(before, match=match, verdict=_successor(before.verdict, verdict))
-            try:
-                put_in_place(self._execution, wanted)
-            except Exception:
-                self._check_open()  # if a signal handler has closed it meanwhile, that is the reason
-                raise
-            self._check_open()
+            put_in_place(self._execution, wanted)
             text = f"{wanted.verdict.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
             self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": wanted.verdict.name}))
 
     def close(self) -> None:
-        """Detach: from now on the kernel gets every packet. Closing twice is allowed.
+        """Detach: from now on the kernel gets every packet. Closing twice is allowed. If a signal handler closes, and
+        has interrupted its thread in opening, replacing or closing, another thread does it once that is done.
 
         If other ramps of this process use the interface, their program is made anew, without this one. Errors:
         PrivilegeError, KernelError, if that fails: then there is no program any more, and those ramps get nothing.
@@ -142,19 +139,27 @@ class Attachment:
         self._close(stacklevel=4)
 
     def _close(self, stacklevel: int) -> None:
-        if self.closed:  # before anything else: in a forked child nobody would release the locks
+        if process.is_interrupted():
+            process.when_alone(self._close_later)
             return
-        with process.alone(), self._execution.reading:  # these two are always taken in this order
-            if self._closing or self._execution.state != "open":  # a signal handler runs while it is being closed
-                return
-            self._closing = True
-            try:
-                losses = self._carrier_losses()
-                self._execution.close(lambda: self._read_at_last(losses))
-            finally:
-                self._closing = False
+        while not self.closed:  # asked first: in a forked child nobody would release the locks
+            with process.alone():
+                process.taking(self._execution.reading, _PATIENCE, self._closed_now)
         self.events.join()
         _warn(self._execution.trouble, stacklevel)  # last, because the user may have made it an error
+
+    def _close_later(self) -> None:
+        process.taking(self._execution.reading, _PATIENCE, self._closed_now)
+        if not self.closed:
+            process.when_alone(self._close_later)
+
+    def _closed_now(self, may: bool) -> None:
+        """Unless somebody reads the ledger, who may be waiting for us to leave `alone`."""
+        if may and self._execution.state == "open":
+            losses = 0
+            with suppress(Exception):  # nothing keeps it from being detached
+                losses = self._carrier_losses()
+            self._execution.close(lambda: self._read_at_last(losses))
 
     def _carrier_losses(self) -> int:
         self.events.look()

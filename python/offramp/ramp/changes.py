@@ -8,7 +8,7 @@ offloads         given back with the last ramp, because all of them may need the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -104,7 +104,7 @@ class Changes:
             return []
         with self._here():
             try:
-                return self._in_words(self._undone(transaction, section, others, last=last))
+                return self._undo(transaction, section, others, last=last)
             except InterfaceGone:  # closing the journal says what this means
                 return []
 
@@ -124,9 +124,9 @@ class Changes:
         report = self._transaction.close() if self._transaction is not None else None
         return [str(report)] if report is not None and report.is_trouble else []
 
-    def _undone(
+    def _undo(
         self, transaction: journal.Transaction, section: Section, others: Sequence[Section], *, last: bool
-    ) -> Iterable[journal.Undone]:
+    ) -> list[str]:
         knobs = list(section.knobs)
         hidden = hidden_queues(others)
         if section.hidden is not None and not hidden:
@@ -134,15 +134,23 @@ class Changes:
         if not any(knob.startswith(_RULE) for other in others for knob in other.knobs):
             knobs.append(_NTUPLE)
         with_all = last and _VF_COUNT in knobs  # a VF takes along what the driver has moved for it
-        undone = transaction.undo(*(() if with_all else knobs)) if knobs else []
+        trouble = self._in_words(transaction.undo(*(() if with_all else knobs)) if knobs else [])
         section.knobs.clear()
-        if section.hidden is not None and hidden and self.table_is_ours:
-            table = hiding(self._table_before, hidden)
-            transaction.set(_TABLE, table)
-            self._table_written = table
         if not hidden:
             self._table_before = ()
-        return undone
+        elif section.hidden is not None and self.table_is_ours:
+            trouble += self._hide_only(hidden, transaction)
+        return trouble
+
+    def _hide_only(self, hidden: Mapping[int, Sequence[int]], transaction: journal.Transaction) -> list[str]:
+        """The RSS table without the queue that is given back. Returns what failed, in words."""
+        table = hiding(self._table_before, hidden)
+        try:
+            transaction.set(_TABLE, table)
+        except OfframpError as error:
+            return [str(error)]
+        self._table_written = table
+        return []
 
     def _in_words(self, undone: Iterable[journal.Undone]) -> list[str]:
         name = self._nic.identity.name

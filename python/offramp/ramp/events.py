@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     LINK_RESET = "link-reset"
     WENT_ELSEWHERE = "went-elsewhere"
     DETACHED = "detached"
+    GUARDIAN_GONE = "guardian-gone"
     GIVEN_BACK = "given-back"
     NOT_GIVEN_BACK = "not-given-back"
 

@@ -88,7 +88,7 @@ class Execution:
         self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
         spec = spec_for(wanted.match, plan)
-        self.section = Section(spec, wanted.match, {}, plan.queues, plan.hidden_queue, plan.buckets)
+        self._section = Section(spec, wanted.match.state, {}, plan.queues, plan.hidden_queue, plan.buckets)
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier
@@ -103,6 +103,11 @@ class Execution:
             "open-vf": self._open_vf,
         }
         self._begun = self._watch_carrier()
+
+    @property
+    def section(self) -> Section:
+        """What the program has of it; before and after that, what it is to have or has had."""
+        return self.interface.program.sections.get(self, self._section)
 
     @property
     def live(self) -> Execution:
@@ -137,9 +142,9 @@ class Execution:
         """The steps that are left once the program is attached. If the driver has changed its channels and RSS table
         for XDP, they are planned anew.
         """
-        seen = self.interface.view(but=self.section)
-        if is_virtual(seen.able):
+        if is_virtual(self.interface.nic.capabilities()):
             return then
+        seen = self.interface.view(but=self.section)
         before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, tried))
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
@@ -148,15 +153,15 @@ class Execution:
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
         else:
-            self.exchange(self.section.anew(spec, self.wanted.match, self.plan, self._make_maps()))
+            self.exchange(self.section.anew(spec, self.wanted.match.state, self.plan, self._make_maps()))
         return self.plan.parted("attach")[1]
 
     def exchange(self, new: Section) -> None:
         """Put another section in the place of ours, from one packet to the next. Errors: the old one stays in force."""
         try:
             self.interface.program.exchange(self, new)
-        finally:  # perhaps it was interrupted when it was done
-            self.section = self.interface.program.sections.get(self, self.section)
+        finally:
+            self._section = self.section
 
     def _change(self, step: Step) -> Refusal | None:
         try:

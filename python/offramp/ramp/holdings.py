@@ -50,21 +50,20 @@ class Holdings:
         return held
 
     def close(self) -> None:
-        """Close everything. Errors: the first one, when all are closed. If an interrupt cuts one short, it is closed
-        again.
+        """Close everything. Errors: the first one, when all are closed. One that fails is closed once more, as an
+        interrupt may have cut it short.
         """
         first: BaseException | None = None
         for held in reversed(tuple(self.held)):
-            for _ in range(_INTERRUPTS):
+            for attempt in range(_INTERRUPTS):
                 try:
                     held.close()
-                except Exception as error:
+                    break
+                except BaseException as error:  # a signal handler may raise anything: close it once more
                     first = first or error
-                except BaseException as interrupt:  # from a signal handler: closing was cut short
-                    first = first or interrupt
-                    continue
-                break
-            self.held[:] = [each for each in self.held if each is not held]  # a handler may have closed some, too
+                    if attempt and isinstance(error, Exception):
+                        break
+            self.held[:] = [each for each in self.held if each is not held]
         if first is not None:
             raise first
 

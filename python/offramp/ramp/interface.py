@@ -119,6 +119,7 @@ class Interface:
         """Errors: InterfaceBusy if another process has it."""
         self.nic = device
         self.users = [user]
+        self._news: tuple[str, ...] = ()
         self.tagless = False  # no tagged frame gets here, so it does not matter who strips tags
         self._namespace = namespace_file()
         self.program = SharedProgram(device.identity.ifindex, self.here)
@@ -144,21 +145,10 @@ class Interface:
 
     def view(self, but: Section | None = None) -> View:
         """What a plan is made from, for one more ramp, or for one that takes the place of `but`."""
-        link = self.changes.as_found(self._link())
+        link = self.changes.as_found(nic.read(self.nic.identity.ifindex, but=self.program.id))
         if self.tagless:
             link = replace(link, rx_vlan_offload=None)
         return View(link, self.nic.capabilities(), self.beside(but))
-
-    def _link(self) -> nic.Link:
-        """The link without our own program; a handler may exchange that between reading and comparing."""
-        running = None
-        while True:
-            link = nic.read(self.nic.identity.ifindex)
-            if link.xdp is None or link.xdp.program_id == (now := self.program.id):
-                return replace(link, xdp=None)
-            if now == running:
-                return link
-            running = now
 
     def beside(self, but: Section | None = None) -> Beside:
         """What the other ramps have."""

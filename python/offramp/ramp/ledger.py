@@ -7,6 +7,7 @@
           ├─ stalled           to the kernel: matched, but the reader was asleep
           ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
           ├─ missed_by_nic     to the kernel: matched, but the NIC did not bring it to the hidden queue
+          ├─ exits             the verdicts that the program's body has counters of its own for; a match has none
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
                       └─ (open) ───┬─ received        by the application
                                    ├─ waiting         in the rx ring, not yet read
@@ -21,7 +22,9 @@ failed), `known` is False, all counts are 0, and it is not exact.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Self
 
 from offramp.ports.ledger import QueueLedger
 from offramp.verdict import Verdict
@@ -47,6 +50,17 @@ class Ledger:
     missed_by_nic: int = 0
     queues: tuple[QueueLedger, ...] = ()
     known: bool = True  # False: it could not be read
+    exits: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, verdict: Verdict, counters: Mapping[str, int], early: Mapping[str, int], queues: tuple[QueueLedger, ...]
+    ) -> Self:
+        """From the program's counters, and what they were when its sockets were in place."""
+        known = cls(verdict, early=sum(early.values()), queues=queues)
+        counts: dict[str, Any] = {name: count - early.get(name, 0) for name, count in counters.items()}
+        exits = {name: counts.pop(name) for name in counters if name not in {each.name for each in fields(cls)}}
+        return replace(known, exits=exits, **counts)
 
     def total(self, name: str) -> int:
         """The sum of a `QueueLedger` field over all queues."""
@@ -70,20 +84,22 @@ class Ledger:
     @property
     def exact(self) -> bool:
         """Whether it is known and adds up: always when no packet is in flight."""
-        kernel = sum(getattr(self, name) for name in _TO_THE_KERNEL)
-        return self.known and self.seen == kernel + self.claimed and self.redirect_lost == 0
+        others = sum(getattr(self, name) for name in _TO_THE_KERNEL) + sum(self.exits.values())
+        return self.known and self.seen == others + self.claimed and self.redirect_lost == 0
 
     def to_dict(self) -> dict[str, object]:
         counters = [each.name for each in fields(QueueLedger) if each.name != "ended"]
         totals = {name: self.total(name) for name in counters} if self.queues else {}
         derived = {"redirect_lost": self.redirect_lost, "lost": self.lost, "exact": self.exact}
-        return asdict(self) | {"verdict": self.verdict.name} | totals | derived
+        counts = asdict(self)
+        exits: dict[str, object] = counts.pop("exits")
+        return counts | exits | {"verdict": self.verdict.name} | totals | derived
 
     def __str__(self) -> str:
         if not self.known:
             return "unknown: the counters could not be read"
         names = [name for name in ("seen", *_TO_THE_KERNEL, "claimed") if name != "missed_by_nic" or self.missed_by_nic]
-        rows = [(name, getattr(self, name)) for name in names]
+        rows = [*((name, getattr(self, name)) for name in names), *self.exits.items()]
         if self.verdict is Verdict.CLAIM:
             rows += [(f"  {name}", self.total(name)) for name in _ON_THE_WAY]
             rows.append(("  redirect_lost", self.redirect_lost))

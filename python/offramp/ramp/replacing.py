@@ -51,18 +51,22 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
         there = succession(execution.plan, _planned(execution, wanted))
         live = execution.live
         inner = _shown(live.plan, there.plan)
-        section = live.section.anew(spec_for(wanted.match, inner), wanted.match, inner)
-        added = [change.knob for change in there.add]
+        section = live.section.anew(spec_for(wanted.match, inner), wanted.match.state, inner)
+        of_inner = replace(wanted, options=live.wanted.options)
+
+        def finish() -> None:
+            in_force = live.section is section
+            if in_force:
+                live.plan, live.wanted = inner, of_inner
+                execution.plan, execution.wanted = there.plan, wanted
+            _remove(execution, there.drop if in_force else [change.knob for change in there.add])
+
         try:
             if there.add:
                 execution.interface.changes.change(there.add, execution.section)
             live.exchange(section)
-        finally:  # perhaps it was interrupted when it was done
-            in_force = live.section is section
-            if in_force:
-                live.plan, live.wanted = inner, replace(wanted, options=live.wanted.options)
-                execution.plan, execution.wanted = there.plan, wanted
-            _remove(execution, there.drop if in_force else added)
+        finally:
+            process.each([finish])  # again if an interrupt comes
 
 
 def _remove(execution: Execution, knobs: Sequence[str]) -> None:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from offramp.bpf import Map
+    from offramp.bpf.references import Mapped
     from offramp.emit.program import MapSlot, Spec
-    from offramp.matcher import Match
+    from offramp.emit.state import State
     from offramp.planner import Plan
 
 __all__ = ["Section"]
@@ -21,16 +22,19 @@ class Section:
     """See the module. Two sections are never equal; one takes the place of another by `SharedProgram.exchange`."""
 
     spec: Spec
-    match: Match
+    state: Callable[[State], Mapped]  # finds what its body refers to: a match's sets
     maps: Mapping[MapSlot, Map]
     queues: tuple[int, ...] = ()  # the queues that it reads
     hidden: int | None = None
     entries: tuple[int, ...] = ()  # the RSS table's entries that lead to its hidden queue
     knobs: list[str] = field(default_factory=list)  # the knobs changed for it alone: rules, a VF
 
-    def anew(self, spec: Spec, match: Match, plan: Plan, maps: Mapping[MapSlot, Map] | None = None) -> Section:
+    def anew(
+        self, spec: Spec, state: Callable[[State], Mapped], plan: Plan, maps: Mapping[MapSlot, Map] | None = None
+    ) -> Section:
         """Another section to take its place, by that plan. It has this one's knobs, and its maps unless others are
         given.
         """
         maps = self.maps if maps is None else maps
-        return replace(self, spec=spec, match=match, maps=maps, queues=plan.queues, entries=plan.buckets)
+        placed = replace(self, queues=plan.queues, hidden=plan.hidden_queue, entries=plan.buckets)
+        return replace(placed, spec=spec, state=state, maps=maps)

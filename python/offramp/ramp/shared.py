@@ -7,9 +7,7 @@
 Each section checks its own match, and the first that matches decides. When sections change, `_settle` makes another
 program and puts it in the place of the running one, in one step: packets of the other sections notice nothing.
 
-A signal handler may come in between, and change the sections, too. It settles what it has changed, and returns to code
-whose program is out of date. So the kernel is told which program is to be replaced, and refuses if another one runs by
-now. And `_settle` goes on until the running program asks the wanted sections.
+An interrupt may come before or after any step. So nothing is remembered about which program runs: the kernel is asked.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from offramp import nic
 from offramp.bpf import GracePeriod, Holder, Program, XdpLink, bind
-from offramp.errors import Closed, InterfaceGone, OfframpError
+from offramp.errors import InterfaceGone, OfframpError
 from offramp.llvm.programs import xdp
 from offramp.syscalls.kept import Kept
 
@@ -41,6 +39,7 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Made:
+    id: int
     program: Program
     sections: tuple[Section, ...]
 
@@ -53,7 +52,6 @@ class SharedProgram:
         self.link: XdpLink | None = None
         self._ifindex = ifindex
         self._here = here
-        self._mode: XdpMode = "native"
         self._made: list[_Made] = []
 
     @property
@@ -63,32 +61,27 @@ class SharedProgram:
     @property
     def id(self) -> int:
         """The number of the running program, as `ip link` shows it; 0: none."""
-        try:
-            return self.link.info().program_id if self.link is not None else 0
-        except Closed:
-            return 0
+        return self.link.info().program_id if self.link is not None and not self.link.closed else 0
 
     def join(self, owner: Owner, section: Section, mode: XdpMode) -> None:
         """From now on this section is asked, too. Whatever happens, call `remove` afterwards."""
         if not self.attached:
-            self._mode = mode
+            self.link = XdpLink(Kept(), mode, self._ifindex)
         self.sections[owner] = section
         self._settle()
 
     def exchange(self, owner: Owner, section: Section) -> None:
         """From one packet to the next, ask another section for this owner. Returns when no packet is in the old one.
 
-        If that fails, the old one is asked. If it is interrupted, `sections` has the one that is asked. Errors: Closed.
+        After an error `sections` has the one that is asked: the old one, unless waiting for its last packet has failed.
         """
-        if (before := self.sections.get(owner)) is None:
-            raise Closed("another match in place", reason="its ramp was closed")
+        before = self.sections[owner]
         self.sections[owner] = section
         try:
             self._settle()
-        except BaseException:
-            if self.sections.get(owner) is section and section not in self._asked:
+        finally:
+            if section not in self._asked:
                 self.sections[owner] = before
-            raise
 
     def remove(self, owner: Owner) -> None:
         """Stop asking this owner's section. Returns when no packet is in it. Doing it again does nothing.
@@ -96,21 +89,18 @@ class SharedProgram:
         Errors: KernelError and others, if no program could be made without it; then there is no program for anybody.
         """
         self.sections.pop(owner, None)
-        try:
-            if self.attached and not self._is_gone():
-                self._settle()
-            else:
-                self._end()
-        except Exception as error:
+        if not self.sections or not self.attached:
             self._end()
-            for other in tuple(self.sections):
-                other.detached(f"XDP is detached: no program could be made without a ramp that closed: {error}")
-            raise
+        elif self._is_gone():
+            self._end("the interface is not here any more")
+        else:
+            self._go_on_without()
 
     def abandon(self) -> None:
         """In a forked child."""
-        self._detach()
-        self._forget(tuple(self._made))
+        if self.link is not None:
+            self.link.close()
+        self._forget(self._made)
 
     def leave(self) -> None:
         """At the end of the process: the kernel detaches it."""
@@ -122,7 +112,7 @@ class SharedProgram:
     @property
     def _running(self) -> _Made | None:
         identity = self.id
-        return next((made for made in self._made if made.program.id == identity), None)
+        return next((made for made in self._made if made.id == identity), None)
 
     @property
     def _asked(self) -> tuple[Section, ...]:
@@ -130,61 +120,63 @@ class SharedProgram:
         return running.sections if running is not None else ()
 
     def _settle(self) -> None:
-        """Make the program run that asks the sections. Errors: the program that ran still runs."""
-        if not self.sections:
-            self._end()
-        if self._asked == tuple(self.sections.values()) and not self._overtaken():
-            return
+        """Have a program run that asks the sections. Errors: the program that ran still runs."""
         with self._here(), GracePeriod() as grace:
-            while (wanted := tuple(self.sections.values())) != self._asked:
-                if wanted:
-                    self._put(_Made(self._program(wanted), wanted), self._running)
-                else:
-                    self._detach()
-            if overtaken := self._overtaken():
+            if self._asked != tuple(self.sections.values()):
+                self._put(self._make(tuple(self.sections.values())))
+            running = self._running
+            if overtaken := [made for made in self._made if made is not running]:
                 grace.wait()
                 self._forget(overtaken)
 
-    def _put(self, made: _Made, running: _Made | None) -> None:
-        """Put it in the place of the running one, or attach it as the first. A handler may be quicker; `_settle`
-        checks.
-        """
+    def _make(self, sections: tuple[Section, ...]) -> _Made:
+        program = self._program(sections)
+        made = _Made(program.id, program, sections)
         self._made.append(made)
+        return made
+
+    def _put(self, made: _Made) -> None:
+        """In the place of the one that runs, or as the first."""
+        assert self.link is not None
+        running = self._running
         try:
-            if running is not None and self.link is not None:
+            if running is None:
+                self.link.create(made.program)
+            else:
                 self.link.update(made.program, running.program)
-                return
-            link = XdpLink(Kept(), self._mode, self._ifindex)
-            if not self.attached:
-                self.link = link
-                link.create(made.program)
         except OfframpError:
             self._forget([made])
-            if self._running is running:
-                raise
+            raise
 
-    def _overtaken(self) -> list[_Made]:
-        """Programs that ran, or were to run, and never will again."""
-        running = self._running
-        return [made for made in self._made if made is not running]
+    def _go_on_without(self) -> None:
+        """Settle; once more if that fails, as an interrupt may be an exception of any kind."""
+        with suppress(Exception):
+            self._settle()
+            return
+        try:
+            self._settle()
+        except Exception as error:
+            self._end(f"no program could be made without a ramp that closed: {error}")
+            raise
 
     def _forget(self, overtaken: Sequence[_Made]) -> None:
-        for made in overtaken:
+        """They do not run, and never will again."""
+        for made in tuple(overtaken):
             made.program.close()
-        self._made[:] = [made for made in self._made if made not in overtaken]
+            self._made.remove(made)
 
-    def _end(self) -> None:
-        """Detach it, and wait until no packet is in it. Closing it first frees descriptors, which waiting needs."""
-        ended = tuple(self._made)
-        self._detach()
-        self._forget(ended)
-        if ended:
-            with suppress(OfframpError), GracePeriod() as grace:  # without this the last count may lack a packet
-                grace.wait()
-
-    def _detach(self) -> None:
+    def _end(self, reason: str = "") -> None:
+        """Detach it. No packet is in it then: drivers see to that. In generic mode nobody does, so we wait."""
+        was_generic = self.attached and self.link is not None and self.link.mode == "generic"
         if self.link is not None:
             self.link.close()
+        self._forget(self._made)  # which gives descriptors back that waiting needs
+        if was_generic:
+            with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
+                grace.wait()
+        if reason:
+            for owner in tuple(self.sections):
+                owner.detached(f"XDP is detached: {reason}")
 
     def _is_gone(self) -> bool:
         """Whether it was removed or moved to another namespace; then sockets are unbound, and no program can be made
@@ -202,5 +194,5 @@ class SharedProgram:
         bound = self._ifindex if sections[0].spec.vlan_metadata else None
         verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
-        with bind(compiled, *(Holder(section.maps, section.match.state) for section in sections)) as maps:
+        with bind(compiled, *(Holder(section.maps, section.state) for section in sections)) as maps:
             return Program.load(compiled, name=name, maps=maps, ifindex=bound)

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where events come from: a watch on the interface, the port of a ramp, the program's counters."""
+"""Where events come from: a watch on the interface, the port of a ramp, the program's counters, the guardian."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from offramp.journal import guardian
 from offramp.ports.events import PortEvent
 from offramp.ramp.events import EventKind, News
 
 if TYPE_CHECKING:
     from offramp import _native
 
-__all__ = ["LinkSource", "PortSource", "StallSource"]
+__all__ = ["GuardianSource", "LinkSource", "PortSource", "StallSource"]
 
 
 class LinkSource:
@@ -72,6 +73,25 @@ class StallSource:
 
     def close(self) -> None:
         """Nothing to do: whoever has the map closes it."""
+
+    abandon = close
+
+
+class GuardianSource:
+    """Whether the guardian lives, which gives back what was changed if this process is killed."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def look(self) -> list[News]:
+        before, self._lost = self._lost, guardian.is_lost()
+        if before or not self._lost:
+            return []
+        text = "its guardian has ended: if this process is killed, what was changed stays until `offramp restore`"
+        return [News(EventKind.GUARDIAN_GONE, text)]
+
+    def close(self) -> None:
+        """Nothing to do: the journal ends it."""
 
     abandon = close
 

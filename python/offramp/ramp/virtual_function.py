@@ -49,7 +49,7 @@ _Found = TypeVar("_Found")
 def check(physical: Interface, plan: Plan, needs: tuple[Capability, ...]) -> None:
     """Check what is known to fail before anything is done. Errors: NotSupported, PrivilegeError."""
     what = f"opening VF {plan.vf} of {plan.interface}"
-    driver = next(change.value for change in plan.changes if change.knob == f"vf.{plan.vf}.driver")
+    driver = {change.knob: change.value for change in plan.changes}[f"vf.{plan.vf}.driver"]  # the last one
     if not pci.is_loaded(driver):
         raise NotSupported(what, reason=f"its driver {driver} is not loaded", hint=f"modprobe {driver}")
     if missing(needs):

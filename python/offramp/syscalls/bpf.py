@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bpf(2) by ctypes: the single place where offramp enters the kernel's eBPF subsystem.
 
-    bpf(command, attributes, size) -> a descriptor, or 0
+    bpf(command, attributes) -> a descriptor, or 0
 
 `attributes` is one C union whose layout depends on the command. Callers build it with `struct.pack`, in the order of
 include/uapi/linux/bpf.h. Attributes left out at the end read as zero, in every kernel. Memory that the attributes point
@@ -67,7 +67,7 @@ def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept
     call = _libc["syscall"]
     call.argtypes, call.restype = _libc.syscall.argtypes, results.append
     call(number, command, ctypes.addressof(block), len(block))
-    result = results[0]
+    result = results[0] if results else 0  # a forked child has closed it already
     if result < 0:
         del results[:]
         code = ctypes.get_errno()

@@ -80,11 +80,16 @@ def inside(namespace: int) -> Iterator[None]:
         yield
         return
     with namespace_file() as home:
+        number = home.fileno()
         try:
             enter(namespace)
             yield
         finally:
-            enter(home.fileno())
+            try:
+                enter(number)
+            except BaseException:  # once more: an interrupt may have come before
+                enter(number)
+                raise
 
 
 def other_namespaces() -> Iterator[int]:

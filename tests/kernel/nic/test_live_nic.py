@@ -212,7 +212,7 @@ def test_a_renamed_interface_is_the_same(wire: Wire) -> None:
         again = find(device.identity)
         assert again is not None
         assert again.identity.name == "lan0"
-        with pytest.raises(NoSuchInterface, match="there are lo, lan0"):
+        with pytest.raises(NoSuchInterface, match="the interfaces are lo, lan0"):
             open_nic("eth0")
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 import offramp
+from offramp.journal import guardian
+from offramp.nic import ethtool
 from offramp.ramp.events import WAITING, Event, EventKind, Events, News
 from offramp.testing import Lab, Wire
 from tests.rigs.processes import in_child
@@ -190,3 +194,16 @@ def test_all_that_is_open_in_order(wire: Wire) -> None:
 
         assert in_child(has_none) == 0
     assert offramp.ramps() == []
+
+
+@pytest.mark.filterwarnings("ignore::offramp.OfframpWarning")
+def test_a_guardian_that_was_killed(wire: Wire) -> None:
+    wire.b.gro(True)  # which generic mode switches off
+    with wire.b.host, offramp.attach("eth0", MATCH, mode="generic") as guard:
+        assert guard.plan.changes
+        assert list(guard.events) == []
+        assert guardian._guardian is not None
+        os.kill(guardian._guardian._process.pid, signal.SIGKILL)
+        assert kinds(guard.events, "guardian-gone")
+        assert list(guard.events) == []
+    assert wire.b.host.call(ethtool.gro, "eth0")

@@ -267,7 +267,7 @@ def test_a_program_attached_in_the_meantime(wire: Wire, monkeypatch: pytest.Monk
     with wire.b.host, load(name="firewall") as program:
         nobody = offramp.nic.read("eth0")
         with XdpLink.attach(program, wire.b.ifindex):
-            monkeypatch.setattr("offramp.ramp.interface.nic.read", lambda interface: nobody)
+            monkeypatch.setattr("offramp.ramp.interface.nic.read", lambda interface, but=0: nobody)
             with pytest.raises(InterfaceBusy, match=rf"program {program.id} 'firewall' .* held by this process"):
                 offramp.open("eth0", MATCH)
 

@@ -134,6 +134,6 @@ def test_a_vf_that_is_gone_again(physical: Wire) -> None:
     with physical.b.host, Use() as use:
         interface = use.of("eth0")
         plan = replace(plan_for("eth0", "udp", Verdict.CLAIM, Options()), vf=0)
-        section = Section(spec_for(Match("udp"), plan), Match("udp"), {})
+        section = Section(spec_for(Match("udp"), plan), Match("udp").state, {})
         with pytest.raises(OfframpError, match="VF 0 of eth0: it is gone"):
             opened(interface, plan, section, use)

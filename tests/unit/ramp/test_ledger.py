@@ -41,6 +41,17 @@ def test_one_packet_too_many_anywhere_is_seen(counter: str) -> None:
     assert not replace(WHOLE, **{counter: getattr(WHOLE, counter) + 1}).exact
 
 
+def test_a_body_has_counters_of_its_own() -> None:
+    """As many as it has exits for; the program counts each packet once, in one of them or in the common ones."""
+    counters = dict.fromkeys(COUNTERS, 0) | {"seen": 15, "claimed": 6, "stalled": 4, "syn": 3, "too_short": 2}
+    ledger = Ledger.of(Verdict.DROP, counters, {"stalled": 4}, ())
+    assert ledger.exits == {"syn": 3, "too_short": 2}
+    assert (ledger.stalled, ledger.early, ledger.exact) == (0, 4, True)
+    assert not replace(ledger, exits={"syn": 3}).exact
+    assert ledger.to_dict()["syn"] == 3
+    assert "syn" in str(ledger)
+
+
 def test_what_no_socket_has_counted_was_lost_by_the_redirect() -> None:
     short = replace(WHOLE, queues=QUEUES[:1])
     assert (short.redirect_lost, short.exact) == (35, False)

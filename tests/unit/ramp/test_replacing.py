@@ -91,7 +91,7 @@ def test_carried_out_on_a_nic_and_given_back() -> None:
     nic = SoftwareNic(queues=4)
     before = dict(nic.knobs)
     match = Match(MATCH)
-    section = Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM)), match, {})
+    section = Section(Spec(MatchBody(match.lowered(), Verdict.CLAIM)), match.state, {})
     with in_use(nic) as (interface, user):
         old = plan(nic.capabilities())
         section.hidden = old.hidden_queue
