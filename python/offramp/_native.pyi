@@ -27,12 +27,19 @@ BURST: Final[int]  # the most packets in one burst
 
 def drain_udp(fd: int, seconds: float) -> int: ...
 
+class _PortOption(TypedDict):
+    name: str
+    about: str
+    allowed: str
+    default: str
+
 class _PortKind(TypedDict):
     """A kind of port, or a wrapper; of a wrapper `needs` is None."""
 
     name: str
     syntax: str
     about: str
+    options: list[_PortOption]
     needs: str | None
     usable: bool  # here and now
     reason: str | None  # why it is not, and what to do

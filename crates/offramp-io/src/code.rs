@@ -4,6 +4,8 @@
 //! The code comes from offramp's compiler, which runs in a process of its own. Nothing is linked: the code refers to
 //! nothing outside itself.
 
+use offramp_ring::Burst;
+
 use crate::error::Error;
 use crate::sys::Mapping;
 
@@ -16,8 +18,41 @@ pub struct Packets {
 }
 
 impl Packets {
+    /// Packets in memory, with their lengths on the wire; without `lengths` they are whole. Only addresses are kept:
+    /// see [`Code::run`].
+    ///
+    /// # Errors
+    /// If a packet has more bytes than its length, or there are not as many lengths as packets.
+    pub fn of<'a>(packets: impl ExactSizeIterator<Item = &'a [u8]>, lengths: Option<&[u32]>) -> Result<Self, Error> {
+        if lengths.is_some_and(|lengths| lengths.len() != packets.len()) {
+            return Err(Error::option("as many lengths as packets are needed", ""));
+        }
+        let mut all = Self::with_capacity(packets.len());
+        for (index, bytes) in packets.enumerate() {
+            let length = lengths.map_or(bytes.len() as u32, |lengths| lengths[index]);
+            if (length as usize) < bytes.len() {
+                let what = format!(
+                    "packet {index} has {} bytes, more than its length on the wire",
+                    bytes.len()
+                );
+                return Err(Error::option(format!("{what}, {length}"), ""));
+            }
+            all.push(bytes, length);
+        }
+        Ok(all)
+    }
+
+    /// The packets at `rows` of a burst; `None` if one of them was sent.
     #[must_use]
-    pub fn with_capacity(count: usize) -> Self {
+    pub fn of_burst(burst: &Burst, rows: &[u16]) -> Option<Self> {
+        let mut all = Self::with_capacity(rows.len());
+        for &row in rows {
+            all.push(burst.bytes(row.into())?, burst.wire_length(row.into())?);
+        }
+        Some(all)
+    }
+
+    fn with_capacity(count: usize) -> Self {
         Self {
             starts: Vec::with_capacity(count),
             captured: Vec::with_capacity(count),
@@ -25,8 +60,7 @@ impl Packets {
         }
     }
 
-    /// Appends a packet, `length` bytes long on the wire. Only its address is kept: see [`Code::run`].
-    pub fn push(&mut self, packet: &[u8], length: u32) {
+    fn push(&mut self, packet: &[u8], length: u32) {
         self.starts.push(packet.as_ptr());
         self.captured.push(u32::try_from(packet.len()).unwrap_or(u32::MAX));
         self.lengths.push(length);
@@ -72,7 +106,7 @@ impl Code {
     /// Matches all packets.
     ///
     /// # Safety
-    /// What was pushed to `packets` stays alive, and nobody writes to it, until this returns. `sets` are the regions of
+    /// What `packets` was made of stays alive, and nobody writes to it, until this returns. `sets` are the regions of
     /// the match's sets, in its order, and stay in place.
     ///
     /// # Panics
@@ -109,13 +143,23 @@ mod tests {
     fn code_runs_and_leaves_what_it_does_not_write() {
         // SAFETY: a function that returns.
         let code = unsafe { Code::new(RETURN) }.expect("executable memory");
-        let mut packets = Packets::with_capacity(2);
-        packets.push(&[1, 2, 3], 3);
-        packets.push(&[], 0);
+        let packets = Packets::of([&[1, 2, 3][..], &[]].into_iter(), None).unwrap();
         let mut verdicts = [7, 7];
         // SAFETY: the code touches nothing.
         unsafe { code.run(&packets, &[], &mut verdicts) };
         assert_eq!(verdicts, [7, 7]);
+    }
+
+    #[test]
+    fn a_packet_is_no_longer_than_it_was_on_the_wire() {
+        let of = |lengths: &[u32]| Packets::of([&[1, 2, 3][..]].into_iter(), Some(lengths)).map(|all| all.lengths);
+        assert_eq!(of(&[60]), Ok(vec![60]));
+        let wrong = of(&[2]).unwrap_err().to_string();
+        assert_eq!(wrong, "packet 0 has 3 bytes, more than its length on the wire, 2");
+        assert_eq!(
+            of(&[]).unwrap_err().to_string(),
+            "as many lengths as packets are needed"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a queue of a port counts. The list below is the only one: `offramp.ports.ledger.QueueLedger` has the same names.
+//! What a queue of a port counts. The list below is the only one: `offramp.ports.ledger.QueueLedger` has the same
+//! names.
 
 macro_rules! counters {
     ($($(#[$about:meta])* $name:ident),+ $(,)?) => {

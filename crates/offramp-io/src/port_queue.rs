@@ -2,8 +2,8 @@
 //! The contract: what each queue of a port can do, whatever is behind it.
 //!
 //! A queue has packets in and packets out, and one thread at a time uses it. It receives bursts, sends, sleeps, counts,
-//! says what it is, and ends. A queue over rings gets all of this from [`crate::Ringed`], and a queue around another one from
-//! [`crate::ports::around::Wrapped`].
+//! says what it is, and ends. A queue over rings gets all of this from [`crate::Ringed`], and a queue around another
+//! one from [`crate::ports::around::Wrapped`].
 
 use std::fmt;
 use std::sync::Arc;

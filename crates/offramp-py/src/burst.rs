@@ -81,12 +81,10 @@ impl Burst {
     fn layer_of(&self, py: Python<'_>, column: &str) -> PyResult<Columns> {
         let layer = wire::Layer::of(column).ok_or_else(|| PyKeyError::new_err(column.to_owned()))?;
         let packets = self.packets();
-        let rows = self.rows.iter().map(|&row| usize::from(row));
         let columns = if layer == wire::Layer::Length {
-            let lengths: Option<_> = rows.map(|row| packets.wire_length(row)).collect();
-            lengths.map(wire::Columns::of_lengths)
+            packets.wire_lengths(&self.rows).map(wire::Columns::of_lengths)
         } else {
-            let frames: Option<Vec<&[u8]>> = rows.map(|row| packets.bytes(row)).collect();
+            let frames = packets.frames(&self.rows);
             frames.map(|frames| wire::Columns::parse(layer, frames.into_iter()))
         };
         columns
@@ -105,12 +103,7 @@ impl Burst {
         if self.timestamps == Timestamps::Poll {
             return Ok(None);
         }
-        let packets = self.packets();
-        let time = |row: usize| {
-            packets.bytes(row)?; // checks that it was not sent
-            Some(packets.timestamp(row).unwrap_or(self.timestamp))
-        };
-        let times: Option<Box<[u64]>> = self.rows.iter().map(|&row| time(row.into())).collect();
+        let times = self.packets().timestamps(&self.rows);
         times.map(Times::new).map(Some).ok_or_else(|| sent(py))
     }
 
@@ -130,16 +123,11 @@ impl Burst {
     }
 
     fn swap_addresses(&self, py: Python<'_>) -> PyResult<()> {
-        let mut packets = self.packets();
-        // All packets are changed, or none.
-        if self.rows.iter().any(|&row| packets.bytes_mut(row.into()).is_none()) {
-            let what = "a packet with a live view, or one that was sent, cannot be changed";
-            return Err(errors::option(py, what));
+        if self.packets().change(&self.rows, wire::swap_addresses) {
+            return Ok(());
         }
-        for &row in &self.rows {
-            packets.bytes_mut(row.into()).map(wire::swap_addresses);
-        }
-        Ok(())
+        let what = "a packet with a live view, or one that was sent, cannot be changed";
+        Err(errors::option(py, what))
     }
 }
 

@@ -39,22 +39,8 @@ impl Code {
             .map(|(index, packet)| Owner::new(index, packet?))
             .collect::<PyResult<Vec<_>>>()?;
         let lengths = lengths.map(on_wire).transpose()?;
-        if lengths.as_ref().is_some_and(|lengths| lengths.len() != owners.len()) {
-            return Err(errors::option(py, "as many lengths as packets are needed"));
-        }
-        let mut all = Packets::with_capacity(owners.len());
-        for (index, owner) in owners.iter().enumerate() {
-            let bytes = owner.bytes();
-            let length = lengths.as_ref().map_or(bytes.len() as u32, |lengths| lengths[index]);
-            if (length as usize) < bytes.len() {
-                let what = format!(
-                    "packet {index} has {} bytes, more than its length on the wire, {length}",
-                    bytes.len()
-                );
-                return Err(errors::option(py, &what));
-            }
-            all.push(bytes, length);
-        }
+        let all = Packets::of(owners.iter().map(Owner::memory), lengths.as_deref());
+        let all = all.map_err(|error| errors::raise(py, "a match", error))?;
         self.decide(py, &all, &verdicts, &sets)
     }
 
@@ -67,13 +53,8 @@ impl Code {
         sets: Vec<PyRef<'_, SetCore>>,
     ) -> PyResult<()> {
         let packets = burst.packets();
-        let mut all = Packets::with_capacity(burst.rows().len());
-        for &row in burst.rows() {
-            let packet = packets.bytes(row.into()).zip(packets.wire_length(row.into()));
-            let (bytes, length) =
-                packet.ok_or_else(|| errors::option(py, "the batch has packets that were sent: match it before"))?;
-            all.push(bytes, length);
-        }
+        let all = Packets::of_burst(&packets, burst.rows());
+        let all = all.ok_or_else(|| errors::option(py, "the batch has packets that were sent: match it before"))?;
         self.decide(py, &all, &verdicts, &sets)
     }
 }
@@ -90,8 +71,8 @@ impl Code {
         let readers: Vec<_> = sets.iter().map(|set| set.reader()).collect();
         let memories: Vec<_> = readers.iter().map(Reader::start).collect();
         let mut decided = vec![0; packets.len()];
-        // SAFETY: the callers hold what they pushed; bytes objects and exported buffers stay in place, and so does the
-        // memory of sets that are being read.
+        // SAFETY: the callers hold what the packets were made of; bytes objects and exported buffers stay in place, and
+        // so does the memory of sets that are being read.
         unsafe { self.0.run(packets, &memories, &mut decided) };
         verdicts.copy_from_slice(py, &decided)
     }
@@ -139,7 +120,7 @@ impl<'py> Owner<'py> {
         Err(errors::make(packet.py(), "OptionError", &what, hint))
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn memory(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
             // SAFETY: contiguous bytes, exported until the buffer is dropped; if somebody writes them meanwhile, the

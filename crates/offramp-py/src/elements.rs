@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Python objects as elements of sets, and the errors about objects that are not elements.
 
-use offramp_state::item::from_number;
+use offramp_state::shape::from_number;
 use offramp_state::text::{family_of, from_text, network_text};
 use offramp_state::{Family, Item, Shape, Wrong};
 use pyo3::exceptions::PyValueError;

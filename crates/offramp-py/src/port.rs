@@ -3,8 +3,10 @@
 
 use std::os::fd::BorrowedFd;
 
-use offramp_io::ports::af_xdp::{Binding, Copying, assemble};
-use offramp_io::ports::options::Memory;
+use offramp_io::ports::af_xdp::{Binding, COPYING, assemble};
+use offramp_io::ports::kind::{Kind, Wrapper};
+use offramp_io::ports::memory::Memory;
+use offramp_io::ports::options::Listed;
 use offramp_io::ports::{KINDS, WRAPPERS};
 use offramp_io::{self as io, Error, Look};
 use offramp_ring::BURST;
@@ -85,10 +87,8 @@ impl Port {
         heartbeats: Option<i32>,
         stall: Option<Seconds>,
     ) -> PyResult<Self> {
-        let Some(&(_, copying)) = Copying::NAMES.iter().find(|(name, _)| *name == copying) else {
-            let what = format!("copying={copying:?}: not one of auto, copy, zero-copy");
-            return Err(errors::option(py, &what));
-        };
+        let copying = COPYING.value.meaning(COPYING.name, copying);
+        let copying = copying.map_err(|error| errors::raise(py, interface, error))?;
         let binding = Binding {
             interface,
             ifindex,
@@ -218,30 +218,47 @@ impl Port {
 /// The kinds of ports, and the wrappers that can be put around them.
 #[pyfunction]
 pub fn ports(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
-    let entry = |name, syntax, about, needs, reason: Option<String>| {
+    let kinds = KINDS.iter().map(|kind| kind_as_dict(py, kind));
+    let wrappers = WRAPPERS.iter().map(|wrapper| wrapper_as_dict(py, wrapper));
+    kinds.chain(wrappers).collect()
+}
+
+fn kind_as_dict<'py>(py: Python<'py>, kind: &Kind) -> PyResult<Bound<'py, PyDict>> {
+    let dict = as_dict(py, kind.name, &kind.syntax(), kind.about, kind.options)?;
+    let reason = (kind.usable)().err();
+    dict.set_item("needs", kind.needs)?;
+    dict.set_item("usable", reason.is_none())?;
+    dict.set_item("reason", reason)?;
+    Ok(dict)
+}
+
+fn wrapper_as_dict<'py>(py: Python<'py>, wrapper: &Wrapper) -> PyResult<Bound<'py, PyDict>> {
+    let dict = as_dict(py, wrapper.name, &wrapper.syntax(), wrapper.about, wrapper.options)?;
+    dict.set_item("needs", py.None())?;
+    dict.set_item("usable", true)?;
+    dict.set_item("reason", py.None())?;
+    Ok(dict)
+}
+
+fn as_dict<'py>(
+    py: Python<'py>,
+    name: &str,
+    syntax: &str,
+    about: &str,
+    options: &[&dyn Listed],
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = options.iter().map(|option| {
         let dict = PyDict::new(py);
-        dict.set_item("name", name)?;
-        dict.set_item("syntax", syntax)?;
-        dict.set_item("about", about)?;
-        dict.set_item("needs", needs)?;
-        dict.set_item("usable", reason.is_none())?;
-        dict.set_item("reason", reason)?;
+        dict.set_item("name", option.name())?;
+        dict.set_item("about", option.about())?;
+        dict.set_item("allowed", option.allowed())?;
+        dict.set_item("default", option.default())?;
         Ok(dict)
-    };
-    let kinds = KINDS.iter().map(|kind| {
-        (
-            kind.name,
-            kind.syntax,
-            kind.about,
-            Some(kind.needs),
-            (kind.usable)().err(),
-        )
     });
-    let wrappers = WRAPPERS
-        .iter()
-        .map(|wrapper| (wrapper.name, wrapper.syntax, wrapper.about, None, None));
-    kinds
-        .chain(wrappers)
-        .map(|(name, syntax, about, needs, reason)| entry(name, syntax, about, needs, reason))
-        .collect()
+    let dict = PyDict::new(py);
+    dict.set_item("name", name)?;
+    dict.set_item("syntax", syntax)?;
+    dict.set_item("about", about)?;
+    dict.set_item("options", options.collect::<PyResult<Vec<_>>>()?)?;
+    Ok(dict)
 }

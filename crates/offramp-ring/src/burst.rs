@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::umem::{Frame, Packet, Pool};
 
+/// The most packets in one burst.
+pub const BURST: usize = 256;
+
 /// One packet that outlives its burst because something still views it. Its frame is recycled when the last reference
 /// goes.
 pub struct Held {
@@ -38,7 +41,7 @@ enum Slot {
     Gone,
 }
 
-/// Up to [`crate::BURST`] packets of one queue. Dropping it recycles the frames that nothing else holds.
+/// Up to [`BURST`] packets of one queue. Dropping it recycles the frames that nothing else holds.
 pub struct Burst {
     pool: Arc<Pool>,
     slots: Vec<Slot>,

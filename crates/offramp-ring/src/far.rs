@@ -14,6 +14,10 @@
 //! comes back. The far side reads an address once, looks at the frame only while a closure runs, and then returns the
 //! address. So only one side has access at each moment, and the release and acquire of the rings order what one side
 //! writes before what the other reads. The two halves and the queue may be in different threads.
+//!
+//! A NIC writes to frames by itself, and later. For it, `take` hands an address out as a token ([`RxBuffer`],
+//! [`TxBuffer`]) that cannot be copied, and `put` takes the token back, at any time and in any order. So here, too, no
+//! frame can be returned twice, and none that was not lent.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -53,6 +57,46 @@ impl Deref for Lent<'_> {
 impl DerefMut for Lent<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
         self.bytes
+    }
+}
+
+/// A frame that was taken to be received into, for example by a NIC. If it is dropped, the frame is lost to its queue:
+/// a NIC may still write to it.
+#[derive(Debug)]
+#[must_use]
+pub struct RxBuffer {
+    frame: u64,
+    pool: u32,
+}
+
+impl RxBuffer {
+    /// Where the packet has to begin, relative to the region: behind the headroom.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.frame + u64::from(HEADROOM)
+    }
+}
+
+/// A packet that was taken to be sent. If it is dropped, its frame is lost to its queue: a NIC may still read it.
+#[derive(Debug)]
+#[must_use]
+pub struct TxBuffer {
+    address: u64,
+    length: u32,
+    pool: u32,
+}
+
+impl TxBuffer {
+    /// Where the packet begins, relative to the region.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// The packet's length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u32 {
+        self.length
     }
 }
 
@@ -140,6 +184,24 @@ impl<'a> Memory<'a> {
     }
 }
 
+/// The descriptor of a packet at `address`, which is at `packet` in memory. What else is known goes in front of it.
+///
+/// # Safety
+/// The headroom in front of `packet` belongs to its frame, and nobody else has access to it.
+#[inline]
+unsafe fn described(address: u64, packet: NonNull<u8>, arrival: &Arrival) -> Descriptor {
+    let metadata = Metadata::of(arrival);
+    if let Some(metadata) = metadata {
+        // SAFETY: by this function's contract; the headroom is larger.
+        unsafe { metadata.write(packet) };
+    }
+    Descriptor {
+        address,
+        length: arrival.captured,
+        options: metadata.map_or(0, |_| METADATA),
+    }
+}
+
 impl Arrivals {
     /// The largest packet that can arrive: a frame without its headroom.
     #[must_use]
@@ -174,21 +236,45 @@ impl Arrivals {
                 break;
             };
             assert!(arrival.captured <= largest, "more captured than the frame holds");
-            let metadata = Metadata::of(&arrival);
-            if let Some(metadata) = &metadata {
-                // SAFETY: the headroom of the same frame lies before the packet, and is larger.
-                unsafe { metadata.write(packet) };
-            }
-            slots.put(Descriptor {
-                address: frame + u64::from(HEADROOM),
-                length: arrival.captured,
-                options: metadata.map_or(0, |_| METADATA),
-            });
+            // SAFETY: the headroom of the same frame lies before the packet.
+            slots.put(unsafe { described(frame + u64::from(HEADROOM), packet, &arrival) });
             arrived += 1;
         }
         lent.release();
         slots.submit();
         arrived
+    }
+
+    /// Takes a lent frame, to be filled by somebody else: [`Self::put`] lets the packet arrive. `None` if no frame is
+    /// lent, or frames are too small for any packet.
+    pub fn take(&mut self) -> Option<RxBuffer> {
+        if self.largest() == 0 {
+            return None;
+        }
+        let mut lent = self.fill.peek(1);
+        let frame = lent.next()?;
+        lent.release();
+        let pool = self.pool.id();
+        Some(RxBuffer { frame, pool })
+    }
+
+    /// Lets the packet arrive that was written to `buffer`; nobody writes to it any more. Buffers may come back in any
+    /// order: packets arrive in the order of these calls. `Err` returns the buffer if the rx ring is full.
+    ///
+    /// # Panics
+    /// If the buffer is of another queue, or `arrival` says that more was written than the frame holds.
+    pub fn put(&mut self, buffer: RxBuffer, arrival: &Arrival) -> Result<(), RxBuffer> {
+        assert_eq!(buffer.pool, self.pool.id(), "a buffer of another queue");
+        assert!(arrival.captured <= self.largest(), "more captured than the frame holds");
+        let mut slots = self.rx.reserve(1);
+        if slots.remaining() == 0 {
+            return Err(buffer);
+        }
+        let packet = Memory::of(&self.pool).at(buffer.address(), arrival.captured);
+        // SAFETY: the headroom lies before the packet. The frame was lent and not yet returned: there is one token.
+        slots.put(unsafe { described(buffer.address(), packet, arrival) });
+        slots.submit();
+        Ok(())
     }
 
     /// Lets a copy of `packet` arrive, cut to what a frame holds. False if no frame is lent or the rx ring is full.
@@ -231,6 +317,31 @@ impl Departures {
         sent.release();
         done.submit();
         taken
+    }
+
+    /// Takes the next packet that is to be sent, for somebody who sends it later: [`Self::put`] says that it is done.
+    pub fn take(&mut self) -> Option<TxBuffer> {
+        let mut sent = self.tx.peek(1);
+        let Descriptor { address, length, .. } = sent.next()?;
+        sent.release();
+        let pool = self.pool.id();
+        Some(TxBuffer { address, length, pool })
+    }
+
+    /// Gives the frame of a packet back that was sent; nobody reads it any more. The order does not matter. `Err`
+    /// returns the packet if the completion ring is full.
+    ///
+    /// # Panics
+    /// If the packet is of another queue.
+    pub fn put(&mut self, packet: TxBuffer) -> Result<(), TxBuffer> {
+        assert_eq!(packet.pool, self.pool.id(), "a packet of another queue");
+        let mut done = self.completion.reserve(1);
+        if done.remaining() == 0 {
+            return Err(packet);
+        }
+        done.put(packet.address);
+        done.submit();
+        Ok(())
     }
 
     /// Whether nothing is to be sent.

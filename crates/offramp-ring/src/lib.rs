@@ -20,7 +20,7 @@
 //!
 //! - [`ring`]: producer and consumer, with the field's verbs reserve/submit and peek/release
 //! - [`umem`]: memory, frames, packets, and who has them
-//! - [`burst`]: up to 256 received packets, given back when dropped
+//! - [`burst`]: up to 256 received packets, given back when dropped; `rows`: asked about several at once
 //! - [`queue`]: the four rings and the frames of one queue
 //! - [`far`]: the other side of the rings, if it is not a kernel; [`metadata`]: a packet's time and its length on the
 //!   wire
@@ -30,14 +30,12 @@ pub mod far;
 pub mod metadata;
 pub mod queue;
 pub mod ring;
+mod rows;
 pub mod umem;
 
-pub use burst::{Burst, Held};
-pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, joined};
+pub use burst::{BURST, Burst, Held};
+pub use far::{Arrivals, Departures, FarSide, HEADROOM, Lent, RxBuffer, TxBuffer, joined};
 pub use metadata::{Arrival, Metadata};
 pub use queue::{Places, Queue, Rings, Starved};
 pub use ring::{Consumer, Descriptor, Producer, RingMemory, pair};
 pub use umem::{Custody, Frame, Heap, Loan, Packet, Pool, Region};
-
-/// The most packets in one burst.
-pub const BURST: usize = 256;

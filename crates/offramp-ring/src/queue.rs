@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::BURST;
-use crate::burst::Burst;
+use crate::burst::{BURST, Burst};
 use crate::metadata::METADATA;
 use crate::ring::{Consumer, Descriptor, Producer};
 use crate::umem::{Custody, Frame, Loan, Packet, Pool};

@@ -10,8 +10,8 @@ use crate::metadata::Metadata;
 /// Memory for frames.
 ///
 /// # Safety
-/// `start` leads to `size` bytes that are readable and writable, and used by nobody but the [`Pool`] and the kernel it
-/// is registered with, for as long as the region lives.
+/// `start` leads to `size` bytes that are readable and writable, and used by nobody but the [`Pool`] and the kernel or
+/// the NIC that it is registered with, for as long as the region lives.
 pub unsafe trait Region: Send + Sync + 'static {
     fn start(&self) -> NonNull<u8>;
     fn size(&self) -> usize;
@@ -130,6 +130,10 @@ impl Pool {
             },
             tokens,
         )
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
     #[must_use]

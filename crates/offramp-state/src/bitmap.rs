@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Error;
 use crate::container::Container;
-use crate::region::Home;
-use crate::shape::HEADER;
+use crate::error::Error;
+use crate::region::{HEADER, Home};
 
 /// How many numbers a port can have.
 const PORTS: usize = 1 << 16;

@@ -3,10 +3,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use crate::Error;
+use crate::error::Error;
 use crate::item::{Item, Key};
-use crate::region::Home;
-use crate::shape::MAX_BYTES;
+use crate::region::{Home, MAX_BYTES};
 
 /// The keys in a set's memory, as its writer sees them. What readers have to know is in the memory.
 pub trait Container: Sized + Send + 'static {

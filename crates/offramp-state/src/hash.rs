@@ -19,8 +19,8 @@ use std::hash::BuildHasher;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Error;
 use crate::container::Container;
+use crate::error::Error;
 use crate::item::Item;
 use crate::region::Home;
 

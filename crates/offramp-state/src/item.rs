@@ -2,7 +2,28 @@
 //! Elements of all families as numbers, and as the keys that containers keep.
 
 use crate::address::{Address, Prefix};
-use crate::shape::{Family, Shape};
+
+/// What the elements of a set are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Ip,
+    Ip6,
+    Port,
+    Ether,
+}
+
+impl Family {
+    /// The bits of an element.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::Ip => 32,
+            Self::Ip6 => 128,
+            Self::Port => 16,
+            Self::Ether => 48,
+        }
+    }
+}
 
 /// One element of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +117,6 @@ keys! {
 }
 
 impl Items {
-    /// An empty list for a set of this shape, with room for some.
-    #[must_use]
-    pub fn new(shape: Shape, room: usize) -> Self {
-        (shape.kind().items)(room)
-    }
-
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -166,31 +181,4 @@ pub enum Wrong {
     HostBits(u128, u8),
     /// The number is too large.
     Number,
-}
-
-/// The number `value` as an element; for a network, `length` is its prefix length.
-#[inline]
-pub fn from_number(shape: Shape, value: u128, length: Option<u8>) -> Result<Item, Wrong> {
-    let bits = shape.family().bits();
-    if bits < 128 && value >> bits != 0 {
-        return Err(Wrong::Number);
-    }
-    if !shape.has_networks() {
-        return match length {
-            Some(length) if length != bits => Err(Wrong::Network),
-            _ => Ok(value.into()),
-        };
-    }
-    let length = length.unwrap_or(bits);
-    if length > bits {
-        return Err(Wrong::Length);
-    }
-    let network = value.masked(128 - (bits - length));
-    if network != value {
-        return Err(Wrong::HostBits(network, length));
-    }
-    Ok(Item {
-        value,
-        length: Some(length),
-    })
 }

@@ -29,6 +29,7 @@
 pub mod address;
 pub mod bitmap;
 pub mod container;
+pub mod error;
 pub mod hash;
 pub mod item;
 pub mod prefixes;
@@ -41,38 +42,11 @@ pub mod text;
 pub mod tree;
 pub mod writer;
 
-use std::fmt;
-
 pub use address::Prefix;
-pub use item::{Item, Items, Wrong};
+pub use error::Error;
+pub use item::{Family, Item, Items, Wrong};
 pub use region::{Heap, Memory};
 pub use set::{Reader, Set};
-pub use shape::{Family, Shape};
+pub use shape::Shape;
 pub use structure::Structure;
 pub use writer::Writer;
-
-/// Why a set did not change. The set is as it was before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// It would hold `wanted` elements.
-    Full { wanted: usize, capacity: usize },
-    /// A system call failed: what it was for, and its errno.
-    System { what: &'static str, errno: i32 },
-    /// It would have to wait, or to work for long, and the caller did not want that.
-    Busy,
-    /// It belongs to the process that this one was forked from.
-    Forked,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full { wanted, capacity } => write!(f, "{wanted} elements do not fit into a set of {capacity}"),
-            Self::System { what, errno } => write!(f, "{what}: {}", std::io::Error::from_raw_os_error(*errno)),
-            Self::Busy => f.write_str("not without waiting"),
-            Self::Forked => f.write_str("only the process that made the set changes it"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
-use crate::Error;
 use crate::address::{Address, Prefix};
 use crate::container::Container;
+use crate::error::Error;
 use crate::item::Key;
 use crate::region::Home;
 use crate::tree::{self, Packed, Tree, TreeLayout};

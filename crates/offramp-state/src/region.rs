@@ -10,9 +10,16 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
-use crate::Error;
+use crate::error::Error;
 use crate::readers::Readers;
-use crate::shape::GRACES;
+
+/// Words before the first half or node, and before the slots of a half.
+pub const HEADER: usize = 8;
+/// The header word that counts grace periods, for readers in other processes.
+pub const GRACES: usize = 1;
+
+/// The verifier follows an address in a map's value this far (`BPF_MAX_VAR_OFF`).
+pub const MAX_BYTES: usize = 1 << 29;
 
 /// Memory that a set can live in.
 ///

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-use crate::Error;
+use crate::error::Error;
 use crate::region::{Home, Memory, Window};
 use crate::shape::Shape;
 use crate::writer::Writer;

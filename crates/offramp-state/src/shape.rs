@@ -10,36 +10,10 @@
 //! ranges   header, nodes                                                          word 0 = height << 32 | root's node
 //! ```
 
+use crate::address::Address;
+use crate::item::{Family, Item, Items, Wrong};
+use crate::region::MAX_BYTES;
 use crate::structure::{Kind, Structure};
-
-/// Words before the first half or node, and before the slots of a half.
-pub const HEADER: usize = 8;
-/// The header word that counts grace periods, for readers in other processes.
-pub const GRACES: usize = 1;
-
-/// The verifier follows an address in a map's value this far (`BPF_MAX_VAR_OFF`).
-pub const MAX_BYTES: usize = 1 << 29;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Ip,
-    Ip6,
-    Port,
-    Ether,
-}
-
-impl Family {
-    /// The bits of an element.
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        match self {
-            Self::Ip => 32,
-            Self::Ip6 => 128,
-            Self::Port => 16,
-            Self::Ether => 48,
-        }
-    }
-}
 
 /// The kind of a set and its capacity determine the layout.
 #[derive(Clone, Copy, Debug)]
@@ -93,4 +67,39 @@ impl Shape {
     pub fn bytes(self) -> usize {
         self.words() * 8
     }
+}
+
+impl Items {
+    /// An empty list for a set of this shape, with room for some.
+    #[must_use]
+    pub fn new(shape: Shape, room: usize) -> Self {
+        (shape.kind().items)(room)
+    }
+}
+
+/// The number `value` as an element; for a network, `length` is its prefix length.
+#[inline]
+pub fn from_number(shape: Shape, value: u128, length: Option<u8>) -> Result<Item, Wrong> {
+    let bits = shape.family().bits();
+    if bits < 128 && value >> bits != 0 {
+        return Err(Wrong::Number);
+    }
+    if !shape.has_networks() {
+        return match length {
+            Some(length) if length != bits => Err(Wrong::Network),
+            _ => Ok(value.into()),
+        };
+    }
+    let length = length.unwrap_or(bits);
+    if length > bits {
+        return Err(Wrong::Length);
+    }
+    let network = value.masked(128 - (bits - length));
+    if network != value {
+        return Err(Wrong::HostBits(network, length));
+    }
+    Ok(Item {
+        value,
+        length: Some(length),
+    })
 }

@@ -6,10 +6,9 @@ use std::sync::atomic::AtomicU64;
 use crate::bitmap::Bitmap;
 use crate::container::Container;
 use crate::hash::Hash;
-use crate::item::{Items, Key};
+use crate::item::{Family, Items, Key};
 use crate::prefixes::Prefixes;
 use crate::region::Home;
-use crate::shape::Family;
 use crate::writer::{Typed, Writer};
 
 /// A kind of set: what is known of its container without knowing the type.

@@ -5,8 +5,8 @@ use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::item::{Item, Items, Wrong, from_number};
-use crate::shape::{Family, Shape};
+use crate::item::{Family, Item, Items, Wrong};
+use crate::shape::{Shape, from_number};
 
 /// The element that `text` spells.
 #[inline]

@@ -19,7 +19,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::Error;
+use crate::error::Error;
 use crate::region::Home;
 
 mod node;

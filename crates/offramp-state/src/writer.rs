@@ -2,9 +2,9 @@
 //! The right to change a set: items of any kind come in, and become keys of the kind that its container keeps.
 
 use crate::container::Container;
+use crate::error::Error;
 use crate::item::{Item, Items, Key};
-use crate::region::Home;
-use crate::{Error, Memory};
+use crate::region::{Home, Memory};
 
 /// The right to change a set, whatever it keeps.
 pub trait Writer: Send {

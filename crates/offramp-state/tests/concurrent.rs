@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One writer, two readers: a member that stays is always found, and what was never a member never.
 //!
-//! Why that holds is argued in src/lib.rs and beside each ordering; here it is tried. Some keys stay, some come and go, some never
-//! come, and all of them crowd in small sets, so that everything happens often: slots reused, halves changed, nodes split and reused.
+//! Why that holds is argued in src/lib.rs and beside each ordering; here it is tried. Some keys stay, some come and go,
+//! some never come, and all of them crowd in small sets, so that everything happens often: slots reused, halves
+//! changed, nodes split and reused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -128,8 +129,8 @@ fn what_is_below_a_network_stays_when_it_goes() {
     });
 }
 
-/// What is replaced is replaced as a whole, also in one look-up after another if they read the same memory: here, with a reader that
-/// looks at all keys of one half, which a change must not touch until it has left.
+/// What is replaced is replaced as a whole, also in one look-up after another if they read the same memory: here, with
+/// a reader that looks at all keys of one half, which a change must not touch until it has left.
 #[test]
 fn what_a_reader_has_begun_with_stays() {
     let shape = Shape::new(Structure::Hash, Family::Ip, 100).expect("a shape");

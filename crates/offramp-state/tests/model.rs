@@ -180,7 +180,8 @@ fn prefix(value: u128, length: u8) -> Item {
     }
 }
 
-/// Addresses and lengths are chosen so that networks often contain each other, and touch both ends of the address space.
+/// Addresses and lengths are chosen so that networks often contain each other, and touch both ends of the address
+/// space.
 fn networks_behave(family: Family, capacity: usize, rounds: usize, seed: u64) {
     let bits = family.bits();
     let (set, waits) = set(Structure::Ranges, family, capacity);
@@ -286,7 +287,8 @@ fn networks_of_ip6_behave() {
     }
 }
 
-/// Ranges that leave a tree sparse, and a window of them that moves through it: nodes empty on one side and split on the other.
+/// Ranges that leave a tree sparse, and a window of them that moves through it: nodes empty on one side and split on
+/// the other.
 #[test]
 fn a_tree_survives_what_makes_it_sparse() {
     const CAPACITY: usize = 3000;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Elements and their text.
 
-use offramp_state::item::from_number;
+use offramp_state::shape::from_number;
 use offramp_state::text::{family_of, from_lines, from_text};
 use offramp_state::{Family, Shape, Structure, Wrong};
 

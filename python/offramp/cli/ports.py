@@ -23,7 +23,7 @@ _INDENT = "  "
 
 
 def ports(as_json: AsJson = False) -> None:
-    """List the kinds of ports and what each needs.
+    """List the kinds of ports what each needs, and its options.
 
     \b
     offramp ports
@@ -65,6 +65,11 @@ def _print(title: str, kinds: Sequence[PortKind], width: int) -> None:
             console.print(Text(line))
         for line in _wrapped("here   ", "usable" if kind.usable else f"not usable: {kind.reason}", width):
             console.print(Text(line, style="green" if kind.usable else "red"))
+        column = max(len(option.name) for option in kind.options) + 2
+        for option in kind.options:
+            words = f"{option.about}: {option.allowed}; default: {option.default}"
+            for line in _wrapped(option.name.ljust(column), words, width):
+                console.print(Text(line, style="dim"))
 
 
 def _folded(syntax: str, width: int) -> Iterator[str]:

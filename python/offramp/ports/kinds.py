@@ -1,11 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of ports, and the wrappers that can be put around them, as the registry lists them."""
+"""The kinds of ports, the wrappers that can be put around them, and their options, as the registry lists them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["PortKind", "port_kinds"]
+if TYPE_CHECKING:
+    from offramp import _native
+
+__all__ = ["PortKind", "PortOption", "port_kinds"]
+
+
+@dataclass(frozen=True, slots=True)
+class PortOption:
+    """An option of a kind of port, or of a wrapper."""
+
+    name: str
+    about: str
+    allowed: str  # in words: "from 1 to 1024", "yes or no"
+    default: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +29,7 @@ class PortKind:
     name: str
     syntax: str  # as written in a name for `open_port`
     about: str
+    options: tuple[PortOption, ...]
     needs: str | None  # the privileges and parts of the system that it needs
     usable: bool  # here and now; this was tried
     reason: str | None  # why it is not usable, and what to do
@@ -24,4 +39,8 @@ def port_kinds() -> tuple[PortKind, ...]:
     """All kinds by name, then all wrappers by name. Needs no privileges."""
     from offramp import _native
 
-    return tuple(PortKind(**entry) for entry in _native.ports())
+    return tuple(_kind(**entry) for entry in _native.ports())
+
+
+def _kind(options: list[_native._PortOption], **entry: Any) -> PortKind:
+    return PortKind(options=tuple(PortOption(**option) for option in options), **entry)

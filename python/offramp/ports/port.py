@@ -7,6 +7,7 @@
     port.rx(timeout=0.1)          # a batch, or None
     port.tx(batch)                # send the batch's own frames, without a copy
     port.send([b"..."])           # send bytes
+    port.events()                 # what has happened to its interface: carrier, state, name
 
 Receiving and sending release the GIL, so each queue can have a thread of its own. One thread at a time uses a queue; a
 second one waits.
@@ -24,6 +25,7 @@ from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.ports.batch import Batch
+from offramp.ports.events import PortEvent
 from offramp.ports.ledger import QueueLedger
 
 if TYPE_CHECKING:
@@ -139,24 +141,28 @@ class Port(_Receiver):
         cls,
         packets: Iterable[Buffer] = (),
         *,
-        repeat: bool = True,
-        queues: int = 1,
-        frames: int = 4096,
-        frame_size: int = 2048,
-        ring: int = 2048,
+        repeat: bool | None = None,
+        queues: int | None = None,
+        frames: int | None = None,
+        frame_size: int | None = None,
+        ring: int | None = None,
     ) -> Self:
         """`null:` a port in memory, without a kernel or privileges. It measures the cost of the framework, and tests
         applications anywhere.
 
         `packets` arrive in turn, for ever, as fast as they are read; what is sent is gone. So a loop over the port does
-        not end by itself: call `rx` as often as you need, or pass `repeat=False`, and each packet arrives once.
+        not end by itself: call `rx` as often as you need, or pass `repeat=False`, and each packet arrives once. The
+        rest is as `offramp ports` says of `null:`.
         """
         from offramp import _native
 
         sizes = {"queues": queues, "frames": frames, "frame_size": frame_size, "ring": ring}
-        options = {name: whole_number(name, size) for name, size in sizes.items()}
-        native = _native.Port.open("null:", packets=_templates(packets), repeat=truth("repeat", repeat), **options)
-        return cls(native)
+        options: dict[str, object] = {
+            name: whole_number(name, size) for name, size in sizes.items() if size is not None
+        }
+        if repeat is not None:
+            options["repeat"] = truth("repeat", repeat)
+        return cls(_native.Port.open("null:", packets=_templates(packets), **options))
 
     @property
     def facts(self) -> Facts:
@@ -201,6 +207,14 @@ class Port(_Receiver):
     def ledgers(self) -> tuple[QueueLedger, ...]:
         """The counters of each queue: see `Queue.ledger`."""
         return tuple(queue.ledger() for queue in self.queues)
+
+    def events(self) -> list[PortEvent]:
+        """What has happened to the interface since the last call, the oldest first: see docs/events.md. Never waits.
+
+        Each event is told once. The newest 256 are kept. Of the port of a ramp, `ramp.events` has them. Ports without
+        an interface have none.
+        """
+        return [PortEvent.of(event) for event in self._native.events()]
 
     def close(self) -> None:
         """Close the sockets. Batches and views that are still alive stay readable. Closing twice is allowed."""

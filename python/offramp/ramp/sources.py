@@ -4,29 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from offramp.journal import guardian
+from offramp.ports.events import PortEvent
 from offramp.ramp.events import EventKind, News
 
 if TYPE_CHECKING:
     from offramp import _native
 
-__all__ = ["WORDS", "GuardianSource", "LinkSource", "PortSource", "StallSource"]
-
-# Sentences for what ports and watches notice.
-WORDS = {
-    EventKind.CARRIER_LOST: "the carrier is gone",
-    EventKind.CARRIER_BACK: "the carrier is back",
-    EventKind.DOWN: "it is down: nothing arrives until it is up again",
-    EventKind.UP: "it is up again",
-    EventKind.GONE: "it was removed",
-    EventKind.MOVED: "it was moved to another network namespace",
-    EventKind.RENAMED: "its name is {name} now",
-    EventKind.READER_BACK: (
-        "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile"
-    ),
-}
+__all__ = ["GuardianSource", "LinkSource", "PortSource", "StallSource"]
 
 
 class LinkSource:
@@ -109,9 +96,6 @@ class GuardianSource:
     abandon = close
 
 
-def _news(event: Mapping[str, Any]) -> News:
-    details = {name: value for name, value in event.items() if name not in ("kind", "time")}
-    if "nanoseconds" in details:
-        details["seconds"] = details.pop("nanoseconds") / 1e9
-    kind = EventKind(event["kind"])
-    return News(kind, WORDS[kind].format(**details), details, event["time"])
+def _news(event: _native._Event) -> News:
+    told = PortEvent.of(event)
+    return News(EventKind(told.kind), told.text, told.details, told.time_ns)

@@ -125,6 +125,19 @@ def test_the_oldest_go_for_the_newest_and_are_counted(wire: Wire) -> None:
         assert port._native.events() == []
 
 
+def test_a_port_that_was_opened_by_name_tells_them(wire: Wire) -> None:
+    with wire.b.host, offramp.open_port("trace,file=/dev/null+af_xdp:eth0,copying=copy") as port:
+        assert port.events() == []
+        wire.b.down()
+        rename(wire.b, "wan0")
+        down, renamed = port.events()
+        assert (down.kind, down.details) == ("down", {})
+        assert (renamed.kind, renamed.details, str(renamed)) == ("renamed", {"name": "wan0"}, "its name is wan0 now")
+        assert down.time_ns <= renamed.time_ns
+        assert abs(renamed.time_ns - time.time_ns()) < 60e9
+        assert port.events() == []
+
+
 def test_a_reader_that_stalled_is_told_so(wire: Wire) -> None:
     with wire.b.host, offramp.open("eth0", MATCH, stall=0.2) as ramp:
         ramp.rx(timeout=0)

@@ -41,13 +41,22 @@ def test_all_is_said_in_any_width(
         assert kind.syntax.replace(" ", "") in unfolded
         assert kind.about in words
         assert f"needs {kind.needs or 'what the port inside it needs'} here " in words
+        for option in kind.options:
+            assert f"{option.name} {option.about}: {option.allowed}; default: {option.default}" in words
 
 
 def test_kinds_and_wrappers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(page(capsys, "--json"))
     assert [kind["name"] for kind in found["kinds"]] == ["af_xdp", "loop", "null"]
     assert [kind["name"] for kind in found["wrappers"]] == ["faults", "trace"]
-    assert found["kinds"] + found["wrappers"] == [asdict(kind) for kind in port_kinds()]
+    told = [asdict(kind) for kind in port_kinds()]
+    assert found["kinds"] + found["wrappers"] == json.loads(json.dumps(told))
+    assert {
+        "name": "ring",
+        "about": "entries of each ring",
+        "allowed": "a power of two up to 65536",
+        "default": "2048",
+    } in (found["kinds"][1]["options"])
 
 
 def test_who_lacks_a_privilege_is_told_which() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -55,9 +55,9 @@ def _imports(source: Path, modules: frozenset[str]) -> set[str]:
     return found
 
 
-def circles() -> Iterator[list[str]]:
+def circles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
     """Groups of files each of which imports, by whatever way round, all others of its group (Tarjan)."""
-    edges = {module: {other for other in found if other in graph()} for module, found in graph().items()}
+    edges = {module: {other for other in found if other in graph} for module, found in graph.items()}
     order: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []

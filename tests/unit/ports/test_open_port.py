@@ -79,9 +79,23 @@ def test_the_registry_says_what_there_is() -> None:
         assert entry["syntax"].startswith(entry["name"])
         assert entry["about"]
         assert entry["usable"] == (entry["reason"] is None)
+        assert all(option["about"] and option["allowed"] and option["default"] for option in entry["options"])
     assert known["loop"]["usable"]
     assert known["null"]["needs"] == "nothing"
     assert known["trace"]["needs"] is None
+
+
+def test_defaults_are_as_they_are_told() -> None:
+    (null,) = (entry for entry in _native.ports() if entry["name"] == "null")
+    told = {option["name"]: option["default"] for option in null["options"]}
+    with (
+        Port.null() as port,
+        open_port("null:", frames=told["frames"], ring=told["ring"], queues=told["queues"]) as other,
+    ):
+        assert port.ledgers() == other.ledgers()
+        assert port.facts == other.facts
+    with pytest.raises(OptionError, match="frames=0: not from 1 to 1048576"):
+        Port.null(frames=0)
 
 
 def test_ports_say_what_they_are() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from offramp.ports.events import WORDS
 from offramp.ramp.events import Event, EventKind, Events, News
-from offramp.ramp.sources import WORDS
 from tests.rigs.interrupts import Interrupt, at, count
 from tests.rigs.waiting import eventually
 

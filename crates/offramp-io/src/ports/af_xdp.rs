@@ -19,8 +19,10 @@ use libc::{
 };
 use offramp_ring::{Consumer, Descriptor, Pool, Producer, Queue, Region, RingMemory, Rings};
 
-use super::Kind;
-use super::options::{Memory, Options, whole_number};
+use super::kind::Kind;
+use super::memory::{FRAME_SIZE, FRAMES, Memory, RING};
+use super::options::{Options, Setting};
+use super::values::{Choice, Number, Numbers};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::events::Events;
@@ -33,13 +35,32 @@ use crate::sys::{self, Mapping, get_option, set_option};
 
 pub const KIND: Kind = Kind {
     name: "af_xdp",
-    syntax: "af_xdp:IFACE[,queue=N]...[,copying=auto|copy|zero-copy]",
+    target: "IFACE",
     about: "bare AF_XDP sockets: they send at once, and receive what an XDP program redirects to them",
     needs: "CAP_NET_RAW; Linux 5.4",
-    options: &["queue", "copying", "frames", "frame_size", "ring"],
+    options: &[&QUEUE, &COPYING, &FRAMES, &FRAME_SIZE, &RING],
     usable,
     open,
 };
+
+const QUEUE: Setting<Numbers> = Setting::new(
+    "queue",
+    Numbers(Number {
+        default: 0,
+        least: 0,
+        most: 1 << 16,
+    }),
+    "a receive queue of the interface; given again, one more",
+);
+pub const COPYING: Setting<Choice<Copying>> = Setting::new(
+    "copying",
+    Choice(&[
+        ("auto", Copying::Auto),
+        ("copy", Copying::Copy),
+        ("zero-copy", Copying::Zero),
+    ]),
+    "whether the kernel copies packets; auto: only if the driver cannot do without",
+);
 
 /// Bind returns EBUSY while the kernel is still tearing down a socket that was closed on this queue a moment ago.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
@@ -53,10 +74,6 @@ pub enum Copying {
     Copy,
     /// The driver writes to the umem; bind fails with EOPNOTSUPP if it cannot.
     Zero,
-}
-
-impl Copying {
-    pub const NAMES: [(&str, Self); 3] = [("auto", Self::Auto), ("copy", Self::Copy), ("zero-copy", Self::Zero)];
 }
 
 /// What to bind to, and how much memory each socket gets.
@@ -117,28 +134,12 @@ fn usable() -> Result<(), String> {
 }
 
 fn open(target: &str, options: &Options) -> Result<Parts, Error> {
-    let numbers = options
-        .all("queue")?
-        .into_iter()
-        .map(|text| whole_number("queue", text, 0..=1 << 16));
-    let mut queues = numbers.collect::<Result<Vec<u32>, Error>>()?;
-    if queues.is_empty() {
-        queues.push(0);
-    }
-    if let Some(twice) = queues
-        .iter()
-        .enumerate()
-        .find(|(place, queue)| queues[..*place].contains(queue))
-    {
-        return Err(Error::option(format!("queue={}: given twice", twice.1), ""));
-    }
-    let copying = options.choice("copying", &Copying::NAMES)?.unwrap_or(Copying::Auto);
     let binding = Binding {
         interface: target,
         ifindex: sys::index_of(target)?,
-        queues: &queues,
+        queues: &options.get(&QUEUE)?,
         memory: Memory::of(options)?,
-        copying,
+        copying: options.get(&COPYING)?,
     };
     assemble(&binding, None)
 }

@@ -12,29 +12,42 @@ use std::time::Instant;
 
 use offramp_ring::{BURST, Burst};
 
-use super::Wrapper;
 use super::around::{Around, wrapped};
-use super::options::Options;
+use super::kind::Wrapper;
+use super::options::{Options, Setting};
+use super::values::{Number, Probability};
 use crate::error::Error;
 use crate::port::Queues;
 use crate::port_queue::PortQueue;
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "faults",
-    syntax: "faults[,drop=P][,corrupt=P][,truncate=P][,duplicate=P][,reorder=P][,short=P][,error=N][,seed=N]+...",
     about: "drops, corrupts, truncates, duplicates and reorders received packets, sends less, and fails, by chance \
             from a seed",
-    options: &[
-        "drop",
-        "corrupt",
-        "truncate",
-        "duplicate",
-        "reorder",
-        "short",
-        "error",
-        "seed",
-    ],
+    options: &[&DROP, &CORRUPT, &TRUNCATE, &DUPLICATE, &REORDER, &SHORT, &ERROR, &SEED],
     wrap,
+};
+
+const DROP: Setting<Probability> = Setting::new("drop", Probability, "how often a packet is lost");
+const CORRUPT: Setting<Probability> = Setting::new("corrupt", Probability, "how often one bit of a packet is turned");
+const TRUNCATE: Setting<Probability> = Setting::new("truncate", Probability, "how often a packet is cut");
+const DUPLICATE: Setting<Probability> = Setting::new("duplicate", Probability, "how often a packet comes twice");
+const REORDER: Setting<Probability> = Setting::new(
+    "reorder",
+    Probability,
+    "how often a packet changes places with the one before it",
+);
+const SHORT: Setting<Probability> = Setting::new(
+    "short",
+    Probability,
+    "how often a call that sends takes only some packets",
+);
+const ERROR: Setting<Number> = Setting::new("error", ANY, "the number of the call that fails, or 0 for none");
+const SEED: Setting<Number> = Setting::new("seed", ANY, "where chance begins");
+const ANY: Number = Number {
+    default: 0,
+    least: 0,
+    most: u32::MAX,
 };
 
 /// What may happen, and how often.
@@ -80,14 +93,14 @@ impl Chance {
 
 fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
     let faults = Faults {
-        drop: options.probability("drop")?,
-        corrupt: options.probability("corrupt")?,
-        truncate: options.probability("truncate")?,
-        duplicate: options.probability("duplicate")?,
-        reorder: options.probability("reorder")?,
-        short: options.probability("short")?,
-        error: options.number("error", 0, 0..=u32::MAX)?,
-        seed: options.number("seed", 0, 0..=u32::MAX)?,
+        drop: options.get(&DROP)?,
+        corrupt: options.get(&CORRUPT)?,
+        truncate: options.get(&TRUNCATE)?,
+        duplicate: options.get(&DUPLICATE)?,
+        reorder: options.get(&REORDER)?,
+        short: options.get(&SHORT)?,
+        error: options.get(&ERROR)?,
+        seed: options.get(&SEED)?,
     };
     Ok(wrapped(queues, |_| Faulty::new(faults)))
 }
@@ -191,8 +204,8 @@ impl Around for Faulty {
 mod tests {
     use super::*;
     use crate::ports::around::Wrapped;
+    use crate::ports::memory::Memory;
     use crate::ports::null::Null;
-    use crate::ports::options::Memory;
 
     const MEMORY: Memory = Memory {
         frames: 256,

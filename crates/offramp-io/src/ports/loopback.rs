@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use offramp_ring::{Arrivals, Departures, HEADROOM, Heap, Rings, joined};
 
-use super::options::{Memory, Options};
-use super::{Kind, always};
+use super::kind::{Kind, always};
+use super::memory::{FRAME_SIZE, FRAMES, Memory, RING};
+use super::options::Options;
 use crate::error::Error;
 use crate::port::Parts;
 use crate::port_queue::{End, Facts, PortQueue, Timestamps};
@@ -27,10 +28,10 @@ use crate::sys;
 
 pub const KIND: Kind = Kind {
     name: "loop",
-    syntax: "loop:[NAME]",
+    target: "[NAME]",
     about: "in memory: what is sent comes back, or to the other end of that name in this process",
     needs: "nothing",
-    options: &["frames", "frame_size", "ring"],
+    options: &[&FRAMES, &FRAME_SIZE, &RING],
     usable: always,
     open,
 };

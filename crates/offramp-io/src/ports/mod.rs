@@ -4,17 +4,23 @@
 pub mod af_xdp;
 pub mod around;
 pub mod faults;
+pub mod kind;
 pub mod loopback;
+pub mod memory;
 pub mod null;
 pub mod options;
+pub mod suggestion;
 pub mod tracer;
 pub mod uri;
+pub mod values;
 
-use options::{Given, Options};
-use uri::{Named, suggestion};
+use kind::{Kind, Wrapper};
+use options::Given;
+use suggestion::suggestion;
+use uri::Named;
 
 use crate::error::Error;
-use crate::port::{Parts, Port, Queues};
+use crate::port::Port;
 
 #[rustfmt::skip]
 pub const KINDS: &[Kind] = &[
@@ -28,33 +34,6 @@ pub const WRAPPERS: &[Wrapper] = &[
     faults::WRAPPER,
     tracer::WRAPPER,
 ];
-
-/// A kind of port.
-pub struct Kind {
-    pub name: &'static str,
-    pub syntax: &'static str,
-    pub about: &'static str,
-    /// The privileges and parts of the system that it needs.
-    pub needs: &'static str,
-    pub options: &'static [&'static str],
-    /// Whether it can be opened here and now; if not, why, and what to do.
-    pub usable: fn() -> Result<(), String>,
-    pub open: fn(target: &str, options: &Options) -> Result<Parts, Error>,
-}
-
-/// A port around each queue of another one.
-pub struct Wrapper {
-    pub name: &'static str,
-    pub syntax: &'static str,
-    pub about: &'static str,
-    pub options: &'static [&'static str],
-    pub wrap: fn(queues: Queues, options: &Options) -> Result<Queues, Error>,
-}
-
-/// For kinds that need nothing: usable everywhere.
-pub fn always() -> Result<(), String> {
-    Ok(())
-}
 
 /// Opens the port that `uri` names. `options`: more options for its kind.
 pub fn open(uri: &str, options: Vec<(String, Given)>) -> Result<Port, Error> {
@@ -113,9 +92,20 @@ mod tests {
     fn names_are_unique_and_sorted() {
         assert!(KINDS.is_sorted_by(|one, other| one.name < other.name));
         assert!(WRAPPERS.is_sorted_by(|one, other| one.name < other.name));
-        for kind in KINDS {
-            assert!(kind.syntax.starts_with(&format!("{}:", kind.name)));
-        }
+    }
+
+    #[test]
+    fn the_syntax_has_every_option_that_a_name_can_have() {
+        let syntaxes: Vec<String> = KINDS.iter().map(Kind::syntax).collect();
+        assert_eq!(
+            syntaxes,
+            [
+                "af_xdp:IFACE[,queue=N]...[,copying=auto|copy|zero-copy][,frames=N][,frame_size=N][,ring=N]",
+                "loop:[NAME][,frames=N][,frame_size=N][,ring=N]",
+                "null:[,repeat=yes|no][,queues=N][,frames=N][,frame_size=N][,ring=N]",
+            ]
+        );
+        assert_eq!(WRAPPERS[1].syntax(), "trace[,file=PATH]+...");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 use offramp_ring::{Arrival, FarSide, Heap, Rings, joined};
 
-use super::options::{Given, Memory, Options};
-use super::{Kind, always};
+use super::kind::{Kind, always};
+use super::memory::{FRAME_SIZE, FRAMES, Memory, RING};
+use super::options::{Options, Setting};
+use super::values::{Flag, Number, Packets};
 use crate::error::Error;
 use crate::port::Parts;
 use crate::port_queue::{End, Facts, PortQueue, Timestamps};
@@ -14,13 +16,25 @@ use crate::ringed::{OtherSide, Ringed};
 
 pub const KIND: Kind = Kind {
     name: "null",
-    syntax: "null:[,repeat=no][,queues=N]",
+    target: "",
     about: "in memory: the packets given arrive again and again, what is sent is gone",
     needs: "nothing",
-    options: &["packets", "repeat", "queues", "frames", "frame_size", "ring"],
+    options: &[&PACKETS, &REPEAT, &QUEUES, &FRAMES, &FRAME_SIZE, &RING],
     usable: always,
     open,
 };
+
+const PACKETS: Setting<Packets> = Setting::new("packets", Packets, "what arrives on each queue, in turn");
+const REPEAT: Setting<Flag> = Setting::new("repeat", Flag(true), "whether they arrive again and again, or once");
+const QUEUES: Setting<Number> = Setting::new(
+    "queues",
+    Number {
+        default: 1,
+        least: 1,
+        most: 1 << 10,
+    },
+    "how many queues it has",
+);
 
 /// A frame that no template was written to yet.
 const UNWRITTEN: u32 = u32::MAX;
@@ -69,15 +83,9 @@ impl Null {
 }
 
 fn open(_target: &str, options: &Options) -> Result<Parts, Error> {
-    let (memory, repeat) = (Memory::of(options)?, options.flag("repeat", true)?);
-    let templates: Vec<Box<[u8]>> = match options.get("packets") {
-        None => Vec::new(),
-        Some(Given::Packets(packets)) => packets.iter().map(|packet| packet.as_slice().into()).collect(),
-        Some(Given::Text(text)) => {
-            return Err(Error::option(format!("packets={text:?}: not a list of packets"), ""));
-        }
-    };
-    let queues: Result<Vec<_>, Error> = (0..options.number("queues", 1, 1..=1 << 10)?)
+    let (memory, repeat) = (Memory::of(options)?, options.get(&REPEAT)?);
+    let templates: Vec<Box<[u8]>> = options.get(&PACKETS)?.into_iter().map(Into::into).collect();
+    let queues: Result<Vec<_>, Error> = (0..options.get(&QUEUES)?)
         .map(|_| Null::open(&templates, repeat, memory).map(|queue| Box::new(queue) as Box<dyn PortQueue>))
         .collect();
     let queues = queues.map_err(|error| match error {

@@ -9,20 +9,29 @@ use std::time::Instant;
 
 use offramp_ring::Burst;
 
-use super::Wrapper;
 use super::around::{Around, wrapped};
-use super::options::Options;
+use super::kind::Wrapper;
+use super::options::{Options, Setting};
+use super::values::Text;
 use crate::error::Error;
 use crate::port::Queues;
 use crate::port_queue::PortQueue;
 
 pub const WRAPPER: Wrapper = Wrapper {
     name: "trace",
-    syntax: "trace[,file=PATH]+...",
     about: "writes a line for each call and the lengths of its frames to a file, or to standard error",
-    options: &["file"],
+    options: &[&FILE],
     wrap,
 };
+
+const FILE: Setting<Text> = Setting::new(
+    "file",
+    Text {
+        metavar: "PATH",
+        default: "standard error",
+    },
+    "where the lines go",
+);
 
 /// What was done so far.
 #[derive(Default)]
@@ -46,10 +55,10 @@ pub struct Tracer {
 }
 
 fn wrap(queues: Queues, options: &Options) -> Result<Queues, Error> {
-    let sink: Sink = match options.text("file")? {
+    let sink: Sink = match options.get(&FILE)? {
         None => Arc::new(Mutex::new(io::stderr())),
         Some(path) => {
-            let file = File::create(path).map_err(|error| Error::System {
+            let file = File::create(&path).map_err(|error| Error::System {
                 what: format!("writing the trace {path}"),
                 errno: error.raw_os_error().unwrap_or(libc::EINVAL),
             })?;
@@ -172,8 +181,8 @@ impl Drop for Tracer {
 mod tests {
     use super::*;
     use crate::ports::around::Wrapped;
+    use crate::ports::memory::Memory;
     use crate::ports::null::Null;
-    use crate::ports::options::Memory;
 
     const MEMORY: Memory = Memory {
         frames: 16,

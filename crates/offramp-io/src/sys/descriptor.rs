@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::check;
+use super::errno::check;
 use crate::error::Error;
 
 /// A flag that polls readable while it is raised: eventfd(2).

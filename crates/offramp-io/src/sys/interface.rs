@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{check, errno};
+use super::errno::{check, errno};
 use crate::error::Error;
 
 type Name = [libc::c_char; libc::IFNAMSIZ];

@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
-use super::{check, errno};
+use super::errno::{check, errno};
 use crate::error::Error;
 
 /// Memory mapped by this process, unmapped when dropped.

@@ -2,36 +2,18 @@
 //! The seam to libc: each call once, with its error named. No other file of this crate calls it.
 
 mod descriptor;
+mod errno;
 mod interface;
 mod mapping;
 mod socket;
 
 pub use descriptor::{eventfd, lead_nowhere, lower, raise};
+use errno::errno;
 pub use interface::{Flags, index_of, name_and_flags};
 pub use mapping::Mapping;
 pub use socket::{Datagrams, bind, get_option, kick_rx, kick_tx, poll_readable, receive, set_option, socket};
 
-use crate::error::Error;
-
 pub const REALTIME: libc::clockid_t = libc::CLOCK_REALTIME;
-
-/// The errno of the last call.
-#[must_use]
-pub fn errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-/// `result`, or the errno if it is negative.
-pub fn check(result: i32, what: impl FnOnce() -> String) -> Result<i32, Error> {
-    if result < 0 {
-        Err(Error::System {
-            errno: errno(),
-            what: what(),
-        })
-    } else {
-        Ok(result)
-    }
-}
 
 /// Nanoseconds of the given clock.
 #[must_use]

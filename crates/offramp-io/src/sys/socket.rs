@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::{check, errno};
+use super::errno::{check, errno};
 use crate::error::Error;
 
 /// socket(2), close-on-exec.

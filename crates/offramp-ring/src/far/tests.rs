@@ -168,3 +168,148 @@ fn the_two_sides_may_be_in_two_threads() {
     echo.join().unwrap();
     assert_eq!(queue.strays(), 0);
 }
+
+/// A NIC that writes to memory of the port's own, keeps buffers as long as it likes, and is done with them in any
+/// order.
+struct Nic {
+    memory: NonNull<u8>,
+    posted: Vec<RxBuffer>,
+    sending: Vec<TxBuffer>,
+    chance: u64,
+    written: u64,
+    sent: Vec<u64>,
+}
+
+impl Nic {
+    fn below(&mut self, limit: usize) -> usize {
+        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.chance >> 33) as usize % limit
+    }
+
+    fn at(&self, address: u64) -> NonNull<u64> {
+        // SAFETY: addresses of buffers lie in the memory.
+        unsafe { self.memory.add(address as usize) }.cast()
+    }
+
+    fn work(&mut self, far: &mut FarSide) {
+        self.posted.extend(std::iter::from_fn(|| far.arrivals.take()));
+        self.sending.extend(std::iter::from_fn(|| far.departures.take()));
+        for _ in 0..self.below(8) {
+            if self.posted.is_empty() {
+                break;
+            }
+            let number = self.below(self.posted.len());
+            let buffer = self.posted.swap_remove(number);
+            // SAFETY: whoever has the buffer may write to it.
+            unsafe { self.at(buffer.address()).write_unaligned(self.written) };
+            let arrival = Arrival {
+                timestamp: Some(self.written),
+                ..Arrival::whole(8)
+            };
+            match far.arrivals.put(buffer, &arrival) {
+                Ok(()) => self.written += 1,
+                Err(buffer) => self.posted.push(buffer),
+            }
+        }
+        for _ in 0..self.below(8) {
+            if self.sending.is_empty() {
+                break;
+            }
+            let number = self.below(self.sending.len());
+            let packet = self.sending.swap_remove(number);
+            assert_eq!(packet.length(), 8);
+            // SAFETY: whoever has the packet may read it.
+            let value = unsafe { self.at(packet.address()).read_unaligned() };
+            match far.departures.put(packet) {
+                Ok(()) => self.sent.push(value),
+                Err(packet) => self.sending.push(packet),
+            }
+        }
+    }
+
+    /// Each frame that it has, once.
+    fn frames(&self) -> std::collections::BTreeSet<u64> {
+        let posted = self.posted.iter().map(RxBuffer::address);
+        let sending = self.sending.iter().map(TxBuffer::address);
+        posted
+            .chain(sending)
+            .map(|address| address / u64::from(FRAME))
+            .collect()
+    }
+}
+
+#[test]
+fn addresses_are_kept_and_returned_later_in_any_order() {
+    let memory = Heap::new((32 * FRAME) as usize);
+    let mut nic = Nic {
+        memory: memory.start(),
+        posted: Vec::new(),
+        sending: Vec::new(),
+        chance: 1,
+        written: 0,
+        sent: Vec::new(),
+    };
+    let (mut queue, mut far) = joined_at(Box::new(memory), FRAME, 8, u32::MAX - 3);
+    let (mut received, mut forwarded) = (0, Vec::new());
+    for turn in 0..if cfg!(miri) { 200 } else { 20_000 } {
+        queue.refill();
+        nic.work(&mut far);
+        assert_eq!(
+            nic.frames().len(),
+            nic.posted.len() + nic.sending.len(),
+            "no frame twice"
+        );
+        if turn % 3 > 0 {
+            continue; // so that rings fill up
+        }
+        queue.reap();
+        let mut burst = queue.receive(BURST).unwrap();
+        for row in 0..burst.len() {
+            assert_eq!(burst.bytes(row).unwrap(), u64::to_ne_bytes(received));
+            assert_eq!(burst.timestamp(row), Some(received));
+            if queue.transmit(&mut burst, &[row as u16]) == 1 {
+                forwarded.push(received);
+            }
+            received += 1;
+        }
+    }
+    while queue.reap() > 0 {
+        nic.work(&mut far);
+    }
+    assert!(forwarded.len() > 50 && !nic.sent.is_sorted());
+    nic.sent.sort_unstable();
+    assert_eq!(nic.sent, forwarded, "each was sent once");
+    assert_eq!((queue.received(), queue.strays()), (received, 0));
+    let places = queue.places();
+    assert_eq!(
+        (places.free + places.filling, places.application),
+        (32, 0),
+        "none is lost"
+    );
+}
+
+#[test]
+fn a_full_ring_gives_the_buffer_back_and_queues_do_not_mix() {
+    let (mut queue, mut far) = near_and_far(8, 4);
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        queue.refill();
+        taken.extend(std::iter::from_fn(|| far.arrivals.take()));
+    }
+    assert_eq!(taken.len(), 8);
+    let refused = taken
+        .into_iter()
+        .rev()
+        .map(|buffer| far.arrivals.put(buffer, &Arrival::whole(1)));
+    let mut refused: Vec<RxBuffer> = refused.filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 4);
+    assert_eq!(queue.receive(BURST).unwrap().len(), 4);
+    let buffer = refused.pop().unwrap();
+    assert!(far.arrivals.put(buffer, &Arrival::whole(1)).is_ok());
+    let (_other_queue, mut other) = near_and_far(8, 4);
+    let buffer = refused.pop().unwrap();
+    let mixed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        other.arrivals.put(buffer, &Arrival::whole(1))
+    }));
+    assert!(mixed.is_err());
+}

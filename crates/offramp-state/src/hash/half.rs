@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::item::Key;
-use crate::shape::HEADER;
+use crate::region::HEADER;
 
 /// In how many slots an element may be, counted from its first one.
 pub const WINDOW: usize = 32;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::address::Address;
-use crate::shape::HEADER;
+use crate::region::HEADER;
 
 /// Elements of a node.
 pub const FANOUT: usize = 32;
