@@ -165,8 +165,9 @@ def test_a_handler_that_raises(rig: Rig, verb: str, most: int, kind: type[BaseEx
         work = rig.ready(verb)
         try:
             where = at(place, interrupt, work, kept)
-        except OfframpError as error:  # an Alarm is an OSError, which some step has taken for its own
-            assert kind is Alarm, error
+        except OfframpError:
+            if kind is Interrupt:  # else it is an OSError, which some step has taken for its own
+                raise
             where = f"place {place}"
         if verb == "replace" and rig.guard is not None:
             assert rig.goes_to(rig.guard, 53 if rig.guard.plan.match == str(offramp.Match(OTHER)) else 4321), where
