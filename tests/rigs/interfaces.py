@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
@@ -27,7 +27,7 @@ class Nobody:
 
 @contextmanager
 def in_use(nic: Nic) -> Iterator[tuple[Interface, Use]]:
-    with Use() as use:
+    with closing(Use()) as use:
         yield Interface(nic, use), use
 
 

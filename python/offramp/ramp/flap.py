@@ -7,6 +7,7 @@ A program that passes every packet is attached for a moment.
 from __future__ import annotations
 
 import errno
+from contextlib import closing
 from dataclasses import dataclass
 
 from offramp import process
@@ -42,7 +43,7 @@ def measure(interface: str) -> Flap:
     Needs the privileges of `attach`. Errors: NoSuchInterface, InterfaceDown (no carrier), InterfaceBusy (another
     process, or another program), PrivilegeError, KernelError, InterfaceError if the carrier did not come back.
     """
-    with process.alone(), Use() as use:
+    with process.alone(), closing(Use()) as use:
         ifindex = use.of(interface).nic.identity.ifindex
         if not carrier(ifindex):
             hint = f"ip link set {interface} up, and its peer"

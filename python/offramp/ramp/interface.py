@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from offramp import journal, nic
 from offramp.errors import OfframpError
@@ -58,7 +57,7 @@ def view(name: str) -> View:
 
 
 class Use:
-    """Somebody who needs an interface, from before it exists until `close`. A context manager.
+    """Somebody who needs an interface, from before it exists until `close`.
 
     If something could not be given back at its end, `worry` is told, in words.
     """
@@ -69,18 +68,15 @@ class Use:
     def of(self, name: str) -> Interface:
         """Find the interface, or make it. Errors: NoSuchInterface, InterfaceBusy."""
         device = open_nic(name)
-        while (known := _known(device)) is not None:
-            if self.share(known):
-                return known
-        return Interface(device, self)
+        if (known := _known(device)) is None:
+            return Interface(device, self)
+        self.share(known)
+        return known
 
-    def share(self, interface: Interface) -> bool:
-        """Use this interface, which somebody else uses. Returns whether it still exists: a signal handler may have
-        ended it.
-        """
+    def share(self, interface: Interface) -> None:
+        """Use this interface, which somebody else uses."""
         if self not in interface.users:
             interface.users.append(self)
-        return interface in _in_use
 
     def close(self) -> None:
         """End what it used, if nobody else uses it. Doing it again does nothing."""
@@ -102,14 +98,6 @@ class Use:
 
     def _used(self) -> list[Interface]:
         return [interface for interface in _in_use if self in interface.users]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Interface:
@@ -154,7 +142,7 @@ class Interface:
         """What the other ramps have."""
         others = self.others(but)
         queues = frozenset(queue for section in others for queue in section.queues)
-        mode = self.program.link.mode if self.program.link is not None and others else None
+        mode = self.program.link.mode if others else None
         return Beside(queues, self.changes.table_before, hidden_queues(others), mode)
 
     def others(self, but: Section | None) -> list[Section]:
@@ -170,9 +158,7 @@ class Interface:
         """End it, when it has no users. Returns what could not be given back, in words. Doing it again does nothing."""
         self.program.abandon()
         trouble = self.changes.close()
-        self._namespace.close()
-        with suppress(ValueError):
-            _in_use.remove(self)
+        self.abandon()
         return trouble
 
     def abandon(self) -> None:

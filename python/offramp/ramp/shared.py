@@ -49,19 +49,19 @@ class SharedProgram:
 
     def __init__(self, ifindex: int, here: Callable[[], AbstractContextManager[None]]) -> None:
         self.sections: dict[Owner, Section] = {}
-        self.link: XdpLink | None = None
+        self.link = XdpLink(Kept(), "native", ifindex)  # closed: there is none yet
         self._ifindex = ifindex
         self._here = here
         self._made: list[_Made] = []
 
     @property
     def attached(self) -> bool:
-        return self.link is not None and not self.link.closed
+        return not self.link.closed
 
     @property
     def id(self) -> int:
         """The number of the running program, as `ip link` shows it; 0: none."""
-        return self.link.info().program_id if self.link is not None and not self.link.closed else 0
+        return self.link.info().program_id if self.attached else 0
 
     def join(self, owner: Owner, section: Section, mode: XdpMode) -> None:
         """From now on this section is asked, too. Whatever happens, call `remove` afterwards."""
@@ -98,14 +98,12 @@ class SharedProgram:
 
     def abandon(self) -> None:
         """In a forked child."""
-        if self.link is not None:
-            self.link.close()
+        self.link.close()
         self._forget(self._made)
 
     def leave(self) -> None:
         """At the end of the process: the kernel detaches it."""
-        if self.link is not None:
-            self.link.leave()
+        self.link.leave()
         for made in self._made:
             made.program.leave()
 
@@ -137,7 +135,6 @@ class SharedProgram:
 
     def _put(self, made: _Made) -> None:
         """In the place of the one that runs, or as the first."""
-        assert self.link is not None
         running = self._running
         try:
             if running is None:
@@ -167,9 +164,8 @@ class SharedProgram:
 
     def _end(self, reason: str = "") -> None:
         """Detach it. No packet is in it then: drivers see to that. In generic mode nobody does, so we wait."""
-        was_generic = self.attached and self.link is not None and self.link.mode == "generic"
-        if self.link is not None:
-            self.link.close()
+        was_generic = self.attached and self.link.mode == "generic"
+        self.link.close()
         self._forget(self._made)  # which gives descriptors back that waiting needs
         if was_generic:
             with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
@@ -187,7 +183,7 @@ class SharedProgram:
                 nic.carrier(self._ifindex)
         except InterfaceGone:
             return True
-        return self.link is not None and not self.link.closed and not self.link.info().ifindex
+        return not self.link.info().ifindex
 
     def _program(self, sections: tuple[Section, ...]) -> Program:
         compiled = xdp(*(section.spec for section in sections))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -131,7 +132,7 @@ def test_an_interface_that_goes_while_another_is_looked_for(physical: Wire, monk
 
 
 def test_a_vf_that_is_gone_again(physical: Wire) -> None:
-    with physical.b.host, Use() as use:
+    with physical.b.host, closing(Use()) as use:
         interface = use.of("eth0")
         plan = replace(plan_for("eth0", "udp", Verdict.CLAIM, Options()), vf=0)
         section = Section(spec_for(Match("udp"), plan), Match("udp").state, {})

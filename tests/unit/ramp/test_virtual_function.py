@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def test_a_vf_beside_another_ramp_takes_its_own_changes_back_alone() -> None:
     nic.set("vf.autoprobe", False)
     nic.set("vf.count", 1)
     before = dict(nic.knobs)
-    with in_use(nic) as (interface, user), Use() as other:
+    with in_use(nic) as (interface, user), closing(Use()) as other:
         other.share(interface)
         hidden = plan(nic.capabilities())
         first = section_of(hidden)
