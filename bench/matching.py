@@ -24,7 +24,7 @@ from pathlib import Path
 from llvmlite import binding as llvm
 
 from offramp import DROP, Match
-from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.bpf import Map, MapType, Program, Scope, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.emit.program import XdpProgram as Compiled
@@ -136,7 +136,7 @@ def ours(match: Match | Lowered) -> Iterator[Program]:
     with ExitStack() as stack:
         counters = stack.enter_context(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1))
         slots = {MapSlot.COUNTERS: counters}
-        owner = Holder(slots, match.state) if isinstance(match, Match) else Holder(slots)
+        owner = Scope(slots, match.state) if isinstance(match, Match) else Scope(slots)
         maps = stack.enter_context(bind(compiled, owner))
         yield stack.enter_context(Program.load(compiled, name="bench_ours", maps=maps))
 

@@ -39,18 +39,18 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
 from offramp.errors import OfframpError
+from offramp.immutable import immutable
 
 __all__ = ["ORDER", "alone", "check_not_interrupted", "each", "holds", "is_interrupted", "taking", "when_alone"]
 
 ORDER: Final = ("ramps", "ports", "changes", "guardian", "locks", "compiler")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Holder:
     in_child: Callable[[], None]
     at_exit: Callable[[], None] | None

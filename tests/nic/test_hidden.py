@@ -103,7 +103,7 @@ def on_queues(wire: Wire) -> dict[int, int]:
 
 
 def nothing_is_lost(wire: Wire, ramp: Ramp, ours: Collection[int] = range(COUNT)) -> None:
-    """Neither of the packets that are ours by their numbers, which come to us, nor of the others, which the kernel has."""
+    """Neither of the packets whose numbers are ours, which come to us, nor of the others, which the kernel has."""
     with ThreadPoolExecutor(2) as pool, bystanders(wire) as others:
         ramp.rx(0)  # the reader is awake: until it looks again within a second, what comes is not passed on
         sending, watching = pool.submit(send_all, wire), pool.submit(others.undisturbed, 20)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offramp import DROP, Match, OptionError
-from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.bpf import Map, MapType, Program, Scope, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.llvm.programs import xdp
@@ -127,7 +127,7 @@ class Differential:
     def load(self, match: Match) -> Program:
         """Load its program. Errors: OptionError if it is too large."""
         compiled = xdp(Spec(MatchBody(match.lowered(), DROP)))
-        with bind(compiled, Holder({MapSlot.COUNTERS: self.counters}, match.state)) as maps:
+        with bind(compiled, Scope({MapSlot.COUNTERS: self.counters}, match.state)) as maps:
             return Program.load(compiled, name="differential", maps=maps)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.bpf import Map, MapType, Program, Scope, bind
 from offramp.emit.emitter import Address, Emitter
 from offramp.emit.program import MapSlot
 from offramp.emit.program import XdpProgram as CompiledProgram
@@ -95,7 +95,7 @@ class Lookups:
         self.report = Map.create(MapType.ARRAY, 4, 16, 1, name="offramp_report")
         program = compiled(self.shapes, together=together)
         named: dict[State, SharedSet] = {Named(str(number), table.shape): table for number, table in enumerate(tables)}
-        with bind(program, Holder({REPORT: self.report}, named.__getitem__)) as maps:
+        with bind(program, Scope({REPORT: self.report}, named.__getitem__)) as maps:
             self.program = Program.load(program, name="offramp_lookup", maps=maps)
 
     def packet(self, keys: Iterable[int], allowed: Collection[int] = (0,)) -> bytes:

@@ -16,8 +16,9 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from offramp.immutable import field, immutable
 
 if TYPE_CHECKING:
     from offramp.ramp.ledger import Ledger
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Contender", "Cue", "Missing", "Running", "Target", "Timer", "receiving"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Target:
     """The flow to take: UDP to a port, on an interface of this thread's host."""
 
@@ -38,7 +39,7 @@ class Target:
         return f"udp dst port {self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Missing:
     """Why a contender cannot take part, and what to do about it."""
 
@@ -79,7 +80,7 @@ def _wait(cue: Cue) -> None:
     cue.wait()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Running:
     """A contender at work."""
 
@@ -89,7 +90,7 @@ class Running:
     pid: int = field(default_factory=os.getpid)  # the process whose CPU time it costs
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Contender:
     """Its name, how it is started, and what it needs."""
 

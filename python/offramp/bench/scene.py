@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal
 
 from offramp.bench.contender import Running, Target, Timer
 from offramp.bench.windows import Window
 from offramp.gen.flood import Flood
 from offramp.gen.packets import eth, ip, udp
+from offramp.immutable import immutable
 from offramp.lab import Lab, Meter, Wire
 
 __all__ = ["PORT", "Mode", "Placement", "Scene", "frame", "scene"]
@@ -38,7 +38,7 @@ def frame(source: str, destination: str, *, to: str = "ff:ff:ff:ff:ff:ff", by: s
     return eth(packet, dst=to, src=by)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Placement:
     """The CPU of each host, and where the receiving NAPI runs."""
 

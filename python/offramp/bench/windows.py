@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from offramp.immutable import immutable
 from offramp.lab import Usage
 
 __all__ = ["ATTEMPTS", "FOREIGN_LIMIT", "Ratio", "Window", "interleave", "ratio"]
@@ -21,7 +21,7 @@ RESAMPLES = 2000
 ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Window:
     """One measurement."""
 
@@ -48,7 +48,7 @@ class Window:
         return self.reader_ns / max(self.taken, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ratio:
     """The median of paired ratios, and its 95 % interval."""
 

@@ -24,16 +24,16 @@ from __future__ import annotations
 from offramp.bpf.links import LinkInfo, XdpLink, XdpMode
 from offramp.bpf.maps import GracePeriod, Map, MapFlag, MapType, UpdateFlag
 from offramp.bpf.programs import Program, TestRun, xdp_context
-from offramp.bpf.references import Holder, bind
+from offramp.bpf.references import Scope, bind
 
 __all__ = [
     "GracePeriod",
-    "Holder",
     "LinkInfo",
     "Map",
     "MapFlag",
     "MapType",
     "Program",
+    "Scope",
     "TestRun",
     "UpdateFlag",
     "XdpLink",

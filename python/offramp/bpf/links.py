@@ -23,7 +23,6 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self
 
@@ -32,6 +31,7 @@ from offramp.bpf.descriptor import Descriptor
 from offramp.bpf.programs import Program
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeError
 from offramp.facts.link import NOT_REPLACED
+from offramp.immutable import immutable
 from offramp.syscalls.bpf import Command, bpf, info
 from offramp.syscalls.kept import Kept
 
@@ -52,7 +52,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LinkInfo:
     """What the kernel says about a link: struct bpf_link_info."""
 

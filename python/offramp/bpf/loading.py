@@ -11,9 +11,9 @@ import ctypes
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 
 from offramp.errors import KernelError, OptionError, PrivilegeError, VerifierError
+from offramp.immutable import immutable
 from offramp.syscalls import privileges
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name
 from offramp.syscalls.kept import Kept
@@ -44,7 +44,7 @@ def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> Ke
     return load.attempt_with_log()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Load:
     code: bytes
     name: str

@@ -16,11 +16,12 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from offramp.errors import KernelError
 from offramp.facts.link import THIS_PROCESS, owned
+from offramp.immutable import immutable
 from offramp.syscalls import netlink
 from offramp.syscalls.bpf import Command, bpf, info
 from offramp.syscalls.kept import Kept
@@ -31,7 +32,7 @@ _IFLA_XDP = 43
 _MODES = {5: "native", 6: "generic", 7: "offload"}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID -> our word
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Attached:
     """An XDP program on an interface: how it runs there, and its number in the system."""
 
@@ -39,7 +40,7 @@ class Attached:
     program_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Owner:
     """Whose program it is. If that is unknown, `program_name` is empty and the rest is None."""
 

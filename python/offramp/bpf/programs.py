@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +24,7 @@ from offramp.bpf.maps import Map
 from offramp.emit.bytecode import CALL, LD_IMM64, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot
 from offramp.errors import NotSupported
+from offramp.immutable import immutable
 from offramp.syscalls.bpf import Command, bpf, buffer, info
 from offramp.syscalls.kept import Kept
 
@@ -42,7 +42,7 @@ _KFUNC_NAMES = {KfuncSlot.RX_VLAN_TAG: "bpf_xdp_metadata_rx_vlan_tag"}
 _HEADROOM = 512  # how much longer a program may make a packet in test_run
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProgramInfo:
     """What the kernel says about a program: struct bpf_prog_info."""
 
@@ -52,7 +52,7 @@ class ProgramInfo:
     verified_instructions: int  # how many the verifier walked through; 0 before Linux 5.16
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TestRun:
     """The outcome of `Program.test_run`."""
 

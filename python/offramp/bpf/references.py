@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a compiled program refers to: find the maps that its placeholders stand for.
 
-with bind(compiled, Holder({MapSlot.COUNTERS: counters}, match.state)) as maps:
+with bind(compiled, Scope({MapSlot.COUNTERS: counters}, match.state)) as maps:
     Program.load(compiled, name="example", maps=maps)
 """
 
@@ -16,7 +16,7 @@ from offramp.emit.placeholders import MapSlot
 from offramp.emit.program import XdpProgram
 from offramp.emit.state import State
 
-__all__ = ["Holder", "Mapped", "bind"]
+__all__ = ["Mapped", "Scope", "bind"]
 
 
 class Mapped(Protocol):
@@ -30,7 +30,7 @@ def _nothing(state: State) -> NoReturn:
     raise KeyError(state)
 
 
-class Holder(NamedTuple):
+class Scope(NamedTuple):
     """Who has the maps and the state that a section refers to."""
 
     maps: Mapping[MapSlot, Map]
@@ -38,17 +38,17 @@ class Holder(NamedTuple):
 
 
 @contextmanager
-def bind(program: XdpProgram, *holders: Holder) -> Iterator[dict[int, Map]]:
-    """The maps of a program's placeholders, for `Program.load`; one holder for each section, in their order.
+def bind(program: XdpProgram, *scopes: Scope) -> Iterator[dict[int, Map]]:
+    """The maps of a program's placeholders, for `Program.load`; one scope for each section, in their order.
 
     Once loaded, the program keeps its maps; state that nobody else holds ends here. Errors: as `Mapped.map`.
     """
     maps, held = {}, []
     for placeholder, (section, what) in enumerate(program.references):
-        holder = holders[section]
+        scope = scopes[section]
         if isinstance(what, MapSlot):
-            maps[placeholder] = holder.maps[what]
+            maps[placeholder] = scope.maps[what]
         else:
-            held.append(holder.state(what))
+            held.append(scope.state(what))
             maps[placeholder] = held[-1].map()
     yield maps

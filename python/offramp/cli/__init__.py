@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: `offramp VERB ...`, one file per verb.
 
-    run.py      take packets off an interface and count, drop or echo them; run_view.py shows the figures,
+    run.py      take packets off an interface and count, drop or echo them; run_display.py shows the figures,
                 run_meanwhile.py tells events and follows the match's file
     plan.py     what `run` would do, and why; changes nothing
     doctor.py   what this machine and its interfaces can do; checks.py finds it out

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from offramp.bpf import btf
@@ -23,6 +22,7 @@ from offramp.bpf.probe import KernelFeature, jit, probe_all
 from offramp.errors import OfframpError
 from offramp.facts.link import NOT_REPLACED
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
+from offramp.immutable import immutable
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
 from offramp.options import Options
@@ -57,7 +57,7 @@ _SINCE = {  # what brings those that are needed
 _FROM_BTF = (KernelFeature.XDP_LINK, KernelFeature.RX_VLAN_TAG)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Check:
     """One line of `doctor`."""
 

@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -37,9 +36,10 @@ from offramp.cli.parameters import (
     for_time,
     with_options,
 )
+from offramp.cli.run_display import Display, Lines, Screen
 from offramp.cli.run_meanwhile import Followed, Meanwhile
-from offramp.cli.run_view import Lines, Screen, View
 from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
+from offramp.immutable import immutable
 from offramp.options.kinds import Switch
 from offramp.options.option import Option
 from offramp.verdict import Verdict
@@ -99,12 +99,12 @@ def run(
     with (
         _open(interface, matching(match, file, sets), what, options) as ramp,
         _signals(followed) as signals,
-        _view(ramp, what, as_json) as view,
+        _display(ramp, what, as_json) as display,
     ):
         meanwhile = Meanwhile(ramp, followed, as_json=as_json)
-        outcome = _work(ramp, what, view, meanwhile, _Until(signals, limit))
+        outcome = _work(ramp, what, display, meanwhile, _Until(signals, limit))
         meanwhile.tell()
-        view.end(outcome.ledger, outcome.seconds)
+        display.end(outcome.ledger, outcome.seconds)
     if as_json:
         print(json.dumps(_summary(ramp, what, outcome)), flush=True)
     if outcome.error is not None:
@@ -114,7 +114,7 @@ def run(
         print(f"offramp: no packet matched; {seen:,} arrived on {ramp.plan.interface}", file=sys.stderr)
 
 
-@dataclass(frozen=True)
+@immutable
 class _Outcome:
     ledger: Ledger
     seconds: float
@@ -154,7 +154,7 @@ def _followed(file: str | None, sets: list[str] | None) -> Followed:
     return Followed(file, lambda: matching(None, file, sets))
 
 
-@dataclass(frozen=True)
+@immutable
 class _Until:
     """When it ends by itself: on a signal, or when its time is over."""
 
@@ -178,10 +178,10 @@ def _title(ramp: Attachment, do: Do) -> str:
     return f"{ramp.plan.interface}: {shortened(ramp.plan.match)}: {do}, {ramp.mode}{copying}{where}"
 
 
-def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
+def _display(ramp: Attachment, do: Do, as_json: bool) -> Display:
     title = _title(ramp, do)
     if as_json:
-        return View(title, do)
+        return Display(title, do)
     on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")
     if not on_screen:
         print(f"offramp: {title}; Ctrl-C ends it", file=sys.stderr)
@@ -191,7 +191,7 @@ def _view(ramp: Attachment, do: Do, as_json: bool) -> View:
     return (Screen if on_screen else Lines)(title, do, steered=ramp.plan.hidden_queue is not None)
 
 
-def _work(ramp: Attachment, do: Do, view: View, meanwhile: Meanwhile, until: _Until) -> _Outcome:
+def _work(ramp: Attachment, do: Do, display: Display, meanwhile: Meanwhile, until: _Until) -> _Outcome:
     """Read and show until the end or an error. Closes the ramp; its ledger is then at rest."""
     done = Event()
     error, zero_copy = None, _zero_copy(ramp)
@@ -199,13 +199,13 @@ def _work(ramp: Attachment, do: Do, view: View, meanwhile: Meanwhile, until: _Un
         started = time.monotonic()
         reading = threads.submit(_read, ramp, do, done)
         try:
-            due = view.every
+            due = display.every
             while not until.signals and not reading.done() and (elapsed := time.monotonic() - started) < until.limit:
                 if meanwhile.look():
-                    view.title = _title(ramp, do)
+                    display.title = _title(ramp, do)
                 if elapsed >= due:
-                    view.show(ramp.ledger(), elapsed)
-                    due = max(due + view.every, elapsed)
+                    display.show(ramp.ledger(), elapsed)
+                    due = max(due + display.every, elapsed)
                 time.sleep(max(0.0, min(_TURN, due - elapsed, until.limit - elapsed)))
         finally:
             done.set()

@@ -21,7 +21,7 @@ Each host has one CPU for all that it does, as two small machines would. What ma
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from offramp.bench.contenders import CONTENDERS
 from offramp.bench.scene import Placement, Scene
 from offramp.bench.windows import Window
 from offramp.demo.actor import Actor
+from offramp.immutable import immutable
 from offramp.lab import Lab
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ QUEUES = 2
 SETTLE = 0.2  # seconds in which the rings empty themselves
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Skipped:
     """A contender that cannot take part here."""
 
@@ -49,7 +50,7 @@ class Skipped:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Round:
     """What one contender did."""
 

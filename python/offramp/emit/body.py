@@ -12,9 +12,9 @@ Each target knows what is around a body (xdp.py, burst.py), and nothing of what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from offramp.immutable import immutable
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Exit"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Exit:
     """A way out of a section: the counter that its packets are counted in, and their verdict, if it has one."""
 

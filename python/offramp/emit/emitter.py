@@ -20,13 +20,14 @@ keep that way apart from the others (it is 443) for all that follows.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 from llvmlite import ir
 
 from offramp.emit.target import I32, POINTER, Target, const
+from offramp.immutable import field, immutable
 
 __all__ = ["Address", "Emitter", "Known", "Label"]
 
@@ -36,7 +37,7 @@ _CROWD = 8  # ways
 _Key = TypeVar("_Key")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Address:
     """`offset` bytes behind an i64 register."""
 
@@ -47,7 +48,7 @@ class Address:
         return Address(self.register, self.offset + offset)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Known:
     """What holds on every path to here."""
 

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from offramp.emit import size
 from offramp.emit.body import Exit
 from offramp.emit.intervals import outcomes
+from offramp.immutable import immutable
 from offramp.lower.expression import Lowered
 from offramp.verdict import Verdict
 
@@ -22,7 +22,7 @@ __all__ = ["OTHERS", "MatchBody"]
 OTHERS: Final = Exit("passed")  # packets that do not match
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MatchBody:
     """Packets of `match` get `verdict`; other packets get none."""
 

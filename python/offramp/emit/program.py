@@ -21,7 +21,6 @@ Sources: Documentation/bpf/standardization/instruction-set.rst, include/uapi/lin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from offramp.emit.body import Body
@@ -29,6 +28,7 @@ from offramp.emit.placeholders import KFUNC_BASE, KfuncSlot, MapSlot, Reference
 from offramp.emit.size import Size, size, total
 from offramp.emit.state import State
 from offramp.errors import OptionError
+from offramp.immutable import immutable
 from offramp.lower.expression import Lowered
 from offramp.verdict import Verdict
 
@@ -39,7 +39,7 @@ COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirec
 exactly one of the others."""
 
 
-@dataclass(frozen=True)
+@immutable
 class Spec:
     """One XDP program, or a section of one.
 
@@ -82,7 +82,7 @@ class Spec:
         return total(self.body.size, *([size(self.protect)] if self.protect is not None else []))
 
 
-@dataclass(frozen=True)
+@immutable
 class XdpProgram:
     """eBPF instructions, 8 bytes each, and what their placeholders stand for, by index."""
 
@@ -90,7 +90,7 @@ class XdpProgram:
     references: tuple[Reference, ...] = ()
 
 
-@dataclass(frozen=True)
+@immutable
 class NativeProgram:
     """Machine code for this CPU's architecture, and the state whose memory is passed to it."""
 

@@ -9,12 +9,12 @@ seconds for a match of this size, or in the kernel. It depends on the interface:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
 from offramp.emit.limits import FARTHEST_JUMP, OPEN_WAYS
 from offramp.emit.state import kind
 from offramp.errors import OptionError
+from offramp.immutable import immutable
 from offramp.lower.expression import All, Any, Calculation, Expr, Load, Lowered, Member, Negate, Test, Value
 
 __all__ = ["MAX_STATE", "Size", "size", "too_deep", "total"]
@@ -29,7 +29,7 @@ _FEWER_TESTS: Final = "use networks, port ranges, or sets"
 _FEWER_SETS: Final = "put the members of several sets into one: that is one look-up"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Size:
     """The size of all that one program decides."""
 

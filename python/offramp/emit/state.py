@@ -11,10 +11,10 @@ line here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from offramp.emit.sets import layout
+from offramp.immutable import immutable
 from offramp.lower.shapes import Shape
 
 __all__ = ["KINDS", "State", "StateKind", "kind"]
@@ -28,7 +28,7 @@ class State(Protocol):
         """How its memory is laid out."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StateKind:
     """What has to be known of a kind of state, besides how its accesses are written."""
 

@@ -11,8 +11,10 @@ JSON: `to_dict`, `from_dict`; SCHEMA is the version of that form. Each fact in a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, Literal
+
+from offramp.immutable import field, immutable
 
 __all__ = [
     "NTUPLE",
@@ -36,7 +38,7 @@ NTUPLE: Final = "rx-ntuple-filter"  # the kernel's name of the feature that rule
 Masks = Literal["any", "full", "prefix"]  # any bits; the whole field or nothing; the first bits
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Queues:
     """Receive and transmit queues: in use, and at most. A combined queue counts in both."""
 
@@ -47,7 +49,7 @@ class Queues:
     combined: bool | None = None  # they change in pairs
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rings:
     """Descriptors of a queue's hardware ring: now, and at most."""
 
@@ -57,7 +59,7 @@ class Rings:
     tx_max: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rss:
     """Receive side scaling."""
 
@@ -76,7 +78,7 @@ class Rss:
     key: str | None = None  # now; "6d:5a:..."
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ntuple:
     """n-tuple rules."""
 
@@ -93,7 +95,7 @@ class Ntuple:
     rules: tuple[str, ...] | None = None  # now, in ethtool's words
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class XdpSupport:
     """XDP in the driver."""
 
@@ -109,7 +111,7 @@ class XdpSupport:
     program: str | None = None  # now; "" for none
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Vf:
     """A virtual function that exists."""
 
@@ -118,7 +120,7 @@ class Vf:
     up: bool | None = None  # whether that interface is up
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Vfs:
     """Virtual functions."""
 
@@ -129,13 +131,13 @@ class Vfs:
     now: tuple[Vf, ...] | None = None  # those in use, by number
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Feature:
     on: bool | None = None
     fixed: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Capabilities:
     """An interface, or (interface "") a driver."""
 

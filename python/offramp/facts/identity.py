@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from offramp.immutable import immutable
 
 __all__ = ["Identity"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Identity:
     """Which device this is, across renames and reboots."""
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from offramp.immutable import immutable
 
 __all__ = ["NOT_REPLACED", "Link", "Rings", "Xdp", "owned"]
 
@@ -25,7 +26,7 @@ def owned(program_id: int, name: str, mode: str, pid: int | None, command: str |
     return f"XDP program {program_id}{named}{runs}, held by {holder}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rings:
     """Descriptors per hardware ring: in use and at most."""
 
@@ -35,7 +36,7 @@ class Rings:
     tx_max: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Xdp:
     """The XDP program that an interface runs, and who owns it, as far as that is visible."""
 
@@ -49,7 +50,7 @@ class Xdp:
         return owned(self.program_id, self.name, self.mode, self.pid, self.command)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Link:
     """An interface. None stands for "the driver or kernel does not say"."""
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from offramp.immutable import immutable
 
 __all__ = ["GRO", "LRO", "OFFLOADS", "VLAN_STRIPPING", "Offload"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Offload:
     """A feature of an interface."""
 

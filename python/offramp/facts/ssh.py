@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from offramp.immutable import immutable
+
 __all__ = ["Session", "Ssh"]
 
 
@@ -18,7 +20,7 @@ class Session:
     rport: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ssh:
     """What to protect, sorted and without duplicates."""
 

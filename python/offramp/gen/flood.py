@@ -27,7 +27,7 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Any
 
@@ -37,6 +37,7 @@ from offramp.emit.program import XdpProgram as CompiledProgram
 from offramp.errors import InterfaceError, OfframpError, OptionError
 from offramp.gen.generator import Orders
 from offramp.gen.variation import Vary, program, vary
+from offramp.immutable import immutable
 from offramp.lab.end import Interface
 from offramp.lab.host import Host
 from offramp.llvm.child import bpf_code
@@ -47,7 +48,7 @@ LOOPBACK = 1  # ifindex, in every namespace
 START_TIMEOUT = 10.0  # seconds for the generator to start and to end
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Report:
     """What a flood did. A frame that was sent and not refused entered the receiver's ring."""
 

@@ -16,10 +16,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from offramp.bpf import Program, xdp_context
 from offramp.errors import KernelError
+from offramp.immutable import immutable
 
 __all__ = ["Orders", "main"]
 
@@ -29,7 +29,7 @@ PATIENCE = 500e-6  # seconds that a paced frame may wait to leave together with 
 PR_SET_TIMERSLACK = 29
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Orders:
     """What to run and for how long; passed to the process as JSON."""
 

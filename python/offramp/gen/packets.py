@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 
 from offramp.checksum import checksum
 from offramp.errors import OptionError
+from offramp.immutable import immutable
 
 __all__ = ["Layers", "arp", "checksum", "eth", "icmp", "icmp6", "ip", "ip6", "layers", "tcp", "udp", "with_checksums"]
 
@@ -92,7 +92,7 @@ def arp(*, psrc: str, pdst: str, hwsrc: str, hwdst: str = "00:00:00:00:00:00", o
     return Payload(header + body, ETH_ARP)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Layers:
     """Where the headers of a frame begin, in bytes."""
 

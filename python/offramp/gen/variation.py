@@ -20,12 +20,12 @@ Source: https://docs.kernel.org/bpf/bpf_prog_run.html, RFC 1624 (why sums can be
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from offramp.emit.bytecode import PSEUDO_MAP_VALUE, Helper
 from offramp.errors import OptionError
 from offramp.gen.packets import ICMP, ICMP6, TCP, UDP, Layers, layers, with_checksums
+from offramp.immutable import immutable
 
 __all__ = ["FIND_PACKET", "Variation", "Vary", "program", "vary"]
 
@@ -43,7 +43,7 @@ FIND_PACKET: Final = """\
 """LLVM IR: %data and %end, where the packet of an XDP program's %context begins and ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Variation:
     """A frame with valid sums, and the offsets of its words that count up from zero, and down from 0xffff."""
 

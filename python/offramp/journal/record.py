@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
 from offramp.errors import JournalError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check
+from offramp.immutable import immutable
 
 __all__ = ["MOST_BYTES", "Changed", "Record", "decode", "encode", "printable", "short"]
 
@@ -43,7 +44,7 @@ _MOST_TEXT = 4096
 _LINE = 60
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Changed:
     """A knob that was turned, or is about to be."""
 
@@ -59,7 +60,7 @@ class Changed:
         return f"{self.knob}: {short(self.before)} -> {short(self.after)}{doubt}{reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Record:
     """A journal."""
 

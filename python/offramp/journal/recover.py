@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, PrivilegeError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Nic
+from offramp.immutable import immutable
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.record import Changed, Record
 from offramp.journal.store import Journal, Store
@@ -38,7 +39,7 @@ _AT_WORK = 5.0  # how long a guardian may need, including a driver's reset; seco
 State = Literal["given back", "kept", "failed", "in use", "gone", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Report:
     """The result for one journal. `str()`: a line for it, and one for each knob."""
 
@@ -74,7 +75,7 @@ class Report:
         return "\n".join([*lines, *(f"  {knob}" for knob in self.knobs)])
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Listed:
     """A journal that exists, unchanged. `refused`: why it could not be read."""
 

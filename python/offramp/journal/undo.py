@@ -19,11 +19,12 @@ exist only once the channels are back. If it fails again, it stays listed, with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from offramp.errors import InterfaceGone, OfframpError
 from offramp.facts.knobs import Nic, Value
+from offramp.immutable import immutable
 from offramp.journal.record import Changed, printable, short
 
 __all__ = ["Outcome", "Undone", "decide", "undo"]
@@ -31,7 +32,7 @@ __all__ = ["Outcome", "Undone", "decide", "undo"]
 Outcome = Literal["restored", "as before", "left alone", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Undone:
     """The result for one change."""
 

@@ -20,9 +20,10 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from offramp.immutable import immutable
 
 __all__ = ["Meter", "Usage", "cpu_ns"]
 
@@ -31,7 +32,7 @@ IDLE_COLUMNS = (3, 4)  # idle, iowait; after these irq, softirq, steal
 COLUMNS = 8  # guest time, in the columns after these, is part of user time
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Usage:
     """What was used between the start and the end of a measurement."""
 
@@ -78,7 +79,7 @@ class Meter:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Reading:
     seconds: float
     actors: dict[str, int]

@@ -11,11 +11,11 @@ import os
 import struct
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from offramp.errors import InterfaceError, InterfaceGone, KernelError
+from offramp.immutable import immutable
 from offramp.lab.host import Host
 from offramp.lab.napi import napi_threads
 from offramp.syscalls import ioctl
@@ -27,7 +27,7 @@ ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x
 ETH_FLAG_TXVLAN, ETH_FLAG_RXVLAN = 1 << 7, 1 << 8
 
 
-@dataclass(frozen=True)
+@immutable
 class Interface:
     """An interface of a host.  `ip` and `ip6` are addresses without the prefix length (/24 and /64); `mac` is text."""
 

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 
 from offramp import nic
 from offramp.errors import InterfaceGone, OptionError
+from offramp.immutable import immutable
 from offramp.lab.end import Interface
 from offramp.lab.host import Host
 
@@ -40,7 +40,7 @@ NIC_CARRIER_TIMEOUT = 30.0  # seconds: a real NIC negotiates
 MAX_WIRES = 256  # the third byte of the addresses
 
 
-@dataclass(frozen=True)
+@immutable
 class Wire:
     """A cable: its two ends."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 
+from offramp.immutable import immutable
 from offramp.lower.expression import (
     ALL_ONES,
     MAX_TAGS,
@@ -49,7 +49,7 @@ def evaluate(expr: Expr, packet: bytes, length: int | None = None, sets: Sequenc
 _RELATIONS: dict[str, Callable[[int, int], bool]] = {"==": operator.eq, ">=": operator.ge, "<=": operator.le}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reader:
     """Reads what is in a packet. Raises Reject."""
 

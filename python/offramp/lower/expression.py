@@ -20,9 +20,9 @@ evaluate.py is the reference that compiled programs are compared with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from offramp.immutable import immutable
 from offramp.lower.shapes import Shape
 
 __all__ = [
@@ -61,17 +61,17 @@ TAG_BYTES: Final = 4
 MAX_TAGS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Number:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Length:
     """The packet's length on the wire, captured or not."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Place:
     """`offset` bytes after the frame's first byte, plus the sum of `behind`."""
 
@@ -79,7 +79,7 @@ class Place:
     behind: tuple[Value, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Load:
     """A big-endian number of `size` bytes."""
 
@@ -87,14 +87,14 @@ class Load:
     size: Literal[1, 2, 4]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TagBytes:
     """The length of the VLAN tags (at most two) whose first ethertype would be at `offset`: 0, 4 or 8."""
 
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Calculation:
     operator: Operator
     left: Value
@@ -104,7 +104,7 @@ class Calculation:
 Value: TypeAlias = Number | Length | Load | TagBytes | Calculation
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Test:
     """`left` `op` `right`. The left side is read first."""
 
@@ -115,7 +115,7 @@ class Test:
     right: Value
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Member:
     """Whether the set with this number in `Lowered.sets` contains the key, given as words of 32 bits (shapes.py)."""
 
@@ -123,26 +123,26 @@ class Member:
     set: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class All:
     """True if no part is false; true if there are no parts."""
 
     parts: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Any:
     """True if a part is true; false if there are no parts."""
 
     parts: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Negate:
     part: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Const:
     value: bool
 
@@ -150,7 +150,7 @@ class Const:
 Expr: TypeAlias = Test | Member | All | Any | Negate | Const
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Named:
     """A set that the user has bound to a name."""
 
@@ -158,7 +158,7 @@ class Named:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Fixed:
     """A set of the values that a match spells out: inclusive ranges of keys, sorted, without overlap."""
 
@@ -169,7 +169,7 @@ class Fixed:
 SetUse: TypeAlias = Named | Fixed
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Lowered:
     """A match, ready to be compiled."""
 

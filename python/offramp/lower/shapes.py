@@ -9,9 +9,9 @@ ranges      ip, ip6          one i32; four i32
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from offramp.immutable import immutable
 from offramp.match.tree import Family
 
 __all__ = ["KEY_WORDS", "Family", "Shape", "Structure"]
@@ -21,7 +21,7 @@ Structure: TypeAlias = Literal["bitmap", "hash", "ranges"]
 KEY_WORDS: Final[dict[Family, int]] = {"ip": 1, "ip6": 4, "port": 1, "ether": 2}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Shape:
     """The kind of a set and how much it can hold. Together they determine the layout of its memory."""
 

@@ -3,10 +3,9 @@
 
     "udp dst port 53" --parse--> Port(53, 53, Direction.DST, Protocol.UDP) --text--> "udp dst port 53"
 
-    tree.py        the nodes, and how they print         frozen.py      frozen records, quickly made
-    leaves.py      its leaves: conditions                values.py      what relations compare
-    words.py       protocols, directions                 network.py     addresses under a mask
-    protocols.py   the numbers that headers have for them
+    tree.py        the nodes, and how they print         values.py      what relations compare
+    leaves.py      its leaves: conditions                network.py     addresses under a mask
+    words.py       protocols, directions                 protocols.py   the numbers that headers have for them
 
     scan.py        text -> tokens                        names.py       names that are numbers
     parse.py       tokens -> tree: chains and groups     numbers.py     spellings of addresses -> numbers

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from .frozen import record
+from offramp.immutable import immutable
+
 from .network import Network
 from .values import MAX_HELD, Relation, Value, held
 from .words import (
@@ -48,7 +49,7 @@ __all__ = [
 _WHOLE: Final = {4: (1 << 32) - 1, 6: (1 << 128) - 1}  # the mask of a single address
 
 
-@record
+@immutable
 class IsProtocol:
     """`tcp`: the packet is of this protocol."""
 
@@ -62,7 +63,7 @@ class IsProtocol:
         return self.protocol.value
 
 
-@record
+@immutable
 class Carries:
     """`[ether|ip|ip6|iso|isis] proto N`: the number that says what comes next; without a layer, of ip or ip6."""
 
@@ -80,7 +81,7 @@ class Carries:
         return f"{qualified(self.layer)}proto {number}"
 
 
-@record
+@immutable
 class Address:
     """`[ip|ip6|arp|rarp] [src|dst] host A | net A/len`: an address of the packet, or one that its ARP asks or tells."""
 
@@ -97,7 +98,7 @@ class Address:
         return f"{qualified(self.protocol, self.direction)}{kind} {self.network}"
 
 
-@record
+@immutable
 class Station:
     """`ether [src|dst] host M`: an Ethernet address, a number of 48 bits."""
 
@@ -112,7 +113,7 @@ class Station:
         return f"{qualified(Protocol.ETHER, self.direction)}host {self.address.to_bytes(6, 'big').hex(':')}"
 
 
-@record
+@immutable
 class Port:
     """`[tcp|udp|sctp] [src|dst] port N | portrange A-B`; without a protocol, of any of the three."""
 
@@ -134,7 +135,7 @@ class Port:
         return qualified(self.protocol, self.direction) + ports
 
 
-@record
+@immutable
 class InSet:
     """`[protocol] [src|dst] host|port in @name`: as the union of all the set's members. An extension: tcpdump has no
     sets. `ether host in @name` is about Ethernet addresses.
@@ -173,7 +174,7 @@ class InSet:
         return f"{qualified(self.protocol, self.direction)}{self.kind.value} in @{self.name}"
 
 
-@record
+@immutable
 class Broadcast:
     """`[ether] broadcast`, `ip broadcast`: to all stations; IP's needs the interface's netmask when it is compiled."""
 
@@ -187,7 +188,7 @@ class Broadcast:
         return f"{self.layer.value} broadcast"
 
 
-@record
+@immutable
 class Multicast:
     """`[ether] multicast`, `ip multicast`, `ip6 multicast`."""
 
@@ -201,7 +202,7 @@ class Multicast:
         return f"{self.layer.value} multicast"
 
 
-@record
+@immutable
 class Vlan:
     """`vlan [id]`: a VLAN tag; what follows in the text looks behind it."""
 
@@ -214,7 +215,7 @@ class Vlan:
         return _numbered("vlan", self.id)
 
 
-@record
+@immutable
 class AnyVlan:
     """`vlan any`: always true; what follows looks behind up to two VLAN tags, if there are any. An extension."""
 
@@ -222,7 +223,7 @@ class AnyVlan:
         return "vlan any"
 
 
-@record
+@immutable
 class Mpls:
     """`mpls [label]`: an MPLS label; what follows looks behind it."""
 
@@ -235,7 +236,7 @@ class Mpls:
         return _numbered("mpls", self.label)
 
 
-@record
+@immutable
 class Pppoed:
     """`pppoed`: PPP over Ethernet, discovery (RFC 2516)."""
 
@@ -243,7 +244,7 @@ class Pppoed:
         return "pppoed"
 
 
-@record
+@immutable
 class Pppoes:
     """`pppoes [session]`: PPP over Ethernet, session; what follows looks behind the PPP header."""
 
@@ -256,7 +257,7 @@ class Pppoes:
         return _numbered("pppoes", self.session)
 
 
-@record
+@immutable
 class Llc:
     """`llc [type]`: an IEEE 802.2 LLC header; `type` is "", "i", "s", "u", or the name of an S or U format."""
 
@@ -270,7 +271,7 @@ class Llc:
         return f"llc {self.type}".rstrip()
 
 
-@record
+@immutable
 class Compare:
     """`left relation right`; false for packets of another protocol than its fields', whatever the relation."""
 

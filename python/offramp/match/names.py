@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from offramp.immutable import immutable
+
 from . import protocols
-from .frozen import record
 from .protocols import ETHERTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@record
+@immutable
 class Names:
     """Where the numbers of services and protocols come from, as getservbyname(3) and getprotobyname(3)."""
 

@@ -13,7 +13,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from .frozen import alike
+from offramp.immutable import alike
+
 from .network import Network
 from .numbers import ipv6
 from .tree import Address, Not

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from .frozen import record
+from offramp.immutable import immutable
+
 from .leaves import (
     Address,
     AnyVlan,
@@ -98,7 +99,7 @@ __all__ = [
 ]
 
 
-@record
+@immutable
 class Everything:
     """Every packet: the empty match. It stands alone, as tcpdump has no word for it."""
 
@@ -106,7 +107,7 @@ class Everything:
         return ""
 
 
-@record
+@immutable
 class Not:
     part: Node
 
@@ -117,7 +118,7 @@ class Not:
         return f"not {_part(self.part)}"
 
 
-@record
+@immutable
 class And:
     """All of two or more parts, tested from left to right. Parts that are And themselves dissolve into it."""
 
@@ -130,7 +131,7 @@ class And:
         return " and ".join(map(_part, self.parts))
 
 
-@record
+@immutable
 class Or:
     """Any of two or more parts, tested from left to right. Parts that are Or themselves dissolve into it."""
 

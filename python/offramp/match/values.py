@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from .frozen import record
+from offramp.immutable import immutable
+
 from .words import ALL_ONES, WITH_FIELDS, Protocol
 
 __all__ = ["MAX_HELD", "Calculation", "Field", "Length", "Negative", "Number", "Operator", "Relation", "Value", "held"]
@@ -19,7 +20,7 @@ Operator: TypeAlias = Literal["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"
 Relation: TypeAlias = Literal["==", "!=", ">", ">=", "<", "<="]
 
 
-@record
+@immutable
 class Number:
     """A constant of 32 bits. Arithmetic is C's on unsigned numbers of 32 bits."""
 
@@ -33,7 +34,7 @@ class Number:
         return str(self.value)
 
 
-@record
+@immutable
 class Length:
     """`len`: the packet's length on the wire, in bytes."""
 
@@ -41,7 +42,7 @@ class Length:
         return "len"
 
 
-@record
+@immutable
 class Field:
     """`proto[offset:size]`: so many bytes of a packet of that protocol, from its header on, as a big-endian number."""
 
@@ -59,7 +60,7 @@ class Field:
         return f"{self.protocol.value}[{self.offset}{'' if self.size == 1 else f':{self.size}'}]"
 
 
-@record
+@immutable
 class Calculation:
     """`left operator right`. A packet for which it divides by zero does not match.
 
@@ -83,7 +84,7 @@ class Calculation:
         return f"{shown(self.left)} {self.operator} {shown(self.right)}"
 
 
-@record
+@immutable
 class Negative:
     """`-value`, modulo 2**32."""
 

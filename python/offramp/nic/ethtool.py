@@ -8,9 +8,9 @@ Source: include/uapi/linux/ethtool.h; each function names ethtool's option for i
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from offramp.facts.link import Rings
+from offramp.immutable import immutable
 from offramp.syscalls.ioctl import ask, tell
 
 __all__ = [
@@ -35,7 +35,7 @@ _FLAG_RXVLAN, _FLAG_LRO = 1 << 8, 1 << 15
 _NINE = struct.Struct("9I")  # struct ethtool_channels, struct ethtool_ringparam
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Driver:
     """The interface's driver; "" where it does not say."""
 
@@ -45,7 +45,7 @@ class Driver:
     bus: str  # "0000:02:00.0", "virtio1", "usb-0000:00:14.0-1"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Channels:
     """Queues: in use and at most. A combined channel receives and transmits."""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
 
 from offramp.errors import KernelError, OptionError
+from offramp.immutable import immutable
 from offramp.syscalls.ioctl import ask, call
 
 __all__ = ["Feature", "features", "set_feature", "string_set"]
@@ -25,7 +25,7 @@ _UNSUPPORTED = 1  # ETHTOOL_F_UNSUPPORTED: the driver cannot change that bit
 _BLOCK = struct.Struct("4I")  # struct ethtool_get_features_block
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Feature:
     """Whether it is on now, and whether anybody can change that."""
 

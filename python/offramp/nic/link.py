@@ -15,13 +15,14 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 
 from offramp.bpf.owner import attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
 from offramp.facts.link import Link, Xdp
+from offramp.immutable import immutable
 from offramp.nic import ethtool
 from offramp.nic.netdev import xdp_features
 from offramp.syscalls import netlink
@@ -50,7 +51,7 @@ _NAMES_SHOWN = 10
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Counters:
     """What the interface has counted since it exists: the first fields of struct rtnl_link_stats64, in order."""
 

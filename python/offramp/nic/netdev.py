@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
 
 from offramp.errors import KernelError
+from offramp.immutable import immutable
 from offramp.syscalls import netlink
 
 __all__ = ["XdpFeatures", "xdp_features"]
@@ -32,7 +32,7 @@ _FEATURES = ("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-
 _METADATA = ("timestamp", "hash", "vlan-tag")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class XdpFeatures:
     """What the driver declares."""
 

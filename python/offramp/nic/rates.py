@@ -8,14 +8,14 @@ They come from the driver's own counters if it has them by queue (stats.py), els
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
+from offramp.immutable import immutable
 from offramp.nic import link, qstats, stats
 
 __all__ = ["RateMeter", "Rates"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rates:
     """Received packets per second, over the last `seconds`."""
 

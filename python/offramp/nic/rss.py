@@ -18,9 +18,9 @@ import errno
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from offramp.errors import KernelError, OfframpError, OptionError
+from offramp.immutable import immutable
 from offramp.nic.features import string_set
 from offramp.steering import equal
 from offramp.syscalls import netns
@@ -54,7 +54,7 @@ FIELD_FLOWS = {
 _LETTERS = {"m": 1 << 1, "v": 1 << 2, "t": 1 << 3, "s": 1 << 4, "d": 1 << 5, "f": 1 << 6, "n": 1 << 7, "r": 1 << 31}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RssState:
     """Receive side scaling now. An empty table or key: the driver has none, or does not tell."""
 

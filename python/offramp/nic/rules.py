@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from offramp.errors import KernelError
+from offramp.immutable import immutable
 from offramp.steering import Rule, Term
 from offramp.steering.fields import FLOWS, OVERLAYS, Field
 from offramp.syscalls.ioctl import ask, tell
@@ -32,7 +33,7 @@ _SPEC = struct.Struct("I52s20s52s20s4xQI4x")
 _SIZE = 192  # with the count or context, and the padding at its end
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RuleTable:
     """Which locations are taken. `size` is None if the driver does not say how many there are."""
 

@@ -20,11 +20,11 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from offramp.facts.ssh import Session, Ssh
+from offramp.immutable import immutable
 
 __all__ = ["protected_ssh"]
 
@@ -33,7 +33,7 @@ _CLIENTS = frozenset({"ssh", "dbclient"})
 _ESTABLISHED, _LISTEN = 0x01, 0x0A  # include/net/tcp_states.h
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Socket:
     state: int
     ends: Session

@@ -13,9 +13,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from offramp.errors import KernelError
+from offramp.immutable import immutable
 from offramp.syscalls import netlink
 
 __all__ = ["Standing", "lower_devices", "resolve"]
@@ -25,7 +25,7 @@ _INFO_KIND = 1
 _STACKED = frozenset({"ipvlan", "ipvtap", "macsec", "macvlan", "macvtap", "vlan"})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Standing:
     """An interface's relations to others, by number; 0 for none."""
 

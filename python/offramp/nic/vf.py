@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
 
 from offramp.errors import KernelError
+from offramp.immutable import immutable
 from offramp.syscalls import netlink
 
 __all__ = ["Vf", "read", "set_mac", "set_spoof_check", "set_trust", "set_vlan"]
@@ -25,7 +25,7 @@ _UNKNOWN = 0xFFFFFFFF
 _ID_BITS, _PRIORITY_SHIFT = 0xFFF, 13
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Vf:
     """What the physical function allows a virtual one. None: the driver does not say."""
 

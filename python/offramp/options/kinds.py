@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from offramp.arguments import duration, in_words, number, one_of, several, truth, whole_number
 from offramp.errors import OptionError
+from offramp.immutable import immutable
 
 __all__ = ["Choice", "Choices", "Duration", "Number", "Numbers", "Real", "Switch", "ValueKind"]
 
@@ -32,7 +32,7 @@ class ValueKind(Protocol):
     def parse(self, name: str, word: str) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Choice:
     """One of several words."""
 
@@ -53,9 +53,10 @@ class Choice:
         return word
 
 
-@dataclass(frozen=True, slots=True)
 class Choices(Choice):
     """A set of words. A single word stands for the set that holds it alone."""
+
+    __slots__ = ()
 
     def check(self, name: str, value: str | Iterable[str]) -> Any:
         words = (value,) if isinstance(value, str) else several(name, value)
@@ -65,7 +66,7 @@ class Choices(Choice):
         return word.split(",")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Number:
     """A whole number."""
 
@@ -91,7 +92,7 @@ class Number:
         return int(word)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Numbers:
     """Several whole numbers, at least one."""
 
@@ -114,7 +115,7 @@ class Numbers:
         return [self.each.parse(name, part) for part in word.split(",")]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Real:
     """A number that may have a fraction."""
 
@@ -139,7 +140,7 @@ class Real:
             raise OptionError(f"{name}={word}", reason="not a number") from None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Duration:
     """Seconds, or text such as 500ms; also "never" where there may be no end."""
 
@@ -172,7 +173,7 @@ class Duration:
         return word
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Switch:
     """True or False."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from offramp.arguments import in_words, short
 from offramp.errors import OptionError
+from offramp.immutable import immutable
 from offramp.options.kinds import Choices, Duration, Numbers, ValueKind
 
 __all__ = ["Call", "Option"]
@@ -17,7 +17,7 @@ __all__ = ["Call", "Option"]
 Call = Literal["open", "attach"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Option:
     name: str
     kind: ValueKind

@@ -13,8 +13,9 @@ article (Cloudflare, "Kernel bypass", 2015) drops 1.4 Mpps in the kernel, so eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from offramp.immutable import immutable
 
 __all__ = ["ARTICLE", "COPY", "DRIVER", "HAND_BACK", "READ", "STACK", "Cost", "break_even", "cores", "cost"]
 
@@ -35,7 +36,7 @@ ARTICLE_PPS: Final = 1_400_000
 ARTICLE: Final = 1e9 / ARTICLE_PPS / STACK
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Cost:
     """Nanoseconds of a core for each packet."""
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from offramp.facts.capabilities import NTUPLE, Capabilities
+from offramp.immutable import immutable
 from offramp.match import Everything, Node
 from offramp.planner.flow import Flow
 from offramp.planner.plan import METHODS, LayoutName, Method
@@ -18,7 +19,7 @@ from offramp.steering import Rule
 __all__ = ["Layout", "by_rules", "check_refused", "check_rules", "flows_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Layout:
     name: LayoutName
     why: str

@@ -12,11 +12,12 @@ over data, and so is undoing it:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from offramp.arguments import text
 from offramp.facts.strict import read
+from offramp.immutable import immutable
 from offramp.planner.cost import Cost
 from offramp.planner.protect import Protection
 from offramp.verdict import Verdict
@@ -49,15 +50,18 @@ def shortened(match: str) -> str:
     return f"{match[:_SHOWN]}... ({len(match):,} characters)"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Change:
     """A knob and its new value, in JSON's form."""
 
     knob: str
-    value: Any = field(hash=False)  # may be a list or an object: equal changes have equal knobs
+    value: Any
+
+    def __hash__(self) -> int:
+        return hash(self.knob)  # the value may be a list; equal changes have equal knobs
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Step:
     """One change, and how it is taken back."""
 
@@ -71,7 +75,7 @@ class Step:
     steers: Method | None = None  # if the driver refuses it, there may be another way
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """How a match is put onto an interface. `str(plan)` lists its steps; `to_dict()` is JSON-ready."""
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from offramp.facts.capabilities import Capabilities
+from offramp.immutable import field, immutable
 from offramp.match import Node
 from offramp.options import Options
 from offramp.planner.plan import Method
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ALONE", "Beside", "Situation", "is_virtual"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Beside:
     """The other ramps of this process on the interface."""
 
@@ -33,7 +33,7 @@ class Beside:
 ALONE: Final = Beside()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Situation:
     """The planner's only argument. The same situation gives the same plan, to the byte."""
 

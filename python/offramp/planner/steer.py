@@ -11,12 +11,12 @@ Source: facts/drivers for what drivers take; ethtool(8), "-N --config-nfc".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Final
 
 from offramp.facts.capabilities import Masks, Ntuple
+from offramp.immutable import immutable
 from offramp.planner.fit import fewer, one_mask
 from offramp.planner.flow import Bits, Flow
 from offramp.planner.typed import NAMES, CannotSteer, Typed, fields_of, least_typed
@@ -50,7 +50,7 @@ _COMMON: Final[Mapping[str, Mapping[str, Masks]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Steered:
     """Rules at free locations, and in words what they do not compare of the flows."""
 

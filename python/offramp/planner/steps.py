@@ -8,12 +8,12 @@ in-driver       features, program, sockets, XSKMAP
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from offramp.facts.capabilities import NTUPLE, Capabilities
 from offramp.facts.link import Link
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
+from offramp.immutable import immutable
 from offramp.options import Copying
 from offramp.planner.layout import Layout
 from offramp.planner.plan import Change, Step
@@ -31,7 +31,7 @@ _WHY_OFF = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decisions:
     """What was decided about a situation, before it is turned into steps."""
 

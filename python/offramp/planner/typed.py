@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from offramp.immutable import immutable
 from offramp.match.protocols import IP, IP6
 from offramp.planner.flow import Bits, Flow, least
 from offramp.steering import Rule, Term
@@ -38,7 +38,7 @@ class CannotSteer(Exception):
         super().__init__(reason)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Typed:
     """Packets of a flow type, with only the parts that its rules can compare."""
 

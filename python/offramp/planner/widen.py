@@ -19,10 +19,10 @@ The program finds strays on the queues where they arrive.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
+from offramp.immutable import immutable
 from offramp.match.network import Network
 from offramp.match.protocols import (
     ARP,
@@ -80,7 +80,7 @@ _ALL_STATIONS: Final = (1 << 48) - 1
 _MOST_FLOWS: Final = 4096  # while they are combined; few NICs take as many rules
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Widened:
     """`flows` hold all packets of the match except strays; None: no flows can tell them from others."""
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from offramp.immutable import field, immutable
 
 if TYPE_CHECKING:
     from offramp import _native
@@ -24,7 +25,7 @@ WORDS: Final = {  # by kind: what happened, in a sentence
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PortEvent:
     """What happened to the interface of a port, and when it was noticed (CLOCK_REALTIME)."""
 

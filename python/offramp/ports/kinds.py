@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from offramp.immutable import immutable
 
 if TYPE_CHECKING:
     from offramp import _native
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PortKind", "PortOption", "port_kinds"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PortOption:
     """An option of a kind of port, or of a wrapper."""
 
@@ -22,7 +23,7 @@ class PortOption:
     default: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PortKind:
     """A kind of port or, if `needs` is None, a wrapper. A wrapper needs what the port inside it needs."""
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from offramp.immutable import immutable
 
 __all__ = ["QueueLedger"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class QueueLedger:
     """One queue of a port. Counts packets, except where it says frames."""
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
+from offramp.immutable import immutable
 from offramp.ports.batch import Batch
 from offramp.ports.events import PortEvent
 from offramp.ports.ledger import QueueLedger
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Port", "Queue", "open_port"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Facts:
     """What a port is, and what is really in effect, as the kernel or the port itself reports it."""
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from offramp.checksum import checksum
 from offramp.errors import KernelError, NotSupported
+from offramp.immutable import immutable
 from offramp.planner import Flow
 
 __all__ = ["Question", "ask", "question"]
@@ -29,7 +29,7 @@ _SYN = 0x02
 _CHECKSUM_AT = {_TCP: 16, _UDP: 6}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Question:
     """A packet from the destination of a flow to its source. Ports are 0 for an echo request."""
 

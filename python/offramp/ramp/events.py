@@ -19,12 +19,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from offramp.errors import OfframpError
+from offramp.immutable import field, immutable
 
 __all__ = ["Event", "EventKind", "Events", "News", "Source"]
 
@@ -56,7 +56,7 @@ class EventKind(StrEnum):
     NOT_GIVEN_BACK = "not-given-back"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class News:
     """An event without its interface."""
 
@@ -66,7 +66,7 @@ class News:
     time_ns: int = 0  # when it was noticed; 0: now
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Event:
     """What happened, to which interface, and when it was noticed (CLOCK_REALTIME)."""
 

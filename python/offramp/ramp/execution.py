@@ -53,7 +53,7 @@ def carried_out(interface: Interface, wanted: Wanted, events: Events) -> Executi
     tried = Tried()
     had_carrier = carrier(interface.nic.identity.ifindex)
     while True:
-        plan = planned(wanted, interface.view(), tried)
+        plan = planned(wanted, interface.look(), tried)
         execution = Execution(interface, wanted, plan, events, had_carrier=had_carrier)
         try:
             refusal = execution.run(tried)
@@ -144,7 +144,7 @@ class Execution:
         """
         if is_virtual(self.interface.nic.capabilities()):
             return then
-        seen = self.interface.view(but=self.section)
+        seen = self.interface.look(but=self.section)
         before, self.plan = self.plan, continued(self.plan, planned(self.wanted, seen, tried))
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
@@ -182,7 +182,7 @@ class Execution:
                 self.interface.program.join(self, self.section, plan.mode)
         except KernelError as error:
             if error.errno == errno.ERANGE:
-                raise mtu_refused(self.interface.view().link) from error
+                raise mtu_refused(self.interface.look().link) from error
             if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
                 raise
             return NativeRefused()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 from contextlib import closing
-from dataclasses import dataclass
 
 from offramp import process
-from offramp.bpf import Holder, Map, MapType, Program, XdpLink, XdpMode, bind
+from offramp.bpf import Map, MapType, Program, Scope, XdpLink, XdpMode, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.errors import InterfaceDown, KernelError
+from offramp.immutable import immutable
 from offramp.llvm.programs import xdp
 from offramp.matcher import Match
 from offramp.nic import carrier
@@ -28,7 +28,7 @@ _SETTLE = 0.5  # seconds; if a driver resets its link later, this is not noticed
 _PATIENCE = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Flap:
     """The seconds without carrier, at most; 0.0: the carrier was never lost."""
 
@@ -51,7 +51,7 @@ def measure(interface: str) -> Flap:
         compiled = xdp(Spec(MatchBody(Match("").lowered(), Verdict.PASS)))
         with (
             Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="offramp_counts") as counters,
-            bind(compiled, Holder({MapSlot.COUNTERS: counters})) as maps,
+            bind(compiled, Scope({MapSlot.COUNTERS: counters})) as maps,
             Program.load(compiled, name="offramp_measure", maps=maps) as program,
         ):
             watch = CarrierWatch(interface, ifindex)

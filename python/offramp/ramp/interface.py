@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp import journal, nic
 from offramp.errors import OfframpError
+from offramp.immutable import immutable
 from offramp.nic.live import open_nic
 from offramp.planner import Beside
 from offramp.ramp.changes import Changes, hidden_queues
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from offramp.facts.knobs import Nic
     from offramp.ramp.section import Section
 
-__all__ = ["Interface", "Use", "View", "view"]
+__all__ = ["Interface", "Seen", "Use", "look"]
 
 _in_use: list[Interface] = []
 
 
-@dataclass(frozen=True)
-class View:
+@immutable
+class Seen:
     """What a plan is made from."""
 
     link: nic.Link  # without our own program
@@ -44,16 +45,16 @@ class View:
     left: tuple[str, ...] = ()  # left by earlier processes; given back before anything else
 
 
-def view(name: str) -> View:
+def look(name: str) -> Seen:
     """What a plan for a new ramp would be made from. Changes nothing. Errors: NoSuchInterface."""
     device = open_nic(name)
     if known := _known(device):
-        return known.view()
+        return known.look()
     link = nic.read(name)
     left: list[journal.Listed] = []
     with suppress(OfframpError):  # without permission to look, nothing will be changed either
         left = journal.left_behind(device.identity)
-    return View(link, device.capabilities(), Beside(), tuple(map(str, left)))
+    return Seen(link, device.capabilities(), Beside(), tuple(map(str, left)))
 
 
 class Use:
@@ -131,12 +132,12 @@ class Interface:
         news, self._news = self._news, ()
         return news
 
-    def view(self, but: Section | None = None) -> View:
+    def look(self, but: Section | None = None) -> Seen:
         """What a plan is made from, for one more ramp, or for one that takes the place of `but`."""
         link = self.changes.as_found(nic.read(self.nic.identity.ifindex, but=self.program.id))
         if self.tagless:
             link = replace(link, rx_vlan_offload=None)
-        return View(link, self.nic.capabilities(), self.beside(but))
+        return Seen(link, self.nic.capabilities(), self.beside(but))
 
     def beside(self, but: Section | None = None) -> Beside:
         """What the other ramps have."""

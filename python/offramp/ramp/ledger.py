@@ -23,9 +23,10 @@ failed), `known` is False, all counts are 0, and it is not exact.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Self
 
+from offramp.immutable import field, immutable
 from offramp.ports.ledger import QueueLedger
 from offramp.verdict import Verdict
 
@@ -35,7 +36,7 @@ _TO_THE_KERNEL = ("protected", "passed", "early", "stalled", "redirect_failed", 
 _ON_THE_WAY = ("received", "waiting", "rx_dropped", "rx_ring_full")  # of claimed packets, as sockets count them
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ledger:
     """See the picture above. Counted since the ramp was opened."""
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from offramp.immutable import immutable
 
 __all__ = ["Seen", "watch"]
 
@@ -26,7 +27,7 @@ _HIDDEN = ("claimed", "stalled", "redirect_failed")
 _ELSEWHERE = "missed_by_nic"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Seen:
     """Matching packets, by where they arrived."""
 

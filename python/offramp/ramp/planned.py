@@ -14,7 +14,7 @@ from offramp.matcher import Match
 from offramp.nic import netmask, protected_ssh
 from offramp.options import Options
 from offramp.planner import Plan, Situation, make_plan
-from offramp.ramp.interface import View, view
+from offramp.ramp.interface import Seen, look
 from offramp.ramp.wanted import UNTRIED, Tried, Wanted
 from offramp.verdict import Verdict
 
@@ -25,7 +25,7 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
     """What would be done. Does nothing."""
     match = Match.of(match)
     with process.alone():  # an interface in use is never seen while it is changed
-        seen = view(interface)
+        seen = look(interface)
     plan = planned(Wanted(match, verdict, options), seen)
     if seen.left:
         left = "; ".join(" ".join(text.split()) for text in seen.left)
@@ -35,7 +35,7 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
     return plan
 
 
-def planned(wanted: Wanted, seen: View, tried: Tried = UNTRIED) -> Plan:
+def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
     """The plan for what was seen of the interface, given what was tried. Errors: as `make_plan`."""
     ssh = protected_ssh() if wanted.options.protect else None
     return make_plan(

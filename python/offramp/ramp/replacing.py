@@ -13,11 +13,12 @@ stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp import process
 from offramp.errors import NotSupported, OfframpError
+from offramp.immutable import immutable
 from offramp.nic import carrier
 from offramp.options import Options
 from offramp.planner import Change, Plan, Step
@@ -27,7 +28,7 @@ from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.ramp.execution import Execution
-    from offramp.ramp.interface import View
+    from offramp.ramp.interface import Seen
     from offramp.ramp.wanted import Wanted
 
 __all__ = ["Succession", "put_in_place", "succession"]
@@ -35,7 +36,7 @@ __all__ = ["Succession", "put_in_place", "succession"]
 _RULE = "rule."
 
 
-@dataclass(frozen=True)
+@immutable
 class Succession:
     """The steps from a plan in force to another one."""
 
@@ -101,7 +102,7 @@ def succession(old: Plan, new: Plan) -> Succession:
 def _planned(execution: Execution, wanted: Wanted) -> Plan:
     """The plan for the present layout."""
     plan = execution.plan
-    seen = execution.interface.view(but=execution.section)
+    seen = execution.interface.look(but=execution.section)
     options = _options(plan, wanted.options, claims=wanted.verdict is Verdict.CLAIM)
     if plan.layout == "vf":
         seen = _as_if_free(seen, plan.vf or 0)
@@ -115,7 +116,7 @@ def _options(plan: Plan, asked: Options, *, claims: bool) -> Options:
     return replace(there, copying=plan.copying) if claims and plan.layout != "vf" else there
 
 
-def _as_if_free(seen: View, number: int) -> View:
+def _as_if_free(seen: Seen, number: int) -> Seen:
     """The view, with the VF shown as free: we use it ourselves."""
     vfs = seen.able.vfs
     now = tuple(replace(vf, up=False) if at == number else vf for at, vf in enumerate(vfs.now or ()))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from offramp import nic
-from offramp.bpf import GracePeriod, Holder, Program, XdpLink, bind
+from offramp.bpf import GracePeriod, Program, Scope, XdpLink, bind
 from offramp.errors import InterfaceGone, OfframpError
 from offramp.llvm.programs import xdp
 from offramp.syscalls.kept import Kept
@@ -190,5 +190,5 @@ class SharedProgram:
         bound = self._ifindex if sections[0].spec.vlan_metadata else None
         verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
-        with bind(compiled, *(Holder(section.maps, section.state) for section in sections)) as maps:
+        with bind(compiled, *(Scope(section.maps, section.state) for section in sections)) as maps:
             return Program.load(compiled, name=name, maps=maps, ifindex=bound)

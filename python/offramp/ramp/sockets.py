@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import resource
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from offramp import _native
 from offramp.bpf import Map, MapFlag, MapType
 from offramp.emit.program import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
+from offramp.immutable import immutable
 from offramp.planner import Plan
 from offramp.ports.port import Port
 from offramp.ramp.holdings import Holdings, Undoing
@@ -45,7 +46,7 @@ def socket_maps(plan: Plan, holdings: Holdings) -> dict[MapSlot, Map]:
     return {MapSlot.SOCKETS: sockets, MapSlot.HEARTBEATS: beats}
 
 
-@dataclass(frozen=True)
+@immutable
 class Sockets:
     """The sockets, bound as the plan says."""
 

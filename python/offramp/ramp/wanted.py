@@ -6,11 +6,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp.arguments import short
 from offramp.errors import OptionError, PrivilegeError
+from offramp.immutable import field, immutable
 from offramp.planner import METHODS
 from offramp.syscalls.privileges import FOR_BPF, Capability, hint
 from offramp.verdict import Verdict
@@ -34,7 +35,7 @@ def acting(verdict: Verdict) -> Verdict:
     return Verdict(verdict)
 
 
-@dataclass(frozen=True)
+@immutable
 class Wanted:
     """What the user asked for."""
 
@@ -61,12 +62,12 @@ class Wanted:
             raise PrivilegeError(f"{purpose} {interface}", error.errno, hint=hint(self.needs)) from error
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NativeRefused:
     """The driver refused native mode, although nothing had said that it would."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NotSteered:
     """The driver does not take what would bring the flow to its queue. Has what that was, and the result as a
     predicate.
@@ -82,7 +83,7 @@ class NotSteered:
 Refusal = NativeRefused | NotSteered
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tried:
     """What a plan need not try again."""
 

@@ -9,8 +9,9 @@ ethtool_flow_ext`. All numbers there are in network order. Source: include/uapi/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from offramp.immutable import immutable
 
 __all__ = ["FLOWS", "OVERLAYS", "Field", "Flow"]
 
@@ -18,7 +19,7 @@ Form = Literal["number", "hex", "ip", "mac"]
 Where = Literal["flow", "ext", "mac-ext"]  # in h_u; in h_ext, announced by FLOW_EXT or by FLOW_MAC_EXT
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Field:
     """One thing to compare. `form` is how people write it."""
 
@@ -34,7 +35,7 @@ class Field:
         return (1 << 8 * self.size) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Flow:
     """A flow type: its number (TCP_V4_FLOW, ...) and its fields by name, in the order in which rules are written."""
 

@@ -9,7 +9,7 @@ Source: RFC 791, RFC 8200, IEEE 802.1Q; Intel 82599 datasheet, section 7.1.2.8 (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from offramp.immutable import immutable
 
 __all__ = ["Headers", "headers"]
 
@@ -19,7 +19,7 @@ _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 _TRANSPORTS = {6: "tcp", 17: "udp", 132: "sctp", 51: "ah", 50: "esp"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Headers:
     """Bytes as they are in the frame; empty if the frame has no such field."""
 

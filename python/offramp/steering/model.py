@@ -17,8 +17,8 @@ Source: ethtool(8), "-N rx-flow-hash" (letters); include/uapi/linux/ethtool.h; d
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
+from offramp.immutable import field, immutable
 from offramp.steering.headers import Headers, headers
 from offramp.steering.rule import Rule, Term
 from offramp.steering.toeplitz import toeplitz
@@ -26,7 +26,7 @@ from offramp.steering.toeplitz import toeplitz
 __all__ = ["Rss", "Steering", "matches", "queue_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rss:
     """Receive side scaling. `fields`: ethtool's letters for each flow type; a missing flow type is not hashed."""
 
@@ -36,7 +36,7 @@ class Rss:
     unhashed: int = 0  # queue
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Steering:
     """All that decides a frame's queue."""
 

@@ -16,10 +16,11 @@ Source: include/uapi/linux/ethtool.h, struct ethtool_rx_flow_spec, ETHTOOL_RX_FL
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from offramp.errors import OptionError
+from offramp.immutable import immutable
 from offramp.steering.fields import FLOWS, OVERLAYS, Field, Flow
 
 __all__ = ["DROP", "WAKE", "Rule", "Term", "cookie"]
@@ -39,7 +40,7 @@ def cookie(queue: int, vf: int | None = None) -> int:
     return queue if vf is None else vf + 1 << _VF_SHIFT | queue
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Term:
     """One field: the bits of `value` where `mask` is 1 are compared (in ethtool's `m` a 1 means *ignored*)."""
 
@@ -48,7 +49,7 @@ class Term:
     mask: int = -1  # the whole field
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rule:
     """Checked when created; its terms are put in the order of fields.py. Errors: OptionError naming the part."""
 

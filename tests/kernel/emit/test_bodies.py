@@ -50,7 +50,7 @@ def test_what_it_leaves_is_shown_to_the_next_section_and_what_is_protected_to_ne
     body = Sorting(Lowered(equals(36, 2, 53)), Lowered(equals(36, 2, 54)))
     compiled = xdp(Spec(body, protected), spec(IP, PROTECT))
     names = Spec(body).counters
-    with bpf.bind(compiled, bpf.Holder(maps.slots), bpf.Holder(other.slots)) as found:
+    with bpf.bind(compiled, bpf.Scope(maps.slots), bpf.Scope(other.slots)) as found:
         program = bpf.Program.load(compiled, name="test_bodies", maps=found)
     with program:
         verdicts = [program.test_run(frame(number)).retval for number in (53, 54, 55, 67)]

@@ -142,7 +142,7 @@ class Maps:
 
     def load(self, spec: Spec, ifindex: int | None = None, state: Mapping[State, Mapped] = {}) -> bpf.Program:
         compiled, self.names = xdp(spec), spec.counters
-        with bpf.bind(compiled, bpf.Holder(self.slots, state.__getitem__)) as maps:
+        with bpf.bind(compiled, bpf.Scope(self.slots, state.__getitem__)) as maps:
             return bpf.Program.load(compiled, name="test", maps=maps, ifindex=ifindex)
 
 

@@ -37,7 +37,7 @@ def each() -> Iterator[list[Maps]]:
 
 def load(each: list[Maps], *specs: Spec, ifindex: int | None = None) -> bpf.Program:
     compiled = xdp(*specs)
-    with bpf.bind(compiled, *(bpf.Holder(mine.slots) for mine in each)) as maps:
+    with bpf.bind(compiled, *(bpf.Scope(mine.slots) for mine in each)) as maps:
         return bpf.Program.load(compiled, name="test_sections", maps=maps, ifindex=ifindex)
 
 

@@ -19,7 +19,7 @@ from offramp.bpf import Program, XdpLink
 from offramp.errors import InterfaceBusy, KernelError, OfframpWarning
 from offramp.nic.live import open_nic
 from offramp.ramp.events import EventKind
-from offramp.ramp.interface import view
+from offramp.ramp.interface import look
 from offramp.testing import Flood, Lab, Wire
 from tests.rigs.leftovers import has_xdp, orphans
 from tests.rigs.processes import in_child
@@ -82,7 +82,7 @@ def test_two_readers_on_queues_of_their_own(wire: Wire) -> None:
             assert (one.plan.queues, two.plan.queues) == ((0,), (1,))
             with pytest.raises(InterfaceBusy, match=r"each receive queue of eth0 is read by another ramp .*MATCH or"):
                 offramp.open("eth0", "udp dst port 55")
-        assert view("eth0").beside.queues == {0}
+        assert look("eth0").beside.queues == {0}
 
 
 def test_an_error_of_the_second_leaves_the_first(wire: Wire) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import offramp
 from offramp import DROP, HashSet, Match, OptionError, PrefixSet
-from offramp.bpf import Holder, Map, MapType, Program, bind
+from offramp.bpf import Map, MapType, Program, Scope, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.gen.packets import eth, ip, udp
@@ -34,7 +34,7 @@ def loaded(match: Match) -> Iterator[tuple[Program, Map]]:
     compiled = xdp(Spec(MatchBody(match.lowered(), DROP)))
     with (
         Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="test_counts") as counters,
-        bind(compiled, Holder({MapSlot.COUNTERS: counters}, match.state)) as maps,
+        bind(compiled, Scope({MapSlot.COUNTERS: counters}, match.state)) as maps,
         Program.load(compiled, name="test_sets", maps=maps) as program,
     ):
         yield program, counters

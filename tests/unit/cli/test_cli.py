@@ -19,7 +19,7 @@ from offramp.bpf.probe import KernelFeature
 from offramp.cli import app, checks, main
 from offramp.cli.matching import matching
 from offramp.cli.parameters import Do
-from offramp.cli.run_view import Lines, counts
+from offramp.cli.run_display import Lines, counts
 from offramp.errors import MatchError, NoSuchInterface
 from offramp.ports.ledger import QueueLedger
 from offramp.ramp.ledger import Ledger

@@ -29,6 +29,7 @@ class Room:
 GROUND = {
     "errors": Room("the exception tree"),
     "verdict": Room("the verdicts", pure=True),
+    "immutable": Room("values with named fields, which never change", pure=True),
     "arguments": Room("the arguments of public calls, checked", pure=True),
     "checksum": Room("the internet checksum", pure=True),
     "process": Room("what this process lets go of when it forks or ends, and in which order"),

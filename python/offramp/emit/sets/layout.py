@@ -10,9 +10,9 @@ A test compares these sums with those in crates/offramp-state/src (bitmap.rs, ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from offramp.immutable import immutable
 from offramp.lower.shapes import Shape
 
 __all__ = ["BITMAP", "FANOUT", "HEADER", "WINDOW", "HashLayout", "TreeLayout", "instructions", "size"]
@@ -24,7 +24,7 @@ FANOUT: Final = 32  # elements of a node
 _FILL, _SLACK = 16, 4096
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HashLayout:
     """One half of a hash."""
 
@@ -45,7 +45,7 @@ class HashLayout:
         return HEADER + 8 * ((1 << self.bits) + WINDOW)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TreeLayout:
     """The nodes of ranges."""
 

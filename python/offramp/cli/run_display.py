@@ -3,9 +3,9 @@
 
     Screen    on a terminal: one table, redrawn; the last one stays
     Lines     into a pipe or file: one line per second, as `vmstat 1` prints it, then the table
-    View      with --json: shows nothing
+    Display   with --json: shows nothing
 
-A view is a context manager with `every` (seconds between readings), `show` and `end`.
+A display is a context manager with `every` (seconds between readings), `show` and `end`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from offramp.ramp.ledger import Ledger
 
-__all__ = ["Lines", "Screen", "View"]
+__all__ = ["Display", "Lines", "Screen"]
 
 _HEADER_EVERY = 20  # lines
 _WIDTH = 10  # characters of a column; more if its name is longer
@@ -59,7 +59,7 @@ def counts(ledger: Ledger, do: Do, *, at_rest: bool, steered: bool = False) -> d
     return kernel | {name: int(str(figures[name])) for name in wanted}
 
 
-class View:
+class Display:
     """Shows nothing. Remembers the last reading, to compute rates."""
 
     every = 3600.0
@@ -77,7 +77,7 @@ class View:
     def end(self, ledger: Ledger, seconds: float) -> None:
         """Show how it was in the end, with rates over the whole time."""
 
-    def _live(self, ledger: Ledger, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
+    def _since_last(self, ledger: Ledger, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
         """Packets, and packets a second since the last reading."""
         now = counts(ledger, self.do, at_rest=False, steered=self.steered)
         passed = max(seconds - self._last_seconds, 1e-6)
@@ -115,7 +115,7 @@ class View:
         pass
 
 
-class Screen(View):
+class Screen(Display):
     """A table on a terminal."""
 
     every = 0.25
@@ -123,30 +123,30 @@ class Screen(View):
     def __enter__(self) -> Self:
         from rich.live import Live
 
-        self._display = Live(auto_refresh=False)
-        self._display.start()
+        self._screen = Live(auto_refresh=False)
+        self._screen.start()
         return self
 
     def show(self, ledger: Ledger, seconds: float) -> None:
-        self._display.update(self._table(*self._live(ledger, seconds), seconds), refresh=True)
+        self._screen.update(self._table(*self._since_last(ledger, seconds), seconds), refresh=True)
 
     def end(self, ledger: Ledger, seconds: float) -> None:
-        self._display.update(self._final(ledger, seconds), refresh=True)
+        self._screen.update(self._final(ledger, seconds), refresh=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._display.stop()
+        self._screen.stop()
 
 
-class Lines(View):
+class Lines(Display):
     """Packets per second, in columns that awk can read."""
 
     every = 1.0
     _lines = 0
 
     def show(self, ledger: Ledger, seconds: float) -> None:
-        _, rates = self._live(ledger, seconds)
+        _, rates = self._since_last(ledger, seconds)
         if self.do is not Do.DROP:
             rates["lost"] = rates.pop("rx_ring_full") + rates.pop("rx_dropped")
         if self._lines % _HEADER_EVERY == 0:

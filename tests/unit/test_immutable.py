@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Immutable values: to everybody who looks, what `dataclass(frozen=True, slots=True)` makes of the same class."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+from offramp.immutable import alike, field, immutable
+
+
+class _Point:
+    """Where."""
+
+    x: int
+    y: int | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise ValueError("left of everything")
+
+    @property
+    def sum(self) -> int:
+        return self.x + (self.y or 0)
+
+
+Theirs: Any = dataclasses.dataclass(frozen=True, slots=True)(_Point)
+Theirs.__qualname__ = Theirs.__name__ = "Point"
+
+
+@immutable
+class Point:
+    """Where."""
+
+    x: int
+    y: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise ValueError("left of everything")
+
+    @property
+    def sum(self) -> int:
+        return self.x + (self.y or 0)
+
+
+@immutable
+class Nothing:
+    pass
+
+
+@immutable
+class One:
+    it: object
+
+
+class Heir(One):
+    __slots__ = ()
+
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ((1,), {}),
+        ((1, 2), {}),
+        ((1, 2, ["a"]), {}),
+        ((), {"x": 1}),
+        ((1,), {"notes": ["b"]}),
+        ((), {"notes": ["c"], "y": 3, "x": 2}),
+    ],
+)
+def test_made_read_and_shown_alike(call: Call) -> None:
+    mine, theirs = Point(*call[0], **call[1]), Theirs(*call[0], **call[1])
+    assert repr(mine) == repr(theirs)
+    assert mine.sum == theirs.sum
+    assert dataclasses.asdict(mine) == dataclasses.asdict(theirs)
+    assert dataclasses.astuple(mine) == dataclasses.astuple(theirs)
+    assert [(each.name, each.type) for each in dataclasses.fields(mine)] == [
+        (each.name, each.type) for each in dataclasses.fields(theirs)
+    ]
+    assert repr(dataclasses.replace(mine, y=9)) == repr(dataclasses.replace(theirs, y=9))
+    assert mine == Point(*call[0], **call[1]) != dataclasses.replace(mine, x=77)
+
+
+@pytest.mark.parametrize(
+    "call", [((), {}), ((1, 2, [], 4), {}), ((1,), {"x": 1}), ((1,), {"z": 1}), ((), {"y": 1}), ((-1,), {})]
+)
+def test_refused_alike(call: Call) -> None:
+    with pytest.raises(Exception) as theirs:  # noqa: PT011  # theirs is the oracle
+        Theirs(*call[0], **call[1])
+    with pytest.raises(type(theirs.value)):
+        Point(*call[0], **call[1])
+
+
+def test_a_default_is_made_anew_for_each() -> None:
+    assert Point(1).notes is not Point(1).notes
+
+
+def test_nothing_changes_it() -> None:
+    point: Any = Point(1)
+    for name in ("x", "z"):
+        with pytest.raises(AttributeError, match="Point is immutable"):
+            setattr(point, name, 2)
+    with pytest.raises(AttributeError, match="Point is immutable"):
+        del point.x
+    assert not hasattr(point, "__dict__")
+
+
+def test_copies_and_pickles() -> None:
+    point = Point(1, 2, ["a"])
+    assert copy.copy(point) == copy.deepcopy(point) == pickle.loads(pickle.dumps(point)) == point
+    assert copy.deepcopy(point).notes is not point.notes
+
+
+def test_equal_only_within_a_class() -> None:
+    assert One(1) == One(1)
+    assert Heir(1) == Heir(1) != One(1)
+    assert repr(Heir(1)) == "Heir(it=1)"
+    assert One(1) != object()
+    assert hash(One(1)) == hash(One(1))
+    assert len({One(1), One(1), Heir(1), Nothing(), Nothing()}) == 3
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Point(1))  # as in a dataclass: its list has none
+
+
+def test_match_statements_and_help() -> None:
+    match Point(1, 2):
+        case Point(x, y):
+            assert (x, y) == (1, 2)
+    assert inspect.getdoc(Point) == "Where."
+    assert dataclasses.is_dataclass(Point)
+    assert [each.default for each in dataclasses.fields(Point)] == [dataclasses.MISSING, None, dataclasses.MISSING]
+
+
+def test_many_alike() -> None:
+    assert alike(Point, [1, 2], None, "n") == [Point(1, None, "n"), Point(2, None, "n")]  # type: ignore[arg-type]
