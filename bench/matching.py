@@ -242,7 +242,7 @@ import sys, time
 text = sys.stdin.read()
 start = time.perf_counter()
 from offramp import DROP, Match
-from offramp.bpf import Map, MapType, Owner, Program, bind
+from offramp.bpf import Map, MapType, Program, Scope, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.llvm import child as llvm
@@ -255,7 +255,7 @@ def load(text):
     program = xdp(Spec(MatchBody(match.lowered(), DROP)))
     with (
         Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1, name="bench") as counters,
-        bind(program, Owner({MapSlot.COUNTERS: counters}, match.state)) as maps,
+        bind(program, Scope({MapSlot.COUNTERS: counters}, match.state)) as maps,
         Program.load(program, name="bench", maps=maps) as loaded,
     ):
         return loaded.instructions
@@ -269,11 +269,11 @@ print(*((end - begin) * 1e3 for begin, end in zip(moments, moments[1:])), instru
 """
 
 
-def _timed(text: str) -> tuple[float, float, float, int]:
-    runs = [
-        subprocess.run([sys.executable, "-c", TIMED], input=text, check=True, capture_output=True, text=True)
-        for _ in range(5)
+def _timed(text: str, runs: int = 5) -> tuple[float, float, float, int]:
+    printed = [
+        subprocess.run([sys.executable, "-c", TIMED], input=text, check=True, capture_output=True, text=True).stdout
+        for _ in range(runs)
     ]
-    columns = zip(*(map(float, run.stdout.split()) for run in runs), strict=True)
+    columns = zip(*(map(float, line.split()) for line in printed), strict=True)
     imports, cold, warm, instructions = map(statistics.median, columns)
     return imports, cold, warm, int(instructions)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from offramp.emit.body import Body, Exit
@@ -16,10 +17,8 @@ from offramp.llvm import child
 __all__ = ["native", "xdp"]
 
 _MOST_SECTIONS: Final = 16  # a program has 64 maps, and 512 bytes of stack
-_ALWAYS_FITS: Final = (
-    400_000  # characters of IR, 60 or more an instruction; LLVM aborts at branches over more than 32,767
-)
-
+_ALWAYS_FITS: Final = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at longer jumps than 32,767
+_FEW_TESTS, _REMEMBERED = 256, 64  # no memory to speak of
 
 _Reference = TypeVar("_Reference")
 
@@ -29,22 +28,29 @@ def xdp(*specs: Spec) -> XdpProgram:
     section that declines a packet (it is protected there, does not match, its reader sleeps) still counts it. A packet
     that all sections decline passes.
 
-    The same specs give the same bytes; the second time in a process it costs a few milliseconds. It takes some ten
-    milliseconds in a child process, and a tenth of a second the first time. It needs no privileges. Errors:
-    CompileError (a bug in offramp, or no LLVM); OptionError if the matches are too large for one program.
+    It takes some ten milliseconds in a child process, a tenth of a second the first time in a process. The same specs
+    give the same bytes. They cost next to nothing then, or, with sets or many tests, a few milliseconds. It needs no
+    privileges. Errors: CompileError (a bug in offramp, or no LLVM); OptionError if the matches are too large for one
+    program.
     """
     child.start()  # it starts while the IR is made
-    from offramp.emit.xdp import build
-
     if not 0 < len(specs) <= _MOST_SECTIONS:
         raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
     if len({spec.vlan_metadata for spec in specs}) > 1:
         raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device, or not")
 
-    def measure() -> Size:
-        return total(*(spec.size for spec in specs), together=len(specs) > 1)
+    size = _measured(lambda: total(*(spec.size for spec in specs), together=len(specs) > 1))
+    is_small = size.tests <= _FEW_TESTS and not size.state
+    return (_small_xdp if is_small else _xdp)(specs, size)
 
-    return XdpProgram(*_compile(measure, lambda: build(specs), child.bpf_code))
+
+def _xdp(specs: tuple[Spec, ...], size: Size) -> XdpProgram:
+    from offramp.emit.xdp import build
+
+    return XdpProgram(*_compile(size, lambda: build(specs), child.bpf_code))
+
+
+_small_xdp: Final = lru_cache(_REMEMBERED)(_xdp)  # equal specs write equal text: emit/body.py
 
 
 def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
@@ -55,16 +61,25 @@ def native(body: Body, says: Mapping[Exit, int] | None = None) -> NativeProgram:
     child.start()
     from offramp.emit.burst import build
 
-    return NativeProgram(*_compile(lambda: body.size, lambda: build(body, says=says), child.native_code))
+    size = _measured(lambda: body.size)
+    return NativeProgram(*_compile(size, lambda: build(body, says=says), child.native_code))
+
+
+def _measured(measure: Callable[[], Size]) -> Size:
+    """The size. Errors: OptionError if it can never fit."""
+    try:
+        size = measure()
+    except RecursionError as error:
+        raise too_deep() from error
+    size.check()
+    return size
 
 
 def _compile(
-    measure: Callable[[], Size], build: Callable[[], Module[_Reference]], compile_text: Callable[[str], bytes]
+    size: Size, build: Callable[[], Module[_Reference]], compile_text: Callable[[str], bytes]
 ) -> tuple[bytes, tuple[_Reference, ...]]:
     """The code, and what its placeholders stand for. Tells a program that is only too large from a bug."""
     try:
-        size = measure()
-        size.check()
         module = build()
     except RecursionError as error:
         raise too_deep() from error

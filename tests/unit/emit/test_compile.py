@@ -259,6 +259,14 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
     assert llvm.native_code(burst.build(body(DNS)).text) == first == native(body(DNS)).code
 
 
+def test_a_program_is_remembered_if_it_takes_no_memory() -> None:
+    assert xdp(spec(match=DNS)) is xdp(spec(match=DNS)) is not xdp(spec(match=Negate(DNS)))
+    many = Any(tuple(equals(0, 2, number) for number in range(300)))
+    assert xdp(spec(match=many)) is not xdp(spec(match=many))
+    with_set = Spec(MatchBody(Match("src host in @some", some=HashSet(family="ip")).lowered(), Verdict.DROP))
+    assert xdp(with_set) is not xdp(with_set)
+
+
 def test_a_claiming_program_refers_to_all_maps() -> None:
     program = xdp(spec())
     assert maps(program) == {(1, MapSlot.COUNTERS), (1, MapSlot.SOCKETS), (2, MapSlot.HEARTBEATS)}
