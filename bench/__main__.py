@@ -88,6 +88,8 @@ def _matching(rounds: int) -> Lines:
     ]
     loads = [(name, *(f"{spent:.0f}" for spent in spends), str(size)) for name, *spends, size in matching.to_compile()]
     return [
+        "A single row of the first table is exact to a nanosecond at best; their sum is better.",
+        "",
         *_table(("match", "packet", "ours, ns", "C, ns"), driver),
         "",
         *_table(("match", "packets", "native, ns", "libpcap, ns", "libpcap / native"), native),
