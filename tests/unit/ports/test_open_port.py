@@ -54,8 +54,9 @@ def test_it_is_public() -> None:
         ("null:", {"ring": 7}, "ring=7: not a power of two up to 65536"),
         ("null:", {"frames": "many"}, 'frames="many": not a whole number'),
         ("faults,drop=1.5+null:", {}, "drop=1.5: not from 0 to 1"),
-        ("af_xdp:eth0,copying=zero", {}, 'copying="zero": not one of auto, copy, zero-copy'),
-        ("af_xdp:eth0,queue=1,queue=1", {}, "queue=1: given twice"),
+        ("af_xdp:nowhere,copying=zero", {}, 'copying="zero": not one of auto, copy, zero-copy'),
+        ("af_xdp:nowhere,frame_size=1024", {}, "frame_size=1024: not a power of two from 2048 to "),
+        ("af_xdp:nowhere,queue=1,queue=1", {}, "queue=1: given twice"),
     ],
 )
 def test_names_that_cannot_be(uri: str, options: dict[str, Any], complaint: str) -> None:

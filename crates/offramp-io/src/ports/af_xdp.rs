@@ -20,9 +20,9 @@ use libc::{
 use offramp_ring::{Consumer, Descriptor, Pool, Producer, Queue, Region, RingMemory, Rings};
 
 use super::kind::Kind;
-use super::memory::{FRAME_SIZE, FRAMES, Memory, RING};
+use super::memory::{FRAMES, Memory, RING};
 use super::options::{Options, Setting};
-use super::values::{Choice, Number, Numbers};
+use super::values::{Choice, Number, Numbers, PowerOfTwo};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::events::Events;
@@ -51,6 +51,16 @@ const QUEUE: Setting<Numbers> = Setting::new(
         most: 1 << 16,
     }),
     "a receive queue of the interface; given again, one more",
+);
+/// The kernel takes chunks of half a page of 4 KiB to a whole page (Documentation/networking/af_xdp.rst, UMEM).
+const FRAME_SIZE: Setting<PowerOfTwo> = Setting::new(
+    "frame_size",
+    PowerOfTwo {
+        default: 2048,
+        least: 2048,
+        most: if cfg!(target_arch = "x86_64") { 4096 } else { 1 << 16 },
+    },
+    "bytes of each frame",
 );
 pub const COPYING: Setting<Choice<Copying>> = Setting::new(
     "copying",
@@ -136,10 +146,13 @@ fn usable() -> Result<(), String> {
 fn open(target: &str, options: &Options) -> Result<Parts, Error> {
     let binding = Binding {
         interface: target,
-        ifindex: sys::index_of(target)?,
         queues: &options.get(&QUEUE)?,
-        memory: Memory::of(options)?,
+        memory: Memory {
+            frame_size: options.get(&FRAME_SIZE)?,
+            ..Memory::of(options)?
+        },
         copying: options.get(&COPYING)?,
+        ifindex: sys::index_of(target)?,
     };
     assemble(&binding, None)
 }

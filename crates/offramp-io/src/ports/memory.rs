@@ -18,6 +18,7 @@ pub const FRAME_SIZE: Setting<PowerOfTwo> = Setting::new(
     "frame_size",
     PowerOfTwo {
         default: 2048,
+        least: 1,
         most: 1 << 16,
     },
     "bytes of each frame",
@@ -26,6 +27,7 @@ pub const RING: Setting<PowerOfTwo> = Setting::new(
     "ring",
     PowerOfTwo {
         default: 2048,
+        least: 1,
         most: 1 << 16,
     },
     "entries of each ring",

@@ -20,6 +20,7 @@ pub struct Numbers(pub Number);
 
 pub struct PowerOfTwo {
     pub default: u32,
+    pub least: u32,
     pub most: u32,
 }
 
@@ -109,7 +110,7 @@ impl Value for PowerOfTwo {
             return Ok(self.default);
         };
         let value = u32::try_from(parsed::<i128>(key, text, "a whole number")?).ok();
-        let value = value.filter(|value| value.is_power_of_two() && *value <= self.most);
+        let value = value.filter(|value| value.is_power_of_two() && (self.least..=self.most).contains(value));
         value.ok_or_else(|| refused(key, text, &self.allowed()))
     }
 
@@ -118,7 +119,10 @@ impl Value for PowerOfTwo {
     }
 
     fn allowed(&self) -> String {
-        format!("a power of two up to {}", self.most)
+        match self.least {
+            1 => format!("a power of two up to {}", self.most),
+            least => format!("a power of two from {least} to {}", self.most),
+        }
     }
 
     fn default(&self) -> String {
@@ -317,10 +321,14 @@ mod tests {
 
     #[test]
     fn powers_of_two() {
-        let value = PowerOfTwo { default: 8, most: 64 };
+        let value = PowerOfTwo {
+            default: 8,
+            least: 2,
+            most: 64,
+        };
         assert_eq!((read(&value, &["64"]), read(&value, &[])), (Ok(64), Ok(8)));
-        for text in ["0", "3", "-2", "128"] {
-            let expected = format!("key={text}: not a power of two up to 64");
+        for text in ["0", "1", "3", "-2", "128"] {
+            let expected = format!("key={text}: not a power of two from 2 to 64");
             assert_eq!(read(&value, &[text]), Err(expected));
         }
     }
