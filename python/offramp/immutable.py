@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Immutable values with named fields: what dataclasses are for, without their start-up cost.
 
-dataclasses imports inspect, and compiles the methods of each class from text: half a millisecond a class, a quarter of
-the time until the first ramp is open. Here all classes share the same functions. To others an immutable value is a
-dataclass: `fields`, `replace`, `asdict` and `match` statements work. What these need is made when they first ask.
+dataclasses compiles the methods of each class from text: half a millisecond a class, which would be a quarter of the
+time until the first ramp is open. Here all classes share the same functions. To others an immutable value is a
+dataclass: `fields`, `replace`, `asdict`, `inspect.signature` and `match` statements work. What these need is made when
+they first ask.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ def field(*, default_factory: Callable[[], T]) -> T:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def immutable(cls: type[T]) -> type[T]:
-    """As `dataclass(frozen=True, slots=True)`: fields, defaults, __post_init__, equality, hash, repr."""
+    """As `dataclass(frozen=True, slots=True)`: fields, defaults, __post_init__, equality, hash, repr.
+
+    A subclass has the fields of its base, and no more.
+    """
     names = tuple(vars(cls).get("__annotations__", ()))
     body = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
     defaults = {name: body.pop(name) for name in names if name in body}
@@ -43,7 +47,9 @@ def immutable(cls: type[T]) -> type[T]:
     shared: dict[str, Any] = {
         "__slots__": names,
         "__match_args__": names,
-        "__dataclass_fields__": _Fields(defaults),
+        "__dataclass_fields__": _Later(lambda made: _twin(made, defaults, init=False).__dataclass_fields__),
+        "__dataclass_params__": _Later(lambda made: _twin(made, defaults, init=False).__dataclass_params__),
+        "__signature__": _Later(lambda made: _signature(_twin(made, defaults, init=True))),
         "__eq__": _equality(values),
         "__hash__": lambda self: hash(values(self)),
         "__repr__": _representation(names),
@@ -56,22 +62,35 @@ def immutable(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]  # the same class, with slots
 
 
-class _Fields:
-    """What the functions of dataclasses look for, made when one of them asks."""
+class _Later:
+    """What others look for in a dataclass, made when one of them asks."""
 
-    def __init__(self, defaults: dict[str, Any]) -> None:
-        self._defaults = defaults
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
 
-    def __get__(self, value: object, cls: Any) -> Any:
-        import dataclasses
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
 
-        body = {"__annotations__": cls.__annotations__, "__module__": cls.__module__, "__doc__": "a twin"}
-        for name, default in self._defaults.items():
-            fresh = isinstance(default, _Fresh)
-            body[name] = dataclasses.field(default_factory=default.make) if fresh else default
-        twin: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(type(cls.__name__, (), body))
-        cls.__dataclass_fields__ = twin.__dataclass_fields__  # in place of this object
-        return twin.__dataclass_fields__
+    def __get__(self, value: object, cls: type) -> Any:
+        found = self._make(self._owner)
+        setattr(self._owner, self._name, found)  # in place of this object
+        return found
+
+
+def _twin(cls: type, defaults: dict[str, Any], *, init: bool) -> Any:
+    import dataclasses
+
+    body = {"__annotations__": cls.__annotations__, "__module__": cls.__module__, "__doc__": "a twin"}
+    for name, default in defaults.items():
+        fresh = isinstance(default, _Fresh)
+        body[name] = dataclasses.field(default_factory=default.make) if fresh else default
+    return dataclasses.dataclass(init=init, repr=False, eq=False)(type(cls.__name__, (), body))
+
+
+def _signature(cls: type) -> Any:
+    import inspect
+
+    return inspect.signature(cls)
 
 
 def alike(cls: type[T], firsts: Sequence[object], *rest: object) -> list[T]:
@@ -135,8 +154,10 @@ def _bind(
 ) -> tuple[Any, ...]:
     """All values in order, as Python binds arguments to parameters; defaults made where they are made anew."""
     given = dict(zip(names, values, strict=False))
-    if len(values) > len(names) or any(name in given or name not in names for name in named):
-        raise TypeError(f"{what}({', '.join(names)}) does not take {len(values)} values and {sorted(named)}")
+    if len(values) > len(names):
+        raise TypeError(f"{what}({', '.join(names)}) does not take {len(values)} values")
+    if wrong := [name for name in named if name in given or name not in names]:
+        raise TypeError(f"{what}({', '.join(names)}) does not take {', '.join(wrong)}, or has it already")
     bound = defaults | given | named
     if missing := [name for name in names if name not in bound]:
         raise TypeError(f"{what}({', '.join(names)}) lacks {', '.join(missing)}")

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import pprint
 from typing import Any
 
 import pytest
@@ -137,9 +138,27 @@ def test_match_statements_and_help() -> None:
     match Point(1, 2):
         case Point(x, y):
             assert (x, y) == (1, 2)
+        case _:
+            pytest.fail("no match")
     assert inspect.getdoc(Point) == "Where."
+    assert str(inspect.signature(Point)).replace("'", "") == str(inspect.signature(Theirs)).replace("'", "")
     assert dataclasses.is_dataclass(Point)
     assert [each.default for each in dataclasses.fields(Point)] == [dataclasses.MISSING, None, dataclasses.MISSING]
+
+
+def test_whoever_asks_first() -> None:
+    """A subclass is asked before its base."""
+    assert [each.name for each in dataclasses.fields(Heir)] == ["it"]
+    assert [each.name for each in dataclasses.fields(One)] == ["it"]
+    assert dataclasses.asdict(Heir(2)) == {"it": 2}
+    assert pprint.pformat(Point(1, 2, ["long" * 30])) == repr(Point(1, 2, ["long" * 30]))
+    assert pprint.pformat(One("long" * 30), width=20)
+
+
+def test_what_is_wrong_is_named() -> None:
+    make: Any = Point
+    with pytest.raises(TypeError, match=r"Point\(x, y, notes\) does not take z, or has it already"):
+        make(1, z=2)
 
 
 def test_many_alike() -> None:

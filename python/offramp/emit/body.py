@@ -6,7 +6,7 @@
           └─ Exit("passed")            no verdict: the next section is asked; after the last one the packet passes
 
 Each target knows what is around a body (xdp.py, burst.py), and nothing of what is in it. A match is the simplest body
-(match.py). Bodies are deterministic values: equal bodies write the same text.
+(match.py). Bodies are deterministic values that compare and hash: equal bodies write the same text.
 """
 
 from __future__ import annotations

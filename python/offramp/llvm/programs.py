@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -18,7 +19,7 @@ __all__ = ["native", "xdp"]
 
 _MOST_SECTIONS: Final = 16  # a program has 64 maps, and 512 bytes of stack
 _ALWAYS_FITS: Final = 400_000  # characters of IR, 60 or more an instruction; LLVM aborts at longer jumps than 32,767
-_FEW_TESTS, _REMEMBERED = 256, 64  # no memory to speak of
+_FEW_TESTS, _REMEMBERED = 128, 32  # 50 KB, and so many programs
 
 _Reference = TypeVar("_Reference")
 
@@ -33,18 +34,20 @@ def xdp(*specs: Spec) -> XdpProgram:
     privileges. Errors: CompileError (a bug in offramp, or no LLVM); OptionError if the matches are too large for one
     program.
     """
-    child.start()  # it starts while the IR is made
     if not 0 < len(specs) <= _MOST_SECTIONS:
         raise OptionError(f"{len(specs)} ramps on one interface", reason=f"not from 1 to {_MOST_SECTIONS}")
     if len({spec.vlan_metadata for spec in specs}) > 1:
         raise OptionError("sections with and without VLAN metadata", reason="a program is bound to its device, or not")
 
     size = _measured(lambda: total(*(spec.size for spec in specs), together=len(specs) > 1))
-    is_small = size.tests <= _FEW_TESTS and not size.state
-    return (_small_xdp if is_small else _xdp)(specs, size)
+    if size.tests <= _FEW_TESTS and not size.state:
+        with suppress(RecursionError):  # hashing and comparing go deeper than compiling
+            return _small_xdp(specs, size)
+    return _xdp(specs, size)
 
 
 def _xdp(specs: tuple[Spec, ...], size: Size) -> XdpProgram:
+    child.start()  # it starts while the IR is made
     from offramp.emit.xdp import build
 
     return XdpProgram(*_compile(size, lambda: build(specs), child.bpf_code))

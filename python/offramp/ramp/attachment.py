@@ -25,7 +25,7 @@ from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.execution import carried_out
 from offramp.ramp.interface import Use
 from offramp.ramp.ledger import Ledger
-from offramp.ramp.observe import Seen
+from offramp.ramp.observe import Arrivals
 from offramp.ramp.replacing import put_in_place
 from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
@@ -178,7 +178,7 @@ class Attachment:
         if was_reset:
             text = "its driver has reset the link as XDP was detached: the carrier is back in a moment"
             self.events.put(News(EventKind.LINK_RESET, text))
-        seen = Seen(last.claimed + last.stalled, last.missed_by_nic)
+        seen = Arrivals(last.claimed + last.stalled, last.missed_by_nic)
         if self.plan.hidden_queue is not None and seen.without_effect:
             text = f"{seen} (if you open while the flow is arriving, offramp notices at once)"
             self.events.put(News(EventKind.WENT_ELSEWHERE, text, {"missed_by_nic": last.missed_by_nic}))

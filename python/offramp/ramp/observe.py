@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a NIC brings a flow to its hidden queue. What arrives decides this, not what the driver said.
 
-    steered ── packets under way: SETTLE ──┬── until packets were seen there, or the time is over ──> Seen
+    steered ── packets under way: SETTLE ──┬── until packets were seen there, or the time is over ──> Arrivals
                                            └── packets elsewhere are counted from here on
 
 The program counts matching packets on the hidden queue and on the others. No socket is in the XSKMAP yet, so all of
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from offramp.immutable import immutable
 
-__all__ = ["Seen", "watch"]
+__all__ = ["Arrivals", "watch"]
 
 _SETTLE = 0.05  # seconds: longer than a packet waits in a ring
 _LOOK = 0.05  # at least this long, after that
@@ -28,7 +28,7 @@ _ELSEWHERE = "missed_by_nic"
 
 
 @immutable
-class Seen:
+class Arrivals:
     """Matching packets, by where they arrived."""
 
     hidden: int  # on the hidden queue
@@ -47,7 +47,9 @@ class Seen:
         return f"of the matching packets that arrived{within} {counts}"
 
 
-def watch(counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Callable[[], None] = lambda: None) -> Seen:
+def watch(
+    counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Callable[[], None] = lambda: None
+) -> Arrivals:
     """Watch the program's counters for at most this long. `prompt` is called now and then until something is seen."""
     began, before = time.monotonic(), counts()
     settled, ask = before, _ASK
@@ -59,7 +61,7 @@ def watch(counts: Callable[[], Mapping[str, int]], seconds: float, prompt: Calla
         hidden = sum(now[name] - before[name] for name in _HIDDEN)
         elsewhere = now[_ELSEWHERE] - settled[_ELSEWHERE]
         if passed >= seconds or (hidden and passed >= _SETTLE + _LOOK):
-            return Seen(hidden, elsewhere, passed)
+            return Arrivals(hidden, elsewhere, passed)
         if not hidden and passed >= ask:
             prompt()
             ask *= 2

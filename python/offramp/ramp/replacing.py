@@ -117,7 +117,7 @@ def _options(plan: Plan, asked: Options, *, claims: bool) -> Options:
 
 
 def _as_if_free(seen: Seen, number: int) -> Seen:
-    """The view, with the VF shown as free: we use it ourselves."""
+    """The same, with the VF shown as free: we use it ourselves."""
     vfs = seen.able.vfs
     now = tuple(replace(vf, up=False) if at == number else vf for at, vf in enumerate(vfs.now or ()))
     return replace(seen, able=replace(seen.able, vfs=replace(vfs, now=now or None)))

@@ -263,6 +263,10 @@ def test_a_program_is_remembered_if_it_takes_no_memory() -> None:
     assert xdp(spec(match=DNS)) is xdp(spec(match=DNS)) is not xdp(spec(match=Negate(DNS)))
     many = Any(tuple(equals(0, 2, number) for number in range(300)))
     assert xdp(spec(match=many)) is not xdp(spec(match=many))
+    deep: Expr = equals(0, 1, 1)
+    for _ in range(600):
+        deep = Negate(deep)
+    assert xdp(spec(match=deep)).code == xdp(spec(match=deep)).code, "too deep to compare, not to compile"
     with_set = Spec(MatchBody(Match("src host in @some", some=HashSet(family="ip")).lowered(), Verdict.DROP))
     assert xdp(with_set) is not xdp(with_set)
 

@@ -238,7 +238,7 @@ def test_the_model_agrees_with_what_was_published() -> None:
     assert pytest.approx(24e6, rel=0.02) == 1e9 / DRIVER  # the XDP paper's drop
     assert pytest.approx(4.8e6, rel=0.02) == 1e9 / STACK  # and iptables'
     assert 1e9 / cost("native", "zero-copy", hidden=True).matching == pytest.approx(20e6, rel=0.1)  # its section 6.7
-    assert 0.42 <= DRIVER / (DRIVER + COPY) <= 0.48  # bench/RESULTS.md, AF_XDP / driver
+    assert 0.42 <= DRIVER / (DRIVER + COPY) <= 0.48  # what planner/cost.py says was measured
     assert pytest.approx(1.4e6) == 1e9 / (STACK * ARTICLE)  # the article
     assert 8 < cores(12e6, STACK * ARTICLE) < 9  # of its cores for its 12 Mpps
     assert break_even() == HAND_BACK / (HAND_BACK + COPY)

@@ -13,13 +13,13 @@ from offramp.errors import NotSupported, OptionError
 from offramp.match import parse
 from offramp.planner import Options, widened
 from offramp.ramp.ask import Question, question
-from offramp.ramp.observe import Seen, watch
+from offramp.ramp.observe import Arrivals, watch
 from tests.generators.steerable import MATCH, of, plan
 
 SECONDS = 0.2
 
 
-def counters(looks: Iterator[tuple[int, int]]) -> Seen:
+def counters(looks: Iterator[tuple[int, int]]) -> Arrivals:
     """A look at a time: packets on the hidden queue and elsewhere, since the beginning."""
 
     def counts() -> dict[str, int]:
@@ -53,7 +53,7 @@ def test_silence_and_a_fragment_or_two_prove_nothing() -> None:
     silent = counters(repeat((0, 0)))
     assert not silent.without_effect
     assert "it is not known whether" in str(silent)
-    assert not Seen(0, 3).without_effect
+    assert not Arrivals(0, 3).without_effect
 
 
 def test_others_are_prompted_until_something_is_seen() -> None:
