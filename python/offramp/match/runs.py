@@ -54,23 +54,25 @@ class Run:
         head = "".join(f"{re.escape(word)}{SPACE}+" for word in words.split())
         value = f"(?:{V4}|{V6})" + (f"{LENGTH}?" if qualifiers.kind == "net" else "")
         goes_on = rf"(?={SPACE}+(?:and|or){SPACE}|{SPACE}*(?:&&|\|\||\)|\Z))"
-        self._pattern = re.compile(rf"(?:(?:{operators}){SPACE}+{negation}(?:{head})?{value}{goes_on}{SPACE}*)++")
+        one = rf"(?:{operators}){SPACE}+{negation}(?:{head})?{value}{goes_on}{SPACE}*"
+        # In parts, as each takes memory until it ends. Before Python 3.11.5, (...)++ may end in the middle of one.
+        self._part = re.compile(rf"(?>(?:{one}){{1,1000}})")
 
     def read(self, text: str, start: int) -> tuple[Sequence[Address | Not], int] | None:
         """The nodes from the operator at `start` on, and where their text ends; None if one of them is wrong."""
-        found = self._pattern.match(text, start)
-        if found is None:
-            return [], start
+        end = start
+        while found := self._part.match(text, end):
+            end = found.end()
         protocol = self.qualifiers.protocol
         try:
-            networks = [_network(spelling, length) for spelling, length in _parts()(found[0])]
+            networks = [_network(spelling, length) for spelling, length in _parts()(text[start:end])]
             if protocol is not None:
                 for version in {network.version for network in networks}:
                     check_address_protocol(version, protocol)
         except (KeyError, ValueError):
             return None
         addresses = alike(Address, networks, self.qualifiers.direction, protocol)
-        return (alike(Not, addresses) if self.negates else addresses), found.end()
+        return (alike(Not, addresses) if self.negates else addresses), end
 
 
 @cache

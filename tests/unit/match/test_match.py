@@ -283,6 +283,10 @@ def test_long_lists_of_what_is_not_wanted(negation: str) -> None:
 def test_long_lists_end_where_something_else_begins() -> None:
     many = " or ".join(["10.0.0.0/8"] * 20)
     ten = v4(0x0A00_0000, 8)
+    for number in (999, 1000, 1001, 1002, 2001, 2002):  # the parts that they are read in
+        assert parse("net " + " or ".join(["10.0.0.0/8"] * number) + " or not 10.1") == Or(
+            (*(ten,) * number, Not(parse("net 10.1")))
+        )
     assert parse(f"net {many} or 10.0.0.0 mask 255.0.0.0 or {many}") == Or((ten,) * 41)
     assert parse(f"net {many} or 10.0.0.0 / 8 or net {many}") == Or((ten,) * 41)
     assert parse(f"(net {many}) and tcp") == And((Or((ten,) * 20), TCP))
