@@ -54,6 +54,9 @@ def immutable(cls: type[T]) -> type[T]:
         "__hash__": lambda self: hash(values(self)),
         "__repr__": _representation(names),
         "__reduce__": lambda self: (self.__class__, values(self)),
+        "__replace__": lambda self, /, **changes: self.__class__(
+            **dict(zip(names, values(self), strict=True)) | changes
+        ),
         "__setattr__": _frozen,
         "__delattr__": _frozen,
     }
@@ -128,6 +131,10 @@ def _representation(names: tuple[str, ...]) -> Callable[[Any], str]:
         return f"{type(self).__qualname__}({', '.join([f'{name}={getattr(self, name)!r}' for name in names])})"
 
     return __repr__
+
+
+def _replaced(self: Any, /, **changes: Any) -> Any:
+    return self.__class__(**{name: getattr(self, name) for name in self.__match_args__} | changes)
 
 
 def _frozen(self: object, name: str, value: object = None) -> NoReturn:

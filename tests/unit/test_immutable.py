@@ -121,6 +121,8 @@ def test_copies_and_pickles() -> None:
     point = Point(1, 2, ["a"])
     assert copy.copy(point) == copy.deepcopy(point) == pickle.loads(pickle.dumps(point)) == point
     assert copy.deepcopy(point).notes is not point.notes
+    changed: Any = point.__replace__(y=3)  # type: ignore[attr-defined]  # what copy.replace calls, from Python 3.13 on
+    assert changed == dataclasses.replace(point, y=3)
 
 
 def test_equal_only_within_a_class() -> None:
