@@ -299,8 +299,8 @@ class Execution:
         self._holdings.leave()
 
     def _end(self, state: Literal["closed", "forked", "left"]) -> None:
+        lifetime.ends(self)  # before the state says so: if an interrupt comes here, closing again does it
         self.state = state
-        lifetime.ends(self)
 
     def adopt(self, events: Events) -> None:
         """Hold the events too; they end last."""

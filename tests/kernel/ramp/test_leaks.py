@@ -84,6 +84,8 @@ def test_a_thousand_rounds(wire: Wire, opening: Callable[[str, str], Ramp]) -> N
 @pytest.mark.timeout(3600)
 def test_ten_thousand_rounds_with_traffic(wire: Wire) -> None:
     with wire.b.host, datagrams(wire):
+        for _ in range(20):
+            offramp.open("eth0", MATCH).close()
         before = usage()
         for _ in range(10 * ROUNDS):
             with offramp.open("eth0", MATCH) as ramp:
