@@ -136,8 +136,8 @@ def ours(match: Match | Lowered) -> Iterator[Program]:
     with ExitStack() as stack:
         counters = stack.enter_context(Map.create(MapType.PERCPU_ARRAY, 4, 8 * len(COUNTERS), 1))
         slots = {MapSlot.COUNTERS: counters}
-        owner = Scope(slots, match.state) if isinstance(match, Match) else Scope(slots)
-        maps = stack.enter_context(bind(compiled, owner))
+        scope = Scope(slots, match.state) if isinstance(match, Match) else Scope(slots)
+        maps = stack.enter_context(bind(compiled, scope))
         yield stack.enter_context(Program.load(compiled, name="bench_ours", maps=maps))
 
 

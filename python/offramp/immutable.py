@@ -47,16 +47,14 @@ def immutable(cls: type[T]) -> type[T]:
     shared: dict[str, Any] = {
         "__slots__": names,
         "__match_args__": names,
-        "__dataclass_fields__": _Later(lambda made: _twin(made, defaults, init=False).__dataclass_fields__),
-        "__dataclass_params__": _Later(lambda made: _twin(made, defaults, init=False).__dataclass_params__),
-        "__signature__": _Later(lambda made: _signature(_twin(made, defaults, init=True))),
+        "__dataclass_fields__": _Later(lambda made: _twin(made, defaults, **_BARE).__dataclass_fields__),
+        "__dataclass_params__": _Later(lambda made: _twin(made, defaults, frozen=True).__dataclass_params__),
+        "__signature__": _Later(lambda made: _signature(_twin(made, defaults))),
         "__eq__": _equality(values),
         "__hash__": lambda self: hash(values(self)),
         "__repr__": _representation(names),
         "__reduce__": lambda self: (self.__class__, values(self)),
-        "__replace__": lambda self, /, **changes: self.__class__(
-            **dict(zip(names, values(self), strict=True)) | changes
-        ),
+        "__replace__": _replaced,
         "__setattr__": _frozen,
         "__delattr__": _frozen,
     }
@@ -80,14 +78,18 @@ class _Later:
         return found
 
 
-def _twin(cls: type, defaults: dict[str, Any], *, init: bool) -> Any:
+_BARE = {"init": False, "repr": False, "eq": False}  # quickly made
+
+
+def _twin(cls: type, defaults: dict[str, Any], **how: bool) -> Any:
+    """A dataclass with the same fields."""
     import dataclasses
 
     body = {"__annotations__": cls.__annotations__, "__module__": cls.__module__, "__doc__": "a twin"}
     for name, default in defaults.items():
         fresh = isinstance(default, _Fresh)
         body[name] = dataclasses.field(default_factory=default.make) if fresh else default
-    return dataclasses.dataclass(init=init, repr=False, eq=False)(type(cls.__name__, (), body))
+    return dataclasses.dataclass(**how)(type(cls.__name__, (), body))
 
 
 def _signature(cls: type) -> Any:

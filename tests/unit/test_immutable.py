@@ -15,41 +15,29 @@ import pytest
 from offramp.immutable import alike, field, immutable
 
 
-class _Point:
-    """Where."""
+def point(field: Any) -> type:
+    class Point:
+        """Where."""
 
-    x: int
-    y: int | None = None
-    notes: list[str] = dataclasses.field(default_factory=list)
+        __qualname__ = "Point"
 
-    def __post_init__(self) -> None:
-        if self.x < 0:
-            raise ValueError("left of everything")
+        x: int
+        y: int | None = None
+        notes: list[str] = field(default_factory=list)
 
-    @property
-    def sum(self) -> int:
-        return self.x + (self.y or 0)
+        def __post_init__(self) -> None:
+            if self.x < 0:
+                raise ValueError("left of everything")
+
+        @property
+        def sum(self) -> int:
+            return self.x + (self.y or 0)
+
+    return Point
 
 
-Theirs: Any = dataclasses.dataclass(frozen=True, slots=True)(_Point)
-Theirs.__qualname__ = Theirs.__name__ = "Point"
-
-
-@immutable
-class Point:
-    """Where."""
-
-    x: int
-    y: int | None = None
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.x < 0:
-            raise ValueError("left of everything")
-
-    @property
-    def sum(self) -> int:
-        return self.x + (self.y or 0)
+Theirs: Any = dataclasses.dataclass(frozen=True, slots=True)(point(dataclasses.field))
+Point: Any = immutable(point(field))
 
 
 @immutable
@@ -108,7 +96,7 @@ def test_a_default_is_made_anew_for_each() -> None:
 
 
 def test_nothing_changes_it() -> None:
-    point: Any = Point(1)
+    point = Point(1)
     for name in ("x", "z"):
         with pytest.raises(AttributeError, match="Point is immutable"):
             setattr(point, name, 2)
@@ -121,8 +109,7 @@ def test_copies_and_pickles() -> None:
     point = Point(1, 2, ["a"])
     assert copy.copy(point) == copy.deepcopy(point) == pickle.loads(pickle.dumps(point)) == point
     assert copy.deepcopy(point).notes is not point.notes
-    changed: Any = point.__replace__(y=3)  # type: ignore[attr-defined]  # what copy.replace calls, from Python 3.13 on
-    assert changed == dataclasses.replace(point, y=3)
+    assert point.__replace__(y=3) == dataclasses.replace(point, y=3)  # what copy.replace calls, from Python 3.13 on
 
 
 def test_equal_only_within_a_class() -> None:
@@ -155,13 +142,13 @@ def test_whoever_asks_first() -> None:
     assert dataclasses.asdict(Heir(2)) == {"it": 2}
     assert pprint.pformat(Point(1, 2, ["long" * 30])) == repr(Point(1, 2, ["long" * 30]))
     assert pprint.pformat(One("long" * 30), width=20)
+    assert Point.__dataclass_params__.frozen
 
 
 def test_what_is_wrong_is_named() -> None:
-    make: Any = Point
     with pytest.raises(TypeError, match=r"Point\(x, y, notes\) does not take z, or has it already"):
-        make(1, z=2)
+        Point(1, z=2)
 
 
 def test_many_alike() -> None:
-    assert alike(Point, [1, 2], None, "n") == [Point(1, None, "n"), Point(2, None, "n")]  # type: ignore[arg-type]
+    assert alike(Point, [1, 2], None, "n") == [Point(1, None, "n"), Point(2, None, "n")]

@@ -97,7 +97,8 @@ class Scene:
             with self.meter(running.pid) as meter:
                 sent, taken = flood.sent, running.taken()
                 running.work(Timer(seconds))
-                sent, taken = flood.sent - sent, running.taken() - taken
+                taken = running.taken() - taken
+                sent = flood.sent - sent  # read before and after `taken`, which a contender may need a while for
             return Window.of(meter.usage, sent, taken)
 
 

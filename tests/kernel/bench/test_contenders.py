@@ -63,7 +63,7 @@ def test_a_rule_that_iptables_refuses_is_an_error(lab: Lab) -> None:
 @pytest.mark.parametrize("mode", ["inline", "threaded"])
 @pytest.mark.parametrize("name", ["iptables-raw", "offramp-native"])
 def test_a_window_is_a_part_of_a_flood(mode: Mode, name: str) -> None:
-    """The contender takes what is sent, but for what waited in its rings, and what is sent between two readings."""
+    """The contender cannot have taken what was not sent but for what waited in its rings."""
     contender = CONTENDERS[name]
     with (
         scene(Placement.here(mode)) as stage,
@@ -71,7 +71,7 @@ def test_a_window_is_a_part_of_a_flood(mode: Mode, name: str) -> None:
         stage.admitted(xdp=contender.xdp),
     ):
         window = stage.window(0.3, running)
-    assert 0 < window.taken < window.sent * 1.5
+    assert 0 < window.taken < window.sent + 10_000
     assert 0.3 <= window.seconds < 3.0
     assert window.reader_ns > 0
     assert (window.softirq_ns > 0) == (mode == "threaded")

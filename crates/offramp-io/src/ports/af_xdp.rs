@@ -52,7 +52,7 @@ const QUEUE: Setting<Numbers> = Setting::new(
     }),
     "a receive queue of the interface; given again, one more",
 );
-/// The kernel takes chunks of half a page of 4 KiB to a whole page (Documentation/networking/af_xdp.rst, UMEM).
+/// The kernel takes chunks of 2048 bytes to a page (`xdp_umem_reg` in net/xdp/xdp_umem.c).
 const FRAME_SIZE: Setting<PowerOfTwo> = Setting::new(
     "frame_size",
     PowerOfTwo {
