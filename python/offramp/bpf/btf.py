@@ -18,6 +18,8 @@ from array import array
 from functools import cache
 from pathlib import Path
 
+from offramp.syscalls.procfs import raw
+
 __all__ = ["VMLINUX", "find_function", "function_id"]
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
@@ -37,7 +39,7 @@ _EACH = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3)
 def function_id(name: str) -> int | None:
     """The BTF id of the running kernel's function `name`; None if it has none, or no BTF at all."""
     try:
-        blob = VMLINUX.read_bytes()
+        blob = raw(VMLINUX)
     except OSError:
         return None
     return find_function(blob, name)

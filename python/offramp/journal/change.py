@@ -30,11 +30,13 @@ from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, 
 from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.record import Changed, Record, printable, short
+from offramp.journal.record import Changed, Record, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
 from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
+from offramp.syscalls.procfs import command
+from offramp.text import printable
 
 __all__ = ["Transaction", "apply", "transaction"]
 
@@ -244,7 +246,7 @@ class Transaction:
 
     def __repr__(self) -> str:
         knobs = ", ".join(change.knob for change in self._changes) or "nothing"
-        return f"<Transaction of {self.device.name}, {'closed' if self.closed else knobs}>"
+        return f"<Transaction of {printable(self.device.name)}, {'closed' if self.closed else knobs}>"
 
 
 def _merged(changes: Sequence[Changed]) -> list[Changed]:
@@ -265,8 +267,7 @@ def _merged(changes: Sequence[Changed]) -> list[Changed]:
 
 
 def _command() -> str:
-    with open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
-        return printable(file.read().strip())
+    return command(os.getpid()) or ""
 
 
 def _warn(report: Report) -> None:

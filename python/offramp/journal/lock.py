@@ -35,6 +35,7 @@ from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
 from offramp.syscalls.kept import Kept
 from offramp.syscalls.netns import namespace_cookie
+from offramp.syscalls.procfs import command
 
 __all__ = ["InterfaceLock"]
 
@@ -151,9 +152,8 @@ def _is_current(kept: Kept, path: str) -> bool:
 def _who(pid: int) -> str:
     if pid == 0:
         return "a process of another pid namespace"
-    with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-        return f"{file.read().strip()} (pid {pid})"
-    return f"pid {pid}"
+    name = command(pid)
+    return f"pid {pid}" if name is None else f"{name} (pid {pid})"
 
 
 def _in_child() -> None:

@@ -31,6 +31,7 @@ from offramp.journal.undo import Undone, undo
 from offramp.nic.device import boot
 from offramp.nic.live import find
 from offramp.syscalls.netns import inside, namespace_cookie, other_namespaces
+from offramp.text import printable
 
 __all__ = ["Listed", "Report", "give_back", "left_behind", "leftovers", "listed", "restore"]
 
@@ -71,7 +72,7 @@ class Report:
 
     def __str__(self) -> str:
         reason = f": {self.reason}" if self.reason else ""
-        lines = [f"{self.interface or self.journal}: {self.state}{reason}"]
+        lines = [printable(f"{self.interface or self.journal}: {self.state}{reason}")]
         return "\n".join([*lines, *(f"  {knob}" for knob in self.knobs)])
 
 
@@ -116,9 +117,9 @@ class Listed:
     def __str__(self) -> str:
         record = self.record
         if record is None:
-            return f"{self.journal}: refused: {self.refused}"
+            return printable(f"{self.journal}: refused: {self.refused}")
         head = f"{record.device.name}: {self.state}: by {record.command} (pid {record.pid}), {self.journal}"
-        return "\n".join([head, *(f"  {change}" for change in record.changes)])
+        return "\n".join([printable(head), *(f"  {change}" for change in record.changes)])
 
 
 def listed(store: Store | None = None) -> list[Listed]:

@@ -18,6 +18,7 @@ import re
 from pathlib import Path
 
 from offramp.errors import KernelError, OptionError, PrivilegeError
+from offramp.syscalls.procfs import content
 
 __all__ = [
     "bind",
@@ -132,7 +133,7 @@ def check_writable(address: str, what: str) -> None:
 
 def _number(address: str, name: str) -> int | None:
     try:
-        return int((PCI / "devices" / address / name).read_text())
+        return int(content(PCI / "devices" / address / name))
     except FileNotFoundError:
         return None
 

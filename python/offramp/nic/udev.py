@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from offramp.syscalls.netns import first, namespace
+from offramp.syscalls.procfs import content
 
 __all__ = ["settled"]
 
@@ -25,7 +26,7 @@ def settled(ifindex: int) -> bool:
     if not (_RUN / "control").exists() or not _is_first():
         return True
     try:
-        known = (_RUN / "data" / f"n{ifindex}").read_text(errors="replace").splitlines()
+        known = content(_RUN / "data" / f"n{ifindex}").splitlines()
     except FileNotFoundError:
         return False
     return any(line.startswith("I:") for line in known) and "E:ID_RENAMING=1" not in known

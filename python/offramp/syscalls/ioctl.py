@@ -17,11 +17,13 @@ import socket
 import struct
 
 from offramp.errors import InterfaceGone, KernelError, PrivilegeError
+from offramp.text import encoded
 
 __all__ = ["UNKNOWN", "ask", "call", "netmask", "tell"]
 
 SIOCETHTOOL = 0x8946
 _SIOCGIFNETMASK = 0x891B
+_IFNAMSIZ = 16
 
 # The answers of drivers and the kernel to a command that they do not have, or not for this argument.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
@@ -42,7 +44,7 @@ def call(interface: str, request: bytearray, what: str) -> int:
     Errors: InterfaceGone (ENODEV), PrivilegeError (EPERM), KernelError naming `what` and the interface.
     """
     argument = (ctypes.c_char * len(request)).from_buffer(request)
-    wanted = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(argument))
+    wanted = struct.pack("16sQ16x", _name(interface), ctypes.addressof(argument))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         try:
             return int(fcntl.ioctl(any_socket, SIOCETHTOOL, bytearray(wanted)))
@@ -74,12 +76,20 @@ def netmask(name: str) -> int | None:
     """The netmask of the interface's first IPv4 address, as a number; None if it has no address (netdevice(7))."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         try:
-            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", name.encode()))
+            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", _name(name)))
         except OSError as error:
             if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 return None
             raise KernelError(f"the netmask of {name}", error.errno or 0) from error
     return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
+
+
+def _name(interface: str) -> bytes:
+    """A longer one would be cut off, and could then be another interface's. Errors: InterfaceGone."""
+    raw = encoded(interface)
+    if len(raw) >= _IFNAMSIZ:
+        raise InterfaceGone(interface, reason="no interface has such a long name")
+    return raw
 
 
 def _error(interface: str, what: str, number: int) -> KernelError | InterfaceGone:

@@ -15,12 +15,12 @@ Source: RFC 3549; https://docs.kernel.org/userspace-api/netlink/intro.html; rtne
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Iterator
 
 from offramp.errors import KernelError, PrivilegeError
+from offramp.text import decoded, encoded
 
 __all__ = [
     "Attributes",
@@ -126,12 +126,15 @@ def unsigned(payload: bytes | None) -> int:
 
 
 def text(payload: bytes | None) -> str | None:
-    """A NUL-terminated text; None for an attribute that is missing."""
-    return payload.rstrip(b"\0").decode(errors="replace") if payload is not None else None
+    """A NUL-terminated text, as it is (offramp/text.py); None for an attribute that is missing."""
+    return decoded(payload.rstrip(b"\0")) if payload is not None else None
 
 
 def _name(interface: str) -> bytes:
-    raw = os.fsencode(interface)
+    try:
+        raw = encoded(interface)
+    except UnicodeEncodeError:  # no bytes of any name
+        raise KernelError(f"interface {interface!r}", errno.ENODEV) from None
     return attribute(_IFNAME if len(raw) < _IFNAMSIZ else _ALT_IFNAME, raw + b"\0")
 
 
