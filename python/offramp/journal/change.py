@@ -6,8 +6,9 @@
         ...
                                                     undone here, last change first
 
-The order is: the guardian watches; the journal says, on the disk, what is about to be changed and what it was before;
-the knob is turned; it is read back; the journal says that it was done. The process may be killed after each of these.
+The order is: the guardian watches; the interface is marked (nic/mark.py), and goes by its mark; the journal says, on
+the disk, what is about to be changed and what it was before; the knob is turned; it is read back; the journal says that
+it was done. The process may be killed after each of these.
 
 A transaction belongs to its process: in a forked child it is closed from the start. Interfaces are looked up in the
 network namespace that the calling thread is in when it opens the transaction. After that any thread may use it.
@@ -31,7 +32,7 @@ from offramp.facts.knobs import Nic, Value, check
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.record import Changed, Record, short
-from offramp.journal.recover import Report, give_back, leftovers
+from offramp.journal.recover import Report, give_back, leftovers, sweep
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
 from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
@@ -87,6 +88,7 @@ class Transaction:
         with process.alone(), ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
+            sweep(store)
             self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
             self._changes: list[Changed] = []
@@ -116,12 +118,17 @@ class Transaction:
     def set_all(self, wanted: Iterable[tuple[str, Value]], *, moves: Iterable[str] = ()) -> None:
         """Set several knobs, in this order, with one entry in the journal. After an error, none of them is set."""
         with process.alone(), self._here():
-            pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
+            asked, moved = [(knob, check(knob, value)) for knob, value in wanted], tuple(moves)
+            pending = self._intentions(asked, moved)
             if all(change.before == change.after for change in pending):
                 return
             _to_undo[self] = None
             try:
                 guardian.watch(self._path, self._namespace.fileno())
+                if not self.device.mark:
+                    self.nic.mark(self._journal.mark)
+                    self.device = self.nic.identity
+                    pending = self._intentions(asked, moved)  # of what bears the mark
                 self._write([*self._changes, *pending])
                 for change in pending:
                     self._turn(change)
@@ -152,6 +159,8 @@ class Transaction:
         with process.alone(), self._here():
             if self._changes:
                 self._journal.write(self._record(self._changes, kept=True))
+            else:
+                self._unmark()
             self._let_go(Report(self._journal.name, self.device.name, "kept"))
 
     def close(self) -> Report:
@@ -162,6 +171,8 @@ class Transaction:
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
                 report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
+            else:
+                self._unmark()
             self._let_go(report)
         return report
 
@@ -228,6 +239,10 @@ class Transaction:
         _to_undo.pop(self, None)
         self._report = report
         self._namespace.close()
+
+    def _unmark(self) -> None:
+        with suppress(OfframpError):  # it does no harm; the interface may be gone
+            self.nic.unmark()
 
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which belong to the parent, and touch nothing else."""

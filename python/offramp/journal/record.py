@@ -39,7 +39,7 @@ MOST_CHANGES = 20_000
 _VERSION_KEY, _VERSION = "offramp journal", 1
 _RECORD = {"device": dict, "namespace": int, "owner": dict, "moment": int, "kept": bool, "changes": list}
 _OWNER = {"pid": int, "command": str}
-_DEVICE = {"name": str, "ifindex": int, "mac": str, "bus": str, "driver": str, "netns": int, "boot": str}
+_DEVICE = {"name": str, "ifindex": int, "mac": str, "bus": str, "driver": str, "netns": int, "boot": str, "mark": str}
 _CHANGE = {"knob": str, "before": object, "after": object, "pending": bool, "reason": str}
 MOST_TEXT = 4096
 _LINE = 60
@@ -78,8 +78,8 @@ class Record:
     def is_about(self, device: Identity, namespace: int) -> bool:
         """Whether that device, in the network namespace of that cookie, is the one that was changed.
 
-        A virtual one counts only in the namespace where it was. Elsewhere another may have the same number and address,
-        for example in a container that was made in the same way.
+        Without a mark, a virtual one counts only in the namespace where it was. Elsewhere another may have the same
+        number and address, for example in a container that was made in the same way.
         """
         return self.device.same_device(device) and (bool(device.bus) or namespace == self.namespace)
 
@@ -160,6 +160,8 @@ def _record(found: Any) -> Record:
         raise _Odd(f"version {version} of the format; this version of offramp reads version {_VERSION}")
     _fits(found, _RECORD, "the journal")
     _fits(found["owner"], _OWNER, "owner")
+    if type(found["device"]) is dict:
+        found["device"].setdefault("mark", "")  # journals of earlier versions have none
     _fits(found["device"], _DEVICE, "device")
     if not found["changes"] or len(found["changes"]) > MOST_CHANGES:
         raise _Odd(f"{len(found['changes'])} changes")
