@@ -12,20 +12,28 @@ Needs CAP_NET_ADMIN. Minimum kernel: 5.5. Source: ip-link(8), "property"; net/co
 from __future__ import annotations
 
 import errno
+import os
+import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
-from offramp.errors import InterfaceGone, KernelError
+from offramp.errors import InterfaceError, InterfaceGone, KernelError
 from offramp.facts.identity import Identity
 from offramp.nic.device import identify
 from offramp.syscalls import netlink
 
-__all__ = ["bearer", "put", "take"]
+__all__ = ["PREFIX", "bearer", "put", "steadily", "take"]
+
+PREFIX = "offramp"  # of a mark; it has 15 letters, as any name may have
+
+_Found = TypeVar("_Found")
 
 
 def bearer(mark: str) -> Identity | None:
     """The interface in this thread's network namespace that bears the mark."""
-    with suppress(KernelError):
+    with suppress(KernelError, InterfaceError):
         return replace(identify(mark), mark=mark)
     return None
 
@@ -59,6 +67,35 @@ def take(mark: str) -> None:
     except KernelError as error:
         if error.errno not in (errno.ENODEV, errno.ENOENT):
             raise
+
+
+def steadily(ifindex: int, read: Callable[[str], _Found]) -> _Found:
+    """What `read` finds out by the interface's name. If it is renamed meanwhile, it reads once more, by a mark.
+
+    Errors: those of `read`; InterfaceGone; PrivilegeError, if it is renamed and may not be marked.
+    """
+    name = _name(ifindex)
+    try:
+        found = read(name)
+        if _name(ifindex) == name:
+            return found
+    except (InterfaceError, KernelError) as error:
+        was_elsewhere = isinstance(error, InterfaceError) or error.errno == errno.ENODEV
+        if _name(ifindex) == name and not was_elsewhere:
+            raise
+    mark = f"{PREFIX}{os.urandom(4).hex()}"
+    netlink.add_name(ifindex, mark)
+    try:
+        return read(mark)
+    finally:
+        take(mark)
+
+
+def _name(ifindex: int) -> str:
+    try:
+        return socket.if_indextoname(ifindex)
+    except (OSError, OverflowError):
+        raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from None
 
 
 def _gone(known: Identity) -> InterfaceGone:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import chain, takewhile
 
 from offramp.errors import KernelError, PrivilegeError
+from offramp.syscalls.procfs import content, processes
 
 __all__ = [
     "enter",
@@ -33,7 +37,9 @@ _MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
 _SO_NETNS_COOKIE = 71
 _HERE = "/proc/thread-self/ns/net"
 _FIRST = "/proc/1/ns/net"
-_NAMED = "/run/netns"  # ip-netns(8)
+_PATIENCE = 2.0  # seconds
+_KIND = "net:["  # how the links of network namespaces begin
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -93,17 +99,19 @@ def inside(namespace: int) -> Iterator[None]:
 
 
 def other_namespaces() -> Iterator[int]:
-    """Descriptors of all other network namespaces: those of threads, and named ones. Use each before the next one.
+    """Descriptors of all other network namespaces: of threads, mounted ones, and those that somebody has a descriptor
+    of. Use each before the next one.
 
-    Namespaces that only a descriptor keeps alive are not found. Errors: PrivilegeError if some may not be looked at.
+    A namespace that only a socket keeps alive is not found. Errors: PrivilegeError if some may not be looked at.
     """
-    seen = {os.stat(_HERE).st_ino}
+    here = os.stat(_HERE)
+    seen = {here.st_ino}
     refused = ""
-    for path in (*_named(), *_of_threads()):
+    for path in chain(_mounted(), _of_threads(), _of_descriptors()):
         try:
             if os.stat(path).st_ino in seen:
                 continue
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError:
             refused = path
             continue
@@ -111,22 +119,36 @@ def other_namespaces() -> Iterator[int]:
             continue
         try:
             seen.add(os.fstat(descriptor).st_ino)
-            yield descriptor
+            if os.fstat(descriptor).st_dev == here.st_dev:  # else something else is mounted over it
+                yield descriptor
         finally:
             os.close(descriptor)
     if refused:
         raise PrivilegeError(f"looking at {refused}", errno.EACCES, hint="needs CAP_SYS_PTRACE: run as root")
 
 
-def _named() -> Iterator[str]:
+def _mounted() -> Iterator[str]:
+    """Where namespaces are mounted, so that they live without a process: ip-netns(8), container engines."""
     with suppress(OSError):
-        yield from (f"{_NAMED}/{name}" for name in os.listdir(_NAMED))
+        for line in content("/proc/thread-self/mountinfo").split("\n"):
+            _, _, _, root, place, *_ = [*line.split(" "), *[""] * 5]
+            if root.startswith(_KIND):
+                yield _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), place)
 
 
 def _of_threads() -> Iterator[str]:
     for process in filter(str.isdecimal, os.listdir("/proc")):
         with suppress(OSError):
             yield from (f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task"))
+
+
+def _of_descriptors() -> Iterator[str]:
+    """For some time only: there may be many millions."""
+    deadline = time.monotonic() + _PATIENCE
+    for process in takewhile(lambda _: time.monotonic() < deadline, processes()):
+        with suppress(OSError):
+            found = [number for number, target in process.descriptors() if target.startswith(_KIND)]
+            yield from (f"/proc/{process.pid}/fd/{number}" for number in found)
 
 
 def enter(namespace: int) -> None:
