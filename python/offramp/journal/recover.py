@@ -207,10 +207,11 @@ def _left(device: Identity, store: Store) -> list[Listed]:
 
 
 def give_back_for(owner: int, name: str, first: int, store: Store) -> Report | None:
-    """What a guardian does: give back one journal of process `owner`, whose interface was in the namespace `first` (a
-    descriptor). None: it is given back already. Errors: JournalError, KernelError.
+    """What a guardian does: give back one journal whose interface was in the namespace `first` (a descriptor). None: it
+    is given back already. Errors: JournalError, KernelError.
 
-    The owner may still live, if the guardian was told to end: then it holds the lock, and the guardian acts for it.
+    `owner`: its process, if that still lives because it was the guardian that was told to end; else -1. The owner holds
+    the lock then, and the guardian acts for it.
     """
     with inside(first):
         found = store.read(name)
