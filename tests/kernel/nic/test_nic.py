@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from offramp.facts.ssh import Session
+from offramp.nic.ssh import protected_ssh
 
 from offramp import nic
 from offramp.bpf import XdpLink
 from offramp.errors import InterfaceGone, NoSuchInterface
-from offramp.facts.ssh import Session
 from offramp.nic import ethtool
 from offramp.nic.netdev import xdp_features
-from offramp.nic.ssh import protected_ssh
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.bytecode import load
 from tests.rigs.imported import loaded_by

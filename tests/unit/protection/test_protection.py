@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from offramp.facts.ssh import Session, Ssh
 
 from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
-from offramp.facts.ssh import Session, Ssh
 from offramp.llvm.programs import xdp
 from offramp.lower.meaning import lower
 from offramp.match import parse
