@@ -64,13 +64,17 @@ class _Uncertain(Exception):
 
 @immutable
 class _Asked:
-    """A comparison of some bits of the packet, whose answer is known."""
+    """Whether a number of the packet, some of its bits, is in one of the ranges."""
 
     load: Load
     mask: int
-    op: str  # ==, >=, <= or "in"
-    ranges: tuple[tuple[int, int], ...]  # of `in`; else the number, as a range of one
-    truth: bool
+    ranges: tuple[tuple[int, int], ...]
+    truth: bool = True
+
+    @property
+    def value(self) -> int | None:
+        """The number, if it is known."""
+        return self.ranges[0][0] if self.truth and len(self.ranges) == 1 and len(set(self.ranges[0])) == 1 else None
 
 
 @immutable
@@ -83,16 +87,16 @@ class _Known:
     def with_(self, asked: _Asked) -> _Known | None:
         """The same, with one more answer; None if it contradicts the others."""
         known = self
-        if asked.op == "==" and asked.truth:
-            found = known._with_bits(asked.load, asked.mask, asked.ranges[0][0])
+        if asked.value is not None:
+            found = self._bytes_with(asked.load, asked.mask, asked.value)
             if found is None:
                 return None
-            known = found
+            known = _Known(found, self.asked)
         else:
-            known = _Known(known.bytes, (*known.asked, asked))
-        return known if all(map(known._possible, known.asked)) else None
+            known = _Known(self.bytes, (*self.asked, asked))
+        return known if all(map(known._is_possible, known.asked)) else None
 
-    def _with_bits(self, load: Load, mask: int, value: int) -> _Known | None:
+    def _bytes_with(self, load: Load, mask: int, value: int) -> dict[_Byte, _Bits] | None:
         if value & ~mask:
             return None
         found = dict(self.bytes)
@@ -103,22 +107,26 @@ class _Known:
             if (before[1] ^ bits[1]) & before[0] & bits[0]:
                 return None
             found[here] = (before[0] | bits[0], before[1] | bits[1])
-        return _Known(found, self.asked)
+        return found
 
-    def _possible(self, asked: _Asked) -> bool:
+    def _is_possible(self, asked: _Asked) -> bool:
+        low, high = self._bounds(asked)
+        if asked.truth:
+            return any(max(low, first) <= min(high, last) for first, last in asked.ranges)
+        return low <= high and not any(first <= low and high <= last for first, last in asked.ranges)
+
+    def _bounds(self, asked: _Asked) -> tuple[int, int]:
+        """Between which numbers it is."""
         known = value = 0
         for number in range(asked.load.size):
             mask, bits = self.bytes.get((asked.load.place.behind, asked.load.place.offset + number), (0, 0))
             known, value = known << 8 | mask, value << 8 | bits
         low = value & asked.mask
         high = low | asked.mask & ~known  # the bits that are not known are all zeros, or all ones
-        if asked.op in (">=", "<="):
-            limit = asked.ranges[0][0]
-            least, most = (limit, ALL_ONES) if asked.op == ">=" else (0, limit)
-            return (high >= least and low <= most) if asked.truth else (low < least or high > most)
-        if asked.truth:
-            return any(low <= last and first <= high for first, last in asked.ranges)
-        return not any(first <= low and high <= last for first, last in asked.ranges)
+        for other in self.asked:
+            if other.truth and other.ranges and (other.load, other.mask) == (asked.load, asked.mask):
+                low, high = max(low, other.ranges[0][0]), min(high, other.ranges[-1][1])
+        return low, high
 
 
 class _Walk:
@@ -163,11 +171,11 @@ class _Walk:
         """What is asked about bits of the packet; None: something else, of which nothing is concluded."""
         match expr:
             case Test(left, op, Number(number)):
-                load = self._bits(left)
-                return _Asked(load[0], load[1], op, ((number, number),), truth) if load else None
+                bits = self._bits(left)
+                return None if bits is None else _Asked(*bits, *_compared(op, number, truth))
             case Member((key,), number) if isinstance(use := self.sets[number], Fixed):
-                load = self._bits(key)
-                return _Asked(load[0], load[1], "in", use.ranges, truth) if load else None
+                bits = self._bits(key)
+                return None if bits is None else _Asked(*bits, use.ranges, truth)
         return None
 
     def _bits(self, value: Value) -> tuple[Load, int] | None:
@@ -195,6 +203,17 @@ class _Walk:
         return value
 
 
+def _compared(op: str, number: int, truth: bool) -> tuple[tuple[tuple[int, int], ...], bool]:
+    """The ranges, and whether the number is in one of them."""
+    match op:
+        case "==":
+            return ((number, number),), truth
+        case ">=":
+            return ((number, ALL_ONES) if truth else (0, number - 1),), True
+        case _:
+            return ((0, number) if truth else (number + 1, ALL_ONES),), True
+
+
 @immutable
 class _Frames:
     """Frames with so many tags, and how many bytes of tags `vlan any` passes in them."""
@@ -209,7 +228,7 @@ class _Frames:
         for number in range(min(self.tags, MAX_TAGS) + 1):
             place = Place(_FIRST_TAG + TAG_BYTES * number)
             assert known is not None
-            known = known.with_(_Asked(Load(place, 2), 0xFFFF, "in", _TAGS, number < self.tags))
+            known = known.with_(_Asked(Load(place, 2), 0xFFFF, _TAGS, number < self.tags))
         assert known is not None
         return known
 
