@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/options.md, made of the table of options, and the table in docs/protection.md, so that they stay true: `make man`
-writes them.
-"""
+"""docs/options.md, made of the table of options, and the table in docs/protection.md: `make man` writes them."""
 
 from __future__ import annotations
 

@@ -72,21 +72,18 @@ class Oracle:
         return self._protect is not None and self._protect(_behind_tags(frame))
 
     def is_claimed(self, on_wire: bytes, in_frame: bytes) -> bool:
-        """By all rows: those that the plan has left out must make no difference."""
-        protected = self._all is not None and self._all(_behind_tags(in_frame))
-        return not protected and self._match(on_wire)
+        """By all rows: those that the plan has left out make no difference."""
+        return not (self._all and self._all(_behind_tags(in_frame))) and self._match(on_wire)
 
 
 def _protected(protection: Protection) -> Filter | None:
     return Filter(protection.text.removeprefix("vlan any and "), optimize=False) if protection.text else None
 
 
-def _behind_tags(frame: bytes) -> bytes:
+def _behind_tags(frame: bytes, most: int = 2) -> bytes:
     """What is behind up to two tags in the frame; one beside it makes no difference."""
-    for _ in range(2):
-        if int.from_bytes(frame[12:14]) in TAG_ETHERTYPES and len(frame) >= 18:
-            frame = frame[:12] + frame[16:]
-    return frame
+    is_tagged = int.from_bytes(frame[12:14]) in TAG_ETHERTYPES and len(frame) >= 18
+    return _behind_tags(frame[:12] + frame[16:], most - 1) if most and is_tagged else frame
 
 
 @dataclass

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from offramp.facts.found import Session
-from offramp.nic import find
 
 from offramp import nic
 from offramp.bpf import XdpLink
 from offramp.errors import InterfaceGone, NoSuchInterface
-from offramp.nic import ethtool
+from offramp.facts.found import Session
+from offramp.nic import ethtool, find
 from offramp.nic.netdev import xdp_features
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.bytecode import load
@@ -219,10 +218,14 @@ def test_a_server_on_its_own_port_and_its_session(wire: Wire) -> None:
 @pytest.mark.parametrize("six", [True, False])
 def test_ipv6_and_ipv4_within(wire: Wire, six: bool) -> None:
     own, address = (wire.a.ip6, wire.b.ip6) if six else (wire.a.ip, wire.b.ip)
-    with server(wire.b.host, "sshd-session", "::@2022", code=SERVER.replace("held += ", "held[:] = ")):
-        with wire.a.host, socket.create_connection((address, 2022)) as client, wire.b.host:
-            expected = nic.Found((), (Session(address, 2022, own, client.getsockname()[1]),))
-            assert eventually(lambda: find() == expected), find()
+    with (
+        server(wire.b.host, "sshd-session", "::@2022", code=SERVER.replace("held += ", "held[:] = ")),
+        wire.a.host,
+        socket.create_connection((address, 2022)) as client,
+        wire.b.host,
+    ):
+        expected = nic.Found((), (Session(address, 2022, own, client.getsockname()[1]),))
+        assert eventually(lambda: find() == expected), find()
 
 
 CLIENT = """

@@ -43,8 +43,11 @@ def keeps_blocked(lab: Lab, seconds: float) -> None:
     def blocked(wires: tuple[Wire, Wire]) -> list[Wire]:
         return [wire for wire in wires if state(wire.b.host, wire.b.name) == BLOCKED]
 
-    for wires in (left_alone, starved):
-        assert eventually(lambda wires=wires: [state(w.b.host, w.b.name) for w in wires].count(FORWARDING) == 1, 30)
+    def decided() -> bool:
+        states = [[state(wire.b.host, wire.b.name) for wire in wires] for wires in (left_alone, starved)]
+        return all(sorted(each) == [BLOCKED, FORWARDING] for each in states)
+
+    assert eventually(decided, 30)
     (safe,), (lost,) = blocked(left_alone), blocked(starved)
     with safe.b.host:
         first = offramp.attach(safe.b.name, "")

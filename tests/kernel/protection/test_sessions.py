@@ -84,25 +84,24 @@ def test_roots_session_is_protected_whatever_others_open(wire: Wire, far: socket
     """Theirs begin first, and have the lowest ports."""
     connect(wire.b.host, wire.a.ip, user=NOBODY, count=count, first=1024)
     (ours,) = connect(wire.b.host, wire.a.ip, user=0, first=60000)
-    with wire.b.host, pytest.warns(OfframpWarning, match=f"{min(count, 253) - 16} or more SSH or BGP sessions of user 65534"):
+    told = f"{min(count, 253) - 16} or more SSH or BGP sessions of user 65534"
+    with wire.b.host, pytest.warns(OfframpWarning, match=told):
         guard = offramp.attach(wire.b.name, "tcp")
     with guard:
         assert "17 SSH sessions on other ports" in guard.plan.protected
         answers = {
-            port: eth(
-                ip(tcp(sport=PORT, dport=port, flags=0x10), src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac, src=wire.a.mac
-            )
+            port: eth(ip(tcp(sport=PORT, dport=port, flags=0x10), src=wire.a.ip, dst=wire.b.ip), dst=wire.b.mac)
             for port in (ours, 1024, 1024 + 40)
         }
         kernel: list[bytes] = []
         with Tap(wire.b) as tap, Sender(wire.a) as send:
             send(answers.values())
 
-            def told() -> bool:
+            def settled() -> bool:
                 kernel.extend(tap())
                 return guard.ledger().claimed >= 1 and answers[ours] in kernel
 
-            assert eventually(told), guard.ledger()
+            assert eventually(settled), guard.ledger()
         assert answers[1024 + 40] not in kernel
 
 

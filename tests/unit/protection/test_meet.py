@@ -149,10 +149,10 @@ def test_the_whole_table_means_the_same_in_fewer_tests() -> None:
     packets += [frame[: chance.randrange(14, len(frame) + 1)] for frame in packets for _ in range(2)]
     packets += [packet.data for packet in Packets(6).pool(2000)]
     assert same(plain, ALL.lowered.expr, packets) > 500
-    assert tests_in(ALL.lowered) < tests_in(Lowered(plain)) / 1.6
+    assert how_many_tests(ALL.lowered) < tests_in(Lowered(plain)) / 1.6
 
 
-def tests_in(match: Lowered) -> int:
+def how_many_tests(match: Lowered) -> int:
     from offramp.emit.size import size
 
     return size(match).tests
@@ -167,6 +167,6 @@ def test_any_expression_means_the_same_in_fewer_tests(seed: int) -> None:
     texts = Expressions(seed, any_vlan=0.2)
     for _ in range(60):
         text = texts()
-        expr, packets = lower(parse(text)), [packet.data for packet in Packets(seed).pool(25)]
-        if not expr.sets:
-            same(expr.expr, factored(expr.expr), packets)
+        match, packets = lower(parse(text)), [packet.data for packet in Packets(seed).pool(25)]
+        if not match.sets:
+            same(match.expr, factored(match.expr), packets)

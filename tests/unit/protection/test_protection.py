@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offramp.emit.match import MatchBody
@@ -19,7 +19,7 @@ from offramp.protection import ROWS, Protection
 from offramp.verdict import Verdict
 from tests.oracles.libpcap import Filter
 
-EVERYTHING = lower(parse(""))
+EVERYTHING, NOTHING = lower(parse("")), Found()
 ALWAYS = [row.name for row in ROWS if row.name not in DAEMONS]
 BY_MAC = ["STP", "MVRP", "PVST+"]  # whatever else a frame of these groups is
 SESSIONS = (
@@ -30,7 +30,7 @@ SESSIONS = (
 )
 
 
-def met(match: str, found: Found = Found()) -> list[str]:
+def met(match: str, found: Found = NOTHING) -> list[str]:
     return [row.name for row in Protection.of(found, lower(parse(match))).rows]
 
 
@@ -161,6 +161,7 @@ FOUND = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(FOUND)
 def test_every_protection_is_a_match_for_us_and_for_libpcap(found: Found) -> None:
     text = Protection.of(found, EVERYTHING).text
