@@ -139,6 +139,17 @@ def test_a_routing_protocol_is_protected_where_its_daemon_is(wire: Wire, name: s
         assert not reached(wire, ramp, frames)
 
 
+def test_all_of_them_at_once(wire: Wire) -> None:
+    """So many ports are a look-up."""
+    with contextlib.ExitStack() as held:
+        for name in DAEMONS:
+            held.enter_context(daemon(wire, name))
+        ramp = held.enter_context(open_(wire, "", "DROP"))
+        assert {row.name for row in ramp.plan.protection.rows} == {row.name for row in ROWS}  # type: ignore[union-attr]
+        protected = [frame for _, frame in PROTECTED_FRAMES]
+        assert reached(wire, ramp, [*protected, *OTHERS]) == Counter(protected)
+
+
 # -- what the user protects --------------------------------------------------------------------------------------------
 
 FRIEND, STRANGER, OTHER = "203.0.113.7", "203.0.113.8", "198.51.100.1"
