@@ -87,8 +87,7 @@ class Execution:
         self.events = events
         self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
-        spec = spec_for(wanted, plan)
-        self._section = Section(spec, wanted.state, {}, plan.queues, plan.hidden_queue, plan.buckets)
+        self._section = Section.of(plan, spec_for(wanted, plan), wanted.state)
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier
