@@ -19,16 +19,17 @@ import pytest
 
 from offramp.errors import OfframpError
 from offramp.facts.capabilities import Capabilities
+from offramp.facts.found import Found
 from offramp.facts.imagined import imagined
 from offramp.facts.link import Link
 from offramp.facts.records import record
-from offramp.facts.ssh import Ssh
 from offramp.lower.evaluate import evaluate
-from offramp.lower.expression import Fixed, Lowered
+from offramp.lower.expression import Const, Fixed, Lowered
 from offramp.lower.meaning import lower
-from offramp.match import Node, parse
+from offramp.match import Node, parse, set_names
 from offramp.planner import Beside, Options, Plan, Situation, assume, make_plan
 from offramp.planner.flow import Bits, Flow
+from offramp.protection import Protection
 from offramp.steering import Rss, Rule, Steering, parse_rule
 from offramp.steering.headers import headers
 from offramp.verdict import Verdict
@@ -130,9 +131,14 @@ def elsewhere(driver: str) -> tuple[Capabilities, Link]:
     return able, imagined(able)
 
 
+def protection(node: Node) -> Protection:
+    """What is protected where nothing was found; for a match with sets, as if it were every packet."""
+    return Protection.of(Found(), Lowered(Const(True)) if set_names(node) else lower(node))
+
+
 def plan_for(node: Node, driver: str, **options: Any) -> Plan:
     able, link = elsewhere(driver)
-    return make_plan(Situation(node, Verdict.CLAIM, link, Options(**options), Ssh((), ()), able))
+    return make_plan(Situation(node, Verdict.CLAIM, link, Options(**options), protection(node), able))
 
 
 def of(driver: str) -> Capabilities:
@@ -145,8 +151,8 @@ def plan(
     """The plan for an interface with these capabilities. `mac`: its address; `refused`: what was refused, and why."""
     link = replace(imagined(able), mac=mac)
     refused, beside = options.pop("refused", {}), options.pop("beside", Beside())
-    ssh, asked = Ssh((), ()), Options(**options)
-    return make_plan(Situation(parse(match), verdict, link, asked, ssh, able, beside, refused=refused))
+    node, asked = parse(match), Options(**options)
+    return make_plan(Situation(node, verdict, link, asked, protection(node), able, beside, refused=refused))
 
 
 def told(kind: type[OfframpError], able: Capabilities, match: str = MATCH, **options: Any) -> str:

@@ -23,10 +23,12 @@ from offramp.errors import OfframpError
 from offramp.facts.link import NOT_REPLACED
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
 from offramp.immutable import immutable
-from offramp.nic import protected_ssh
+from offramp.lower.expression import Const, Lowered
+from offramp.nic import find
 from offramp.nic.live import open_nic
 from offramp.options import Options
-from offramp.planner import Protection, can_switch, lacks_for_native, largest_mtu
+from offramp.planner import can_switch, lacks_for_native, largest_mtu
+from offramp.protection import Protection
 from offramp.ramp.flap import measure
 from offramp.ramp.planned import plan_for
 from offramp.syscalls.privileges import FOR_BPF, Capability, held, hint, missing
@@ -230,7 +232,7 @@ def _program(link: Link) -> Check:
 
 
 def _protected() -> Check:
-    text = Protection.of(protected_ssh()).words
+    text = Protection.of(find(), Lowered(Const(True))).words
     if os.geteuid() != 0:
         return Check("protected", "warn", text, "only root sees all SSH on other ports than 22")
     return Check("protected", "ok", text)

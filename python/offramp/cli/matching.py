@@ -6,30 +6,65 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offramp.errors import KernelError, OptionError
+from offramp.errors import KernelError, OfframpError, OptionError
 
 if TYPE_CHECKING:
     from offramp import Match
     from offramp.lower.shapes import Family
     from offramp.match import Node
+    from offramp.options import Options
     from offramp.state import HashSet, PrefixSet
 
-__all__ = ["content", "matching"]
+__all__ = ["content", "matching", "with_own"]
 
 
-def matching(words: list[str] | None, file: str | None, sets: list[str] | None) -> Match:
-    """The match of the words or of the file, with its sets. Errors: MatchError, OptionError."""
+def matching(words: list[str] | None, file: str | None, sets: list[str] | None, *, protected: object = True) -> Match:
+    """The match of the words or of the file, with its sets. Sets may also be those of `protected`, another match.
+
+    Errors: MatchError, OptionError.
+    """
+    text = _text(words, file)
+    others = _names(protected) - _names(text) if sets and isinstance(protected, str) else frozenset()
+    return _with_sets(text, [one for one in sets or [] if one.partition("=")[0] not in others])
+
+
+def with_own(options: Options, sets: list[str] | None) -> Options:
+    """The options, in which what the user protects is a match, with its sets. Errors: MatchError, OptionError."""
+    own = options.protect
+    if not isinstance(own, str):
+        return options
+    try:
+        names = _names(own) if sets else ()
+        made = _with_sets(own, [one for one in sets or [] if one.partition("=")[0] in names])
+    except OfframpError as error:
+        error.what = f"--protect: {error.what}"
+        raise
+    return replace(options, protect=made)
+
+
+def _names(text: str) -> frozenset[str]:
+    """The names of the sets in a match; none if it has an error, which is told elsewhere."""
+    from offramp.match import parse, set_names
+    from offramp.matcher.services import system
+
+    try:
+        return set_names(parse(text, system()))
+    except OfframpError:
+        return frozenset()
+
+
+def _with_sets(text: str, sets: list[str]) -> Match:
     from offramp import Match
     from offramp.match import parse
     from offramp.matcher.services import system
 
-    text = _text(words, file)
     node = parse(text, system()) if sets else None
     named: dict[str, HashSet | PrefixSet] = {}
-    for one in sets or []:
+    for one in sets:
         name, path = _name_and_path(one)
         if name in named:
             raise OptionError(f"--set {one}", reason=f"{name} was given before", hint="put both files into one")

@@ -7,7 +7,7 @@ Every value is typed as text, and the option itself reads it (offramp.options), 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,12 +113,12 @@ def with_options(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb a flag for each option of the table. What was typed comes in its last parameter, **typed."""
     signature = inspect.signature(verb, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    flags = [_parameter(option) for option in TABLE.values()]
+    flags = [parameter for option in TABLE.values() for parameter in _parameters(option)]
     vars(verb)["__signature__"] = signature.replace(parameters=[*own, *flags])
     return verb
 
 
-def _parameter(option: Option) -> inspect.Parameter:
+def _parameters(option: Option) -> Iterator[inspect.Parameter]:
     kind: Any = str | None
     default = None
     if isinstance(option.kind, Switch):
@@ -126,7 +126,12 @@ def _parameter(option: Option) -> inspect.Parameter:
     elif option.repeatable:
         kind = list[str] | None
     annotation = Annotated[kind, flag(option)]
-    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    yield inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    if option.off:
+        no: Any = Annotated[
+            bool, typer.Option(option.off, show_default=False, help=f"As {option.name}=False in Python.")
+        ]
+        yield inspect.Parameter(f"no_{option.name}", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=no)
 
 
 def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
@@ -134,6 +139,7 @@ def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
 
     Errors: OptionError.
     """
+    typed = _switched_off(typed)
     given = {name: value for name, value in typed.items() if value not in (None, []) and value is not _unset(name)}
     for name in given:
         if do is Do.DROP and "attach" not in TABLE[name].calls:
@@ -145,6 +151,17 @@ def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
     if do is Do.DROP and options.wants_zero_copy:
         raise OptionError("--require zero-copy with --do drop", reason=NO_SOCKET)
     return options
+
+
+def _switched_off(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, where a flag that says False has given its option that value. Errors: OptionError."""
+    found = dict(typed)
+    for option in TABLE.values():
+        if option.off and found.pop(f"no_{option.name}", False):
+            if found.get(option.name) not in (None, True):
+                raise OptionError(f"{option.off} with {option.spelled}", reason="they exclude each other")
+            found[option.name] = False
+    return found
 
 
 def _unset(name: str) -> object:

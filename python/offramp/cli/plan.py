@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offramp.arguments import meant
-from offramp.cli.matching import content, matching
+from offramp.cli.matching import content, matching, with_own
 from offramp.cli.parameters import AsJson, Do, File, Interface, Sets, WhatToDo, Words, chosen, flag, with_options
 from offramp.errors import OptionError
 from offramp.facts.records import DRIVERS
@@ -57,7 +57,7 @@ def plan(
     offramp plan eth0 'tcp port 80 or 443' --do drop --json
     offramp plan eth2 udp port 53 --caps ixgbe --rate 12e6
 
-    Needs no privileges, except to find the SSH servers on other ports than 22 that have to be protected (root).
+    Needs no privileges, except to find SSH on other ports than 22, which has to be protected (root).
     """
     from offramp.planner import explain, needed
     from offramp.ramp.planned import plan_for
@@ -65,7 +65,8 @@ def plan(
     what = Do.typed(do)
     options = chosen(what, typed)
     pps = None if rate is None else _RATE.typed(rate)
-    packets = matching(match, file, sets)
+    packets = matching(match, file, sets, protected=options.protect)
+    options = with_own(options, sets)
     made = (
         plan_for(interface, packets, what.verdict, options)
         if caps is None
@@ -78,14 +79,16 @@ def plan(
 
 
 def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdict, options: Options) -> Plan:
-    """A plan for another machine. This machine's SSH sessions are not on it, so only port 22 is protected."""
+    """A plan for another machine. What is found on this one is not there: only what is always protected is."""
+    from offramp.facts.found import Found
     from offramp.facts.imagined import imagined
-    from offramp.facts.ssh import Ssh
     from offramp.planner import Situation, assume, make_plan
+    from offramp.protection import Protection
 
     able, assumed = assume(known, interface)
-    ssh = Ssh((), ()) if options.protect else None
-    return make_plan(Situation(match.node, verdict, imagined(able), options, ssh, able, assumed=assumed))
+    own = None if isinstance(options.protect, bool) else str(options.protect)
+    protection = Protection.of(Found(), match.lowered(), own) if options.protect is not False else None
+    return make_plan(Situation(match.node, verdict, imagined(able), options, protection, able, assumed=assumed))
 
 
 def capabilities_of(text: str) -> Capabilities:

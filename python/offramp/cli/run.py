@@ -22,7 +22,7 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from offramp.cli.matching import matching
+from offramp.cli.matching import matching, with_own
 from offramp.cli.parameters import (
     AsJson,
     Do,
@@ -96,9 +96,10 @@ def run(
     what = Do.typed(do)
     options = chosen(what, typed)
     limit = math.inf if seconds is None else _FOR.typed(seconds)
-    followed = _followed(file, sets) if reload else None
+    followed = _followed(file, sets, options) if reload else None
+    packets = matching(match, file, sets, protected=options.protect)
     with (
-        _open(interface, matching(match, file, sets), what, options) as ramp,
+        _open(interface, packets, what, with_own(options, sets)) as ramp,
         _signals(followed) as signals,
         _display(ramp, what, as_json) as display,
     ):
@@ -149,10 +150,10 @@ def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
     return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
 
 
-def _followed(file: str | None, sets: list[str] | None) -> Followed:
+def _followed(file: str | None, sets: list[str] | None, options: Options) -> Followed:
     if file is None or file == "-":
         raise OptionError("--reload", reason="there is no file to follow", hint="-F FILE reads the match from one")
-    return Followed(file, lambda: matching(None, file, sets))
+    return Followed(file, lambda: matching(None, file, sets, protected=options.protect))
 
 
 @immutable

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from offramp.cli.parameters import Do
-from offramp.planner import PROTECTED
+from offramp.protection import KEPT
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ _WIDTH = 10  # characters of a column; more if its name is longer
 # name in the ledger: indent, meaning
 _ROWS = {
     "seen": (0, "all packets that arrived"),
-    "protected": (1, f"to the kernel: {PROTECTED}"),
+    "protected": (1, f"to the kernel: {KEPT}"),
     "passed": (1, "to the kernel: did not match"),
     "early": (1, "to the kernel: matched, before the sockets were in place"),
     "stalled": (1, "to the kernel: matched, but this process was asleep"),

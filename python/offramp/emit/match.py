@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A match as a body with two exits: it matches, or it does not."""
+"""A match as a body with two exits: it matches, or it does not. A third one is for packets that it spares."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from offramp.emit.emitter import Label
     from offramp.emit.values import Values
 
-__all__ = ["OTHERS", "MatchBody"]
+__all__ = ["OTHERS", "SPARED", "MatchBody"]
 
 OTHERS: Final = Exit("passed")  # packets that do not match
+SPARED: Final = Exit("protected")  # packets that match, but are spared
 
 
 @immutable
 class MatchBody:
-    """Packets of `match` get `verdict`; other packets get none."""
+    """Packets of `match` get `verdict`; other packets get none, and so do those that are also of `spared`."""
 
     match: Lowered
     verdict: Verdict
+    spared: Lowered | None = None
 
     @property
     def exits(self) -> tuple[Exit, ...]:
-        return self._matching, OTHERS
+        return (self._matching, OTHERS) if self.spared is None else (self._matching, SPARED, OTHERS)
 
     @property
     def _matching(self) -> Exit:
@@ -44,15 +46,29 @@ class MatchBody:
 
     @property
     def size(self) -> size.Size:
-        return size.size(self.match)
+        return size.total(size.size(self.match), *([size.size(self.spared)] if self.spared is not None else []))
 
     def write(self, values: Values, labels: Mapping[Exit, Label]) -> None:
         from offramp.emit.decide import Decision  # needs LLVM's builder, which only the compiler has
 
-        Decision(values, self.match.sets).decide(self.match.expr, labels[self._matching], labels[OTHERS])
+        matching = labels[self._matching]
+        if self.spared is None:
+            Decision(values, self.match.sets).decide(self.match.expr, matching, labels[OTHERS])
+            return
+        perhaps = values.emit.label()
+        Decision(values, self.match.sets).decide(self.match.expr, perhaps, labels[OTHERS])
+        values.emit.enter(perhaps)
+        Decision(values.rejecting(matching), self.spared.sets).decide(self.spared.expr, labels[SPARED], matching)
 
     def exit_of_tagged(self, tags: tuple[int, ...]) -> Exit | None:
-        answers = {outcome is True for tag in tags for outcome in outcomes(self.match.expr, (tag,))}
-        if len(answers) > 1:
-            return None
-        return self._matching if answers.pop() else OTHERS
+        matches = _certain(self.match, tags)
+        spared = False if self.spared is None else _certain(self.spared, tags)
+        if matches is False:
+            return OTHERS
+        return None if matches is None or spared is None else SPARED if spared else self._matching
+
+
+def _certain(match: Lowered, tags: tuple[int, ...]) -> bool | None:
+    """Whether all frames with such a tag match; None: it depends on the frame."""
+    answers = {outcome is True for tag in tags for outcome in outcomes(match.expr, (tag,))}
+    return None if len(answers) > 1 else answers.pop()

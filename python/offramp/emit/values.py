@@ -11,6 +11,9 @@ needs more registers comes first (Sethi & Ullman 1970), and a deep expression ne
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 from llvmlite import ir
 
 from offramp.emit.emitter import Address, Emitter, Label
@@ -45,6 +48,12 @@ class Values:
         self.builder = emit.builder
         self.reject = reject
         self._needs: dict[int, int] = {}
+
+    def rejecting(self, reject: Label) -> Self:
+        """The same values, of which packets leave for somewhere else."""
+        other = copy(self)
+        other.reject = reject
+        return other
 
     def read(self, value: Value, *, apart: bool = False) -> ir.Value:
         """`apart`: not in registers that something else may share; places need that."""

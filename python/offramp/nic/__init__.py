@@ -14,7 +14,7 @@
     vf.py            virtual functions, by netlink                qstats.py     the kernel's counters by queue
     pci.py           drivers and number of VFs, in sysfs
     netdev.py        what the driver can do with XDP: the "netdev" family of generic netlink
-    ssh.py           the ports and connections of SSH here, that a ramp must never cut
+    found.py         SSH and routing daemons that are here: `find()`; a ramp leaves their packets to the kernel
 
     udev.py          whether udev has given an interface its lasting name
 
@@ -25,22 +25,22 @@ something, and only the journal, which can undo the change, calls `set`. The exc
 
 from __future__ import annotations
 
+from offramp.facts.found import Found, Session
 from offramp.facts.link import Link, Xdp
-from offramp.facts.ssh import Session, Ssh
+from offramp.nic.found import find
 from offramp.nic.link import Counters, carrier, counters, is_up, read
-from offramp.nic.ssh import protected_ssh
 from offramp.syscalls.ioctl import netmask
 
 __all__ = [
     "Counters",
+    "Found",
     "Link",
     "Session",
-    "Ssh",
     "Xdp",
     "carrier",
     "counters",
+    "find",
     "is_up",
     "netmask",
-    "protected_ssh",
     "read",
 ]

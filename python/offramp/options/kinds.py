@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from offramp.arguments import duration, in_words, number, one_of, several, truth, whole_number
+from offramp.arguments import duration, in_words, number, one_of, several, short, truth, whole_number
 from offramp.errors import OptionError
 from offramp.immutable import immutable
 
-__all__ = ["Choice", "Choices", "Duration", "Number", "Numbers", "Real", "Switch", "ValueKind"]
+__all__ = ["Choice", "Choices", "Duration", "Matching", "Number", "Numbers", "Packets", "Real", "Switch", "ValueKind"]
 
 
 class ValueKind(Protocol):
@@ -185,3 +185,28 @@ class Switch:
 
     def parse(self, name: str, word: str) -> bool:
         raise AssertionError(f"{name} takes no value")
+
+
+@runtime_checkable
+class Matching(Protocol):
+    """A match as a value (matcher/match.py), of which nothing has to be known here."""
+
+    @property
+    def node(self) -> object:
+        """Its tree."""
+
+
+@immutable
+class Packets:
+    """True, False, or some packets: a match, or its text. The text is parsed by whoever uses it."""
+
+    metavar: str = "MATCH"
+    range: str = "`True`, `False`, or a match"
+
+    def check(self, name: str, value: bool | str | Matching) -> bool | str | Matching:
+        if not isinstance(value, bool | str | Matching):
+            raise OptionError(f"{name}={short(value)}", reason="not True, False or a match")
+        return value
+
+    def parse(self, name: str, word: str) -> str:
+        return word

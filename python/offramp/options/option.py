@@ -10,7 +10,7 @@ from typing import Any, Literal
 from offramp.arguments import in_words, short
 from offramp.errors import OptionError
 from offramp.immutable import immutable
-from offramp.options.kinds import Choices, Duration, Numbers, ValueKind
+from offramp.options.kinds import Choices, Duration, Numbers, Switch, ValueKind
 
 __all__ = ["Call", "Option"]
 
@@ -28,6 +28,7 @@ class Option:
     layouts: tuple[str, ...] = ()  # the layouts that it applies to; (): any
     annotation: str = ""  # the type that a public call accepts
     flag: str = ""  # "": made from the name
+    off: str = ""  # the flag that says False, where the other one takes a value
 
     @property
     def spelled(self) -> str:
@@ -53,7 +54,7 @@ class Option:
         if isinstance(self.kind, Duration):
             return in_words(self.default)
         if isinstance(self.default, bool):
-            return self.name if self.default else ""
+            return self.name if self.default and isinstance(self.kind, Switch) else ""
         return "" if self.default == frozenset() else str(self.default)
 
     def checked(self, value: Any) -> Any:

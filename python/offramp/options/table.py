@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 
 from offramp.arguments import meant, short
 from offramp.errors import OptionError
-from offramp.options.kinds import Choice, Choices, Duration, Number, Numbers, Real, Switch, ValueKind
+from offramp.options.kinds import Choice, Choices, Duration, Matching, Number, Numbers, Packets, Real, Switch, ValueKind
 from offramp.options.option import Call, Option
 
 __all__ = ["NO_SOCKET", "TABLE", "Copying", "LayoutChoice", "Mode", "Options", "Requirement", "asked", "gone"]
@@ -151,13 +151,16 @@ class Options:
             annotation="float | str | None",
         ),
     )
-    protect: bool = field(
+    protect: bool | str | Matching = field(
         default=True,
         metadata=_about(
-            Switch(),
-            "leave ARP, ND, DHCP and SSH to the kernel, even if they match",
+            Packets(),
+            "what keeps a link, a route or a login alive (ARP, STP, LACP, DHCP, ICMP errors, SSH and more: "
+            "docs/protection.md) stays with the kernel, even if it matches; False: it does not; a match: its packets "
+            "stay there, too",
             calls=_BOTH,
-            flag="--protect/--no-protect",
+            annotation="bool | str | Match",
+            off="--no-protect",
         ),
     )
 

@@ -50,7 +50,8 @@ def _entry(option: Option) -> str:
     flag = " ".join(filter(None, (option.spelled.replace("/", " / "), option.kind.metavar)))
     calls = " and ".join(f"`{call}`" for call in option.calls)
     only = f", for layout {' or '.join(option.layouts)}" if option.layouts else ""
-    return f"\n## {option.name}\n\n{_wrapped(option.sentence)}\n\nOf {calls}{only}; `{flag}`.\n"
+    off = f" or `{option.off}`" if option.off else ""
+    return f"\n## {option.name}\n\n{_wrapped(option.sentence)}\n\nOf {calls}{only}; `{flag}`{off}.\n"
 
 
 def _wrapped(sentence: str) -> str:

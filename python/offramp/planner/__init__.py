@@ -2,13 +2,12 @@
 """What is to be done to an interface, and why, before anything is done. Pure: values in, a `Plan` out.
 
     Situation    match and verdict, Options (what the user wants), Link (what the interface is now), Capabilities (what
-        |        its NIC can do), Ssh (what must not be lost), other ramps, what was tried
+        |        its NIC can do), Protection (what must not be lost), other ramps, what was tried
     make_plan()
         |
       Plan       steps, warnings and costs ──explain()──> text
 
     situation.py     what a plan is made from
-    protect.py       the match that is never diverted, whatever the user's match says
     obstacles.py     what stands in the way, and the remedy
     assume.py        what is assumed of an interface that is not on this machine
     choose.py        hidden queue, VF or in-driver
@@ -36,13 +35,11 @@ from .layout import Layout
 from .make import can_switch, lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
-from .protect import PROTECTED, Protection
 from .situation import Beside, Situation, is_virtual
 from .widen import widened
 
 __all__ = [
     "METHODS",
-    "PROTECTED",
     "Act",
     "Beside",
     "Change",
@@ -53,7 +50,6 @@ __all__ = [
     "Method",
     "Options",
     "Plan",
-    "Protection",
     "Situation",
     "Step",
     "assume",

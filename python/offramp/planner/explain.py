@@ -40,7 +40,7 @@ def _sections(plan: Plan, rate: float | None) -> Iterator[tuple[str, list[str]]]
         yield "user space", [_reaches(plan)]
     yield "kernel", [_stays(plan)]
     yield "modes", [_modes(plan)]
-    yield "protected", [plan.protected]
+    yield "protected", _protected(plan)
     if plan.rules:
         more = len(plan.rules) - _MOST_RULES
         shown = [f"ethtool -N {plan.pf or plan.interface} {rule}" for rule in plan.rules[:_MOST_RULES]]
@@ -53,6 +53,15 @@ def _sections(plan: Plan, rate: float | None) -> Iterator[tuple[str, list[str]]]
             yield "rate", list(_rate(plan, plan.cost, rate))
     if plan.assumed:
         yield "assumed", list(plan.assumed)
+
+
+def _protected(plan: Plan) -> list[str]:
+    if plan.protection is None:
+        return [plan.protected]
+    own = plan.protection.own
+    rows = [str(row) for row in plan.protection.rows]
+    rows += [f"packets of your own: {shortened(own)}"] if own is not None else []
+    return rows or [plan.protected]
 
 
 def _layout(plan: Plan) -> str:

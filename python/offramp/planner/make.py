@@ -23,7 +23,6 @@ from offramp.planner.cost import Cost, break_even, cost
 from offramp.planner.layout import Layout
 from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, offloads_in_the_way
 from offramp.planner.plan import Plan
-from offramp.planner.protect import Protection
 from offramp.planner.situation import Situation
 from offramp.planner.steps import Decisions, steps
 from offramp.planner.warn import warnings_of
@@ -64,7 +63,7 @@ def make_plan(situation: Situation) -> Plan:
         frame_size=frame_size(link, mode) if claim and layout.name != "vf" else 0,
         ring=options.ring,
         stall=options.stall if claim else None,
-        protection=Protection.of(situation.ssh) if situation.ssh is not None else None,
+        protection=situation.protection,
         vlan_metadata=vlan_metadata,
         steps=tuple(steps(situation, decided)),
         warnings=(),

@@ -12,14 +12,13 @@ over data, and so is undoing it:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from offramp.arguments import text
 from offramp.facts.strict import read
 from offramp.immutable import immutable
 from offramp.planner.cost import Cost
-from offramp.planner.protect import Protection
+from offramp.protection import Protection
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class Plan:
 
     @property
     def protect(self) -> str | None:
-        """The match of packets that are never diverted."""
+        """The rows of what is never diverted, as one match."""
         return self.protection.text if self.protection is not None else None
 
     @property
@@ -142,23 +141,16 @@ class Plan:
                 yield f"       flap: {step.flap}"
 
     def to_dict(self) -> dict[str, object]:
-        found = asdict(replace(self, protection=None))
-        del found["protection"]
-        protection = {"protect": self.protect, "protected": self.protected}
-        return found | protection | {"verdict": self.verdict.name, "umem_bytes": self.umem_bytes}
+        words = {"protect": self.protect, "protected": self.protected, "verdict": self.verdict.name}
+        return asdict(self) | words | {"umem_bytes": self.umem_bytes}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Value]) -> Plan:
-        """A plan from `to_dict`'s form, after JSON. Errors: OptionError naming the part that is wrong; MatchError."""
-        parts = dict(value)
-        parts.pop("umem_bytes", None)
-        protect, words = parts.pop("protect", None), parts.pop("protected", "nothing")
-        protection = None
-        if protect is not None:
-            protection = Protection(text("plan.protect", protect), text("plan.protected", words))
-        found = read(cls, parts | {"protection": None}, "plan")
+        """A plan from `to_dict`'s form, after JSON. Errors: OptionError naming the part that is wrong."""
+        made = ("umem_bytes", "protect", "protected")  # of the others
+        found = read(cls, {name: part for name, part in value.items() if name not in made}, "plan")
         assert isinstance(found, Plan)
-        return replace(found, protection=protection)
+        return found
 
     def __str__(self) -> str:
         lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}", *self.steps_in_words()]

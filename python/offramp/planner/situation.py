@@ -15,7 +15,7 @@ from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
     from offramp.facts.link import Link
-    from offramp.facts.ssh import Ssh
+    from offramp.protection import Protection
 
 __all__ = ["ALONE", "Beside", "Situation", "is_virtual"]
 
@@ -41,7 +41,7 @@ class Situation:
     verdict: Verdict
     link: Link  # what the interface is now
     options: Options = field(default_factory=Options)
-    ssh: Ssh | None = None  # the SSH to protect; None: nothing is protected, not even ARP
+    protection: Protection | None = None  # what is never diverted; None: nothing is protected, not even ARP
     able: Capabilities | None = None  # None: not known; then nothing changes but what a file descriptor holds
     beside: Beside = ALONE
     native_refused: bool = False  # the driver was asked for native XDP, and has none

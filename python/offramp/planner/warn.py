@@ -6,9 +6,8 @@ from __future__ import annotations
 from offramp.facts.offloads import OFFLOADS
 from offramp.planner.layout import Layout
 from offramp.planner.plan import Plan
-from offramp.planner.protect import PROTECTED
 from offramp.planner.situation import Situation
-from offramp.planner.widen import widened
+from offramp.protection import KEPT, PROTECTED
 
 __all__ = ["warnings_of"]
 
@@ -57,8 +56,7 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
             f"if {link.name}'s peer keeps VLAN tags outside of its frames, they cannot be seen, and the frames look "
             "untagged; this makes the peer write them into the frames: ethtool -K PEER txvlan off"
         )
-    if not options.protect:
-        found.append(f"nothing is protected: {PROTECTED} are diverted too if they match")
+    found += _of_protection(plan)
     if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
             f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
@@ -84,7 +82,7 @@ def _of_steering(plan: Plan, layout: Layout) -> list[str]:
         found.append(f"{share} of all other flows also arrive on {where}, and are passed on to the kernel")
     elif layout.left_out and layout.queue is not None:
         found.append(f"the NIC also brings packets that do not match to {where}; they are passed on to the kernel")
-    if _brings_protected(layout, plan):
+    if plan.protection is not None and plan.protection.rows:
         found.append(f"protected packets of the flow also come to {where}, and are passed on to the kernel")
     if (layout.buckets or layout.left_out) and plan.copying in ("zero-copy", "auto"):
         found.append("passing on a packet from a zero-copy queue costs a copy")
@@ -97,7 +95,14 @@ def _of_steering(plan: Plan, layout: Layout) -> list[str]:
     return found
 
 
-def _brings_protected(layout: Layout, plan: Plan) -> bool:
-    """Whether the NIC may bring packets that are never diverted."""
-    protected = widened(plan.protection.node).flows if plan.protection is not None else ()
-    return any(flow.intersection(other) for flow in layout.flows for other in protected or ())
+def _of_protection(plan: Plan) -> list[str]:
+    protection = plan.protection
+    if protection is None:
+        return [f"nothing is protected: {KEPT} is diverted too if it matches ({PROTECTED})"]
+    found = [
+        f"{count} or more SSH or BGP sessions of user {user} are not protected: there is a limit for each user"
+        for user, count in protection.left_out
+    ]
+    if protection.whole:
+        found.append("every packet of this match is protected and stays with the kernel; protect=False takes them")
+    return found

@@ -28,7 +28,7 @@ from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Arrivals
 from offramp.ramp.replacing import put_in_place
 from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
-from offramp.ramp.wanted import Wanted, acting
+from offramp.ramp.wanted import Wanted, acting, read
 from offramp.text import printable
 from offramp.verdict import Verdict
 
@@ -47,7 +47,7 @@ class Attachment:
     def __init__(self, interface: str, match: str | Match, verdict: Verdict, options: Options) -> None:
         text("interface", interface)
         llvm.start()  # it starts while the work before it is done
-        wanted = Wanted(Match.of(match), verdict, options)
+        wanted = Wanted(Match.of(match), verdict, read(options))
         self._final: Ledger | None = None
         self.events = Events(interface)
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused

@@ -87,8 +87,7 @@ class Execution:
         self.events = events
         self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
-        spec = spec_for(wanted.match, plan)
-        self._section = Section.of(plan, spec, wanted.match.state)
+        self._section = Section.of(plan, spec_for(wanted, plan), wanted.state)
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier
@@ -149,11 +148,11 @@ class Execution:
         if (before.all_queues, before.changes) != (self.plan.all_queues, self.plan.changes):
             text = f"its driver has changed its channels for XDP: {self.plan.all_queues} receive queues"
             self.events.put(News(EventKind.PLAN_CHANGED, text, {"queues": self.plan.all_queues}))
-        spec = spec_for(self.wanted.match, self.plan)
+        spec = spec_for(self.wanted, self.plan)
         if spec == self.section.spec:
             self.section.queues, self.section.entries = self.plan.queues, self.plan.buckets
         else:
-            self.exchange(self.section.anew(spec, self.wanted.match.state, self.plan, self._make_maps()))
+            self.exchange(self.section.anew(spec, self.wanted.state, self.plan, self._make_maps()))
         return self.plan.parted("attach")[1]
 
     def exchange(self, new: Section) -> None:

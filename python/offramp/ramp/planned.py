@@ -9,13 +9,13 @@ from offramp import process
 from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
 from offramp.llvm.programs import xdp
-from offramp.lower.meaning import lower
 from offramp.matcher import Match
-from offramp.nic import netmask, protected_ssh
+from offramp.nic import find, netmask
 from offramp.options import Options
 from offramp.planner import Plan, Situation, make_plan
+from offramp.protection import Met, Protection
 from offramp.ramp.interface import Seen, look
-from offramp.ramp.wanted import UNTRIED, Tried, Wanted
+from offramp.ramp.wanted import UNTRIED, Tried, Wanted, read, renamed
 from offramp.verdict import Verdict
 
 __all__ = ["continued", "plan_for", "planned", "spec_for"]
@@ -23,28 +23,27 @@ __all__ = ["continued", "plan_for", "planned", "spec_for"]
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done. Does nothing."""
-    match = Match.of(match)
+    wanted = Wanted(Match.of(match), verdict, read(options))
     with process.alone():  # an interface in use is never seen while it is changed
         seen = look(interface)
-    plan = planned(Wanted(match, verdict, options), seen)
+    plan = planned(wanted, seen)
     if seen.left:
         left = "; ".join(" ".join(text.split()) for text in seen.left)
         warning = f"what an earlier process has left is given back first, and may change this plan: {left}"
         plan = replace(plan, warnings=(*plan.warnings, warning))
-    xdp(spec_for(match, plan))  # this shows now whether the match is too large, or needs a netmask that is missing
+    xdp(spec_for(wanted, plan))  # this shows now whether the match is too large, or needs a netmask that is missing
     return plan
 
 
 def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
     """The plan for what was seen of the interface, given what was tried. Errors: as `make_plan`."""
-    ssh = protected_ssh() if wanted.options.protect else None
     return make_plan(
         Situation(
             wanted.match.node,
             wanted.verdict,
             seen.link,
             wanted.options,
-            ssh,
+            _protection(wanted, seen.link.name),
             seen.able,
             seen.beside,
             native_refused=tried.native_refused,
@@ -53,11 +52,25 @@ def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
     )
 
 
-def spec_for(match: Match, plan: Plan) -> Spec:
+def _protection(wanted: Wanted, interface: str) -> Protection | None:
+    """What of all that is protected the match can meet."""
+    if wanted.options.protect is False:
+        return None
+    mask = netmask(interface)
+    match, own = wanted.match.lowered(mask), wanted.own
+    if own is not None and not Met(match).meets(own.lowered(mask), on_wire=True):
+        own = None
+    return Protection.of(find(), match, None if own is None else str(own))
+
+
+def spec_for(wanted: Wanted, plan: Plan) -> Spec:
     """The section of the program that carries out a plan."""
+    mask, protection = netmask(plan.interface), plan.protection
+    spared = wanted.own if protection is not None and protection.own is not None else None
+    own = None if spared is None else renamed(spared.lowered(mask))
     return Spec(
-        MatchBody(match.lowered(netmask(plan.interface)), plan.verdict),
-        protect=lower(plan.protection.node) if plan.protection is not None else None,
+        MatchBody(wanted.match.lowered(mask), plan.verdict, own),
+        protect=protection.lowered if protection is not None else None,
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
         vlan_metadata=plan.vlan_metadata,

@@ -48,14 +48,14 @@ def open(
     frames: int = 4096,
     ring: int = 2048,
     stall: float | str | None = 1.0,
-    protect: bool = True,
+    protect: bool | str | Match = True,
     **unknown: Never,
 ) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
 
-    Everything else goes on to the kernel. Unless `protect` is False, so do protected packets, with SSH on the ports
-    that are found now: `ramp.plan.protected` says which. docs/options.md lists the options' values. A time is a number
-    of seconds or text ("500ms", "1m30s"):
+    Everything else goes on to the kernel. Unless `protect` is False, so do protected packets, with SSH and routing
+    protocols that are found now: `ramp.plan.protected` says which. docs/options.md lists the options' values. A time is
+    a number of seconds or text ("500ms", "1m30s"):
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
     - `copying`: who writes packets to our memory: the kernel (copy, where passing packets on costs nothing extra) or
@@ -77,7 +77,9 @@ def open(
     - `ring`: the entries of each ring of a queue, a power of two
     - `stall`: how long the reader may go without looking for packets; then the kernel gets the flow until it looks
       again; None: never
-    - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
+    - `protect`: what keeps a link, a route or a login alive (ARP, STP, LACP, DHCP, ICMP errors, SSH and more:
+      docs/protection.md) stays with the kernel, even if it matches; False: it does not; a match: its packets stay
+      there, too
 
     What is changed of the interface for this (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is first
     written to a journal. It is given back on close; if this process is killed, a guardian gives it back. Several ramps
@@ -98,7 +100,7 @@ def attach(
     *,
     mode: Mode = "auto",
     require: Requirement | Iterable[Requirement] = (),
-    protect: bool = True,
+    protect: bool | str | Match = True,
     **unknown: Never,
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
@@ -107,7 +109,9 @@ def attach(
 
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
     - `require`: modes that must not fall back; NotSupported is raised if one is not available
-    - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
+    - `protect`: what keeps a link, a route or a login alive (ARP, STP, LACP, DHCP, ICMP errors, SSH and more:
+      docs/protection.md) stays with the kernel, even if it matches; False: it does not; a match: its packets stay
+      there, too
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
     """

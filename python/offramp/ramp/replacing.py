@@ -52,7 +52,7 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
         there = succession(execution.plan, _planned(execution, wanted))
         live = execution.live
         inner = _shown(live.plan, there.plan)
-        section = live.section.anew(spec_for(wanted.match, inner), wanted.match.state, inner)
+        section = live.section.anew(spec_for(wanted, inner), wanted.state, inner)
         of_inner = replace(wanted, options=live.wanted.options)
 
         def finish() -> None:

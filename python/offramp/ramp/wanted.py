@@ -7,21 +7,26 @@ import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from offramp.arguments import short
-from offramp.errors import OptionError, PrivilegeError
+from offramp.errors import OfframpError, OptionError, PrivilegeError
 from offramp.immutable import field, immutable
+from offramp.lower.expression import Lowered, Named
+from offramp.matcher import Match
 from offramp.planner import METHODS
 from offramp.syscalls.privileges import FOR_BPF, Capability, hint
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
-    from offramp.matcher import Match
+    from offramp.bpf.references import Mapped
+    from offramp.emit.state import State
     from offramp.options import Options
     from offramp.planner import Method
 
-__all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted", "acting"]
+__all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted", "acting", "read", "renamed"]
+
+_OWN = "protect "  # before the names of sets in what the user protects: they may be those of sets in the match
 
 
 def acting(verdict: Verdict) -> Verdict:
@@ -44,6 +49,19 @@ class Wanted:
     options: Options
 
     @property
+    def own(self) -> Match | None:
+        """What the user protects beside the rest."""
+        protect = self.options.protect
+        return None if isinstance(protect, bool) else Match.of(cast("Match | str", protect))
+
+    def state(self, reference: State) -> Mapped:
+        """What a reference of its section means: a set of the match, or of what the user protects."""
+        own = self.own
+        if own is not None and isinstance(reference, Named) and reference.name.startswith(_OWN):
+            return own.state(replace(reference, name=reference.name.removeprefix(_OWN)))
+        return self.match.state(reference)
+
+    @property
     def needs(self) -> tuple[Capability, ...]:
         return (*FOR_BPF, Capability.CAP_NET_RAW) if self.verdict is Verdict.CLAIM else FOR_BPF
 
@@ -60,6 +78,23 @@ class Wanted:
                 raise
             purpose = "taking packets off" if self.verdict is Verdict.CLAIM else "deciding about packets on"
             raise PrivilegeError(f"{purpose} {interface}", error.errno, hint=hint(self.needs)) from error
+
+
+def read(options: Options) -> Options:
+    """The options, in which a match is no text any more. Errors: MatchError, OptionError."""
+    if isinstance(options.protect, bool):
+        return options
+    try:
+        return replace(options, protect=Match.of(cast("Match | str", options.protect)))
+    except OfframpError as error:
+        error.what = f"protect=: {error.what}"
+        raise
+
+
+def renamed(own: Lowered) -> Lowered:
+    """What the user protects, with the names that `Wanted.state` knows its sets by."""
+    sets = (replace(use, name=f"{_OWN}{use.name}") if isinstance(use, Named) else use for use in own.sets)
+    return replace(own, sets=tuple(sets))
 
 
 @immutable

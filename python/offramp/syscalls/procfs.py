@@ -63,10 +63,15 @@ class Process:
         return os.fstat(self._kept[0]).st_uid
 
     @property
+    def users(self) -> list[int]:
+        """Its real, effective, saved and file system user."""
+        line = next(line for line in self.content("status").split("\n") if line.startswith("Uid:"))
+        return [int(user) for user in line.split()[1:]]
+
+    @property
     def is_roots(self) -> bool:
         """Whether root has started it. (A program that anybody may run as root, such as su, has another real user.)"""
-        line = next(line for line in self.content("status").split("\n") if line.startswith("Uid:"))
-        return set(line.split()[1:]) == {"0"}
+        return set(self.users) == {0}
 
     @property
     def name(self) -> str:
@@ -91,9 +96,10 @@ class Process:
         kept = Kept()
         within = kept.keep(partial(os.open, dir_fd=self._kept[0]), "fd", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            for number in os.listdir(within):
-                with suppress(OSError):  # it was closed just now
-                    yield number, os.readlink(number, dir_fd=within)
+            with os.scandir(within) as entries:
+                for entry in entries:
+                    with suppress(OSError):  # it was closed just now
+                        yield entry.name, os.readlink(entry.name, dir_fd=within)
         finally:
             kept.close()
 

@@ -21,6 +21,7 @@ import pytest
 
 from offramp import nic
 from offramp.gen.packets import eth, ip, udp
+from offramp.protection import PROTECTED
 from offramp.testing import Flood, Host, Lab, Wire
 from tests.rigs.traffic import PORT, send
 from tests.rigs.waiting import eventually
@@ -93,7 +94,7 @@ def test_count_prints_a_line_a_second_and_the_ledger_at_ctrl_c(wire: Wire) -> No
     assert figure(out, "passed") >= 10
     assert err == (
         f"offramp: eth0: udp dst port {PORT}: count, native, copy; Ctrl-C ends it\n"
-        "offramp: always left to the kernel: ARP, ND, DHCP, TCP port 22 (SSH)\n"
+        "offramp: always left to the kernel: nothing that can match\n"
     )
 
 
@@ -322,10 +323,20 @@ def checks(host: Host, status: int, by: tuple[str, ...] = (), interface: str = "
     return {check["name"]: check for check in (*found["machine"], *seen["checks"])}
 
 
+@pytest.mark.parametrize(("flags", "packets"), [((), 20), (("--protect", f"dst port {PORT}"), 0)])
+def test_packets_of_ones_own_are_protected(wire: Wire, flags: tuple[str, ...], packets: int) -> None:
+    with running(wire.b.host, wire.b.name, "udp", "--do", "drop", "--json", *flags) as process:
+        send(wire, 20)
+        out, _ = end(process)
+    found = json.loads(out)
+    assert found["packets"] == packets
+    assert found["ledger"]["protected"] >= 20 - packets
+
+
 def test_doctor_finds_a_veth_ready(wire: Wire) -> None:
     found = checks(wire.b.host, status=0)
     assert (found["BPF JIT compiler"]["status"], found["BPF JIT compiler"]["text"]) == ("ok", "tried")
-    assert found["protected"]["text"] == "ARP, ND, DHCP, TCP port 22 (SSH)"
+    assert found["protected"]["text"] == PROTECTED
     assert found["privileges"]["status"] == found["native XDP"]["status"] == found["plan"]["status"] == "ok"
     assert found["zero-copy"]["status"] == "warn"
     assert found["MTU"]["text"].startswith("1500; at most 3506")

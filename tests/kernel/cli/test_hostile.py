@@ -18,8 +18,8 @@ import offramp
 from offramp.bpf import owner
 from offramp.errors import InterfaceBusy
 from offramp.journal import listed, restore, transaction
+from offramp.nic.found import find
 from offramp.nic.live import open_nic
-from offramp.nic.ssh import protected_ssh
 from offramp.syscalls import netlink
 from offramp.testing import Wire
 from offramp.text import decoded
@@ -138,7 +138,7 @@ def test_a_name_that_is_nobodys(wire: Wire) -> None:
 @pytest.mark.parametrize("name", PROCESSES, ids=ascii)
 def test_a_process_of_any_name(wire: Wire, name: bytes) -> None:
     with process_called(name), wire.b.host:
-        protected_ssh()
+        find()
         with offramp.open(wire.b.name, "udp dst port 9"):
             pass
 

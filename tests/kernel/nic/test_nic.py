@@ -19,10 +19,9 @@ import pytest
 from offramp import nic
 from offramp.bpf import XdpLink
 from offramp.errors import InterfaceGone, NoSuchInterface
-from offramp.facts.ssh import Session
-from offramp.nic import ethtool
+from offramp.facts.found import Session
+from offramp.nic import ethtool, find
 from offramp.nic.netdev import xdp_features
-from offramp.nic.ssh import protected_ssh
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.bytecode import load
 from tests.rigs.imported import loaded_by
@@ -163,7 +162,7 @@ def test_nothing_is_left_open(wire: Wire) -> None:
         for _ in range(100):
             nic.read("eth0")
             nic.counters(wire.b.ifindex)
-    protected_ssh()
+    find()
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -186,9 +185,9 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def server(host: Host, name: str, *places: str) -> Iterator[subprocess.Popen[str]]:
+def server(host: Host, name: str, *places: str, code: str = SERVER) -> Iterator[subprocess.Popen[str]]:
     """A process of that name that listens on address@port, and accepts one connection on the first of them."""
-    process = piped(host, "-c", SERVER, name, *places)
+    process = piped(host, "-c", code, name, *places)
     try:
         assert line_of(process) == "ready"
         yield process
@@ -203,29 +202,30 @@ def not_logged_in_by_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_ssh_here(lab: Lab) -> None:
     with lab.host("a"):
-        assert protected_ssh() == nic.Ssh((), ())
+        assert find() == nic.Found()
 
 
 def test_a_server_on_its_own_port_and_its_session(wire: Wire) -> None:
     with (
         server(wire.b.host, "sshd", f"{wire.b.ip}@2222", "127.0.0.1@6010"),  # 6010: a forwarded display
         wire.a.host,
-        socket.create_connection((wire.b.ip, 2222)) as client,
+        socket.create_connection((wire.b.ip, 2222)),
         wire.b.host,
     ):
-        found = protected_ssh()
-        assert found.ports == (2222,)
-        assert found.sessions == (Session(wire.b.ip, 2222, wire.a.ip, client.getsockname()[1]),)
+        assert find() == nic.Found((2222,))  # which covers the session
 
 
-def test_ipv6_and_ipv4_within(wire: Wire) -> None:
-    with server(wire.b.host, "sshd-session", "::@2022"):
-        for address, own in ((wire.b.ip6, wire.a.ip6), (wire.b.ip, wire.a.ip)):
-            with wire.a.host, socket.create_connection((address, 2022)) as client, wire.b.host:
-                assert eventually(lambda: len(protected_ssh().sessions) > 0)  # once the server has accepted it
-                found = protected_ssh()
-                assert found.ports == (2022,)
-                assert Session(address, 2022, own, client.getsockname()[1]) in found.sessions
+@pytest.mark.parametrize("six", [True, False])
+def test_ipv6_and_ipv4_within(wire: Wire, six: bool) -> None:
+    own, address = (wire.a.ip6, wire.b.ip6) if six else (wire.a.ip, wire.b.ip)
+    with (
+        server(wire.b.host, "sshd-session", "::@2022", code=SERVER.replace("held += ", "held[:] = ")),
+        wire.a.host,
+        socket.create_connection((address, 2022)) as client,
+        wire.b.host,
+    ):
+        expected = nic.Found((), (Session(address, 2022, own, client.getsockname()[1]),))
+        assert eventually(lambda: find() == expected), find()
 
 
 CLIENT = """
@@ -248,7 +248,7 @@ def test_a_session_of_a_client(wire: Wire, name: str, found: bool) -> None:
         port = int(process.stdout.readline())
         with wire.b.host:
             expected = (Session(wire.b.ip, port, wire.a.ip, 2222),) if found else ()
-            assert protected_ssh() == nic.Ssh((), expected)
+            assert find() == nic.Found((), expected)
 
 
 def test_a_session_outlives_its_listener(wire: Wire) -> None:
@@ -258,22 +258,22 @@ def test_a_session_outlives_its_listener(wire: Wire) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     with wire.a.host, socket.create_connection((wire.b.ip, 2222)) as client, wire.b.host:
-        expected = nic.Ssh((), (Session(wire.b.ip, 2222, wire.a.ip, client.getsockname()[1]),))
-        assert eventually(lambda: protected_ssh() == expected), protected_ssh()
+        expected = nic.Found((), (Session(wire.b.ip, 2222, wire.a.ip, client.getsockname()[1]),))
+        assert eventually(lambda: find() == expected), find()
 
 
 def test_this_login(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 2200")
     with lab.host("a"):
-        assert protected_ssh() == nic.Ssh((2200,), (Session("192.0.2.1", 2200, "192.0.2.7", 50000),))
+        assert find() == nic.Found((2200,), (Session("192.0.2.1", 2200, "192.0.2.7", 50000),))
         for nonsense in ("", "a b c d", "192.0.2.7 x 192.0.2.1 22", "192.0.2.7 1 192.0.2.1"):
             monkeypatch.setenv("SSH_CONNECTION", nonsense)
-            assert protected_ssh() == nic.Ssh((), ())
+            assert find() == nic.Found()
 
 
 def test_other_namespaces_are_not_ours(wire: Wire) -> None:
     with server(wire.a.host, "sshd", f"{wire.a.ip}@22"), wire.b.host:
-        assert protected_ssh() == nic.Ssh((), ())
+        assert find() == nic.Found()
 
 
 def test_vanishing_processes_do_no_harm(lab: Lab) -> None:
@@ -285,6 +285,6 @@ def test_vanishing_processes_do_no_harm(lab: Lab) -> None:
         times = []
         for _ in range(20):
             start = time.perf_counter()
-            assert protected_ssh() == nic.Ssh((), ())
+            assert find() == nic.Found()
             times.append(time.perf_counter() - start)
     assert min(times) < 1.0  # it begins again while it sees a process vanish, and has to end

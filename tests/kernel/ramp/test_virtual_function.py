@@ -23,6 +23,7 @@ from offramp.ramp.interface import Use
 from offramp.ramp.planned import plan_for, spec_for
 from offramp.ramp.section import Section
 from offramp.ramp.virtual_function import opened
+from offramp.ramp.wanted import Wanted
 from offramp.testing import Lab, Wire
 from offramp.verdict import Verdict
 from tests.rigs.waiting import eventually
@@ -135,6 +136,6 @@ def test_a_vf_that_is_gone_again(physical: Wire) -> None:
     with physical.b.host, closing(Use()) as use:
         interface = use.of("eth0")
         plan = replace(plan_for("eth0", "udp", Verdict.CLAIM, Options()), vf=0)
-        section = Section(spec_for(Match("udp"), plan), Match("udp").state, {})
+        section = Section(spec_for(Wanted(Match("udp"), plan.verdict, Options()), plan), Match("udp").state, {})
         with pytest.raises(OfframpError, match="VF 0 of eth0: it is gone"):
             opened(interface, plan, section, use)

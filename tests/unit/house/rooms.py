@@ -52,6 +52,7 @@ ROOMS = {
             "options",
             "planner",
             "ports",
+            "protection",
             "ramp",
             "state",
             "steering",
@@ -80,6 +81,7 @@ ROOMS = {
             "options",
             "planner",
             "ports",
+            "protection",
             "steering",
             "syscalls",
         ),
@@ -98,7 +100,12 @@ ROOMS = {
     "bpf": Room("maps, programs, links in the kernel", ("emit", "facts", "syscalls")),
     "llvm": Room("IR -> code, in a child process", ("emit", "syscalls")),
     "syscalls": Room("one file for each kind of system call"),
-    "planner": Room("match + what the interface can do -> plan", ("facts", "match", "options", "steering"), pure=True),
+    "planner": Room(
+        "match + what the interface can do -> plan", ("facts", "match", "options", "protection", "steering"), pure=True
+    ),
+    "protection": Room(
+        "what keeps a link, a route or a login alive: one table", ("facts", "lower", "match"), pure=True
+    ),
     "options": Room("what a user may ask for: one table, each option written once", pure=True),
     "emit": Room("expression -> LLVM IR, for the driver and for this CPU", ("lower",), pure=True),
     "lower": Room("tcpdump's meaning: tree -> expression over numbers read from a packet", ("match",), pure=True),

@@ -82,7 +82,8 @@ def test_a_row_of_the_table_is_whole(option: Any) -> None:
         ({"observe": "0"}, {"observe": 0}),
         ({"share": "0.5", "copying": "auto"}, {"share": 0.5, "copying": "auto"}),
         ({"frames": "8192", "ring": "4096"}, {"frames": 8192, "ring": 4096}),
-        ({"probe": True, "protect": False}, {"probe": True, "protect": False}),
+        ({"probe": True, "no_protect": True}, {"probe": True, "protect": False}),
+        ({"protect": "tcp port 80"}, {"protect": "tcp port 80"}),
         ({name: None for name in TABLE if name not in ("probe", "protect")} | {"probe": False, "protect": True}, {}),
     ],
 )

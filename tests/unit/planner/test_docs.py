@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from offramp.cli.parameters import Do, chosen
+from offramp.facts.found import Found
 from offramp.facts.imagined import imagined
 from offramp.facts.records import DRIVERS, record
-from offramp.facts.ssh import Ssh
+from offramp.lower.meaning import lower
 from offramp.match import parse
 from offramp.planner import Situation, assume, explain, make_plan
 from offramp.planner import cost as model
+from offramp.protection import Protection
 from offramp.verdict import Verdict
 
 PAGE = (Path(__file__).parents[3] / "docs/planning.md").read_text()
@@ -32,7 +34,9 @@ def printed(line: str) -> str:
     rate = options.pop("--rate", None)
     asked = chosen(Do.COUNT, {name.removeprefix("--"): value for name, value in options.items()})
     able, assumed = assume(known, interface)
-    made = make_plan(Situation(parse(match), Verdict.CLAIM, imagined(able), asked, Ssh((), ()), able, assumed=assumed))
+    node = parse(match)
+    protection = Protection.of(Found(), lower(node))
+    made = make_plan(Situation(node, Verdict.CLAIM, imagined(able), asked, protection, able, assumed=assumed))
     return explain(made, None if rate is None else float(rate))
 
 

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError, NotSupported, OfframpError, OptionError
+from offramp.facts.found import Found, Session
 from offramp.facts.link import Link, Xdp
-from offramp.facts.ssh import Session, Ssh
+from offramp.lower.meaning import lower
 from offramp.match import Everything, parse
 from offramp.planner import Options, Plan, Situation, make_plan, mtu_refused
+from offramp.protection import KEPT, PROTECTED, Protection
 from offramp.verdict import Verdict
 
 VETH = Link(
@@ -42,12 +44,15 @@ VETH = Link(
     rx_metadata=frozenset({"timestamp", "hash", "vlan-tag"}),
 )
 OLD_KERNEL: dict[str, Any] = {"xdp_features": None, "rx_metadata": None, "zero_copy_segments": None}
-NOTHING = Ssh((), ())
 MATCH = parse("udp dst port 4321")
+EVERYTHING = Protection.of(Found(), lower(parse("")))
+NOTHING = Protection.of(Found(), lower(MATCH))
 
 
-def plan(link: Link = VETH, verdict: Verdict = Verdict.CLAIM, ssh: Ssh | None = NOTHING, **options: Any) -> Plan:
-    return make_plan(Situation(MATCH, verdict, link, Options(**options), ssh))
+def plan(
+    link: Link = VETH, verdict: Verdict = Verdict.CLAIM, protection: Protection | None = NOTHING, **options: Any
+) -> Plan:
+    return make_plan(Situation(MATCH, verdict, link, Options(**options), protection))
 
 
 def told(kind: type[OfframpError], link: Link, verdict: Verdict = Verdict.CLAIM, **options: Any) -> str:
@@ -72,8 +77,11 @@ def test_the_default_plan() -> None:
 
 
 def test_the_same_inputs_give_the_same_plan() -> None:
-    ssh = Ssh((22, 2222), (Session("10.0.0.1", 4022, "10.0.0.2", 50000),))
-    one, other = (plan(replace(VETH), ssh=replace(ssh), queues=(0,), stall=0.5) for _ in range(2))
+    found = Found((22, 2222), (Session("10.0.0.1", 4022, "10.0.0.2", 50000),))
+    one, other = (
+        plan(replace(VETH), protection=Protection.of(replace(found), lower(parse(""))), queues=(0,), stall=0.5)
+        for _ in range(2)
+    )
     assert one == other
     assert hash(one) == hash(other)
     assert str(one) == str(other)
@@ -94,9 +102,7 @@ def test_the_plan_as_text() -> None:
         "  3. [xdp] put the sockets into the program's XSKMAP by rx_queue_index\n"
         "       why:  from this step on matching packets come to user space; before it they pass\n"
         "       undo: close the map\n"
-        "  protected: ARP, ND, DHCP, TCP port 22 (SSH)\n"
-        "       vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
-        " or (udp dst port 67 or 68 or 546 or 547) or (tcp port 22))\n"
+        "  protected: nothing that can match\n"
         "  warning: eth0 has 3 receive queues: matching packets on the others stay with the kernel"
     )
 
@@ -106,13 +112,16 @@ def test_every_packet_and_nothing_protected_say_so() -> None:
     lines = str(made).splitlines()
     assert lines[0] == "DROP on eth0: every packet"
     assert "  protected: nothing" in lines
-    assert made.warnings == ("nothing is protected: ARP, ND, DHCP and SSH are diverted too if they match",)
+    assert made.warnings == (f"nothing is protected: {KEPT} is diverted too if it matches ({PROTECTED})",)
 
 
 def test_the_plan_as_json() -> None:
-    made = plan(replace(VETH, rx_queues=2), ssh=Ssh((22,), ()))
+    found = replace(EVERYTHING, own="ip host 10.0.0.9", left_out=((65534, 48), (65533, 1)), whole=True)
+    made = plan(replace(VETH, rx_queues=2), protection=found)
     data = json.loads(json.dumps(made.to_dict()))
-    assert set(data) == {field.name for field in fields(Plan)} - {"protection"} | {"protect", "protected", "umem_bytes"}
+    assert set(data) == {field.name for field in fields(Plan)} | {"protect", "protected", "umem_bytes"}
+    assert (data["protect"], data["protected"]) == (found.text, found.words)
+    assert [row["name"] for row in data["protection"]["rows"]] == [row.name for row in found.rows]
     assert Plan.from_dict(data) == made
     assert (data["verdict"], data["queues"], data["umem_bytes"]) == ("CLAIM", [0, 1], 16 << 20)
     assert [step["layer"] for step in data["steps"]] == ["xdp", "user", "xdp"]
@@ -339,8 +348,8 @@ def test_a_plan_is_refused_or_consistent(
 ) -> None:
     try:
         options = Options(**given_options)
-        ssh = NOTHING if options.protect else None
-        made = make_plan(Situation(MATCH, verdict, link, options, ssh, native_refused=native_refused))
+        protection = EVERYTHING if options.protect else None
+        made = make_plan(Situation(MATCH, verdict, link, options, protection, native_refused=native_refused))
     except OfframpError as error:
         told_in_one_line = "\n" not in str(error)
         assert told_in_one_line
