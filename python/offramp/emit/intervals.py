@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from offramp.immutable import immutable
 from offramp.lower.expression import (
     ALL_ONES,
     TAG_BYTES,
     All,
     Any,
     Calculation,
+    Chain,
+    Choice,
     Const,
     Expr,
     Length,
@@ -32,7 +35,7 @@ from offramp.lower.expression import (
     Value,
 )
 
-__all__ = ["FIRST_TAG", "Range", "bounds", "lowest_start", "outcomes"]
+__all__ = ["FIRST_TAG", "Held", "Range", "bounds", "lowest_start", "outcomes"]
 
 FIRST_TAG = 12  # where the first tag's ethertype is, and where a tag is inserted
 _SHORTEST_TAGGED = 14 + TAG_BYTES
@@ -43,6 +46,14 @@ class Range(NamedTuple):
 
     low: int
     high: int
+
+
+@immutable
+class Held:
+    """A value that is in a register, which stands where a value does in a place."""
+
+    register: object
+    range: Range
 
 
 _FULL = Range(0, ALL_ONES)
@@ -63,6 +74,11 @@ def bounds(value: Value, tags: tuple[int, ...] = ()) -> Range:
             return Range(TAG_BYTES if tags and offset == FIRST_TAG else 0, 2 * TAG_BYTES)
         case Calculation(op, left, right):
             return _calculated(op, bounds(left, tags), bounds(right, tags))
+        case Held():
+            return value.range
+        case Choice(_, _, yes, no):
+            ways = bounds(yes, tags), bounds(no, tags)
+            return Range(min(way.low for way in ways), max(way.high for way in ways))
 
 
 def lowest_start(place: Place, tags: tuple[int, ...]) -> int:
@@ -119,6 +135,8 @@ def outcomes(expr: Expr, tags: tuple[int, ...]) -> frozenset[bool | None]:
         case Member(words, _):
             rejected = any(_may_reject(word, tags) for word in words)
             return frozenset({True, False, None} if rejected else {True, False})
+        case Chain():
+            return frozenset({True, False, None})
         case Test(left, op, right):
             rejected = _may_reject(left, tags) or _may_reject(right, tags)
             return _compared(op, bounds(left, tags), bounds(right, tags)) | frozenset({None} if rejected else ())
@@ -156,4 +174,6 @@ def _may_reject(value: Value, tags: tuple[int, ...]) -> bool:
         case Calculation(op, left, right):
             by_zero = op in ("/", "%") and bounds(right, tags).low == 0
             return by_zero or _may_reject(left, tags) or _may_reject(right, tags)
+        case Choice(asked, _, yes, no):
+            return any(_may_reject(part, tags) for part in (asked, yes, no))
     return False

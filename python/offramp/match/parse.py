@@ -25,7 +25,7 @@ from .condition import CASTS, DIRECTIONS, SPECIAL, cast, direction_of, qualifier
 from .context import Behind
 from .names import ISIS_PDUS, NO_NAMES, Names
 from .primitive import STARTS, Reader
-from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, Cursor, Fault, Fix
+from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTO_WORDS, PROTOCOL_WORDS, Cursor, Fault, Fix
 from .suggest import suggestion
 from .tree import (
     Address,
@@ -286,7 +286,7 @@ class _Parser:
         cursor, start, kind = self.cursor, self.cursor.start, self.cursor.kind
         if kind in PROTOCOL_WORDS:
             return self._protocol(depth)
-        if kind in DIRECTIONS or kind in KIND_WORDS or kind == "proto":
+        if kind in DIRECTIONS or kind in KIND_WORDS or kind in PROTO_WORDS:
             return self._qualified(None, depth)
         if kind in CASTS:
             return self._single(cast(cursor, Protocol.ETHER, start), start)
@@ -309,7 +309,7 @@ class _Parser:
             return self._arithmetic(arithmetic.field(cursor, protocol, start, depth), depth)
         if following in CASTS:
             return self._single(cast(cursor, qualifier(word, start, end), start), start)
-        if following in DIRECTIONS or following in KIND_WORDS or following == "proto":
+        if following in DIRECTIONS or following in KIND_WORDS or following in PROTO_WORDS:
             return self._qualified(qualifier(word, start, end), depth)
         if following not in ("and", "or", ")", END):
             raise unexpected(cursor, *KIND_WORDS, *DIRECTIONS, "proto", "'['", "and", "or", END)
@@ -325,10 +325,10 @@ class _Parser:
         """`src net 10`, `port 80`, `proto 6`: the protocol has been read."""
         cursor = self.cursor
         direction, kind = direction_of(cursor), ""
-        if cursor.kind in KIND_WORDS or (cursor.kind == "proto" and direction is None):
+        if cursor.kind in KIND_WORDS or (cursor.kind in PROTO_WORDS and direction is None):
             kind = cursor.kind
             cursor.advance()
-        elif cursor.kind == "proto":
+        elif cursor.kind in PROTO_WORDS:
             raise Fault("a protocol number has no direction", cursor.last_start, cursor.end, "leave 'src' or 'dst' out")
         qualifiers = Qualifiers(protocol, direction or Direction.EITHER, kind)
         item = self._item(qualifiers, depth, conditions=False)

@@ -14,13 +14,14 @@ from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpe
 from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
 from .network import Network
 from .numbers import ipv4, ipv6, mac
-from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, Fix, shorten
+from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, PROTO_WORDS, SET, Cursor, Fault, Fix, shorten
 from .suggest import another_kind, another_protocol, joined, without_conflict
 from .tree import (
     ALL_ONES,
     MAX_PORT,
     Address,
     Carries,
+    InChain,
     InSet,
     Port,
     Protocol,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .tree import Primitive
 
 SERVICES: tuple[Literal["tcp"], Literal["udp"]] = ("tcp", "udp")
+WITHOUT_ADDRESS = ("port", "portrange", *PROTO_WORDS)  # kinds of values
 STARTS = (NUMBER, IPV4, IPV6, MAC, NAME, ARCNET)  # kinds of tokens that begin a value
 
 
@@ -76,6 +78,8 @@ class Reader:
                 return Port(number, number, direction, protocol)
             if kind == "proto":
                 return Carries(number, protocol)
+            if kind == "protochain":
+                return InChain(number, protocol)
             if kind == "net":
                 _refuse_decnet(qualifiers, start, end)
                 return Address(self._net_number(number, start), direction, protocol)
@@ -111,7 +115,7 @@ class Reader:
         masked = cursor.last_end > end
         shown = cursor.text[start : cursor.last_end]
         network = Network(4, address & mask, mask)
-        if qualifiers.kind in ("port", "portrange", "proto"):
+        if qualifiers.kind in WITHOUT_ADDRESS:
             raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, end, _value_hint(qualifiers))
         self._check_network(qualifiers, network, address, masked, start)
         _refuse_decnet(qualifiers, start, end)
@@ -125,7 +129,7 @@ class Reader:
         length = self._length(128)
         shown = cursor.text[start : cursor.last_end]
         network = Network.prefix(6, address, 128 if length is None else length)
-        if qualifiers.kind in ("port", "portrange", "proto"):
+        if qualifiers.kind in WITHOUT_ADDRESS:
             raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, cursor.last_end, _value_hint(qualifiers))
         network = network._replace(address=address & network.mask)
         self._check_network(qualifiers, network, address, length not in (None, 128), start)
@@ -179,7 +183,7 @@ class Reader:
         cursor = self.cursor
         name, end = cursor.word, cursor.end
         cursor.advance()
-        if qualifiers.kind in ("portrange", "proto"):
+        if qualifiers.kind in ("portrange", *PROTO_WORDS):
             is_range = qualifiers.kind == "portrange"
             fix = another_kind("port", f"in @{name}", qualifiers, cursor.text, start, end) if is_range else None
             raise Fault(f"a set has no {qualifiers.kind}s: it has hosts or ports", start, end, fix=fix)
@@ -202,6 +206,8 @@ class Reader:
                 return self._range(qualifiers, word, start, end)
             case "proto":
                 return Carries(self._protocol(qualifiers, word, start, end), qualifiers.protocol)
+            case "protochain":
+                return InChain(self._protocol(qualifiers, word, start, end), qualifiers.protocol)
         if qualifiers.protocol is Protocol.ETHER:
             hint = "names are not looked up: write the six bytes, 00:11:22:33:44:55"
             raise Fault(f"'{shown}' is not an Ethernet address", start, end, hint)
@@ -218,7 +224,7 @@ class Reader:
         if word == "in":
             raise unexpected(self.cursor, "a set such as @blocked")
         candidates = BEGINNINGS if inherited else () if qualifiers.kind else (*KIND_WORDS, "in")
-        if qualifiers.kind in ("port", "portrange", "proto") and self._is_known(qualifiers, word):
+        if qualifiers.kind in WITHOUT_ADDRESS and self._is_known(qualifiers, word):
             return
         before = re.search(r"[a-z]*\Z", self.cursor.text[max(0, start - 20) : start].rstrip())
         meant = elsewhere(word, before[0] if before else "") if inherited or not qualifiers.kind else ""
@@ -226,7 +232,7 @@ class Reader:
             raise Fault(f"unknown word '{word}'", start, end, fix=Fix(start, end, meant))
 
     def _is_known(self, qualifiers: Qualifiers, word: str) -> bool:
-        if qualifiers.kind == "proto":
+        if qualifiers.kind in PROTO_WORDS:
             return word in ETHER_PROTOCOLS or word in ISO_PROTOCOLS or self.names.protocol(word) is not None
         return any(self._lookup(part) for part in (word, word.partition("-")[0]))
 
@@ -313,12 +319,11 @@ def _version(kind: str) -> int | None:
 
 
 def _thing(qualifiers: Qualifiers) -> str:
-    return {"port": "port", "portrange": "range of ports", "proto": "protocol"}[qualifiers.kind]
+    return {"port": "port", "portrange": "range of ports"}.get(qualifiers.kind, "protocol")
 
 
 def _value_hint(qualifiers: Qualifiers) -> str:
     return {
         "port": "a port is a number from 0 to 65535",
         "portrange": "a range is two ports: 'portrange 6000-6008'",
-        "proto": "a protocol is a number, or a name behind a backslash: 'ip proto \\tcp'",
-    }[qualifiers.kind]
+    }.get(qualifiers.kind, "a protocol is a number, or a name behind a backslash: 'ip proto \\tcp'")
