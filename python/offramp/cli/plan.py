@@ -85,7 +85,8 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
     able, assumed = assume(known, interface)
     ssh = Ssh((), ()) if options.protect else None
-    return make_plan(Situation(match.node, verdict, imagined(able), options, ssh, able, assumed=assumed))
+    can = match.can_match()
+    return make_plan(Situation(match.node, verdict, imagined(able), options, ssh, able, can_match=can, assumed=assumed))
 
 
 def capabilities_of(text: str) -> Capabilities:

@@ -35,7 +35,7 @@ from offramp.lower.expression import (
     Value,
 )
 
-__all__ = ["Reader", "Reject", "evaluate"]
+__all__ = ["Reader", "Reject", "calculate", "evaluate"]
 
 
 class Reject(Exception):
@@ -98,7 +98,7 @@ class Reader:
                     tags += 1
                 return TAG_BYTES * tags
             case Calculation(op, left, right):
-                return _calculate(op, self.value(left), self.value(right))
+                return calculate(op, self.value(left), self.value(right))
             case Choice(asked, number, yes, no):
                 both = self.value(yes), self.value(no)
                 return both[0] if self.value(asked) == number else both[1]
@@ -129,7 +129,8 @@ class Reader:
         return int.from_bytes(self.packet[start : start + size], "big")
 
 
-def _calculate(op: Operator, left: int, right: int) -> int:
+def calculate(op: Operator, left: int, right: int) -> int:
+    """The result of a calculation. Raises Reject where it divides by zero."""
     match op:
         case "+":
             result = left + right

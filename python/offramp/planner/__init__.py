@@ -38,10 +38,12 @@ from .obstacles import largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
 from .protect import PROTECTED, Protection
 from .situation import Beside, Situation, is_virtual
+from .warn import NO_PACKET
 from .widen import widened
 
 __all__ = [
     "METHODS",
+    "NO_PACKET",
     "PROTECTED",
     "Act",
     "Beside",

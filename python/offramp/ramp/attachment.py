@@ -19,7 +19,7 @@ from offramp.errors import Closed, OfframpWarning, OptionError
 from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.options import Options
-from offramp.planner import Plan, shortened
+from offramp.planner import NO_PACKET, Plan, shortened
 from offramp.ramp import lifetime
 from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.execution import carried_out
@@ -128,6 +128,8 @@ class Attachment:
             put_in_place(self._execution, wanted)
             text = f"{wanted.verdict.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
             self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": wanted.verdict.name}))
+        if NO_PACKET in self.plan.warnings:
+            _warn([f"{self.plan.interface}: {NO_PACKET}"], stacklevel=3)
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed. If a signal handler closes, and

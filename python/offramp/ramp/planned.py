@@ -49,6 +49,7 @@ def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
             seen.beside,
             native_refused=tried.native_refused,
             refused=tried.refused,
+            can_match=wanted.match.can_match(netmask(seen.link.name)),
         )
     )
 
