@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,21 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["content", "matching"]
 
 
-def matching(words: list[str] | None, file: str | None, sets: list[str] | None) -> Match:
-    """The match of the words or of the file, with its sets. Errors: MatchError, OptionError."""
+def matching(words: list[str] | None, file: str | None, sets: list[str] | None, *, resolve: bool = False) -> Match:
+    """The match of the words or of the file, with its sets; names of hosts are looked up if `resolve`.
+
+    Errors: MatchError, OptionError.
+    """
     from offramp import Match
-    from offramp.match import parse
-    from offramp.matcher.services import system
 
     text = _text(words, file)
-    node = parse(text, system()) if sets else None
+    node = _tree(text) if sets else None
     named: dict[str, HashSet | PrefixSet] = {}
     for one in sets or []:
         name, path = _name_and_path(one)
         if name in named:
             raise OptionError(f"--set {one}", reason=f"{name} was given before", hint="put both files into one")
         named[name] = _load(one, path, _family(node, name))
-    return Match(text, **named)
+    return Match.resolved(text, **named) if resolve else Match(text, **named)
 
 
 def content(option: str, path: str, most: int) -> bytes:
@@ -85,6 +87,15 @@ def _load(option: str, path: str, family: Family) -> HashSet | PrefixSet:
         return load(path, empty=family)
     except KernelError as error:
         raise _unreadable(f"--set {option}", error.errno) from error
+
+
+def _tree(text: str) -> Node:
+    """The tree, before names of hosts are looked up: any address stands for them."""
+    from offramp.match import Network, parse
+    from offramp.matcher.services import system
+
+    some = Network.prefix(4, 1, 32)
+    return parse(text, replace(system(), host=lambda name: (some,), net=lambda name: some))
 
 
 def _family(node: Node | None, name: str) -> Family:

@@ -65,7 +65,7 @@ def plan(
     what = Do.typed(do)
     options = chosen(what, typed)
     pps = None if rate is None else _RATE.typed(rate)
-    packets = matching(match, file, sets)
+    packets = matching(match, file, sets, resolve=options.resolve)
     made = (
         plan_for(interface, packets, what.verdict, options)
         if caps is None
@@ -85,8 +85,19 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
 
     able, assumed = assume(known, interface)
     ssh = Ssh((), ()) if options.protect else None
-    can = match.can_match()
-    return make_plan(Situation(match.node, verdict, imagined(able), options, ssh, able, can_match=can, assumed=assumed))
+    return make_plan(
+        Situation(
+            match.node,
+            verdict,
+            imagined(able),
+            options,
+            ssh,
+            able,
+            names=match.names,
+            can_match=match.can_match(),
+            assumed=assumed,
+        )
+    )
 
 
 def capabilities_of(text: str) -> Capabilities:

@@ -95,9 +95,9 @@ def run(
     what = Do.typed(do)
     options = chosen(what, typed)
     limit = math.inf if seconds is None else _FOR.typed(seconds)
-    followed = _followed(file, sets) if reload else None
+    followed = _followed(file, sets, options) if reload else None
     with (
-        _open(interface, matching(match, file, sets), what, options) as ramp,
+        _open(interface, matching(match, file, sets, resolve=options.resolve), what, options) as ramp,
         _signals(followed) as signals,
         _display(ramp, what, as_json) as display,
     ):
@@ -148,10 +148,10 @@ def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
     return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
 
 
-def _followed(file: str | None, sets: list[str] | None) -> Followed:
+def _followed(file: str | None, sets: list[str] | None, options: Options) -> Followed:
     if file is None or file == "-":
         raise OptionError("--reload", reason="there is no file to follow", hint="-F FILE reads the match from one")
-    return Followed(file, lambda: matching(None, file, sets))
+    return Followed(file, lambda: matching(None, file, sets, resolve=options.resolve))
 
 
 @immutable

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import cast as cast_type
 
 from offramp.errors import MatchError
 
@@ -223,8 +224,12 @@ class _Parser:
             if before is None:
                 raise self._orphan()
             self.value_start = start = cursor.start
-            node = self._found(self.reader.value(before, inherited=conditions), start)
-            return _Item(node, 1, before, is_value=True)
+            value = self.reader.value(before, inherited=conditions)
+            if isinstance(value, Or):  # of a host's addresses
+                for part in value.parts:
+                    self._found(cast_type("Primitive", part), start)
+                return _Item(value, 2, before, is_value=True)
+            return _Item(self._found(value, start), 1, before, is_value=True)
         if not conditions:
             raise unexpected(cursor, VALUE)
         if kind in arithmetic.BEGINNINGS:

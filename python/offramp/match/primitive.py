@@ -2,7 +2,7 @@
 """A value and the qualifiers that it has or inherits, to a node: `src net` + `10.0.0.0/8`.
 
 Traps of tcpdump's that are refused with a hint: a plain number as a host (`src 80` is host 0.0.0.80 there), and what
-follows a port range without a space (`portrange 80-90x` is 80-90). Names of hosts and networks are not looked up.
+follows a port range without a space (`portrange 80-90x` is 80-90). A host's name is the union of all its addresses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpected
-from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
+from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names, NotFound
 from .network import Network
 from .numbers import ipv4, ipv6, mac
 from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, PROTO_WORDS, SET, Cursor, Fault, Fix, shorten
@@ -23,6 +23,7 @@ from .tree import (
     Carries,
     InChain,
     InSet,
+    Or,
     Port,
     Protocol,
     SetKind,
@@ -33,6 +34,8 @@ from .words import Qualifiers
 if TYPE_CHECKING:
     from .tree import Primitive
 
+NOT_LOOKED_UP = "names of hosts are looked up where that is asked for (resolve=True): write the address"
+VERSIONS = {Protocol.IP: 4, Protocol.ARP: 4, Protocol.RARP: 4, Protocol.IP6: 6}
 SERVICES: tuple[Literal["tcp"], Literal["udp"]] = ("tcp", "udp")
 WITHOUT_ADDRESS = ("port", "portrange", *PROTO_WORDS)  # kinds of values
 STARTS = (NUMBER, IPV4, IPV6, MAC, NAME, ARCNET)  # kinds of tokens that begin a value
@@ -44,7 +47,7 @@ class Reader:
     def __init__(self, cursor: Cursor, names: Names) -> None:
         self.cursor, self.names = cursor, names
 
-    def value(self, qualifiers: Qualifiers, *, inherited: bool) -> Primitive:
+    def value(self, qualifiers: Qualifiers, *, inherited: bool) -> Primitive | Or:
         """The node of the value at the cursor, which moves on; `inherited`: it has no qualifiers of its own."""
         cursor = self.cursor
         start, end, kind, word = cursor.start, cursor.end, cursor.kind, cursor.word
@@ -194,7 +197,7 @@ class Reader:
             fix = without_conflict(f"in @{name}", None, qualifiers, cursor.text, start, end)
             raise Fault(str(error), start, end, fix=fix) from None
 
-    def _name(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> Primitive:
+    def _name(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> Primitive | Or:
         shown = shorten(word)
         if self.cursor.text[start] != "\\":
             self._refuse_misspelt(qualifiers, shown, start, end, inherited)
@@ -209,15 +212,33 @@ class Reader:
             case "protochain":
                 return InChain(self._protocol(qualifiers, word, start, end), qualifiers.protocol)
         if qualifiers.protocol is Protocol.ETHER:
-            hint = "names are not looked up: write the six bytes, 00:11:22:33:44:55"
+            hint = "names of stations are not looked up: write the six bytes, 00:11:22:33:44:55"
             raise Fault(f"'{shown}' is not an Ethernet address", start, end, hint)
         if re.fullmatch("[0-9]+-[0-9]+", word):
             raise self._not_an_address(qualifiers, "portrange", word, start, end)
         if word.isdigit():
             raise self._not_an_address(qualifiers, "port", word, start, end)
-        numeric = re.fullmatch(r"[0-9.]+", word)
-        hint = FOUR_NUMBERS if numeric else "names are not looked up: write the address"
-        raise Fault(f"'{shown}' is not an address", start, end, hint)
+        if re.fullmatch(r"[0-9.]+", word):
+            raise Fault(f"'{shown}' is not an address", start, end, FOUR_NUMBERS)
+        return self._resolved(qualifiers, word, start, end)
+
+    def _resolved(self, qualifiers: Qualifiers, name: str, start: int, end: int) -> Primitive | Or:
+        """The addresses of a host, of the protocol's version; a network."""
+        _refuse_decnet(qualifiers, start, end)
+        protocol, host, net = qualifiers.protocol, self.names.host, self.names.net
+        if host is None or net is None:
+            raise Fault(f"'{shorten(name)}' is not an address", start, end, NOT_LOOKED_UP)
+        try:
+            networks = (net(name),) if qualifiers.kind == "net" else host(name)
+        except NotFound as error:
+            raise Fault(f"'{shorten(name)}': {error.reason}", start, end, error.hint) from None
+        if protocol in VERSIONS:
+            networks = tuple(network for network in networks if network.version == VERSIONS[protocol])
+            if not networks:
+                what = f"'{shorten(name)}' has no IPv{VERSIONS[protocol]} address"
+                raise Fault(what, start, end, f"leave out '{protocol.value}'")
+        found = tuple(Address(network, qualifiers.direction, protocol) for network in networks)
+        return Or(found) if len(found) > 1 else found[0]
 
     def _refuse_misspelt(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> None:
         """A name in place of an address may be a keyword with a slip: `dst prot 53`, `port 80 or dts 443`."""

@@ -28,6 +28,7 @@ class Option:
     layouts: tuple[str, ...] = ()  # the layouts that it applies to; (): any
     annotation: str = ""  # the type that a public call accepts
     flag: str = ""  # "": made from the name
+    typed_default: bool | None = None  # of a switch on the command line, if it differs from `default`
 
     @property
     def spelled(self) -> str:

@@ -46,7 +46,7 @@ class Attachment:
     def __init__(self, interface: str, match: str | Match, verdict: Verdict, options: Options) -> None:
         text("interface", interface)
         llvm.start()  # it starts while the work before it is done
-        wanted = Wanted(Match.of(match), verdict, options)
+        wanted = Wanted(Match.of(match, resolve=options.resolve), verdict, options)
         self._final: Ledger | None = None
         self.events = Events(interface)
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
@@ -119,7 +119,7 @@ class Attachment:
         not fit the present layout), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any of
         these the old match is in force; after an interrupt one of the two is, and `plan` says which.
         """
-        match = Match.of(match)
+        match = Match.of(match, resolve=self._execution.wanted.options.resolve)
         process.check_not_interrupted(f"another match on {self.plan.interface}, in place")
         with process.alone():
             self._check_open()

@@ -49,6 +49,7 @@ def open(
     ring: int = 2048,
     stall: float | str | None = 1.0,
     protect: bool = True,
+    resolve: bool = False,
     **unknown: Never,
 ) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
@@ -78,6 +79,8 @@ def open(
     - `stall`: how long the reader may go without looking for packets; then the kernel gets the flow until it looks
       again; None: never
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
+    - `resolve`: look up names of hosts and networks in the match, now and once: all addresses of a host are meant; on
+      the command line this is so unless -n is given
 
     What is changed of the interface for this (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is first
     written to a journal. It is given back on close; if this process is killed, a guardian gives it back. Several ramps
@@ -99,6 +102,7 @@ def attach(
     mode: Mode = "auto",
     require: Requirement | Iterable[Requirement] = (),
     protect: bool = True,
+    resolve: bool = False,
     **unknown: Never,
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
@@ -108,6 +112,8 @@ def attach(
     - `mode`: where XDP runs: in the driver (native) or, slowly, in the stack (generic); auto: native if the driver can
     - `require`: modes that must not fall back; NotSupported is raised if one is not available
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
+    - `resolve`: look up names of hosts and networks in the match, now and once: all addresses of a host are meant; on
+      the command line this is so unless -n is given
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
     """

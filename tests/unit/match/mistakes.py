@@ -28,7 +28,7 @@ MISTAKES = [
         "host example.com",
         "example.com",
         "'example.com' is not an address",
-        "names are not looked up: write the address",
+        "names of hosts are looked up where that is asked for (resolve=True): write the address",
     ),
     ("host 1.2.3.4.5", "1.2.3.4.5", "'1.2.3.4.5' is not an address", "an IPv4 address has four numbers: 10.0.0.1"),
     ("host 300.1.1.1", "300.1.1.1", "'300.1.1.1' is not an IP address", "each of its numbers is at most 255"),
@@ -55,7 +55,7 @@ MISTAKES = [
         "ether host router",
         "router",
         "'router' is not an Ethernet address",
-        "names are not looked up: write the six bytes, 00:11:22:33:44:55",
+        "names of stations are not looked up: write the six bytes, 00:11:22:33:44:55",
     ),
     (
         "ether 00:11:22:33:44:55",
@@ -84,7 +84,12 @@ MISTAKES = [
         "unexpected '24': expected a mask such as 255.255.0.0",
         "did you mean 'net 10.0.0.0/24'?",
     ),
-    ("net mynet", "mynet", "'mynet' is not an address", "names are not looked up: write the address"),
+    (
+        "net mynet",
+        "mynet",
+        "'mynet' is not an address",
+        "names of hosts are looked up where that is asked for (resolve=True): write the address",
+    ),
     (
         "tcp host 10.0.0.1",
         "10.0.0.1",
