@@ -16,6 +16,7 @@
         give_vf.py   a virtual function
         widen.py     a match -> flows (flow.py), a superset
         steer.py     flows -> n-tuple rules (typed.py, fit.py)
+        narrow.py    a narrower match that a NIC can bring: for hints
         bucket.py    flows -> entries of the RSS table
     steps.py         the steps, in order; warn.py: what else the user has to know
     cost.py          what a packet costs: a model

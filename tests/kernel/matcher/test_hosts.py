@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-
 INSIDE = Path(__file__).with_name("inside.py")
 
 
