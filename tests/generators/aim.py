@@ -22,6 +22,8 @@ from offramp.lower.expression import (
     All,
     Any,
     Calculation,
+    Chain,
+    Choice,
     Const,
     Expr,
     Load,
@@ -56,6 +58,9 @@ class Aim:
         match expr:
             case Const() | Member():
                 return
+            case Chain(network, version, number):
+                start = network.offset + sum(map(self.read, network.behind))
+                self.data[start + (9 if version == 4 else 6)] = number & 0xFF if hold else number + 1 & 0xFF
             case Negate(part):
                 self.make(part, not hold)
             case All(parts) | Any(parts) if parts:
@@ -91,6 +96,8 @@ class Aim:
                 start = place.offset + sum(map(self.read, place.behind))
                 if start + size <= len(self.data):
                     self.data[start : start + size] = (wanted & (1 << 8 * size) - 1).to_bytes(size, "big")
+            case Choice(asked, number, yes, no):
+                self.write(yes if self.read(asked) == number else no, wanted)
             case Calculation("&", left, right):
                 mask = self.read(right)
                 self.write(left, self.read(left) & ~mask | wanted & mask)

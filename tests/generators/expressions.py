@@ -18,7 +18,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tests.generators.packets import ETHERTYPES, LABELS, PORTS, SAPS, SESSIONS, STATIONS, V4, V6, VLANS
+from tests.generators.packets import ETHERTYPES, LABELS, PORTS, SAPS, SESSIONS, STATIONS, V4, V6, VLANS, VNIS
 
 __all__ = ["Expressions"]
 
@@ -65,7 +65,8 @@ class Expressions:
     """A generator; see the module.
 
     depth: of parentheses; terms: the most side by side. Shares of the terms: arithmetic is relations; shifts are
-    `vlan`, `mpls` and `pppoes`; unions are lists of 8 to 40 values. There are no extensions by default: any_vlan is the
+    `vlan`, `mpls` and `pppoes`; unions are lists of 8 to 40 values. `tunnels` is the share of expressions about what is
+    in a tunnel, of those kinds in `tunnel`. There are no extensions by default: any_vlan is the
     share of expressions behind a `vlan any`; sets are those that may be named, by their family: {"hosts": "ip"}.
     """
 
@@ -78,6 +79,8 @@ class Expressions:
         arithmetic: float = 0.3,
         shifts: float = 0.12,
         unions: float = 0.04,
+        tunnels: float = 0.08,
+        tunnel: Sequence[str] = ("geneve",),
         any_vlan: float = 0.0,
         sets: Mapping[str, str] | None = None,
     ) -> None:
@@ -85,14 +88,34 @@ class Expressions:
         self.depth, self.terms = depth, terms
         self.arithmetic, self.shifts, self.unions = arithmetic, shifts, unions
         self.any_vlan, self.sets = any_vlan, sets or {}
-        self.mpls = self.ppp = False  # stands in the text so far
+        self.tunnels, self.tunnel = tunnels, tunnel
+        self.mpls = self.ppp = self.in_tunnel = False  # stands in the text so far
 
     def __call__(self) -> str:
-        self.mpls = self.ppp = False
+        self.mpls = self.ppp = self.in_tunnel = False
         start = ""
+        if self.random.random() < self.tunnels:
+            return self.in_a_tunnel()
         if self.any_vlan and self.random.random() < self.any_vlan:
             start = "vlan any" + self.operator()
         return start + self.expression(self.random.randrange(self.depth + 1))
+
+    def in_a_tunnel(self) -> str:
+        """What is in a tunnel is joined to it by `and`: libpcap leaves it undefined otherwise."""
+        before = ""
+        if self.random.random() < 0.3:
+            shifts = ["vlan ", "vlan 5 ", "ip ", "host 10.0.0.1 ", "ip6 ", "pppoes "]
+            before = self.pick(*shifts) + self.pick("and ", "&& ")
+        parts = []
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            number = self.pick("", "", self.number(self.random.choice(VNIS)))
+            parts.append(f"{self.pick(*self.tunnel)} {number}".rstrip())
+        self.in_tunnel = True
+        kind = self.random.random()
+        if kind < 0.2:
+            return before + self.pick("", "not ") + parts[0] if len(parts) < 2 else before + " and ".join(parts)
+        inner = self.expression(self.random.randrange(self.depth + 1))
+        return before + " and ".join([*parts, f"({inner})"])
 
     def pick(self, *choices: str) -> str:
         return self.random.choice(choices)
@@ -140,6 +163,9 @@ class Expressions:
 
     def proto(self) -> str:
         kind = self.random.random()
+        if kind < 0.2 and not self.in_tunnel:
+            values = ["6", "17", "44", "0", "51", "58", "59", "300"]
+            return self.pick("ip ", "ip6 ", "") + "protochain " + self.values(values)
         if kind < 0.5 or (self.mpls and kind < 0.9):
             values = ["6", "17", "0x11", "44", "50", "89", "112", "1", "300", "0"]
             return self.pick("ip ", "ip6 ", "") + "proto " + self.values(values)

@@ -22,6 +22,8 @@ from offramp.lower.expression import (
     All,
     Any,
     Calculation,
+    Chain,
+    Choice,
     Const,
     Expr,
     Length,
@@ -117,6 +119,14 @@ KINDS: Final[dict[str, Expr]] = {
     "tags that are not there": Test(TagBytes(30), "==", Number(0)),
     "behind tags": Test(load(12, 2, TagBytes(12)), "==", Number(0x0800)),
     "behind tags and a header": Test(load(16, 2, TagBytes(12), header(14, TagBytes(12))), "==", Number(53)),
+    "chosen": Test(Choice(load(12, 2), 0x0800, load(14, 1), load(15, 1)), "==", Number(0x45)),
+    "in a chosen place": Test(load(16, 2, Choice(load(12, 2), 0x0800, header(), Number(40))), "<=", Number(0x100)),
+    "a choice that cannot be read": Any((Test(Choice(load(14, 1), 0, load(200, 1), Number(1)), ">=", Number(0)), UDP)),
+    "a chain of IPv4": Chain(Place(14), 4, 17),
+    "a chain of IPv6": Chain(Place(14), 6, 6),
+    "a chain behind tags": Chain(Place(14, (TagBytes(12),)), 6, 58),
+    "a chain in the tag": Chain(Place(8), 6, 3),
+    "a chain that is too long": Negate(Chain(Place(14), 6, 200)),
     "behind a header": Test(behind_header(2, 2), "==", Number(53)),
     "behind a number": Test(load(20, 1, Number(3)), "==", Number(17)),
     "behind numbers only": Test(load(0, 2, Number(4), Number(8)), "==", Number(0x0800)),
@@ -180,8 +190,11 @@ class Expressions:
         parts = tuple(self(depth - 1) for _ in range(self.chance.randrange(5)))
         return All(parts) if kind < 0.65 else Any(parts)
 
-    def test(self) -> Test:
+    def test(self) -> Test | Chain:
         kind = self.chance.random()
+        if kind < 0.03:
+            place = Place(self.chance.choice((6, 14, 18)), self.chance.choice(((), (TagBytes(12),))))
+            return Chain(place, self.chance.choice((4, 6)), self.chance.choice((0, 1, 6, 17, 44, 51, 58)))
         if kind < 0.15:
             return Test(load(12, 2), "==", Number(self.chance.choice((0x0800, 0x86DD, 0x0806, *TAG_ETHERTYPES))))
         depth = self.chance.choice((0, 0, 1, 1, 2, 3))
@@ -197,6 +210,9 @@ class Expressions:
         if depth and kind < 0.6:
             operator = self.chance.choice(OPERATORS)
             return Calculation(operator, self.value(depth - 1), self.value(depth - 1))
+        if depth and kind < 0.65:
+            asked, yes, no = (self.value(depth - 1) for _ in range(3))
+            return Choice(asked, self.chance.choice(NUMBERS), yes, no)
         if kind < 0.1:
             return self.number()
         if kind < 0.15:

@@ -11,8 +11,8 @@ tests/generators/expressions.py asks for the same values, so some packets match 
 
 Kinds: none to three VLAN tags (0x8100, 0x88a8, 0x9100), MPLS stacks, PPPoE discovery and sessions, in each other; LLC
 of all formats, SNAP, 802.3 without LLC; STP, OSI, NetBEUI, IPX, AppleTalk, DECnet and MOP; ARP and RARP; IPv4 with
-options and fragments; IPv6 with extension headers and fragments; TCP, UDP, SCTP, ICMP, ICMPv6, IGMP, IGRP, PIM, VRRP,
-ESP, AH.
+options and fragments; IPv6 with extension headers and fragments, AH in front of others; VXLAN and Geneve; TCP, UDP,
+SCTP, ICMP, ICMPv6, IGMP, IGRP, PIM, VRRP, ESP, AH.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PORTS: Final = [0, 22, 53, 67, 80, 443, 4321, 4789, 65535]
 TAG_TYPES: Final = [0x8100, 0x8100, 0x88A8, 0x9100]
 VLANS: Final = [0, 1, 5, 6, 100, 4095]
 LABELS: Final = [0, 3, 16, 1024, 0xFFFFF]
+VNIS: Final = [0, 1, 5, 100, 0xFFFFFF]
 SESSIONS: Final = [0, 1, 17, 0xFFFF]
 IP_PROTOCOLS: Final = {
     "icmp": 1,
@@ -64,6 +65,11 @@ CONTROLS: Final = [0x03, 0x00, 0x01, 0x05, 0x09, 0x63, 0x43, 0x0F, 0x6F, 0xE3, 0
 PPP_NUMBERS: Final = [0x0023, 0x0025, 0x0027, 0x0029, 0x002B, 0x0031, 0xC021, 0x8021]
 TYPES_OF_ICMP: Final = [0, 3, 5, 8, 11, 13]
 TYPES_OF_ICMP6: Final = [1, 128, 133, 134, 135, 136, 143]
+CHAIN: Final = [60, 43, 0, 44, 60]  # damaged, it still has fewer headers than a chain is followed through
+EXTENSIONS: Final[list[list[int]]] = [
+    *([], [], [], [], [44], [0], [60, 44], [44, 44], [43], [44, 0]),
+    *([51], [51, 60], CHAIN),
+]
 MUTATIONS: Final = bytes.fromhex("00 01 03 04 06 08 11 21 2c 3a 40 45 46 4f 60 64 81 88 dd ff")
 
 Typed: TypeAlias = tuple[int, bytes]  # a payload, and the number by which the header in front of it says what it is
@@ -86,6 +92,7 @@ class Packets:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.tunnels = 0  # around what is made now
 
     def __call__(self) -> Packet:
         chance = self.random
@@ -196,6 +203,8 @@ class Packets:
     def ip(self) -> Typed:
         chance = self.random
         protocol, segment = self.segment()
+        if protocol != IP_PROTOCOLS["ah"] and chance.random() < 0.1:  # one: libpcap may look at a second one for ever
+            segment, protocol = struct.pack("!BBHII", protocol, chance.choice((1, 4)), 0, 7, 1) + segment, 51
         options = chance.randbytes(4 * chance.choice((0, 0, 0, 0, 1, 3, 10)))
         fragment = chance.choice((0, 0, 0, 0, 0x4000, 0x2000, 0x2001, 0x1FFF, 1))
         source, destination = chance.choices(_V4, (8, 8, 4, 4, 1, 1, 1, 1), k=2)
@@ -207,12 +216,30 @@ class Packets:
     def ip6(self) -> Typed:
         chance = self.random
         protocol, segment = self.segment()
-        for extension in chance.choice(([], [], [], [], [44], [0], [60, 44], [44, 44], [43], [44, 0])):
+        for extension in chance.choice(
+            ([], [], [], [], [44], [0], [60, 44], [44, 44], [43], [44, 0], [51], [51, 60], CHAIN)
+        ):
             segment = struct.pack("!BBHI", protocol, 0, chance.choice((0, 0, 1, 8)), 7) + segment
             protocol = extension
         source, destination = chance.choices(_V6, (8, 8, 4, 4, 2, 1), k=2)
         header = struct.pack("!IHBB", 6 << 28, len(segment), protocol, chance.choice((1, 64, 255)))
         return 0x86DD, header + source + destination + segment
+
+    def tunnel(self) -> bytes:
+        """UDP, VXLAN or Geneve, and what that carries."""
+        chance = self.random
+        self.tunnels += 1
+        carried, payload = 0x6558, self.frame()
+        vni, port, start = chance.choice(VNIS) << 8, 4789, chance.choice((b"\x08", b"\x08", b"\x08", b"\x0c"))
+        if chance.random() < 0.7:
+            options = 4 * chance.choice((0, 0, 1, 2, 63))
+            port, start = 6081, bytes([options // 4 | chance.choice((0, 0, 0, 0, 0x40))])
+            if chance.random() < 0.3:
+                carried, payload = self.behind_ethernet(2)
+            payload = chance.randbytes(options) + payload
+        self.tunnels -= 1
+        header = start + struct.pack("!BHI", 0, carried if port == 6081 else 0, vni)
+        return struct.pack("!HHHH", chance.choice(PORTS), port, 16 + len(payload), 0) + header + payload
 
     def segment(self) -> Typed:
         """The content of an IP packet."""
@@ -224,6 +251,8 @@ class Packets:
             case "tcp":
                 flags = chance.choice((0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x00, 0x29, 0x3F, 0xC2))
                 body = struct.pack("!IIIBBHI", ports, 1, 2, chance.choice((0x50, 0x80)), flags, 1024, 0)
+            case "udp" if self.tunnels < 2 and chance.random() < 0.15:
+                return IP_PROTOCOLS["udp"], self.tunnel()
             case "udp":
                 body = struct.pack("!IHH", ports, 8 + len(payload), chance.choice((0, 0xBEEF)))
             case "sctp":

@@ -90,7 +90,7 @@ def test_vfs_in_use_are_refused(wire: Wire, device: LiveNic) -> None:
     with a_vf(wire, device, bound=True):
         assert refused(wire, device, InterfaceBusy) == (
             f"{name} has 1 virtual functions: changing their number would remove all of them for a moment"
-            " (pass vf=0 to 0 to use one that nobody uses)"
+            " (vf=0 uses one that nobody uses)"
         )
         assert refused(wire, device, OptionError, vf=3) == f"vf=3: {name} has VFs 0 to 0"
         wire.b.host.run(["ip", "link", "set", "other0", "up"])
@@ -106,7 +106,7 @@ def test_vfs_in_use_are_refused(wire: Wire, device: LiveNic) -> None:
 
 @pytest.mark.usefixtures("untouched")
 def test_a_number_that_there_is_not(wire: Wire, device: LiveNic) -> None:
-    assert refused(wire, device, OptionError, vf=0).endswith("has no VFs yet: leave out the number")
+    assert refused(wire, device, OptionError, vf=0).endswith("has no VFs yet (layout vf, without a number, makes one)")
 
 
 @pytest.mark.usefixtures("untouched")

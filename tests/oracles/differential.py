@@ -48,6 +48,7 @@ class Outcome:
 
     expressions: int = 0
     too_large: int = 0
+    impossible: int = 0  # no packet can match them
     triples: int = 0
     matching: int = 0
     instructions: int = 0  # of the largest program
@@ -55,7 +56,8 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.expressions:,} expressions ({self.too_large} too large), {self.triples:,} triples, "
+            f"{self.expressions:,} expressions ({self.too_large} too large, {self.impossible} impossible), "
+            f"{self.triples:,} triples, "
             f"{self.matching:,} matching, {len(self.differences)} differences; "
             f"the largest program has {self.instructions:,} instructions"
         )
@@ -90,6 +92,8 @@ class Differential:
     def compare(self, text: str, packets: list[Packet], aim: Aim) -> None:
         self.outcome.expressions += 1
         match, reference = Match(text), Reference(text)
+        self.impossible = not match.can_match()
+        self.outcome.impossible += self.impossible
         try:
             program = self.load(match)
         except OptionError:
@@ -121,6 +125,8 @@ class Differential:
     def _count(self, text: str, data: bytes, answers: dict[str, bool]) -> None:
         self.outcome.triples += 1
         self.outcome.matching += answers["libpcap"]
+        if answers["libpcap"] and self.impossible:
+            self.outcome.differences.append(f"{text!r} matches {data.hex()}, although no packet can match it")
         if len(set(answers.values())) > 1:
             self.outcome.differences.append(f"{text!r} on {data.hex()}: {answers}")
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["content", "matching", "with_own"]
 
 
-def matching(words: list[str] | None, file: str | None, sets: list[str] | None, *, protected: object = True) -> Match:
-    """The match of the words or of the file, with its sets. Sets may also be those of `protected`, another match.
+def matching(words: list[str] | None, file: str | None, sets: list[str] | None, options: Options) -> Match:
+    """The match of the words or of the file, with its sets. Sets may also be those of what the options protect.
 
     Errors: MatchError, OptionError.
     """
-    text = _text(words, file)
-    others = _names(protected) - _names(text) if sets and isinstance(protected, str) else frozenset()
-    return _with_sets(text, [one for one in sets or [] if one.partition("=")[0] not in others])
+    text, own = _text(words, file), options.protect
+    others = _names(own) - _names(text) if sets and isinstance(own, str) else frozenset()
+    return _with_sets(text, [one for one in sets or [] if one.partition("=")[0] not in others], options)
 
 
 def with_own(options: Options, sets: list[str] | None) -> Options:
@@ -39,7 +39,7 @@ def with_own(options: Options, sets: list[str] | None) -> Options:
         return options
     try:
         names = _names(own) if sets else ()
-        made = _with_sets(own, [one for one in sets or [] if one.partition("=")[0] in names])
+        made = _with_sets(own, [one for one in sets or [] if one.partition("=")[0] in names], options)
     except OfframpError as error:
         error.what = f"--protect: {error.what}"
         raise
@@ -48,28 +48,26 @@ def with_own(options: Options, sets: list[str] | None) -> Options:
 
 def _names(text: str) -> frozenset[str]:
     """The names of the sets in a match; none if it has an error, which is told elsewhere."""
-    from offramp.match import parse, set_names
-    from offramp.matcher.services import system
+    from offramp.match import set_names
 
     try:
-        return set_names(parse(text, system()))
+        return set_names(_tree(text))
     except OfframpError:
         return frozenset()
 
 
-def _with_sets(text: str, sets: list[str]) -> Match:
+def _with_sets(text: str, sets: list[str], options: Options) -> Match:
+    """Names of hosts are looked up, if the options say so."""
     from offramp import Match
-    from offramp.match import parse
-    from offramp.matcher.services import system
 
-    node = parse(text, system()) if sets else None
+    node = _tree(text) if sets else None
     named: dict[str, HashSet | PrefixSet] = {}
     for one in sets:
         name, path = _name_and_path(one)
         if name in named:
             raise OptionError(f"--set {one}", reason=f"{name} was given before", hint="put both files into one")
         named[name] = _load(one, path, _family(node, name))
-    return Match(text, **named)
+    return Match.resolved(text, **named) if options.resolve else Match(text, **named)
 
 
 def content(option: str, path: str, most: int) -> bytes:
@@ -120,6 +118,15 @@ def _load(option: str, path: str, family: Family) -> HashSet | PrefixSet:
         return load(path, empty=family)
     except KernelError as error:
         raise _unreadable(f"--set {option}", error.errno) from error
+
+
+def _tree(text: str) -> Node:
+    """The tree, before names of hosts are looked up: any address stands for them."""
+    from offramp.match import Network, parse
+    from offramp.matcher.services import system
+
+    some = Network.prefix(4, 1, 32)
+    return parse(text, replace(system(), host=lambda name: (some,), net=lambda name: some))
 
 
 def _family(node: Node | None, name: str) -> Family:

@@ -59,7 +59,9 @@ class Do(StrEnum):
 def flag(option: Option) -> Any:
     """The option in the form that typer takes."""
     if isinstance(option.kind, Switch):
-        return typer.Option(option.spelled, show_default=False, help=option.help)
+        on, *off = option.spelled.split("/")
+        spellings = ["/".join((on, *off[:1])), *(f" /{another}" for another in off[1:])]
+        return typer.Option(*spellings, show_default=False, help=option.help)
     return typer.Option(option.spelled, metavar=option.kind.metavar, show_default=False, help=option.help)
 
 
@@ -122,7 +124,7 @@ def _parameters(option: Option) -> Iterator[inspect.Parameter]:
     kind: Any = str | None
     default = None
     if isinstance(option.kind, Switch):
-        kind, default = bool, option.default
+        kind, default = bool, option.default if option.typed_default is None else option.typed_default
     elif option.repeatable:
         kind = list[str] | None
     annotation = Annotated[kind, flag(option)]

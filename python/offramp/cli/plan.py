@@ -65,7 +65,7 @@ def plan(
     what = Do.typed(do)
     options = chosen(what, typed)
     pps = None if rate is None else _RATE.typed(rate)
-    packets = matching(match, file, sets, protected=options.protect)
+    packets = matching(match, file, sets, options)
     options = with_own(options, sets)
     made = (
         plan_for(interface, packets, what.verdict, options)
@@ -88,7 +88,19 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
     able, assumed = assume(known, interface)
     own = None if isinstance(options.protect, bool) else str(options.protect)
     protection = Protection.of(Found(), match.lowered(), own) if options.protect is not False else None
-    return make_plan(Situation(match.node, verdict, imagined(able), options, protection, able, assumed=assumed))
+    return make_plan(
+        Situation(
+            match.node,
+            verdict,
+            imagined(able),
+            options,
+            protection,
+            able,
+            names=match.names,
+            can_match=match.can_match(),
+            assumed=assumed,
+        )
+    )
 
 
 def capabilities_of(text: str) -> Capabilities:

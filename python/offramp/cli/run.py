@@ -97,7 +97,7 @@ def run(
     options = chosen(what, typed)
     limit = math.inf if seconds is None else _FOR.typed(seconds)
     followed = _followed(file, sets, options) if reload else None
-    packets = matching(match, file, sets, protected=options.protect)
+    packets = matching(match, file, sets, options)
     with (
         _open(interface, packets, what, with_own(options, sets)) as ramp,
         _signals(followed) as signals,
@@ -153,7 +153,7 @@ def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
 def _followed(file: str | None, sets: list[str] | None, options: Options) -> Followed:
     if file is None or file == "-":
         raise OptionError("--reload", reason="there is no file to follow", hint="-F FILE reads the match from one")
-    return Followed(file, lambda: matching(None, file, sets, protected=options.protect))
+    return Followed(file, lambda: matching(None, file, sets, options))
 
 
 @immutable

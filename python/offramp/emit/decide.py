@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 
 from llvmlite import ir
 
+from offramp.emit.chains import chain
 from offramp.emit.emitter import Label
 from offramp.emit.sets.lookup import member, snapshot
 from offramp.emit.values import Values
-from offramp.lower.expression import All, Any, Const, Expr, Member, Named, Negate, SetUse, Test
+from offramp.lower.expression import All, Any, Chain, Const, Expr, Member, Named, Negate, SetUse, Test
 
 __all__ = ["Decision"]
 
@@ -64,6 +65,8 @@ class Decision:
                 self.emit.branch(self.emit.builder.icmp_unsigned(op, *sides), yes, no)
             case Member(words, number):
                 self._member(self.values.read_all(words), number, yes, no)
+            case Chain():
+                chain(self.values, expr, yes, no)
 
     def _member(self, key: Sequence[ir.Value], number: int, yes: Label, no: Label) -> None:
         shape = self.sets[number].shape

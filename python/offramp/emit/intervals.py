@@ -11,14 +11,14 @@ on the wire. Such a frame has at least the 14 bytes of an Ethernet header beside
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from offramp.immutable import immutable
 from offramp.lower.expression import (
-    ALL_ONES,
     TAG_BYTES,
     All,
     Any,
     Calculation,
+    Chain,
+    Choice,
     Const,
     Expr,
     Length,
@@ -31,21 +31,20 @@ from offramp.lower.expression import (
     Test,
     Value,
 )
+from offramp.lower.ranges import FULL, Range, calculated, of_bytes
 
-__all__ = ["FIRST_TAG", "Range", "bounds", "lowest_start", "outcomes"]
+__all__ = ["FIRST_TAG", "Held", "Range", "bounds", "lowest_start", "outcomes"]
 
 FIRST_TAG = 12  # where the first tag's ethertype is, and where a tag is inserted
 _SHORTEST_TAGGED = 14 + TAG_BYTES
 
 
-class Range(NamedTuple):
-    """From `low` to `high`, both included."""
+@immutable
+class Held:
+    """A value that is in a register, which stands where a value does in a place."""
 
-    low: int
-    high: int
-
-
-_FULL = Range(0, ALL_ONES)
+    register: object
+    range: Range
 
 
 def bounds(value: Value, tags: tuple[int, ...] = ()) -> Range:
@@ -54,55 +53,24 @@ def bounds(value: Value, tags: tuple[int, ...] = ()) -> Range:
         case Number(number):
             return Range(number, number)
         case Length():
-            return _FULL
+            return FULL
         case Load(Place(offset, ()), 2) if tags and offset == FIRST_TAG:
             return Range(min(tags), max(tags))
         case Load(_, size):
-            return Range(0, (1 << 8 * size) - 1)
+            return of_bytes(size)
         case TagBytes(offset):
             return Range(TAG_BYTES if tags and offset == FIRST_TAG else 0, 2 * TAG_BYTES)
         case Calculation(op, left, right):
-            return _calculated(op, bounds(left, tags), bounds(right, tags))
+            return calculated(op, bounds(left, tags), bounds(right, tags))
+        case Held():
+            return value.range
+        case Choice(_, _, yes, no):
+            return bounds(yes, tags).union(bounds(no, tags))
 
 
 def lowest_start(place: Place, tags: tuple[int, ...]) -> int:
     """The lowest offset that `place` can have."""
     return place.offset + sum(bounds(part, tags).low for part in place.behind)
-
-
-def _calculated(op: str, left: Range, right: Range) -> Range:
-    match op:
-        case "+":
-            return _unless_it_wraps(left.low + right.low, left.high + right.high)
-        case "-":
-            return _unless_it_wraps(left.low - right.high, left.high - right.low)
-        case "*":
-            return _unless_it_wraps(left.low * right.low, left.high * right.high)
-        case "/":
-            return Range(left.low // max(right.high, 1), left.high // max(right.low, 1))
-        case "%":
-            return left if left.high < right.low else Range(0, min(left.high, max(right.high, 1) - 1))
-        case "&" if left.low == left.high and right.low == right.high:
-            return Range(left.low & right.low, left.low & right.low)
-        case "&":
-            return Range(0, min(left.high, right.high))
-        case "|":
-            return Range(max(left.low, right.low), _ones(left.high | right.high))
-        case "^":
-            return Range(0, _ones(left.high | right.high))
-        case "<<" if right.high < 32:
-            return _unless_it_wraps(left.low << right.low, left.high << right.high)
-        case ">>":
-            return Range(left.low >> min(right.high, 32), left.high >> min(right.low, 32))
-    return _FULL
-
-
-def _unless_it_wraps(low: int, high: int) -> Range:
-    return Range(low, high) if low >= 0 and high <= ALL_ONES else _FULL
-
-
-def _ones(number: int) -> int:
-    return (1 << number.bit_length()) - 1
 
 
 def outcomes(expr: Expr, tags: tuple[int, ...]) -> frozenset[bool | None]:
@@ -119,6 +87,8 @@ def outcomes(expr: Expr, tags: tuple[int, ...]) -> frozenset[bool | None]:
         case Member(words, _):
             rejected = any(_may_reject(word, tags) for word in words)
             return frozenset({True, False, None} if rejected else {True, False})
+        case Chain():
+            return frozenset({True, False, None})
         case Test(left, op, right):
             rejected = _may_reject(left, tags) or _may_reject(right, tags)
             return _compared(op, bounds(left, tags), bounds(right, tags)) | frozenset({None} if rejected else ())
@@ -156,4 +126,6 @@ def _may_reject(value: Value, tags: tuple[int, ...]) -> bool:
         case Calculation(op, left, right):
             by_zero = op in ("/", "%") and bounds(right, tags).low == 0
             return by_zero or _may_reject(left, tags) or _may_reject(right, tags)
+        case Choice(asked, _, yes, no):
+            return any(_may_reject(part, tags) for part in (asked, yes, no))
     return False

@@ -15,13 +15,29 @@ from offramp.emit.limits import FARTHEST_JUMP, OPEN_WAYS
 from offramp.emit.state import kind
 from offramp.errors import OptionError
 from offramp.immutable import immutable
-from offramp.lower.expression import All, Any, Calculation, Expr, Load, Lowered, Member, Negate, Test, Value
+from offramp.lower.expression import (
+    MAX_CHAIN,
+    All,
+    Any,
+    Calculation,
+    Chain,
+    Choice,
+    Expr,
+    Load,
+    Lowered,
+    Member,
+    Negate,
+    Test,
+    Value,
+)
 
 __all__ = ["MAX_STATE", "Size", "size", "too_deep", "total"]
 
 MAX_TESTS: Final = OPEN_WAYS  # each test is at least one branch
 MAX_STATE: Final = 60  # MAX_USED_MAPS is 64; counters, sockets, heartbeats and protected ports take the others
 MAX_ACCESSES: Final = FARTHEST_JUMP  # instructions
+
+_TESTS_OF_A_HEADER: Final = 7  # is it the one, the last one, one of the five that name the next
 
 _WHAT: Final = "the match is too large for one program"
 _TOGETHER: Final = "the matches of all ramps on this interface are too large for one program"
@@ -85,6 +101,8 @@ def size(match: Lowered) -> Size:
         match value:
             case Calculation(_, left, right):
                 return 1 + calculations(left) + calculations(right)
+            case Choice(asked, _, yes, no):
+                return 1 + sum(map(calculations, (asked, yes, no)))
             case Load(place, _) if place.behind and place.behind not in places:
                 places.add(place.behind)
                 return 1 + sum(map(calculations, place.behind))
@@ -102,6 +120,8 @@ def size(match: Lowered) -> Size:
             case Member(words, number):
                 accesses += costs[number]
                 return 1 + sum(map(calculations, words))
+            case Chain(network, version, _):
+                return MAX_CHAIN * (_TESTS_OF_A_HEADER if version == 6 else 2) + sum(map(calculations, network.behind))
         return 1
 
     return Size(tests(match.expr), tuple(kind(state).name for state in match.sets), accesses)

@@ -17,12 +17,13 @@ from typing import Self
 from llvmlite import ir
 
 from offramp.emit.emitter import Address, Emitter, Label
-from offramp.emit.intervals import FIRST_TAG, bounds
+from offramp.emit.intervals import FIRST_TAG, Held, bounds
 from offramp.emit.target import I32, I64, const
 from offramp.lower.expression import (
     TAG_BYTES,
     TAG_ETHERTYPES,
     Calculation,
+    Choice,
     Length,
     Load,
     Number,
@@ -69,6 +70,10 @@ class Values:
                 return self.builder.trunc(self._tag_bytes(offset), I32)
             case Calculation():
                 return self._calculation(value, apart)
+            case Choice():
+                return self._choice(value, apart)
+            case Held():
+                return value.register
 
     def read_all(self, values: tuple[Value, ...]) -> list[ir.Value]:
         """Read those that need the most registers first; the result is in the order of `values`."""
@@ -139,9 +144,19 @@ class Values:
 
     def _if_below_32(self, count: ir.Value, shifted: ir.Value) -> ir.Value:
         """`shifted`, or 0 for larger counts. There is no branch, because the verifier would follow both paths."""
-        below = self.emit.target.barrier(self.builder.sub(self.builder.zext(count, I64), const(32)))
-        mask = self.builder.trunc(self.builder.ashr(below, const(63)), I32)
-        return self.builder.and_(shifted, mask)
+        return self.builder.and_(shifted, self._mask_if_below(count, 32))
+
+    def _mask_if_below(self, value: ir.Value, limit: int) -> ir.Value:
+        """All ones if `value`, i32, is below the limit, else 0."""
+        below = self.emit.target.barrier(self.builder.sub(self.builder.zext(value, I64), const(limit)))
+        return self.builder.trunc(self.builder.ashr(below, const(63)), I32)
+
+    def _choice(self, node: Choice, apart: bool) -> ir.Value:
+        """By a mask, for the same reason."""
+        differs = self.builder.xor(self.read(node.asked, apart=apart), const(node.number, I32))
+        is_it = self._mask_if_below(differs, 1)
+        yes = self.builder.and_(self.read(node.yes, apart=apart), is_it)
+        return self.builder.or_(yes, self.builder.and_(self.read(node.no, apart=apart), self.builder.not_(is_it)))
 
     def _unless(self, condition: ir.Value) -> None:
         """Reject if the condition holds."""

@@ -90,7 +90,7 @@ def station(node: Station, layers: Layers) -> Expr:
 
 def stations(direction: Direction, layers: Layers, asked: Asked) -> Expr:
     source, destination = (asked((load(layers.link, at, 2), load(layers.link, at + 2, 4))) for at in (6, 0))
-    return directed(direction, source, destination)
+    return layers.with_link(directed(direction, source, destination))
 
 
 def port(node: Port, layers: Layers) -> Expr:
@@ -103,7 +103,12 @@ def port(node: Port, layers: Layers) -> Expr:
 
 
 def ports(direction: Direction, protocol: Protocol | None, layers: Layers, asked: Asked) -> Expr:
-    """Whether the ports are asked for: those right after IPv6's header, or in an IPv4 packet's first fragment."""
+    """Whether the ports are asked for, over IPv6 or IPv4."""
+    return Any(tuple(ports_of(version, direction, protocol, layers, asked) for version in (IP6, IP)))
+
+
+def ports_of(version: int, direction: Direction, protocol: Protocol | None, layers: Layers, asked: Asked) -> Expr:
+    """The ports right after IPv6's header, or in an IPv4 packet's first fragment. `version` is an ethertype."""
     numbers = [IP_PROTOCOLS[one] for one in ((protocol,) if protocol else _WITH_PORTS)]
     network = layers.network
 
@@ -113,10 +118,9 @@ def ports(direction: Direction, protocol: Protocol | None, layers: Layers, asked
     def carries(offset: int) -> Expr:
         return Any(tuple(equal(load(network, offset, 1), number) for number in numbers))
 
-    behind_ip6 = Place(network.offset + IP6_HEADER, network.behind)
-    ip6 = All((layers.has(IP6), carries(6), at(behind_ip6)))
-    ip = All((layers.has(IP), carries(9), first_fragment(layers), at(layers.transport)))
-    return Any((ip6, ip))
+    if version == IP6:
+        return All((layers.has(IP6), carries(6), at(Place(network.offset + IP6_HEADER, network.behind))))
+    return All((layers.has(IP), carries(9), first_fragment(layers), at(layers.transport)))
 
 
 def ip_broadcast(netmask: int, layers: Layers) -> Expr:

@@ -11,9 +11,10 @@
             Test(Load(Place(16, (header,)), 2), "==", Number(53)))                                     14 + header + 2
 
 Numbers are unsigned, have 32 bits, and wrap. Evaluation goes from left to right and stops as soon as the result is
-known. A load beyond the end of the captured packet, or a division by zero, rejects the packet outright, even below a
-Negate. That is the meaning of classic BPF (McCanne & Jacobson 1993; Linux, Documentation/networking/filter.rst), and so
-of every tcpdump expression. A place is a sum that does not wrap; a place above 2**32 is beyond every packet.
+known. A load beyond the end of the captured packet, a division by zero, or a Chain that is too long rejects the packet
+outright, even below a Negate. That is the meaning of classic BPF (McCanne & Jacobson 1993; Linux,
+Documentation/networking/filter.rst), and so of every tcpdump expression. A place is a sum that does not wrap; a place
+above 2**32 is beyond every packet.
 
 evaluate.py is the reference that compiled programs are compared with.
 """
@@ -24,11 +25,17 @@ from typing import Final, Literal, TypeAlias
 
 from offramp.immutable import immutable
 from offramp.lower.shapes import Shape
+from offramp.match.protocols import AUTHENTICATION, IP6_EXTENSIONS, IP6_HEADER
 
 __all__ = [
+    "AUTHENTICATION",
+    "IP6_EXTENSIONS",
+    "IP6_HEADER",
     "All",
     "Any",
     "Calculation",
+    "Chain",
+    "Choice",
     "Const",
     "Expr",
     "Fixed",
@@ -59,6 +66,7 @@ TAG_ETHERTYPES: Final = (
 )  # IEEE 802.1Q customer and service tag, and the latter's earlier number
 TAG_BYTES: Final = 4
 MAX_TAGS: Final = 2
+MAX_CHAIN: Final = 8  # headers that a chain of them is followed through
 
 
 @immutable
@@ -101,7 +109,17 @@ class Calculation:
     right: Value
 
 
-Value: TypeAlias = Number | Length | Load | TagBytes | Calculation
+@immutable
+class Choice:
+    """`yes` if `asked` is `number`, else `no`. All three are read, whichever it is."""
+
+    asked: Value
+    number: int
+    yes: Value
+    no: Value
+
+
+Value: TypeAlias = Number | Length | Load | TagBytes | Calculation | Choice
 
 
 @immutable
@@ -121,6 +139,24 @@ class Member:
 
     key: tuple[Value, ...]
     set: int
+
+
+@immutable
+class Chain:
+    """Whether an IP packet has a header of this number, among those that name each other: `protochain`.
+
+    The first one is named by the IP header at `network`. An IPv6 extension header (0, 43, 44, 60) or an authentication
+    header (51) names the next one in its first byte, and says its own length in its second; IPv4 has the latter only.
+    The chain is followed through MAX_CHAIN headers; if it is longer, and has no such header so far, the packet is
+    rejected. Where the next header begins:
+
+        extension header at X           X + 8 * (length + 1)
+        authentication header           4 * (length + 2): libpcap forgets what stands in front of it
+    """
+
+    network: Place
+    version: Literal[4, 6]
+    number: int
 
 
 @immutable
@@ -147,7 +183,7 @@ class Const:
     value: bool
 
 
-Expr: TypeAlias = Test | Member | All | Any | Negate | Const
+Expr: TypeAlias = Test | Member | Chain | All | Any | Negate | Const
 
 
 @immutable

@@ -7,6 +7,8 @@
     mpls                                            + 4                each time
     pppoes  network + 6  = link  = link + 2         = payload          PPP's header is the link layer from there on
     vlan any             behind TagBytes, as is all that is counted from it
+    vxlan   transport + 16      link + 12      link + 14           = payload
+    geneve  behind its options  as vxlan, if it carries Ethernet; else its own type field, and what it carries
 
 Some words of pcap-filter(7) shift offsets. They do so for everything after them in the text, whatever `and`, `or`,
 `not` and parentheses say. So one `Layers` accompanies the walk through the tree. match/context.py refuses what cannot
@@ -109,6 +111,7 @@ class Layers:
         self.payload = Place(14)
         self.labels = 0  # of MPLS, seen so far
         self.is_ppp = False
+        self.has_link: Expr | None = None  # whether there is an Ethernet header at `link`; None: there is
 
     @property
     def network(self) -> Place:
@@ -174,6 +177,10 @@ class Layers:
         number, mask = LLC_CONTROLS[type_]
         return All((*is_llc, masked(load(self.payload, 2, 1), mask, number)))
 
+    def with_link(self, expr: Expr) -> Expr:
+        """`expr`, about the Ethernet header, for frames that have one."""
+        return expr if self.has_link is None else All((self.has_link, expr))
+
     def vlan(self, id_: int | None) -> Expr:
         """Enter a tag. After `vlan any`, it is one more than those that were skipped."""
         parts: list[Expr] = [Any(tuple(map(self.has, TAG_ETHERTYPES)))]
@@ -209,5 +216,5 @@ class Layers:
         self.link = Place(self.network.offset + PPPOE_HEADER, self.network.behind)
         self.type = self.link
         self.payload = Place(self.link.offset + PPP_HEADER, self.link.behind)
-        self.is_ppp = True
+        self.is_ppp, self.has_link = True, None
         return All(tuple(parts))

@@ -5,6 +5,7 @@
     layers.py     where the headers are, and how one names the next: vlan, mpls, pppoes, 802.2
     addresses.py  hosts, networks, stations, ports
     fields.py     proto[offset:size] and arithmetic
+    tunnels.py    VXLAN, Geneve
     unions.py     long unions become look-ups
 
 The meaning is libpcap's (gencode.c), surprises included, because people test a match with tcpdump first:
@@ -13,6 +14,8 @@ The meaning is libpcap's (gencode.c), surprises included, because people test a 
   extension header; `tcp[...]` is a field of TCP over IPv4 only.
 - A relation is false for packets of another protocol, whatever it compares: `not udp[0] == 1` holds for TCP.
 - `vlan`, `mpls` and `pppoes` shift everything after them in the text: `vlan 1 or vlan 2` looks for 2 inside any tag.
+- So do `vxlan` and `geneve`. But for packets that are in no such tunnel, libpcap then looks at places that it has not
+  computed; so what follows must be joined by `and`, and such a match is refused otherwise.
 
 Order matters: a load beyond the end of the packet rejects it outright, so tests come in the order in which libpcap
 makes them. libpcap's optimiser (tcpdump without -O) reorders tests, and leaves out those that cannot change the result.
@@ -29,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 from offramp.errors import MatchError, OptionError
 from offramp.match import tree
@@ -50,10 +53,11 @@ from offramp.match.protocols import (
 from offramp.match.tree import Node, Primitive, Protocol
 
 from . import addresses
-from .expression import All, Any, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
+from .expression import All, Any, Chain, Const, Expr, Lowered, Named, Negate, Number, SetUse, Test
 from .fields import compare
 from .layers import Layers, equal, load, masked
 from .shapes import Shape
+from .tunnels import tunnel
 from .unions import union
 
 __all__ = ["lower"]
@@ -61,6 +65,10 @@ __all__ = ["lower"]
 BROADCAST: Final = (1 << 48) - 1
 NO_SETS: Final[Mapping[str, Shape]] = MappingProxyType({})
 NETMASK_HINT = 'Match("ip broadcast", "255.255.255.0")'
+NOT_IN_TUNNEL: Final = "it would be looked for in a tunnel, also in packets that are in none"
+NOT_IN_TUNNEL_HINT: Final = (
+    "'and' joins a tunnel to what is in it: 'vxlan 5 and tcp'; what is not in it stands in front"
+)
 HOST_BITS_NEEDED = "the netmask leaves no host bits, so there is no broadcast address"
 
 
@@ -86,6 +94,7 @@ class _Walk:
         self.layers = Layers()
         self.behind = Behind()
         self.uses: dict[SetUse, int] = {}
+        self.tunnels = self.certain = 0  # entered so far; those in which the next primitive's packets certainly are
 
     def __call__(self, node: Node) -> Expr:
         match node:
@@ -93,12 +102,26 @@ class _Walk:
                 return Const(True)
             case tree.Not(part):
                 return Negate(self(part))
-            case tree.And() | tree.Or():
+            case tree.And():
+                certain = self.certain
+                joined = union(node, self.layers, self._joined, self._number)
+                self.certain = certain
+                return joined
+            case tree.Or():
                 return union(node, self.layers, self, self._number)
             case _:
                 if reason := self.behind.refuses(node):
                     raise self._refusal(node, reason)
+                if self.tunnels > self.certain:
+                    raise self._refusal(node, NOT_IN_TUNNEL, NOT_IN_TUNNEL_HINT)
                 return self._primitive(node)
+
+    def _joined(self, part: Node) -> Expr:
+        """A part of an And. If it is a tunnel, all packets that the next parts are asked about are in it."""
+        expr = self(part)
+        if isinstance(part, tree.Vxlan | tree.Geneve):
+            self.certain = self.tunnels
+        return expr
 
     def _refusal(self, node: Primitive, what: str, hint: str = "") -> MatchError:
         text, place = str(self.whole), str(node)
@@ -136,6 +159,11 @@ class _Walk:
                 return layers.has(PPPOE_DISCOVERY)
             case tree.Pppoes(number):
                 return layers.pppoes(number)
+            case tree.Vxlan() | tree.Geneve():
+                self.tunnels += 1
+                return tunnel(node, layers)
+            case tree.InChain(number, layer):
+                return self._in_chain(number, layer)
             case tree.Llc(kind):
                 return layers.llc(kind)
             case tree.Compare():
@@ -171,6 +199,12 @@ class _Walk:
             case _:
                 return layers.has(number)
 
+    def _in_chain(self, number: int, layer: Protocol | None) -> Expr:
+        if layer is None:
+            return Any((self._in_chain(number, Protocol.IP), self._in_chain(number, Protocol.IP6)))
+        version: Literal[4, 6] = 4 if layer is Protocol.IP else 6
+        return All((self.layers.has(ETHERTYPES[layer]), Chain(self.layers.network, version, number)))
+
     def _broadcast(self, layer: Protocol) -> Expr:
         if layer is Protocol.ETHER:
             return addresses.station(tree.Station(BROADCAST, tree.Direction.DST), self.layers)
@@ -189,7 +223,7 @@ class _Walk:
             case Protocol.IP6:
                 return All((layers.has(IP6), equal(load(layers.network, 24, 1), 0xFF)))
             case _:
-                return masked(load(layers.link, 0, 1), 0x01, 0x01)
+                return layers.with_link(masked(load(layers.link, 0, 1), 0x01, 0x01))
 
     def _in_set(self, node: tree.InSet) -> Expr:
         shape = self.sets.get(node.name)

@@ -17,6 +17,7 @@ from .scan import (
     MAC,
     NAME,
     NUMBER,
+    PROTO_WORDS,
     PROTOCOL_WORDS,
     SET,
     Cursor,
@@ -33,8 +34,21 @@ RELATION: Final = "a relation such as == or >="
 VALUES: Final = (NUMBER, IPV4, IPV6, MAC, SET)
 
 BEGINNINGS: Final = (  # of conditions
-    *("src", "dst", *KIND_WORDS, "not", "proto", "less", "greater", "byte", "broadcast", "multicast", "len"),
-    *("vlan", "mpls", "pppoed", "pppoes", "llc", *sorted(PROTOCOL_WORDS)),
+    *(
+        "src",
+        "dst",
+        *KIND_WORDS,
+        "not",
+        "proto",
+        "protochain",
+        "less",
+        "greater",
+        "byte",
+        "broadcast",
+        "multicast",
+        "len",
+    ),
+    *("vlan", "mpls", "pppoed", "pppoes", "vxlan", "geneve", "llc", *sorted(PROTOCOL_WORDS)),
 )
 CANDIDATES: Final = {CONDITION: BEGINNINGS, ARITHMETIC: ("len", *sorted(PROTOCOL_WORDS), *CONSTANTS)}
 
@@ -59,14 +73,12 @@ def _refused() -> dict[str, tuple[str, str]]:
         ),
         "ifindex": ("is not something that a frame tells", "a match is about the interface that it is opened on"),
         "gateway": ("needs names of hosts, which are not looked up", "write 'ether host MAC and not host ADDRESS'"),
-        "geneve": ("is not supported", "the tunnel itself is 'udp dst port 6081'"),
-        "protochain": ("is not supported", "write 'proto': it looks at the first header only"),
     }
     return {word: why for words, why in groups.items() for word in words.split()}
 
 
 REFUSED: Final = _refused()
-_OVER_UDP: Final = ("tftp", "ntp", "snmp", "syslog", "vxlan")
+_OVER_UDP: Final = ("tftp", "ntp", "snmp", "syslog")
 _OVER_BOTH: Final = ("domain", "dns", "kerberos", "ldap", "sip")
 
 
@@ -86,7 +98,7 @@ ELSEWHERE: Final = {  # words of other languages and tools
     "ipv6": "ip6",
     "icmpv6": "icmp6",
     "mac": "ether host",
-    **{name: _service(name) for name in WELL_KNOWN_PORTS},
+    **{name: _service(name) for name in WELL_KNOWN_PORTS if name not in KEYWORDS},
     "dhcp": "udp port 67",
     "quic": "udp port 443",
     "gre": "proto 47",
@@ -138,7 +150,7 @@ def _token(word: str, cursor: Cursor, expected: tuple[str, ...]) -> _Complaint:
         return (what, SETS, None) if kind == SET else (what, "", _as_value(word, cursor, CONDITION in expected))
     if kind in VALUES and "or" in expected:
         return what, "values are joined by 'or'", _joined(word, cursor)
-    if before == "proto" and word in KEYWORDS:
+    if before in PROTO_WORDS and word in KEYWORDS:
         return what, f"'{word}' is a keyword, not a protocol's name", f"\\{word}"
     if "and" in expected and (kind in BEGINNINGS or kind == "("):
         return what, JOIN, None

@@ -16,6 +16,7 @@ from .tree import (
     Compare,
     Direction,
     Field,
+    Geneve,
     Length,
     Llc,
     Mpls,
@@ -25,6 +26,7 @@ from .tree import (
     Pppoes,
     Protocol,
     Vlan,
+    Vxlan,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def _byte(cursor: Cursor) -> Compare:
     return Compare(Field(Protocol.ETHER, Number(offset)), relation, Number(_number(cursor)))
 
 
-def _header(node: type[Vlan | Mpls | Pppoes]) -> Callable[[Cursor], Primitive]:
+def _header(node: type[Vlan | Mpls | Pppoes | Vxlan | Geneve]) -> Callable[[Cursor], Primitive]:
     """`vlan`, `vlan 5`; ours: `vlan any`."""
 
     def read(cursor: Cursor) -> Primitive:
@@ -167,6 +169,8 @@ SPECIAL: Final[dict[str, Callable[[Cursor], Primitive]]] = {  # keywords that be
     "vlan": _header(Vlan),
     "mpls": _header(Mpls),
     "pppoes": _header(Pppoes),
+    "vxlan": _header(Vxlan),
+    "geneve": _header(Geneve),
     "pppoed": _discovery,
     "llc": _llc,
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot stand behind `vlan`, `mpls` and `pppoes`: tcpdump refuses what it could not find there.
+"""What cannot stand behind `vlan`, `mpls`, `pppoes` and tunnels: tcpdump refuses what it could not find there.
 
     vlan and arp         fine: an EtherType follows the tag
     mpls and arp         refused: a label says nothing of what follows, and only IP can be told from its first byte
     pppoes and vlan      refused: PPP carries no tags, and no Ethernet addresses
     vlan any twice       refused: there is no third kind of tag to look for
+    vxlan and vlan       fine, and so is all else that is about Ethernet: the frame in a tunnel begins with it
+    vxlan and protochain refused: the chain would begin at a place that differs
 
 "Behind" is behind in the text, through parentheses, `not` and `or` (libpcap, gencode.c: label_stack_depth, linktype).
 """
@@ -19,6 +21,8 @@ from .tree import (
     Carries,
     Compare,
     Field,
+    Geneve,
+    InChain,
     InSet,
     IsProtocol,
     Llc,
@@ -32,9 +36,11 @@ from .tree import (
     Station,
     Value,
     Vlan,
+    Vxlan,
 )
 
-SHIFTING = (AnyVlan, Mpls, Pppoes)
+SHIFTING = (AnyVlan, Mpls, Pppoes, Vxlan, Geneve)
+MAX_TUNNELS = 2  # in each other; each makes the places in it longer to compute
 IP_ETHERTYPES = (0x0800, 0x86DD)
 WITH_ETHERTYPE = frozenset(  # recognised by what the link layer says comes next
     (
@@ -48,11 +54,12 @@ WITH_ETHERTYPE = frozenset(  # recognised by what the link layer says comes next
 class Behind:
     """Which headers the conditions so far have put before the next one."""
 
-    __slots__ = ("any_vlan", "mpls", "plain", "pppoes")
+    __slots__ = ("any_vlan", "mpls", "plain", "pppoes", "tunnels")
 
     def __init__(self) -> None:
         self.plain = True  # none of the others
         self.any_vlan = self.mpls = self.pppoes = False
+        self.tunnels = 0
 
     def refuses(self, node: Node) -> str:
         """Why `node` cannot come next; "" if it can, and then it has."""
@@ -62,14 +69,23 @@ class Behind:
             self.plain = False
             self.any_vlan = self.any_vlan or isinstance(node, AnyVlan)
             self.mpls = self.mpls or isinstance(node, Mpls)
-            self.pppoes = self.pppoes or isinstance(node, Pppoes)
+            self.pppoes = isinstance(node, Pppoes) or (self.pppoes and not isinstance(node, Vxlan | Geneve))
+            self.tunnels += isinstance(node, Vxlan | Geneve)
         return ""
 
     def _refusal(self, node: Node) -> str:
         if isinstance(node, Vlan | AnyVlan):
             if self.mpls or self.pppoes:
                 return f"no VLAN tag can be found behind {'mpls' if self.mpls else 'pppoes'}"
-            return "'vlan any' stands once" if isinstance(node, AnyVlan) else ""
+            if isinstance(node, AnyVlan) and self.tunnels:
+                return "'vlan any' in a tunnel is not supported"
+            return "'vlan any' stands once" if isinstance(node, AnyVlan) and self.any_vlan else ""
+        if isinstance(node, Vxlan | Geneve) and self.mpls:
+            return "a tunnel behind mpls is not supported"
+        if isinstance(node, Vxlan | Geneve) and self.tunnels >= MAX_TUNNELS:
+            return f"more than {MAX_TUNNELS} tunnels in each other are not supported"
+        if isinstance(node, InChain) and self.tunnels:
+            return "'protochain' cannot be followed in a tunnel"
         if self.mpls and not _is_found_behind_mpls(node):
             return "behind mpls only IPv4 and IPv6 can be told apart"
         if self.pppoes and _is_about_ethernet(node):

@@ -33,6 +33,8 @@ __all__ = [
     "Broadcast",
     "Carries",
     "Compare",
+    "Geneve",
+    "InChain",
     "InSet",
     "IsProtocol",
     "Llc",
@@ -44,6 +46,7 @@ __all__ = [
     "Primitive",
     "Station",
     "Vlan",
+    "Vxlan",
 ]
 
 _WHOLE: Final = {4: (1 << 32) - 1, 6: (1 << 128) - 1}  # the mask of a single address
@@ -79,6 +82,26 @@ class Carries:
     def __str__(self) -> str:
         number = f"{self.number:#x}" if self.layer is Protocol.ETHER else self.number
         return f"{qualified(self.layer)}proto {number}"
+
+
+@immutable
+class InChain:
+    """`[ip|ip6] protochain N`: one of the headers that name each other has this number; without a layer, of ip or ip6.
+
+    In front of it are IPv6 extension headers or authentication headers, MAX_CHAIN (lower/expression.py) at most.
+    """
+
+    number: int
+    layer: Protocol | None = None
+
+    def __post_init__(self) -> None:
+        if self.layer not in (None, Protocol.IP, Protocol.IP6):
+            raise ValueError(f"'{self.layer.value}' has no chain of headers: only ip and ip6 have")
+        if not 0 <= self.number <= ALL_ONES:
+            raise ValueError(f"{self.number} does not fit in 32 bits")
+
+    def __str__(self) -> str:
+        return f"{qualified(self.layer)}protochain {self.number}"
 
 
 @immutable
@@ -258,6 +281,32 @@ class Pppoes:
 
 
 @immutable
+class Vxlan:
+    """`vxlan [vni]`: VXLAN over UDP; what follows looks into the frame that it carries (RFC 7348)."""
+
+    vni: int | None = None
+
+    def __post_init__(self) -> None:
+        _fits("VXLAN VNI", self.vni, 24)
+
+    def __str__(self) -> str:
+        return _numbered("vxlan", self.vni)
+
+
+@immutable
+class Geneve:
+    """`geneve [vni]`: Geneve over UDP; what follows looks into what it carries (RFC 8926)."""
+
+    vni: int | None = None
+
+    def __post_init__(self) -> None:
+        _fits("Geneve VNI", self.vni, 24)
+
+    def __str__(self) -> str:
+        return _numbered("geneve", self.vni)
+
+
+@immutable
 class Llc:
     """`llc [type]`: an IEEE 802.2 LLC header; `type` is "", "i", "s", "u", or the name of an S or U format."""
 
@@ -290,6 +339,7 @@ class Compare:
 Primitive: TypeAlias = (
     IsProtocol
     | Carries
+    | InChain
     | Address
     | Station
     | Port
@@ -301,6 +351,8 @@ Primitive: TypeAlias = (
     | Mpls
     | Pppoed
     | Pppoes
+    | Vxlan
+    | Geneve
     | Llc
     | Compare
 )

@@ -2,7 +2,8 @@
 """Names that stand for numbers: those of the language itself, and the shape of those that the system knows.
 
 Services and protocols (`port http`, `ip proto \\gre`) come in as `Names`; matcher/services.py makes one from the
-system's files. The others are part of pcap-filter(7), and tcpdump has them built in as well.
+system's files. So do hosts and networks, if they are to be looked up (matcher/hosts.py). The others are part of
+pcap-filter(7), and tcpdump has them built in as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from .protocols import ETHERTYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .network import Network
+
 
 @immutable
 class Names:
@@ -25,6 +28,16 @@ class Names:
     service: Callable[[str, Literal["tcp", "udp"]], int | None]
     protocol: Callable[[str], int | None]
     hint: str  # for the reader of an error about a name that is unknown
+    host: Callable[[str], tuple[Network, ...]] | None = None  # all addresses of a host; None: no names are looked up
+    net: Callable[[str], Network] | None = None
+
+
+class NotFound(Exception):
+    """A name of a host or of a network has no address."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
 
 
 def _no_service(name: str, protocol: Literal["tcp", "udp"]) -> int | None:

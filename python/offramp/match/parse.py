@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import cast as cast_type
 
 from offramp.errors import MatchError
 
@@ -25,7 +26,7 @@ from .condition import CASTS, DIRECTIONS, SPECIAL, cast, direction_of, qualifier
 from .context import Behind
 from .names import ISIS_PDUS, NO_NAMES, Names
 from .primitive import STARTS, Reader
-from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTOCOL_WORDS, Cursor, Fault, Fix
+from .scan import END, KIND_WORDS, MAC, NAME, NUMBER, PROTO_WORDS, PROTOCOL_WORDS, Cursor, Fault, Fix
 from .suggest import suggestion
 from .tree import (
     Address,
@@ -223,8 +224,12 @@ class _Parser:
             if before is None:
                 raise self._orphan()
             self.value_start = start = cursor.start
-            node = self._found(self.reader.value(before, inherited=conditions), start)
-            return _Item(node, 1, before, is_value=True)
+            value = self.reader.value(before, inherited=conditions)
+            if isinstance(value, Or):  # of a host's addresses
+                for part in value.parts:
+                    self._found(cast_type("Primitive", part), start)
+                return _Item(value, 2, before, is_value=True)
+            return _Item(self._found(value, start), 1, before, is_value=True)
         if not conditions:
             raise unexpected(cursor, VALUE)
         if kind in arithmetic.BEGINNINGS:
@@ -286,7 +291,7 @@ class _Parser:
         cursor, start, kind = self.cursor, self.cursor.start, self.cursor.kind
         if kind in PROTOCOL_WORDS:
             return self._protocol(depth)
-        if kind in DIRECTIONS or kind in KIND_WORDS or kind == "proto":
+        if kind in DIRECTIONS or kind in KIND_WORDS or kind in PROTO_WORDS:
             return self._qualified(None, depth)
         if kind in CASTS:
             return self._single(cast(cursor, Protocol.ETHER, start), start)
@@ -309,7 +314,7 @@ class _Parser:
             return self._arithmetic(arithmetic.field(cursor, protocol, start, depth), depth)
         if following in CASTS:
             return self._single(cast(cursor, qualifier(word, start, end), start), start)
-        if following in DIRECTIONS or following in KIND_WORDS or following == "proto":
+        if following in DIRECTIONS or following in KIND_WORDS or following in PROTO_WORDS:
             return self._qualified(qualifier(word, start, end), depth)
         if following not in ("and", "or", ")", END):
             raise unexpected(cursor, *KIND_WORDS, *DIRECTIONS, "proto", "'['", "and", "or", END)
@@ -325,10 +330,10 @@ class _Parser:
         """`src net 10`, `port 80`, `proto 6`: the protocol has been read."""
         cursor = self.cursor
         direction, kind = direction_of(cursor), ""
-        if cursor.kind in KIND_WORDS or (cursor.kind == "proto" and direction is None):
+        if cursor.kind in KIND_WORDS or (cursor.kind in PROTO_WORDS and direction is None):
             kind = cursor.kind
             cursor.advance()
-        elif cursor.kind == "proto":
+        elif cursor.kind in PROTO_WORDS:
             raise Fault("a protocol number has no direction", cursor.last_start, cursor.end, "leave 'src' or 'dst' out")
         qualifiers = Qualifiers(protocol, direction or Direction.EITHER, kind)
         item = self._item(qualifiers, depth, conditions=False)

@@ -2,7 +2,7 @@
 """A value and the qualifiers that it has or inherits, to a node: `src net` + `10.0.0.0/8`.
 
 Traps of tcpdump's that are refused with a hint: a plain number as a host (`src 80` is host 0.0.0.80 there), and what
-follows a port range without a space (`portrange 80-90x` is 80-90). Names of hosts and networks are not looked up.
+follows a port range without a space (`portrange 80-90x` is 80-90). A host's name is the union of all its addresses.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from .complain import BEGINNINGS, FOUR_NUMBERS, MASK, elsewhere, nearest, unexpected
-from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names
+from .names import ETHER_PROTOCOLS, ISO_PROTOCOLS, WELL_KNOWN_PORTS, Names, NotFound
 from .network import Network
 from .numbers import ipv4, ipv6, mac
-from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, SET, Cursor, Fault, Fix, shorten
+from .scan import ARCNET, IPV4, IPV6, KIND_WORDS, MAC, NAME, NUMBER, PROTO_WORDS, SET, Cursor, Fault, Fix, shorten
 from .suggest import another_kind, another_protocol, joined, without_conflict
 from .tree import (
     ALL_ONES,
     MAX_PORT,
     Address,
     Carries,
+    InChain,
     InSet,
+    Or,
     Port,
     Protocol,
     SetKind,
@@ -32,7 +34,10 @@ from .words import Qualifiers
 if TYPE_CHECKING:
     from .tree import Primitive
 
+NOT_LOOKED_UP = "names of hosts are looked up where that is asked for (resolve=True): write the address"
+VERSIONS = {Protocol.IP: 4, Protocol.ARP: 4, Protocol.RARP: 4, Protocol.IP6: 6}
 SERVICES: tuple[Literal["tcp"], Literal["udp"]] = ("tcp", "udp")
+WITHOUT_ADDRESS = ("port", "portrange", *PROTO_WORDS)  # kinds of values
 STARTS = (NUMBER, IPV4, IPV6, MAC, NAME, ARCNET)  # kinds of tokens that begin a value
 
 
@@ -42,7 +47,7 @@ class Reader:
     def __init__(self, cursor: Cursor, names: Names) -> None:
         self.cursor, self.names = cursor, names
 
-    def value(self, qualifiers: Qualifiers, *, inherited: bool) -> Primitive:
+    def value(self, qualifiers: Qualifiers, *, inherited: bool) -> Primitive | Or:
         """The node of the value at the cursor, which moves on; `inherited`: it has no qualifiers of its own."""
         cursor = self.cursor
         start, end, kind, word = cursor.start, cursor.end, cursor.kind, cursor.word
@@ -76,6 +81,8 @@ class Reader:
                 return Port(number, number, direction, protocol)
             if kind == "proto":
                 return Carries(number, protocol)
+            if kind == "protochain":
+                return InChain(number, protocol)
             if kind == "net":
                 _refuse_decnet(qualifiers, start, end)
                 return Address(self._net_number(number, start), direction, protocol)
@@ -111,7 +118,7 @@ class Reader:
         masked = cursor.last_end > end
         shown = cursor.text[start : cursor.last_end]
         network = Network(4, address & mask, mask)
-        if qualifiers.kind in ("port", "portrange", "proto"):
+        if qualifiers.kind in WITHOUT_ADDRESS:
             raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, end, _value_hint(qualifiers))
         self._check_network(qualifiers, network, address, masked, start)
         _refuse_decnet(qualifiers, start, end)
@@ -125,7 +132,7 @@ class Reader:
         length = self._length(128)
         shown = cursor.text[start : cursor.last_end]
         network = Network.prefix(6, address, 128 if length is None else length)
-        if qualifiers.kind in ("port", "portrange", "proto"):
+        if qualifiers.kind in WITHOUT_ADDRESS:
             raise Fault(f"'{shown}' is not a {_thing(qualifiers)}", start, cursor.last_end, _value_hint(qualifiers))
         network = network._replace(address=address & network.mask)
         self._check_network(qualifiers, network, address, length not in (None, 128), start)
@@ -179,7 +186,7 @@ class Reader:
         cursor = self.cursor
         name, end = cursor.word, cursor.end
         cursor.advance()
-        if qualifiers.kind in ("portrange", "proto"):
+        if qualifiers.kind in ("portrange", *PROTO_WORDS):
             is_range = qualifiers.kind == "portrange"
             fix = another_kind("port", f"in @{name}", qualifiers, cursor.text, start, end) if is_range else None
             raise Fault(f"a set has no {qualifiers.kind}s: it has hosts or ports", start, end, fix=fix)
@@ -190,7 +197,7 @@ class Reader:
             fix = without_conflict(f"in @{name}", None, qualifiers, cursor.text, start, end)
             raise Fault(str(error), start, end, fix=fix) from None
 
-    def _name(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> Primitive:
+    def _name(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> Primitive | Or:
         shown = shorten(word)
         if self.cursor.text[start] != "\\":
             self._refuse_misspelt(qualifiers, shown, start, end, inherited)
@@ -202,23 +209,43 @@ class Reader:
                 return self._range(qualifiers, word, start, end)
             case "proto":
                 return Carries(self._protocol(qualifiers, word, start, end), qualifiers.protocol)
+            case "protochain":
+                return InChain(self._protocol(qualifiers, word, start, end), qualifiers.protocol)
         if qualifiers.protocol is Protocol.ETHER:
-            hint = "names are not looked up: write the six bytes, 00:11:22:33:44:55"
+            hint = "names of stations are not looked up: write the six bytes, 00:11:22:33:44:55"
             raise Fault(f"'{shown}' is not an Ethernet address", start, end, hint)
         if re.fullmatch("[0-9]+-[0-9]+", word):
             raise self._not_an_address(qualifiers, "portrange", word, start, end)
         if word.isdigit():
             raise self._not_an_address(qualifiers, "port", word, start, end)
-        numeric = re.fullmatch(r"[0-9.]+", word)
-        hint = FOUR_NUMBERS if numeric else "names are not looked up: write the address"
-        raise Fault(f"'{shown}' is not an address", start, end, hint)
+        if re.fullmatch(r"[0-9.]+", word):
+            raise Fault(f"'{shown}' is not an address", start, end, FOUR_NUMBERS)
+        return self._resolved(qualifiers, word, start, end)
+
+    def _resolved(self, qualifiers: Qualifiers, name: str, start: int, end: int) -> Primitive | Or:
+        """The addresses of a host, of the protocol's version; a network."""
+        _refuse_decnet(qualifiers, start, end)
+        protocol, host, net = qualifiers.protocol, self.names.host, self.names.net
+        if host is None or net is None:
+            raise Fault(f"'{shorten(name)}' is not an address", start, end, NOT_LOOKED_UP)
+        try:
+            networks = (net(name),) if qualifiers.kind == "net" else host(name)
+        except NotFound as error:
+            raise Fault(f"'{shorten(name)}': {error.reason}", start, end, error.hint) from None
+        if protocol in VERSIONS:
+            networks = tuple(network for network in networks if network.version == VERSIONS[protocol])
+            if not networks:
+                what = f"'{shorten(name)}' has no IPv{VERSIONS[protocol]} address"
+                raise Fault(what, start, end, f"leave out '{protocol.value}'")
+        found = tuple(Address(network, qualifiers.direction, protocol) for network in networks)
+        return Or(found) if len(found) > 1 else found[0]
 
     def _refuse_misspelt(self, qualifiers: Qualifiers, word: str, start: int, end: int, inherited: bool) -> None:
         """A name in place of an address may be a keyword with a slip: `dst prot 53`, `port 80 or dts 443`."""
         if word == "in":
             raise unexpected(self.cursor, "a set such as @blocked")
         candidates = BEGINNINGS if inherited else () if qualifiers.kind else (*KIND_WORDS, "in")
-        if qualifiers.kind in ("port", "portrange", "proto") and self._is_known(qualifiers, word):
+        if qualifiers.kind in WITHOUT_ADDRESS and self._is_known(qualifiers, word):
             return
         before = re.search(r"[a-z]*\Z", self.cursor.text[max(0, start - 20) : start].rstrip())
         meant = elsewhere(word, before[0] if before else "") if inherited or not qualifiers.kind else ""
@@ -226,7 +253,7 @@ class Reader:
             raise Fault(f"unknown word '{word}'", start, end, fix=Fix(start, end, meant))
 
     def _is_known(self, qualifiers: Qualifiers, word: str) -> bool:
-        if qualifiers.kind == "proto":
+        if qualifiers.kind in PROTO_WORDS:
             return word in ETHER_PROTOCOLS or word in ISO_PROTOCOLS or self.names.protocol(word) is not None
         return any(self._lookup(part) for part in (word, word.partition("-")[0]))
 
@@ -313,12 +340,11 @@ def _version(kind: str) -> int | None:
 
 
 def _thing(qualifiers: Qualifiers) -> str:
-    return {"port": "port", "portrange": "range of ports", "proto": "protocol"}[qualifiers.kind]
+    return {"port": "port", "portrange": "range of ports"}.get(qualifiers.kind, "protocol")
 
 
 def _value_hint(qualifiers: Qualifiers) -> str:
     return {
         "port": "a port is a number from 0 to 65535",
         "portrange": "a range is two ports: 'portrange 6000-6008'",
-        "proto": "a protocol is a number, or a name behind a backslash: 'ip proto \\tcp'",
-    }[qualifiers.kind]
+    }.get(qualifiers.kind, "a protocol is a number, or a name behind a backslash: 'ip proto \\tcp'")

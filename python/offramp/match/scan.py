@@ -37,10 +37,11 @@ PROTOCOL_WORDS: Final = _words(
     """
 )
 KIND_WORDS: Final = ("host", "net", "port", "portrange")
+PROTO_WORDS: Final = ("proto", "protochain")
 OTHER_WORDS: Final = _words(
     """
     src dst and or not proto mask less greater byte broadcast multicast len vlan mpls pppoed pppoes llc rnr
-    protochain gateway geneve radio wlan fddi tr ppp slip
+    protochain vxlan geneve gateway radio wlan fddi tr ppp slip
     type subtype dir addr1 addr2 addr3 addr4 ra ta inbound outbound ifindex ifname ruleset srnr reason action
     lane metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect
     fisu lssu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls

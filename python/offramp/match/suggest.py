@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from .scan import KIND_WORDS, PROTOCOL_WORDS, Fault, Fix
+from .scan import KIND_WORDS, PROTO_WORDS, PROTOCOL_WORDS, Fault, Fix
 from .tree import Protocol
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def without_conflict(
         return another_protocol(None, *place)
     if qualifiers.kind in ("port", "portrange"):
         return joined(None, *place) if protocol in (Protocol.IP, Protocol.IP6) else None
-    if qualifiers.kind == "proto":
+    if qualifiers.kind in PROTO_WORDS:
         return None
     if protocol in (Protocol.IP, Protocol.IP6) and version is not None:
         return another_protocol(Protocol.IP if version == 4 else Protocol.IP6, *place)

@@ -8,8 +8,8 @@
          └─ Not ── Address(Network(4, 10.0.0.1, /32))
 
 `str(node)` is the canonical text, which tcpdump accepts (but for the extensions) and `parse` turns into the same tree.
-Constructors normalise. Order is part of the meaning: behind `vlan`, `mpls` or `pppoes` in the text, whatever stands
-between, all later primitives look behind that header (pcap-filter(7)).
+Constructors normalise. Order is part of the meaning: behind `vlan`, `mpls`, `pppoes`, `vxlan` or `geneve` in the text,
+whatever stands between, all later primitives look behind that header (pcap-filter(7)).
 
 The leaves are in leaves.py and values.py, the words that they are made of in words.py.
 """
@@ -26,6 +26,8 @@ from .leaves import (
     Broadcast,
     Carries,
     Compare,
+    Geneve,
+    InChain,
     InSet,
     IsProtocol,
     Llc,
@@ -37,6 +39,7 @@ from .leaves import (
     Primitive,
     Station,
     Vlan,
+    Vxlan,
 )
 from .values import Calculation, Field, Length, Negative, Number, Operator, Relation, Value
 from .words import (
@@ -71,6 +74,8 @@ __all__ = [
     "Everything",
     "Family",
     "Field",
+    "Geneve",
+    "InChain",
     "InSet",
     "IsProtocol",
     "Length",
@@ -93,6 +98,7 @@ __all__ = [
     "Station",
     "Value",
     "Vlan",
+    "Vxlan",
     "primitives",
     "set_names",
     "text",

@@ -3,6 +3,7 @@
 
 match.py     Match
 services.py  the names of services and protocols on this system
+hosts.py     the names of hosts and networks, where they are to be looked up
 """
 
 from __future__ import annotations

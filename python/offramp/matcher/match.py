@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from offramp.emit.state import State
     from offramp.lower.expression import Lowered
     from offramp.match import Node
+    from offramp.matcher.hosts import Hosts
     from offramp.ports.batch import Batch
     from offramp.state import HashSet, PrefixSet, SharedSet
 
@@ -45,7 +46,8 @@ class Match:
     the match is in use. `netmask` ("255.255.255.0", "/24" or 24) is for `ip broadcast`; on an interface, the default is
     the interface's own.
 
-    Names of services and protocols are looked up in /etc/services and /etc/protocols; host names are not looked up.
+    Names of services and protocols are looked up in /etc/services and /etc/protocols. Names of hosts are refused;
+    `Match.resolved` looks them up.
 
     Two extensions to tcpdump's language: `host in @name` and `port in @name` mean the union of the set's members; after
     `vlan any`, everything is about tagged and untagged packets alike.
@@ -55,12 +57,29 @@ class Match:
     fail on an interface that needs a larger program.
     """
 
-    __slots__ = ("_compiled", "_lowered", "_netmask", "_node", "_sets")
+    __slots__ = ("_compiled", "_hosts", "_lowered", "_netmask", "_node", "_sets")
 
     def __init__(self, text: str, netmask: str | int | None = None, /, **sets: Set) -> None:
+        self._make(text, netmask, sets, None)
+
+    @classmethod
+    def resolved(cls, text: str, netmask: str | int | None = None, /, **sets: Set) -> Match:
+        """A match whose names of hosts and networks are looked up, now and once: `host www.example.org` is the union of
+        all addresses that the system's resolver gives, `net NAME` a network of /etc/networks. `names` has them.
+
+        It waits for the resolver, for ten seconds at most. Errors: as Match; MatchError for a name without an address.
+        """
+        from offramp.matcher.hosts import Hosts
+
+        match = cls.__new__(cls)
+        match._make(text, netmask, sets, Hosts())
+        return match
+
+    def _make(self, text: str, netmask: str | int | None, sets: dict[str, Set], hosts: Hosts | None) -> None:
         from offramp.emit.size import size
 
-        self._node = parse(arguments.text("match", text), system())
+        self._node = parse(arguments.text("match", text), system(hosts))
+        self._hosts = hosts
         self._netmask = _netmask(netmask) if netmask is not None else None
         self._sets = MappingProxyType(sets)
         self._compiled: tuple[_native.Code, list[SharedSet]] | None = None
@@ -69,14 +88,22 @@ class Match:
         size(self._lowered).check()
 
     @classmethod
-    def of(cls, match: str | Match) -> Match:
-        """`match` itself, or the match of that text."""
-        return match if isinstance(match, Match) else cls(match)
+    def of(cls, match: str | Match, *, resolve: bool = False) -> Match:
+        """`match` itself, or the match of that text, with names of hosts looked up if `resolve`."""
+        if isinstance(match, Match):
+            return match
+        return cls.resolved(match) if resolve else cls(match)
 
     @property
     def node(self) -> Node:
         """The tree (offramp.match)."""
         return self._node
+
+    @property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """The names that were looked up, and their addresses."""
+        found = self._hosts.found if self._hosts is not None else {}
+        return {name: tuple(map(str, networks)) for name, networks in found.items()}
 
     @property
     def sets(self) -> Mapping[str, Set]:
@@ -115,9 +142,22 @@ class Match:
 
     def lowered(self, netmask: int | None = None) -> Lowered:
         """The tests that decide, for the compiler. `netmask` is used if the match has none of its own."""
-        if self._netmask is not None or Broadcast(Protocol.IP) not in primitives(self._node):
-            return self._lowered
-        return self._lower(netmask)
+        return self._lower(netmask) if self._needs_netmask else self._lowered
+
+    def can_match(self, netmask: int | None = None) -> bool:
+        """Whether any packet on an interface can match; False is certain, as for `ip and ip6`. `netmask`: as `lowered`.
+
+        It takes some 0.2 ms. A set may change, so what it holds now does not count.
+        """
+        from offramp.lower.possible import possible
+
+        if self._needs_netmask and netmask is None:
+            return True
+        return possible(self.lowered(netmask))
+
+    @property
+    def _needs_netmask(self) -> bool:
+        return self._netmask is None and Broadcast(Protocol.IP) in primitives(self._node)
 
     def _lower(self, netmask: int | None) -> Lowered:
         from offramp.lower.meaning import lower

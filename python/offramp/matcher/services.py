@@ -15,18 +15,24 @@ from offramp.match.names import PROTOCOLS, Names
 if TYPE_CHECKING:
     from typing import Literal
 
+    from offramp.matcher.hosts import Hosts
+
 SERVICES = "/etc/services"
 
 
-def system() -> Names:
-    """The names that this system knows. Reads files when the first name is looked up."""
+def system(hosts: Hosts | None = None) -> Names:
+    """The names that this system knows; those of hosts and networks with `hosts`. Reads files when the first name is
+    looked up.
+    """
     known = os.path.exists(SERVICES)
     hint = (
         f"{SERVICES} has no such service: write the number"
         if known
         else f"this system has no {SERVICES}: write the number"
     )
-    return Names(_service, _protocol, hint)
+    if hosts is None:
+        return Names(_service, _protocol, hint)
+    return Names(_service, _protocol, hint, hosts.host, hosts.net)
 
 
 def _service(name: str, protocol: Literal["tcp", "udp"]) -> int | None:

@@ -29,6 +29,7 @@ class Option:
     annotation: str = ""  # the type that a public call accepts
     flag: str = ""  # "": made from the name
     off: str = ""  # the flag that says False, where the other one takes a value
+    typed_default: bool | None = None  # of a switch on the command line, if it differs from `default`
 
     @property
     def spelled(self) -> str:

@@ -163,6 +163,17 @@ class Options:
             off="--no-protect",
         ),
     )
+    resolve: bool = field(
+        default=False,
+        metadata=_about(
+            Switch(),
+            "look up names of hosts and networks in the match, now and once: all addresses of a host are meant; on the "
+            "command line this is so unless -n is given",
+            calls=_BOTH,
+            flag="--resolve/--no-resolve/-n",
+            typed_default=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
         for name, option in TABLE.items():

@@ -15,6 +15,7 @@
         give_vf.py   a virtual function
         widen.py     a match -> flows (flow.py), a superset
         steer.py     flows -> n-tuple rules (typed.py, fit.py)
+        narrow.py    a narrower match that a NIC can bring: for hints
         bucket.py    flows -> entries of the RSS table
     steps.py         the steps, in order; warn.py: what else the user has to know
     cost.py          what a packet costs: a model
@@ -36,10 +37,12 @@ from .make import can_switch, lacks_for_native, make_plan
 from .obstacles import largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
 from .situation import Beside, Situation, is_virtual
+from .warn import NO_PACKET
 from .widen import widened
 
 __all__ = [
     "METHODS",
+    "NO_PACKET",
     "Act",
     "Beside",
     "Change",

@@ -35,6 +35,8 @@ def needed(plan: Plan, rate: float) -> dict[str, float]:
 
 
 def _sections(plan: Plan, rate: float | None) -> Iterator[tuple[str, list[str]]]:
+    if plan.names:
+        yield "names", list(plan.names)
     yield "layout", [_layout(plan), *([plan.why] if plan.why else [])]
     if plan.copying is not None:
         yield "user space", [_reaches(plan)]

@@ -43,11 +43,12 @@ def _which(situation: Situation, able: Capabilities) -> tuple[int, Vf]:
         raise InterfaceBusy(
             f"{link.name} has {in_use} virtual functions",
             reason="changing their number would remove all of them for a moment",
-            hint=f"pass vf=0 to {in_use - 1} to use one that nobody uses",
+            hint=_unused(able),
         )
     if asked is not None and asked >= in_use:
-        has = f"VFs 0 to {in_use - 1}" if in_use else "no VFs yet: leave out the number"
-        raise OptionError(f"vf={asked}", reason=f"{link.name} has {has}")
+        has = f"VFs 0 to {in_use - 1}" if in_use else "no VFs yet"
+        hint = "" if in_use else "layout vf, without a number, makes one"
+        raise OptionError(f"vf={asked}", reason=f"{link.name} has {has}", hint=hint)
     number = asked or 0
     now = able.vfs.now[number] if asked is not None and able.vfs.now is not None else Vf()
     if now.driver and not now.interface:
@@ -63,6 +64,15 @@ def _which(situation: Situation, able: Capabilities) -> tuple[int, Vf]:
             hint=f"if nobody needs it: ip link set {now.interface} down",
         )
     return number, now
+
+
+def _unused(able: Capabilities) -> str:
+    """The hint that names the VFs that nobody uses, if that is known."""
+    in_use, now = able.vfs.in_use or 0, able.vfs.now
+    if now is None:
+        return f"if nobody uses it, vf=0 to {in_use - 1} uses one of them"
+    free = [number for number, each in enumerate(now[:in_use]) if not each.up and (each.interface or not each.driver)]
+    return f"vf={free[0]} uses one that nobody uses" if free else ""
 
 
 def _led_to(number: int, situation: Situation, able: Capabilities) -> Layout:

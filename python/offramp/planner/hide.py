@@ -9,6 +9,7 @@ from offramp.errors import OptionError
 from offramp.facts.capabilities import Capabilities
 from offramp.planner.bucket import buckets
 from offramp.planner.layout import Layout, by_rules, check_refused, check_rules, flows_of
+from offramp.planner.narrow import narrower
 from offramp.planner.situation import Situation
 from offramp.planner.steer import steered
 from offramp.planner.typed import CannotSteer
@@ -47,7 +48,9 @@ def hidden_queue(situation: Situation, able: Capabilities) -> Layout:
             return replace(layout, left_out=wide.left_out, arp=wide.arp, flows=wide.flows)
         except CannotSteer as cannot:
             reasons.append(cannot)
-    hint = next((each.hint for each in reasons if each.hint), "")
+    sees = next((each.sees for each in reasons if each.sees), None)
+    hint = narrower(situation.match, sees, lambda flows: steered(flows, able.ntuple, cookie(queue), driver))
+    hint = hint or next((each.hint for each in reasons if each.hint), "")
     raise CannotSteer("; ".join(each.reason for each in reasons), hint)
 
 

@@ -76,6 +76,7 @@ def make_plan(situation: Situation) -> Plan:
         left_out=layout.left_out,
         cost=_cost(situation, decided),
         assumed=situation.assumed,
+        names=tuple(f"{name} is {', '.join(addresses)}" for name, addresses in situation.names.items()),
     )
     return replace(plan, warnings=tuple(warnings_of(plan, situation, layout)))
 

@@ -105,6 +105,7 @@ class Plan:
     cost: Cost | None = None
     observed: str = ""  # once the plan was carried out: where matching packets arrived
     assumed: tuple[str, ...] = ()  # what was assumed of an interface that is not on this machine
+    names: tuple[str, ...] = ()  # names of hosts and networks in the match that were looked up, with all addresses
 
     @property
     def umem_bytes(self) -> int:
@@ -153,7 +154,9 @@ class Plan:
         return found
 
     def __str__(self) -> str:
-        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}", *self.steps_in_words()]
+        lines = [f"{self.verdict.name} on {self.interface}: {shortened(self.match)}"]
+        lines += [f"  name: {name}" for name in self.names]
+        lines += self.steps_in_words()
         lines.append(f"  protected: {self.protected}")
         lines += [f"       {self.protect}"] if self.protect is not None else []
         lines += [f"  observed: {self.observed}"] if self.observed else []

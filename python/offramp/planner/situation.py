@@ -46,6 +46,8 @@ class Situation:
     beside: Beside = ALONE
     native_refused: bool = False  # the driver was asked for native XDP, and has none
     refused: Mapping[Method, str] = field(default_factory=dict)  # what was tried, and the result: "had no effect"
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in the match, and their addresses
+    can_match: bool = True  # whether any packet can match; False is certain
     assumed: tuple[str, ...] = ()  # of an interface that is not on this machine: see assume.py
 
     @property

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 from math import prod
-from typing import Final
+from typing import Final, Literal
 
 from offramp.facts.capabilities import Masks, Ntuple
 from offramp.immutable import immutable
@@ -105,11 +105,10 @@ def _types(flow: Flow, known: Mapping[str, object], ip_is_other: bool, driver: s
         return ["ether"]
     if version is None:
         raise CannotSteer(f"{driver}'s rules compare IP packets only")
-    other = 10 - version
+    other: Literal[4, 6] = 4 if version == 6 else 6
     if f"ip{other}" not in known:
         raise CannotSteer(f"{driver}'s rules do not see IP packets")
-    hint = f"begin the match with `{'ip' if other == 4 else 'ip6'} and`"
-    raise CannotSteer(f"the match is also about IPv{version}, and {driver}'s rules see only IPv{other}", hint)
+    raise CannotSteer(f"the match is also about IPv{version}, and {driver}'s rules see only IPv{other}", sees=other)
 
 
 def _implied(type_: str) -> tuple[str, ...]:

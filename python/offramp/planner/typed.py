@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from offramp.immutable import immutable
 from offramp.match.protocols import IP, IP6
@@ -31,10 +31,10 @@ _IP_TYPES: Final = (Bits(IP, 0xFFFF), Bits(IP6, 0xFFFF))
 
 
 class CannotSteer(Exception):
-    """The NIC cannot bring the flows of a match to a queue of their own."""
+    """The NIC cannot bring the flows of a match to a queue of their own. `sees`: the one IP version that it could."""
 
-    def __init__(self, reason: str, hint: str = "") -> None:
-        self.reason, self.hint = reason, hint
+    def __init__(self, reason: str, hint: str = "", *, sees: Literal[4, 6] | None = None) -> None:
+        self.reason, self.hint, self.sees = reason, hint, sees
         super().__init__(reason)
 
 

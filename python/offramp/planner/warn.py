@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from offramp.facts.offloads import OFFLOADS
 from offramp.planner.layout import Layout
 from offramp.planner.plan import Plan
 from offramp.planner.situation import Situation
 from offramp.protection import KEPT, PROTECTED
 
-__all__ = ["warnings_of"]
+__all__ = ["NO_PACKET", "warnings_of"]
+
+NO_PACKET: Final = "no packet can match: what the match asks for excludes itself"
 
 
 def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
     """The warnings, in the order of the steps. `plan` has no steps yet; `layout`: all that the plan says of the NIC."""
     link, able = situation.link, situation.nic
-    found = _of_interface(plan, situation)
+    found = [] if situation.can_match else [NO_PACKET]
+    found += _of_interface(plan, situation)
     found += [
         f"{offload.words} is off while this is in force: the kernel does that work instead"
         for offload in OFFLOADS

@@ -18,7 +18,7 @@ The program finds strays on the queues where they arrive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Final
 
@@ -27,6 +27,7 @@ from offramp.match.network import Network
 from offramp.match.protocols import (
     ARP,
     ETHERTYPES,
+    GENEVE_PORT,
     IP,
     IP6,
     IP_PROTOCOLS,
@@ -36,6 +37,7 @@ from offramp.match.protocols import (
     PPPOE_DISCOVERY,
     PPPOE_SESSION,
     RARP,
+    VXLAN_PORT,
 )
 from offramp.match.tree import (
     MAX_PORT,
@@ -49,6 +51,8 @@ from offramp.match.tree import (
     Compare,
     Direction,
     Field,
+    Geneve,
+    InChain,
     InSet,
     IsProtocol,
     Mpls,
@@ -65,6 +69,7 @@ from offramp.match.tree import (
     Station,
     Value,
     Vlan,
+    Vxlan,
 )
 from offramp.planner.flow import Bits, Flow, least
 
@@ -132,7 +137,7 @@ class _Walk:
         if isinstance(node, Vlan):
             self.headers += 1 if self.headers < 2 else 0
             return [Flow(vlan=Bits(node.id or 0, 0 if node.id is None else 0xFFF))] if known and not tag else None
-        if isinstance(node, Mpls | Pppoes):
+        if isinstance(node, Mpls | Pppoes | Vxlan | Geneve):
             self.headers = 2
         if not known:
             return None
@@ -189,6 +194,13 @@ class _Walk:
             case Mpls(label) | Pppoes(label):
                 self.left_out += [] if label is None else [str(node)]
                 return [_of_type(MPLS if isinstance(node, Mpls) else PPPOE_SESSION)]
+            case Vxlan() | Geneve():
+                self.left_out.append(str(node))
+                port = Bits(VXLAN_PORT if isinstance(node, Vxlan) else GENEVE_PORT, MAX_PORT)
+                return [flow._replace(dport=port) for flow in _transports(Protocol.UDP)]
+            case InChain(_, layer):
+                self.left_out.append(str(node))
+                return [_of_type(ethertype) for ethertype in _ETHERTYPES_OF[layer]]
             case Pppoed():
                 return [_of_type(PPPOE_DISCOVERY)]
             case Compare(left, _, right):
@@ -231,11 +243,18 @@ def _protocol(protocol: Protocol) -> _Flows:
     return [_of_type(version, IP_PROTOCOLS[protocol]) for version in versions]
 
 
+_ETHERTYPES_OF: Final[Mapping[Protocol | None, tuple[int, ...]]] = {
+    None: (IP, IP6),
+    Protocol.IP: (IP,),
+    Protocol.IP6: (IP6,),
+}
+
+
 def _carries(number: int, layer: Protocol | None) -> _Flows:
     if layer is Protocol.ETHER:
         known = _LEAST_ETHERTYPE <= number <= 0xFFFF and number not in _NOT_COMPARED
         return [_of_type(number)] if known else None
-    ethertypes = {None: (IP, IP6), Protocol.IP: (IP,), Protocol.IP6: (IP6,)}.get(layer)
+    ethertypes = _ETHERTYPES_OF.get(layer)
     if ethertypes is None or number > 0xFF:
         return None
     return [

@@ -19,7 +19,7 @@ from offramp.errors import Closed, OfframpWarning, OptionError
 from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.options import Options
-from offramp.planner import Plan, shortened
+from offramp.planner import NO_PACKET, Plan, shortened
 from offramp.ramp import lifetime
 from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.execution import carried_out
@@ -47,7 +47,7 @@ class Attachment:
     def __init__(self, interface: str, match: str | Match, verdict: Verdict, options: Options) -> None:
         text("interface", interface)
         llvm.start()  # it starts while the work before it is done
-        wanted = Wanted(Match.of(match), verdict, read(options))
+        wanted = Wanted(Match.of(match, resolve=options.resolve), verdict, read(options))
         self._final: Ledger | None = None
         self.events = Events(interface)
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
@@ -120,7 +120,7 @@ class Attachment:
         not fit the present layout), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any of
         these the old match is in force; after an interrupt one of the two is, and `plan` says which.
         """
-        match = Match.of(match)
+        match = Match.of(match, resolve=self._execution.wanted.options.resolve)
         process.check_not_interrupted(f"another match on {self.plan.interface}, in place")
         with process.alone():
             self._check_open()
@@ -129,6 +129,8 @@ class Attachment:
             put_in_place(self._execution, wanted)
             text = f"{wanted.verdict.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
             self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": wanted.verdict.name}))
+        if NO_PACKET in self.plan.warnings:
+            _warn([f"{self.plan.interface}: {NO_PACKET}"], stacklevel=3)
 
     def close(self) -> None:
         """Detach: from now on the kernel gets every packet. Closing twice is allowed. If a signal handler closes, and

@@ -23,7 +23,7 @@ __all__ = ["continued", "plan_for", "planned", "spec_for"]
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done. Does nothing."""
-    wanted = Wanted(Match.of(match), verdict, read(options))
+    wanted = Wanted(Match.of(match, resolve=options.resolve), verdict, read(options))
     with process.alone():  # an interface in use is never seen while it is changed
         seen = look(interface)
     plan = planned(wanted, seen)
@@ -48,6 +48,8 @@ def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
             seen.beside,
             native_refused=tried.native_refused,
             refused=tried.refused,
+            names=wanted.match.names,
+            can_match=wanted.match.can_match(netmask(seen.link.name)),
         )
     )
 

@@ -49,6 +49,7 @@ def open(
     ring: int = 2048,
     stall: float | str | None = 1.0,
     protect: bool | str | Match = True,
+    resolve: bool = False,
     **unknown: Never,
 ) -> Ramp:
     """Take the packets that arrive on `interface` and match (a tcpdump expression; "" is every packet) into user space.
@@ -80,6 +81,8 @@ def open(
     - `protect`: what keeps a link, a route or a login alive (ARP, STP, LACP, DHCP, ICMP errors, SSH and more:
       docs/protection.md) stays with the kernel, even if it matches; False: it does not; a match: its packets stay
       there, too
+    - `resolve`: look up names of hosts and networks in the match, now and once: all addresses of a host are meant; on
+      the command line this is so unless -n is given
 
     What is changed of the interface for this (`ramp.plan.changes`: offloads, the RSS table, rules, VFs) is first
     written to a journal. It is given back on close; if this process is killed, a guardian gives it back. Several ramps
@@ -101,6 +104,7 @@ def attach(
     mode: Mode = "auto",
     require: Requirement | Iterable[Requirement] = (),
     protect: bool | str | Match = True,
+    resolve: bool = False,
     **unknown: Never,
 ) -> Attachment:
     """Give matching packets a verdict in the driver, without a socket: DROP, TX (send back as they are), PASS (count).
@@ -112,6 +116,8 @@ def attach(
     - `protect`: what keeps a link, a route or a login alive (ARP, STP, LACP, DHCP, ICMP errors, SSH and more:
       docs/protection.md) stays with the kernel, even if it matches; False: it does not; a match: its packets stay
       there, too
+    - `resolve`: look up names of hosts and networks in the match, now and once: all addresses of a host are meant; on
+      the command line this is so unless -n is given
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
     """

@@ -85,7 +85,7 @@ def read(options: Options) -> Options:
     if isinstance(options.protect, bool):
         return options
     try:
-        return replace(options, protect=Match.of(cast("Match | str", options.protect)))
+        return replace(options, protect=Match.of(cast("Match | str", options.protect), resolve=options.resolve))
     except OfframpError as error:
         error.what = f"protect=: {error.what}"
         raise

@@ -21,6 +21,7 @@ from offramp.cli.matching import matching
 from offramp.cli.parameters import Do
 from offramp.cli.run_display import Lines, counts
 from offramp.errors import MatchError, NoSuchInterface
+from offramp.options import Options
 from offramp.ports.ledger import QueueLedger
 from offramp.ramp.ledger import Ledger
 from offramp.state import HashSet, PrefixSet
@@ -134,21 +135,21 @@ def test_bad_input_is_one_line_and_exit_status_2(capsys: pytest.CaptureFixture[s
 def test_a_match_comes_from_a_file_as_in_tcpdump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = b"udp # DNS, \xc3\xa9tc.\n  dst\tport\n#port 80\n53"
     (tmp_path / "match").write_bytes(written)
-    assert str(matching(None, str(tmp_path / "match"), None)) == "udp dst port 53"
+    assert str(matching(None, str(tmp_path / "match"), None, Options())) == "udp dst port 53"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(written)))
-    assert str(matching(None, "-", None)) == "udp dst port 53"
+    assert str(matching(None, "-", None, Options())) == "udp dst port 53"
     (tmp_path / "match").write_text("# every packet\n")
-    assert matching(None, str(tmp_path / "match"), None) == offramp.Match("")
+    assert matching(None, str(tmp_path / "match"), None, Options()) == offramp.Match("")
 
 
 def test_a_mistake_in_a_file_has_its_place(tmp_path: Path) -> None:
     (tmp_path / "match").write_text("udp # DNS\ndst prt 53")
     with pytest.raises(MatchError) as caught:
-        matching(None, str(tmp_path / "match"), None)
+        matching(None, str(tmp_path / "match"), None, Options())
     assert caught.value.position == len("udp # DNS\ndst ")
     (tmp_path / "match").write_text("tcp or " * 1_000_000)
     with pytest.raises(MatchError, match="at most 4194304 characters"):
-        matching(None, str(tmp_path / "match"), None)
+        matching(None, str(tmp_path / "match"), None, Options())
 
 
 @pytest.mark.parametrize(
@@ -165,16 +166,16 @@ def test_a_list_that_is_empty_today_holds_what_is_looked_up(
 ) -> None:
     path = tmp_path / "list"
     path.write_text("# filled tomorrow\n")
-    (table,) = matching([match], None, [f"list={path}"]).sets.values()
+    (table,) = matching([match], None, [f"list={path}"], Options()).sets.values()
     assert (type(table), table.family, len(table)) == (kind, family, 0)
 
 
 def test_an_empty_list_is_of_the_family_that_it_says(tmp_path: Path) -> None:
     HashSet(family="ip6", capacity=9).save(tmp_path / "list")
-    (table,) = matching(["src host in @list"], None, [f"list={tmp_path / 'list'}"]).sets.values()
+    (table,) = matching(["src host in @list"], None, [f"list={tmp_path / 'list'}"], Options()).sets.values()
     assert (type(table), table.family, table.capacity) == (HashSet, "ip6", 9)
     (tmp_path / "list").write_text("::1\n")
-    (table,) = matching(["src host in @list"], None, [f"list={tmp_path / 'list'}"]).sets.values()
+    (table,) = matching(["src host in @list"], None, [f"list={tmp_path / 'list'}"], Options()).sets.values()
     assert (type(table), table.family) == (PrefixSet, "ip6")
 
 

@@ -48,13 +48,13 @@ def test_sets_are_of_whichever_match_names_them(tmp_path: Path) -> None:
     for name in ("blocked", "friends", "both"):
         (tmp_path / name).write_text("192.0.2.1\n")
     options = Options(protect="host in @friends or in @both")
-    match = matching(["src host in @blocked or in @both"], None, sets, protected=options.protect)
+    match = matching(["src host in @blocked or in @both"], None, sets, options)
     own = with_own(options, sets).protect
     assert isinstance(own, Match)
     assert (sorted(match.sets), sorted(own.sets)) == (["blocked", "both"], ["both", "friends"])
     for protected in (True, "udp"):
         with pytest.raises(OfframpError, match="the set 'friends' was given: the match does not name @friends"):
-            matching(["src host in @blocked or in @both"], None, sets, protected=protected)
+            matching(["src host in @blocked or in @both"], None, sets, Options(protect=protected))
 
 
 def test_the_plan_lists_it(capsys: pytest.CaptureFixture[str]) -> None:

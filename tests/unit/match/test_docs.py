@@ -15,6 +15,7 @@ from tests.oracles.libpcap import Filter, Refused
 from tests.oracles.reference import Reference
 
 PAGE = Path(__file__).parents[3] / "docs/match.md"
+SHORTEST = 14  # bytes of a frame
 SETS: dict[str, HashSet | PrefixSet] = {
     "blocked": PrefixSet(["203.0.113.0/24"]),
     "friends": HashSet(["10.0.0.1"]),
@@ -51,6 +52,18 @@ def test_an_extension_is_none_of_tcpdump(expression: str) -> None:
     named = {name: table for name, table in SETS.items() if f"@{name}" in expression}
     match = Match(expression, **named)
     assert Match(str(match), **named) == match
+
+
+@pytest.mark.parametrize("expression", examples("match-impossible"))
+def test_what_no_packet_can_match(expression: str) -> None:
+    assert not Match(expression).can_match()
+    on_interfaces = [packet.data for packet in packets(expression) if len(packet.data) >= SHORTEST]
+    assert not any(map(Reference(expression), on_interfaces))
+
+
+def test_the_other_examples_can_match() -> None:
+    for expression in examples("match"):
+        assert Match(expression).can_match(), expression
 
 
 def refused() -> list[str]:

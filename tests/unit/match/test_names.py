@@ -68,7 +68,11 @@ def test_services_and_protocols(source: str, tree: Node | None) -> None:
         ("port \\65536", "'65536' is not a port", "write the number, please"),
         ("ip proto nosuch", "'nosuch' is not a protocol of ip", "write its number"),
         ("ether proto vlan", "'vlan'", ""),
-        ("host http", "'http' is not an address", "names are not looked up: write the address"),
+        (
+            "host http",
+            "'http' is not an address",
+            "names of hosts are looked up where that is asked for (resolve=True): write the address",
+        ),
     ],
 )
 def test_unknown_names(source: str, what: str, hint: str) -> None:

@@ -32,7 +32,7 @@ from tests.generators.steerable import MATCH, PAIR, elsewhere, of, plan, told
             (
                 "no hidden queue: the match is also about IPv6, and ixgbe's rules see only IPv4; "
                 "RSS hashes udp4 by its source address too, and the match leaves several possible "
-                "(begin the match with `ip and`)"
+                "(`ip and udp dst port 53` can be brought)"
             ),
         ),
         (
@@ -119,7 +119,7 @@ def test_the_user_decides() -> None:
         ({"hidden_queue": -1}, "hidden_queue=-1: not 0 or more"),
         ({"share": 2}, "share=2: not from 0 to 1"),
         ({"share": float("nan")}, "share=nan: not from 0 to 1"),
-        ({"vf": 3}, "vf=3: eth2 has no VFs yet: leave out the number"),
+        ({"vf": 3}, "vf=3: eth2 has no VFs yet (layout vf, without a number, makes one)"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
@@ -284,7 +284,7 @@ def test_a_vf_that_is_there() -> None:
     able = replace(of("ixgbe"), vfs=Vfs(63, 2, driver="ixgbevf"))
     assert told(InterfaceBusy, able, layout="vf") == (
         "eth2 has 2 virtual functions: changing their number would remove all of them for a moment"
-        " (pass vf=0 to 1 to use one that nobody uses)"
+        " (if nobody uses it, vf=0 to 1 uses one of them)"
     )
     made = plan(able, vf=1)
     assert "vf.count" not in [change.knob for change in made.changes]

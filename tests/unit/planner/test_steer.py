@@ -96,7 +96,7 @@ def test_a_plan_or_a_reason_and_no_claimed_packet_elsewhere(driver: str) -> None
                 continue
             arp = widened(node).arp
             models = [steering_of(plan, able, ip_is_other=other) for other in is_other]
-            for _, frame in matching_frames(node, packets, aim, 15):
+            for _, frame in matching_frames(node, packets, aim, 25):
                 why = stray(frame, arp=arp)
                 counted["frames"] += not why
                 for model in models:
@@ -316,7 +316,7 @@ def test_flows_without_rules_arrive_by_their_hash() -> None:
                 plan.buckets
             )
             model = steering_of(plan, able, ip_is_other=False)
-            for _, frame in matching_frames(node, packets, aim, 15):
+            for _, frame in matching_frames(node, packets, aim, 25):
                 if not stray(frame, arp=widened(node).arp):
                     found += 1
                     assert model.queue_of(frame) == queue, (text, frame.hex())
