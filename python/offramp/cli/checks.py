@@ -26,7 +26,7 @@ from offramp.immutable import immutable
 from offramp.nic import protected_ssh
 from offramp.nic.live import open_nic
 from offramp.options import Options
-from offramp.planner import Protection, can_switch, lacks_for_native, largest_mtu
+from offramp.planner import Protection, can_switch, check_type, lacks_for_native, largest_mtu
 from offramp.ramp.flap import measure
 from offramp.ramp.planned import plan_for
 from offramp.syscalls.privileges import FOR_BPF, Capability, held, hint, missing
@@ -133,6 +133,10 @@ def _memlock() -> Check:
 
 def _state(link: Link) -> Check:
     what = link.driver or link.kind or "no driver"
+    try:
+        check_type(link)
+    except OfframpError as error:
+        return Check("link", "missing", f"{error.what}: {error.reason}", error.hint)
     if not link.up:
         return Check("link", "missing", f"{what}, down", f"ip link set {link.name} up")
     if not link.carrier:

@@ -48,6 +48,7 @@ def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
             seen.able,
             seen.beside,
             native_refused=tried.native_refused,
+            native_reason=tried.native_reason,
             refused=tried.refused,
         )
     )
