@@ -28,6 +28,10 @@ counters! {
     /// Put into the tx ring; and how many of these were reported as done.
     sent,
     completed,
+    /// To be sent, and refused: the tx ring had no room in time.
+    tx_ring_full,
+    /// Of the completed ones: those that the interface dropped, as it had no carrier or its peer did not take them.
+    tx_dropped,
     /// No frame in the fill ring, or a packet larger than a frame.
     rx_dropped,
     /// The rx ring was full.

@@ -5,14 +5,18 @@ use std::fmt;
 
 use offramp_ring::Starved;
 
+use crate::lengths::Unsendable;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A system call failed: what it was for, and its errno.
     System { what: String, errno: i32 },
     /// The application holds the frames.
     Starved(Starved),
-    /// Packet `row` cannot be sent: it was sent already, or is larger than a frame of the sending port.
-    Unsendable { row: usize },
+    /// Packet `row` cannot be sent.
+    Unsendable { row: usize, why: Unsendable },
+    /// A queue receives and cannot send; `instead`: one that can.
+    NoWayOut { queue: usize, instead: Option<usize> },
     /// There is no interface of that name in this network namespace.
     NoInterface { name: String },
     /// The interface is administratively down.
@@ -49,7 +53,11 @@ impl fmt::Display for Error {
             Self::Starved(Starved { held, frames }) => {
                 write!(f, "live batches and views hold {held} of {frames} frames")
             }
-            Self::Unsendable { row } => write!(f, "packet {row} was sent already, is empty, or is larger than a frame"),
+            Self::Unsendable { row, why } => write!(f, "packet {row} {why}"),
+            Self::NoWayOut { queue, .. } => write!(
+                f,
+                "queue {queue} cannot send: the interface has fewer transmit queues than receive queues"
+            ),
             Self::NoInterface { name } => write!(f, "no interface {name:?} in this network namespace"),
             Self::LinkDown => f.write_str("the interface is down"),
             Self::LinkGone => f.write_str("the interface is gone"),

@@ -3,6 +3,7 @@
 //!
 //! - [`port`]: its queues, and how to wait for them
 //! - [`port_queue`]: the contract of each queue; [`ringed`]: the contract for queues over rings; [`counters`]
+//! - [`lengths`]: how long the frames may be that a queue sends
 //! - [`ports`]: the registry, and one file per kind
 //! - [`link`]: is the interface still there?  [`heartbeat`]: is the reader still alive?  [`events`]: what they noticed
 //! - [`memory`]: where sets live, and the wait for programs that read them
@@ -15,6 +16,7 @@ pub mod counters;
 pub mod error;
 pub mod events;
 pub mod heartbeat;
+pub mod lengths;
 pub mod link;
 pub mod memory;
 pub mod port;
@@ -30,6 +32,7 @@ pub use counters::Counters;
 pub use error::Error;
 pub use events::{Event, Events, Happening};
 pub use heartbeat::{Heartbeat, Pulse};
+pub use lengths::{Lengths, Mtu, Unsendable};
 pub use link::Link;
 pub use memory::{MapMemory, OwnMemory};
 pub use port::{Look, Parts, Port};

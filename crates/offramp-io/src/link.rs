@@ -5,13 +5,14 @@
 //! silently. So a netlink socket listens for link changes (rtnetlink(7)). Each change makes us look again, through the
 //! same socket, at the index that we know. What has changed becomes an event.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::events::{Events, Happening};
+use crate::lengths::Mtu;
 use crate::rtnetlink::{News, news};
-use crate::sys::{Flags, bind, name_and_flags, receive, socket};
+use crate::sys::{Flags, bind, mtu, name_and_flags, receive, socket};
 
 /// Watches one interface of the network namespace that it was created in. Needs no privilege.
 pub struct Link {
@@ -21,6 +22,7 @@ pub struct Link {
     /// Its state when last seen; `None` if it was not there.
     seen: Option<Seen>,
     events: Arc<Events>,
+    mtu: Mtu,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +48,33 @@ impl Link {
             gone: false,
             seen: None,
             events,
+            mtu: Mtu::default(),
         };
+        link.measure();
         link.seen = link.look().ok();
         Ok(link)
     }
 
     #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    #[must_use]
     pub fn fd(&self) -> i32 {
         self.socket.as_raw_fd()
+    }
+
+    /// Its MTU, as of the last look.
+    #[must_use]
+    pub fn mtu(&self) -> &Mtu {
+        &self.mtu
+    }
+
+    fn measure(&self) {
+        if let Ok(mtu) = mtu(self.socket.as_fd(), self.index) {
+            self.mtu.set(mtu);
+        }
     }
 
     /// Reads what changed, then says whether the interface is usable.
@@ -70,6 +91,7 @@ impl Link {
             return Err(Error::LinkGone);
         }
         let now = self.look()?; // also if no change was told: messages may have been lost
+        self.measure();
         let up = now.flags.up();
         self.compare(now);
         if up { Ok(()) } else { Err(Error::LinkDown) }

@@ -299,26 +299,11 @@ impl Port {
             .map_err(|error| self.confirm(error))
     }
 
-    /// See [`PortQueue::transmit`].
-    pub fn transmit(&self, queue: usize, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error> {
-        self.with(queue, |queue| queue.transmit(burst, rows, deadline))
-    }
-
     /// Whether the packets came in on this port, and on which queue.
     #[must_use]
     pub fn origin(&self, burst: &Burst) -> Option<usize> {
         let own = |slot: &Slot| slot.pool.as_ptr() == Arc::as_ptr(burst.pool());
         self.queues.iter().position(own)
-    }
-
-    /// See [`PortQueue::send`].
-    pub fn send(&self, queue: usize, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
-        self.with(queue, |queue| queue.send(frames, deadline))
-    }
-
-    /// See [`PortQueue::flush`].
-    pub fn flush(&self, queue: usize, deadline: Instant) -> Result<u32, Error> {
-        self.with(queue, |queue| queue.flush(deadline))
     }
 
     /// See [`PortQueue::counters`]. After closing, as they were then.
@@ -379,5 +364,6 @@ impl Port {
     }
 }
 
+mod sending;
 #[cfg(test)]
 mod tests;

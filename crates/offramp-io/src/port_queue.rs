@@ -13,6 +13,7 @@ use offramp_ring::{Burst, Pool};
 
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::lengths::Lengths;
 
 pub trait PortQueue: Send {
     /// Up to `most` packets that are there now, in the order of their arrival; finding none is not an error.
@@ -25,7 +26,7 @@ pub trait PortQueue: Send {
     /// this queue's own, else copies. Returns how many were accepted, in order.
     ///
     /// # Errors
-    /// [`Error::Unsendable`] if one of them cannot be sent; then none is sent.
+    /// [`Error::Unsendable`] if one of them cannot be sent; then none is sent. [`Error::NoWayOut`] if nothing can.
     fn transmit(&mut self, burst: &mut Burst, rows: &[u16], deadline: Instant) -> Result<usize, Error>;
 
     /// Sends copies of `frames`, as [`Self::transmit`] does.
@@ -59,8 +60,8 @@ pub struct Facts {
     /// What is really in effect, never what was wished for: `zero-copy`, `copy`; wrappers by their names.
     pub modes: Vec<&'static str>,
     pub timestamps: Timestamps,
-    /// The largest frame that it sends, in bytes.
-    pub largest: u32,
+    /// Of the frames that it sends.
+    pub lengths: Lengths,
     pub sends: bool,
 }
 

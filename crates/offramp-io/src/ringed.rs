@@ -9,6 +9,7 @@ use offramp_ring::{BURST, Burst, Pool, Queue, Rings};
 
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::lengths::{Lengths, Unsendable};
 use crate::port_queue::{End, Facts, PortQueue};
 
 /// Who is on the other side of a queue's rings.
@@ -27,7 +28,7 @@ pub trait OtherSide: Send {
         Ok(Counters::default())
     }
 
-    /// See [`PortQueue::facts`]; the queue knows the largest frame.
+    /// See [`PortQueue::facts`]; the queue knows the room of a frame.
     fn facts(&self) -> Facts;
 
     /// Whether it has put its last packet into the rx ring, as of the last `kick_rx`.
@@ -40,11 +41,49 @@ pub trait OtherSide: Send {
 pub struct Ringed<S> {
     queue: Queue,
     side: S,
+    lengths: Lengths,
+    sends: bool,
+    /// Packets that were to be sent, and found no room in time.
+    refused: u64,
 }
 
 impl<S: OtherSide> Ringed<S> {
     pub fn new(queue: Queue, side: S) -> Self {
-        Self { queue, side }
+        let Facts { mut lengths, sends, .. } = side.facts();
+        lengths.room = queue.largest();
+        Self {
+            queue,
+            side,
+            lengths,
+            sends,
+            refused: 0,
+        }
+    }
+
+    /// Sends what `step` puts into the ring, until that is `count` packets or the deadline has passed. `step` gets the
+    /// number of those that are in it.
+    fn put(
+        &mut self,
+        count: usize,
+        deadline: Instant,
+        mut step: impl FnMut(&mut Queue, usize) -> usize,
+    ) -> Result<usize, Error> {
+        let mut taken = 0;
+        let result = self.until(deadline, |queue| {
+            taken += step(queue, taken);
+            taken == count
+        });
+        self.refused += (count - taken) as u64;
+        result.map(|()| taken)
+    }
+
+    fn check_sends(&self) -> Result<(), Error> {
+        let (queue, instead) = (0, None); // the port knows its number
+        if self.sends {
+            Ok(())
+        } else {
+            Err(Error::NoWayOut { queue, instead })
+        }
     }
 
     /// Repeats `step`, with kicks and reaps in between, until it returns true or the deadline has passed.
@@ -81,32 +120,30 @@ impl<S: OtherSide> PortQueue for Ringed<S> {
         // Moved packets are gone, so that none can be sent twice.
         let moving = Arc::ptr_eq(burst.pool(), self.queue.pool());
         let mut named = vec![false; burst.len()];
-        let mut unsendable = |row: usize| {
-            row >= burst.len()
-                || burst.bytes(row).is_none_or(|bytes| !self.queue.sendable(bytes.len()))
-                || (moving && std::mem::replace(&mut named[row], true))
-        };
-        if let Some(row) = rows.iter().map(|&row| usize::from(row)).find(|&row| unsendable(row)) {
-            return Err(Error::Unsendable { row });
+        for row in rows.iter().map(|&row| usize::from(row)) {
+            let there = if row < burst.len() { burst.bytes(row) } else { None };
+            let again = moving && there.is_some() && std::mem::replace(&mut named[row], true);
+            let right = match there {
+                Some(bytes) if !again => self.lengths.check(bytes.len()),
+                _ => Err(Unsendable::SentAlready),
+            };
+            right.map_err(|why| Error::Unsendable { row, why })?;
         }
-        let mut taken = 0;
-        self.until(deadline, |queue| {
-            taken += queue.transmit(burst, &rows[taken..]);
-            taken == rows.len()
-        })?;
-        Ok(taken)
+        self.check_sends()?;
+        self.put(rows.len(), deadline, |queue, taken| {
+            queue.transmit(burst, &rows[taken..])
+        })
     }
 
     fn send(&mut self, frames: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
-        if let Some(row) = frames.iter().position(|frame| !self.queue.sendable(frame.len())) {
-            return Err(Error::Unsendable { row });
+        for (row, frame) in frames.iter().enumerate() {
+            let right = self.lengths.check(frame.len());
+            right.map_err(|why| Error::Unsendable { row, why })?;
         }
-        let mut taken = 0;
-        self.until(deadline, |queue| {
-            taken += frames[taken..].iter().take_while(|frame| queue.copy(frame)).count();
-            taken == frames.len()
-        })?;
-        Ok(taken)
+        self.check_sends()?;
+        self.put(frames.len(), deadline, |queue, taken| {
+            frames[taken..].iter().take_while(|frame| queue.copy(frame)).count()
+        })
     }
 
     /// A driver's reset can lose completions; hence the deadline.
@@ -126,6 +163,7 @@ impl<S: OtherSide> PortQueue for Ringed<S> {
             waiting: self.queue.rings().rx.memory().len().into(),
             sent: sent.0,
             completed: sent.1,
+            tx_ring_full: self.refused,
             strays: self.queue.strays(),
             free: places.free.into(),
             filling: places.filling.into(),
@@ -136,9 +174,9 @@ impl<S: OtherSide> PortQueue for Ringed<S> {
     }
 
     fn facts(&self) -> Facts {
-        let largest = self.queue.largest();
+        let lengths = self.lengths.clone();
         Facts {
-            largest,
+            lengths,
             ..self.side.facts()
         }
     }

@@ -22,7 +22,14 @@ pub fn raise(py: Python<'_>, whom: &str, error: Error) -> PyErr {
             "BatchInUse",
             "drop batches and views that are no longer needed, or open with more frames=",
         ),
-        Error::Unsendable { .. } => ("OptionError", "send each packet once, and none larger than frame_size"),
+        Error::Unsendable { why, .. } => return make(py, "OptionError", &text, &why.hint()),
+        Error::NoWayOut { instead, .. } => {
+            let hint = match instead {
+                Some(queue) => format!("send on queue {queue}"),
+                None => "also listen on queue 0, and send on that".into(),
+            };
+            return make(py, "OptionError", &text, &hint);
+        }
         Error::LinkDown => ("InterfaceDown", "set it up again and go on, or close the ramp"),
         Error::LinkGone => (
             "InterfaceGone",

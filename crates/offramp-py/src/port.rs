@@ -125,7 +125,7 @@ impl Port {
         dict.set_item("target", &facts.target)?;
         dict.set_item("modes", PyTuple::new(py, &facts.modes)?)?;
         dict.set_item("timestamps", facts.timestamps.name())?;
-        dict.set_item("largest_frame", facts.largest)?;
+        dict.set_item("largest_frame", facts.lengths.most())?;
         dict.set_item("sends", facts.sends)?;
         Ok(dict)
     }
@@ -150,14 +150,14 @@ impl Port {
         self.wait(py, |stop| self.0.discard(until, stop))
     }
 
-    /// Sends out of that queue; without one, out of the queue that the burst came in on, or 0 if it came in on another
-    /// port.
+    /// Sends out of that queue; without one, out of the queue that the burst came in on, or the first that can send.
     fn tx(&self, py: Python<'_>, queue: Option<i64>, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
         let deadline = timeout.later(py)?;
-        let own = || self.0.origin(&burst.packets()).unwrap_or(0) as i64;
-        self.with(py, queue.unwrap_or_else(own), |port, queue| {
-            port.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
-        })
+        let send = || {
+            let queue = queue.map(|queue| self.0.queue(queue)).transpose()?;
+            self.0.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
+        };
+        py.detach(send).map_err(|error| self.fail(py, error))
     }
 
     fn send(&self, py: Python<'_>, queue: i64, frames: Vec<Bound<'_, PyAny>>, timeout: Seconds) -> PyResult<usize> {

@@ -167,12 +167,6 @@ impl Queue {
         places.filling < self.low_water && places.free == 0 && places.application > places.sending
     }
 
-    /// Whether a frame of `length` bytes can be sent: the kernel would never complete an empty one.
-    #[must_use]
-    pub fn sendable(&self, length: usize) -> bool {
-        (1..=self.largest as usize).contains(&length)
-    }
-
     /// The largest frame that can be sent, in bytes.
     #[must_use]
     pub fn largest(&self) -> u32 {

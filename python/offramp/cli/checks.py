@@ -27,7 +27,7 @@ from offramp.lower.expression import Const, Lowered
 from offramp.nic import find
 from offramp.nic.live import open_nic
 from offramp.options import Options
-from offramp.planner import can_switch, lacks_for_native, largest_mtu
+from offramp.planner import can_switch, check_type, lacks_for_native, largest_mtu
 from offramp.protection import Protection
 from offramp.ramp.flap import measure
 from offramp.ramp.planned import plan_for
@@ -135,6 +135,10 @@ def _memlock() -> Check:
 
 def _state(link: Link) -> Check:
     what = link.driver or link.kind or "no driver"
+    try:
+        check_type(link)
+    except OfframpError as error:
+        return Check("link", "missing", f"{error.what}: {error.reason}", error.hint)
     if not link.up:
         return Check("link", "missing", f"{what}, down", f"ip link set {link.name} up")
     if not link.carrier:

@@ -38,7 +38,7 @@ from offramp.cli.parameters import (
 )
 from offramp.cli.run_display import Display, Lines, Screen
 from offramp.cli.run_meanwhile import Followed, Meanwhile
-from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionError
+from offramp.errors import InterfaceDown, InterfaceGone, NotSupported, OfframpError, OptionError
 from offramp.immutable import immutable
 from offramp.options.kinds import Switch
 from offramp.options.option import Option
@@ -103,6 +103,8 @@ def run(
         _signals(followed) as signals,
         _display(ramp, what, as_json) as display,
     ):
+        if what is Do.ECHO:
+            _check_sends(ramp)
         meanwhile = Meanwhile(ramp, followed, as_json=as_json)
         outcome = _work(ramp, what, display, meanwhile, _Until(signals, limit))
         meanwhile.tell()
@@ -148,6 +150,15 @@ def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
     from offramp.ramp.ramp import Attachment, Ramp
 
     return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
+
+
+def _check_sends(ramp: Attachment) -> None:
+    """Errors: NotSupported if none of the queues can send."""
+    plan = ramp.plan
+    if not plan.send_queues:
+        queues = ", ".join(map(str, plan.queues))
+        reason = f"its queues {queues} have no transmit queue beside them"
+        raise NotSupported(f"--do echo on {plan.interface}", reason=reason, hint="also listen on queue 0")
 
 
 def _followed(file: str | None, sets: list[str] | None, options: Options) -> Followed:
@@ -236,7 +247,7 @@ def _read(ramp: Attachment, do: Do, done: Event) -> None:
     if down:
         return
     if do is Do.ECHO:
-        cast("Ramp", ramp).flush()
+        cast("Ramp", ramp).flush(_TURN)
 
 
 def _count(ramp: Ramp) -> None:
@@ -245,9 +256,11 @@ def _count(ramp: Ramp) -> None:
 
 def _echo(ramp: Ramp) -> None:
     batch = ramp.rx(_TURN)
-    if batch is not None:
-        batch.swap_addresses()
-        ramp.tx(batch)
+    if batch is None:
+        return
+    batch.swap_addresses()
+    sendable = batch.length <= ramp.port.facts.largest_frame
+    ramp.tx(batch, None if sendable.all() else sendable, timeout=0)  # the ledger counts what has no room
 
 
 def _stand_by(ramp: Attachment) -> None:

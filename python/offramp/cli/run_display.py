@@ -39,11 +39,14 @@ _ROWS = {
     "claimed": (1, "matched"),
     "received": (2, "by this process"),
     "sent": (2, "of these, back to where they came from"),
+    "tx_dropped": (3, "lost: the interface dropped it, without carrier or peer"),
+    "tx_ring_full": (2, "lost: no room to send it back"),
     "waiting": (2, "not read when it ended"),
     "rx_ring_full": (2, "lost: this process was too slow"),
     "rx_dropped": (2, "lost: no free frame, or too long for one"),
     "redirect_lost": (2, "lost: the socket was gone"),
 }
+_OF_ECHO = ("sent", "tx_dropped", "tx_ring_full")
 _AT_REST = ("waiting", "redirect_lost")  # these also hold packets in flight
 
 
@@ -55,7 +58,7 @@ def counts(ledger: Ledger, do: Do, *, at_rest: bool, steered: bool = False) -> d
     names = [name for name in tuple(_ROWS)[3:] if name != "dropped"]
     unwanted = {*(() if at_rest else _AT_REST), *(() if steered else ("missed_by_nic",))}
     figures = ledger.to_dict()
-    wanted = [name for name in names if name not in unwanted and (name != "sent" or do is Do.ECHO)]
+    wanted = [name for name in names if name not in unwanted and (name not in _OF_ECHO or do is Do.ECHO)]
     return kernel | {name: int(str(figures[name])) for name in wanted}
 
 

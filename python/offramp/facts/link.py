@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from offramp.facts.link_types import ETHERNET
 from offramp.immutable import immutable
 
-__all__ = ["NOT_REPLACED", "Link", "Rings", "Xdp", "owned"]
+__all__ = ["NOT_REPLACED", "Link", "Peer", "Rings", "Xdp", "owned"]
 
 OURS = "offramp"  # programs of offramp carry names that start with this
 THIS_PROCESS = "this process"
@@ -51,6 +52,18 @@ class Xdp:
 
 
 @immutable
+class Peer:
+    """The other end of a virtual wire. None stands for "cannot be seen from here"."""
+
+    name: str | None = None  # None: it is in another network namespace
+    mtu: int | None = None
+    tx_queues: int | None = None  # in use
+    xdp: bool | None = None  # whether it runs XDP in its driver: else it does not take what this end's XDP sends back
+    segmentation: tuple[str, ...] | None = None  # offloads that are on, and send frames as no wire has them
+    tags_beside: bool | None = None  # whether it sends VLAN tags beside the frame, not in it
+
+
+@immutable
 class Link:
     """An interface. None stands for "the driver or kernel does not say"."""
 
@@ -75,3 +88,9 @@ class Link:
     xdp_features: frozenset[str] | None  # see netdev.py
     zero_copy_segments: int | None  # the buffers that a packet may have on a zero-copy socket
     rx_metadata: frozenset[str] | None  # "timestamp", "hash", "vlan-tag"
+    type: int = ETHERNET  # ARPHRD_*
+    peer: Peer | None = None  # of the virtual wire that packets come over; loopback is its own
+    merging_below: tuple[str, ...] = ()  # interfaces that it is on, and that merge packets before it gets them
+    vnet_headers: bool = (
+        False  # a TAP's user writes a header in front of each frame, and may leave segmenting to others
+    )

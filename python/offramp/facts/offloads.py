@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from offramp.immutable import immutable
 
-__all__ = ["GRO", "LRO", "OFFLOADS", "VLAN_STRIPPING", "Offload"]
+__all__ = ["GRO", "LRO", "OFFLOADS", "SEGMENTATION_OFF", "TAG_INSERTION_OFF", "VLAN_STRIPPING", "Offload"]
 
 
 @immutable
@@ -25,5 +25,11 @@ class Offload:
 GRO = Offload("rx-gro", "GRO", "gro", "gro")
 LRO = Offload("rx-lro", "LRO", "lro", "lro")
 VLAN_STRIPPING = Offload("rx-vlan-hw-parse", "VLAN stripping", "rxvlan", "rx_vlan_offload")
+
+# What `ethtool -K` takes to make an interface send frames that a wire could carry, and no packets yet to be cut.
+SEGMENTATION_OFF = "tso off gso off tx-udp-segmentation off"
+
+# The same for VLAN tags: into the frames, also those of IEEE 802.1ad.
+TAG_INSERTION_OFF = "txvlan off tx-vlan-stag-hw-insert off"
 
 OFFLOADS = (GRO, LRO, VLAN_STRIPPING)

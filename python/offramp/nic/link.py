@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One interface in one record, read at one moment.
 
-    RTM_GETLINK   name, index, MTU, state, address, kind, attached XDP program
+    RTM_GETLINK   name, index, type, MTU, state, address, kind, attached XDP program
     SIOCETHTOOL   driver, queues in use, offloads, ring sizes                    (ethtool.py)
-    netdev        what the driver can do with XDP                                (netdev.py)
+    netdev        what the driver can do with XDP; queues, if it has no ethtool  (netdev.py)
+    both          the other end of a veth                                        (peer.py)
     /proc/sys     IPv6 on an interface of our own
     bpf, /proc    who owns the attached XDP program, if there is one        (bpf/owner.py)
 
@@ -21,11 +22,13 @@ from pathlib import Path
 
 from offramp.bpf.owner import attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
-from offramp.facts.link import Link, Xdp
+from offramp.facts.link import Link, Peer, Xdp
+from offramp.facts.link_types import LOOPBACK
 from offramp.immutable import immutable
 from offramp.nic import ethtool
 from offramp.nic.mark import PREFIX, steadily
-from offramp.nic.netdev import xdp_features
+from offramp.nic.netdev import queues, xdp_features
+from offramp.nic.peer import below, peer_of
 from offramp.syscalls import netlink
 
 __all__ = [
@@ -42,7 +45,7 @@ __all__ = [
 # IFLA_*
 _ADDRESS, _NAME, _MTU, _OPERSTATE, _INFO, _STATS64 = 1, 3, 4, 16, 18, 23
 _TX_QUEUES, _RX_QUEUES, _CARRIER, _CARRIER_DOWN_COUNT, _MIN_MTU, _MAX_MTU = 31, 32, 33, 48, 50, 51
-_INFO_KIND = 1
+_INFO_KIND, _INFO_DATA, _TUN_VNET_HDR = 1, 2, 5
 _IFF_UP, _IFF_NOARP = 1 << 0, 1 << 7
 _NET_NS_FD = 28
 _NAMES_TRIED = 256
@@ -95,13 +98,16 @@ def read(interface: str | int, *, but: int = 0) -> Link:
 
 
 def _read(name: str, but: int) -> Link:
-    ifindex, flags, found = netlink.link(name)
-    rx_queues, tx_queues = _queues(name, found)
+    ifindex, link_type, flags, found = netlink.typed_link(name)
+    info = netlink.attributes(found.get(_INFO, b""))
+    kind = netlink.text(info.get(_INFO_KIND))
+    rx_queues, tx_queues = _queues(name, ifindex, found)
+    merging, peer = _on_its_way(ifindex, kind, link_type, found)
     declared = xdp_features(ifindex)
     return Link(
         name=netlink.text(found.get(_NAME)) or name,
         ifindex=ifindex,
-        kind=netlink.text(netlink.attributes(found.get(_INFO, b"")).get(_INFO_KIND)),
+        kind=kind,
         driver=ethtool.driver(name),
         mac=found.get(_ADDRESS, b"").hex(":"),
         up=bool(flags & _IFF_UP),
@@ -120,6 +126,10 @@ def _read(name: str, but: int) -> Link:
         xdp_features=declared.features if declared else None,
         zero_copy_segments=declared.zero_copy_segments if declared else None,
         rx_metadata=declared.rx_metadata if declared else None,
+        type=link_type,
+        peer=peer,
+        merging_below=merging,
+        vnet_headers=kind == "tun" and bool(_number(info.get(_INFO_DATA), _TUN_VNET_HDR)),
     )
 
 
@@ -197,12 +207,28 @@ def _ask(ifindex: int) -> tuple[int, netlink.Attributes]:
     return flags, found
 
 
-def _queues(name: str, found: netlink.Attributes) -> tuple[int, int]:
-    """Receive and transmit queues in use. If the driver does not say, it uses all that the interface was made with."""
+def _queues(name: str, ifindex: int, found: netlink.Attributes) -> tuple[int, int]:
+    """Receive and transmit queues in use. If nobody says, it uses all that the interface was made with."""
     channels = ethtool.channels(name)
-    rx = channels.combined + channels.rx if channels else netlink.unsigned(found.get(_RX_QUEUES))
-    tx = channels.combined + channels.tx if channels else netlink.unsigned(found.get(_TX_QUEUES))
+    if channels:
+        rx, tx = channels.combined + channels.rx, channels.combined + channels.tx
+    else:
+        most = netlink.unsigned(found.get(_RX_QUEUES)), netlink.unsigned(found.get(_TX_QUEUES))
+        rx, tx = (max(most) > 1 and queues(ifindex)) or most
     return max(rx, 1), max(tx, 1)
+
+
+def _on_its_way(
+    ifindex: int, kind: str | None, link_type: int, found: netlink.Attributes
+) -> tuple[tuple[str, ...], Peer | None]:
+    """Who merges packets below it, and the other end of the virtual wire that they come over."""
+    if kind == "veth" or link_type == LOOPBACK:
+        return (), peer_of(ifindex, found)
+    return below(ifindex, found) if kind is not None else ((), None)
+
+
+def _number(nested: bytes | None, kind: int) -> int:
+    return netlink.unsigned(netlink.attributes(nested or b"").get(kind))
 
 
 def _xdp(found: netlink.Attributes, but: int) -> Xdp | None:

@@ -24,9 +24,10 @@ from offramp.errors import KernelError
 from offramp.immutable import immutable
 from offramp.syscalls import netlink
 
-__all__ = ["XdpFeatures", "xdp_features"]
+__all__ = ["XdpFeatures", "queues", "xdp_features"]
 
-_DEV_GET = 1
+_DEV_GET, _QUEUE_GET = 1, 10
+_QUEUE_IFINDEX, _QUEUE_TYPE = 2, 3
 _IFINDEX, _XDP_FEATURES, _ZC_MAX_SEGMENTS, _RX_METADATA = 1, 3, 4, 5
 _FEATURES = ("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg")
 _METADATA = ("timestamp", "hash", "vlan-tag")
@@ -59,6 +60,25 @@ def xdp_features(ifindex: int) -> XdpFeatures | None:
         netlink.unsigned(found.get(_ZC_MAX_SEGMENTS)),
         _names(_METADATA, netlink.unsigned(found.get(_RX_METADATA))),
     )
+
+
+def queues(ifindex: int) -> tuple[int, int] | None:
+    """Receive and transmit queues in use; None if this kernel does not list them (Linux 6.8), or the interface is
+    down.
+    """
+    try:
+        listed = netlink.generic_dump(
+            netlink.family("netdev"),
+            _QUEUE_GET,
+            netlink.attribute(_QUEUE_IFINDEX, struct.pack("I", ifindex)),
+            f"queues of interface {ifindex}",
+        )
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.ENETDOWN):
+            return None
+        raise
+    kinds = [netlink.unsigned(queue.get(_QUEUE_TYPE)) for queue in listed]
+    return (kinds.count(0), kinds.count(1)) if kinds else None
 
 
 def _names(names: tuple[str, ...], bits: int) -> frozenset[str]:

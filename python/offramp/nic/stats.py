@@ -15,7 +15,7 @@ import struct
 from offramp.nic.features import string_set
 from offramp.syscalls.ioctl import ask
 
-__all__ = ["queue_packets", "statistics"]
+__all__ = ["failed_sends", "queue_packets", "statistics"]
 
 _GSTATS = 0x1D
 _STATS = 1  # ETH_SS_STATS
@@ -24,6 +24,10 @@ _QUEUE = (
     re.compile(r"rx[_-]?(\d+)[._]packets"),
     re.compile(r"queue_(\d+)_rx_cnt"),
 )
+
+# Packets that XDP sent back and the driver did not take: rx_queue_0_xdp_tx_errors (veth), tx_queue_0_xdp_tx_drops
+# (virtio-net), rx0_xdp_tx_err and rx0_xdp_tx_full (mlx5), rx_xdp_tx_errors[0] (gve). Many drivers have the sum as well.
+_FAILED = re.compile(r"(?:[rt]x_?)?(?:queue_)?(\d+)?_?xdp_tx_(?:errors|err|drops|full)(?:\[(\d+)\])?")
 
 
 def statistics(interface: str) -> dict[str, int]:
@@ -35,6 +39,13 @@ def statistics(interface: str) -> dict[str, int]:
     if not answer:
         return {}
     return dict(zip(names, struct.unpack_from(f"{len(names)}Q", answer, 8), strict=True))
+
+
+def failed_sends(counters: dict[str, int]) -> int | None:
+    """How many packets XDP sent back that the driver did not send; None if it has no such counter."""
+    found = [(known, count) for name, count in counters.items() if (known := _FAILED.fullmatch(name))]
+    of_queues = [count for known, count in found if known[1] or known[2]]
+    return sum(of_queues or [count for _, count in found]) if found else None
 
 
 def queue_packets(counters: dict[str, int]) -> dict[int, int]:

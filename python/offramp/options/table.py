@@ -183,14 +183,19 @@ class Options:
         if self.mode == "generic" and self.wants_zero_copy:
             raise OptionError("zero-copy in generic mode", reason="only a driver can do zero-copy")
         if self.frames <= self.ring:
-            raise OptionError(
-                f"frames={self.frames} with ring={self.ring}",
-                reason=f"not from {self.ring + 1} to {_MOST_FRAMES}",
-                hint="the fill ring takes one for each of its entries, and sending needs some too",
-            )
+            raise self._too_few_frames()
         if self.probe and not self.observe:
             raise OptionError("probe without observe", reason="nobody would watch where the answer arrives")
         self._check_layout()
+
+    def _too_few_frames(self) -> OptionError:
+        """The error blames the option that was given."""
+        why = "the fill ring takes one for each of its entries, and sending needs some too"
+        if self.frames == TABLE["frames"].default:
+            reason = f"{self.frames} frames are too few for it: {why}"
+            return OptionError(f"ring={self.ring}", reason=reason, hint=f"also give frames={2 * self.ring}")
+        what = f"frames={self.frames} with ring={self.ring}"
+        return OptionError(what, reason=f"not from {self.ring + 1} to {_MOST_FRAMES}", hint=why)
 
     def _check_layout(self) -> None:
         """Check that the options given belong to the layout that is wanted."""
@@ -208,6 +213,11 @@ class Options:
         if self.layout != "auto":
             return self.layout
         return "hidden-queue" if self.hidden_queue is not None else "vf" if self.vf is not None else "auto"
+
+    @property
+    def requires_native(self) -> bool:
+        """Whether nothing but native mode will do."""
+        return self.mode == "native" or "native" in self.require or self.wants_zero_copy
 
     @property
     def wants_zero_copy(self) -> bool:

@@ -9,6 +9,7 @@
 
     situation.py     what a plan is made from
     obstacles.py     what stands in the way, and the remedy
+    native.py        why XDP cannot run in the driver
     assume.py        what is assumed of an interface that is not on this machine
     choose.py        hidden queue, VF or in-driver
         hide.py      a hidden queue     layout.py   their result, and what they share
@@ -33,14 +34,16 @@ from .assume import assume
 from .explain import explain, needed
 from .flow import Flow
 from .layout import Layout
-from .make import can_switch, lacks_for_native, make_plan
-from .obstacles import largest_mtu, mtu_refused
+from .make import can_switch, make_plan
+from .native import lacks_for_native
+from .obstacles import COPIED, check_type, largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
 from .situation import Beside, Situation, is_virtual
 from .warn import NO_PACKET
 from .widen import widened
 
 __all__ = [
+    "COPIED",
     "METHODS",
     "NO_PACKET",
     "Act",
@@ -57,6 +60,7 @@ __all__ = [
     "Step",
     "assume",
     "can_switch",
+    "check_type",
     "explain",
     "is_virtual",
     "lacks_for_native",

@@ -39,7 +39,7 @@ def _sections(plan: Plan, rate: float | None) -> Iterator[tuple[str, list[str]]]
         yield "names", list(plan.names)
     yield "layout", [_layout(plan), *([plan.why] if plan.why else [])]
     if plan.copying is not None:
-        yield "user space", [_reaches(plan)]
+        yield "user space", [_reaches(plan), *_sends(plan)]
     yield "kernel", [_stays(plan)]
     yield "modes", [_modes(plan)]
     yield "protected", _protected(plan)
@@ -82,6 +82,15 @@ def _reaches(plan: Plan) -> str:
         return f"matching packets on queue {plan.hidden_queue}; the NIC brings the flow there"
     several = len(plan.queues) > 1
     return f"matching packets, from queue{'s' if several else ''} {', '.join(map(str, plan.queues))}"
+
+
+def _sends(plan: Plan) -> Iterator[str]:
+    """What is sent where some queues can only receive."""
+    only = [str(queue) for queue in plan.queues if queue not in plan.send_queues]
+    if only and plan.send_queues:
+        yield f"what came in on queue{'s' * (len(only) > 1)} {', '.join(only)} is sent from queue {plan.send_queues[0]}"
+    elif only:
+        yield "nothing can be sent: these queues have no transmit queue beside them"
 
 
 def _stays(plan: Plan) -> str:

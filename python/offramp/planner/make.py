@@ -14,20 +14,20 @@ from typing import Literal
 
 from offramp.errors import InterfaceBusy, NotSupported, OptionError
 from offramp.facts.capabilities import Capabilities
-from offramp.facts.link import Link
 from offramp.facts.offloads import Offload
 from offramp.match import Everything, text
 from offramp.options import Copying
 from offramp.planner.choose import choose
 from offramp.planner.cost import Cost, break_even, cost
 from offramp.planner.layout import Layout
-from offramp.planner.obstacles import check_mtu, check_state, check_wire_view, frame_size, offloads_in_the_way
+from offramp.planner.native import why_not_native
+from offramp.planner.obstacles import COPIED, check_mtu, check_state, check_wire_view, frame_size, offloads_in_the_way
 from offramp.planner.plan import Plan
 from offramp.planner.situation import Situation
 from offramp.planner.steps import Decisions, steps
 from offramp.planner.warn import warnings_of
 
-__all__ = ["can_switch", "lacks_for_native", "make_plan"]
+__all__ = ["can_switch", "make_plan"]
 
 _Mode = Literal["native", "generic"]
 
@@ -75,6 +75,7 @@ def make_plan(situation: Situation) -> Plan:
         buckets=layout.buckets,
         left_out=layout.left_out,
         cost=_cost(situation, decided),
+        send_queues=tuple(queue for queue in decided.queues if queue < link.tx_queues),
         assumed=situation.assumed,
         names=tuple(f"{name} is {', '.join(addresses)}" for name, addresses in situation.names.items()),
     )
@@ -82,10 +83,10 @@ def make_plan(situation: Situation) -> Plan:
 
 
 def _mode(situation: Situation) -> _Mode:
-    link, options, nic, shared = situation.link, situation.options, situation.nic, situation.beside.mode
+    link, options, shared = situation.link, situation.options, situation.beside.mode
     if situation.claim and options.wanted_layout == "vf":  # the VF's driver decides
         return "generic" if options.mode == "generic" else "native"
-    native = options.mode == "native" or "native" in options.require or options.wants_zero_copy
+    native = options.requires_native
     if shared is not None:
         if (native and shared != "native") or options.mode not in ("auto", shared):
             wanted = "native" if native else options.mode
@@ -95,14 +96,12 @@ def _mode(situation: Situation) -> _Mode:
         return shared
     if options.mode == "generic":
         return "generic"
-    missing = lacks_for_native(link, claim=situation.claim)
-    if nic is not None and nic.xdp.with_vfs is False and nic.vfs.in_use:
-        missing.append("XDP with virtual functions")
-    if not missing and not situation.native_refused:
+    obstacle = why_not_native(situation)
+    if obstacle is None:
         return "native"
-    what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
     if native:
-        raise NotSupported(what, reason=f"its driver lacks {', '.join(missing)}" if missing else "its driver refused")
+        what = f"{link.name} ({link.driver or link.kind or 'no driver'}) has no native XDP"
+        raise NotSupported(what, reason=obstacle.reason, hint=obstacle.hint)
     return "generic"
 
 
@@ -112,15 +111,9 @@ def _switched_off(situation: Situation, mode: _Mode, *, vlan_metadata: bool) -> 
     hidden_by = offloads_in_the_way(link, mode, vlan_metadata=vlan_metadata)
     off = tuple(offload for offload in hidden_by if can_switch(situation.able, offload.feature))
     check_wire_view(link, mode, [offload for offload in hidden_by if offload not in off])
-    if mode == "native" and nic is not None:
-        check_mtu(link, nic.xdp.max_mtu)
+    if mode == "native":
+        check_mtu(link, nic.xdp.max_mtu if nic is not None else None, sockets=situation.claim)
     return off
-
-
-def lacks_for_native(link: Link, *, claim: bool = True) -> list[str]:
-    """What native XDP needs and the driver does not declare. Empty if this kernel does not tell."""
-    needed = {"basic", "redirect"} if claim else {"basic"}
-    return sorted(needed - link.xdp_features) if link.xdp_features is not None else []
 
 
 def can_switch(able: Capabilities | None, feature: str) -> bool:
@@ -153,12 +146,13 @@ def _queues(situation: Situation, layout: Layout) -> tuple[int, ...]:
 
 def _copying(situation: Situation, layout: Layout, mode: _Mode) -> Copying:
     """Zero-copy is better on a hidden queue; on all queues only if most packets match. Errors: NotSupported."""
-    options, nic = situation.options, situation.nic
+    options, nic, link = situation.options, situation.nic, situation.link
     able = nic.xdp.zero_copy if nic is not None else None
     if options.wants_zero_copy:
-        if able is False and layout.name != "vf":
-            what = nic.driver if nic is not None else ""
-            raise NotSupported(f"zero-copy with {what}", reason="its driver does not support it")
+        declared = link.xdp_features is None or "xsk-zerocopy" in link.xdp_features
+        if layout.name != "vf" and (able is False or (nic is None and not declared)):
+            what = link.driver or link.kind or link.name
+            raise NotSupported(f"{link.name}: no zero-copy with {what}", reason="it does not support it", hint=COPIED)
         return "zero-copy"
     if options.copying is not None:
         return options.copying

@@ -104,6 +104,7 @@ class Plan:
     left_out: tuple[str, ...] = ()  # what the NIC does not compare, and the program does
     cost: Cost | None = None
     observed: str = ""  # once the plan was carried out: where matching packets arrived
+    send_queues: tuple[int, ...] = ()  # those of `queues` that can also send
     assumed: tuple[str, ...] = ()  # what was assumed of an interface that is not on this machine
     names: tuple[str, ...] = ()  # names of hosts and networks in the match that were looked up, with all addresses
 

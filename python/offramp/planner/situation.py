@@ -44,7 +44,8 @@ class Situation:
     protection: Protection | None = None  # what is never diverted; None: nothing is protected, not even ARP
     able: Capabilities | None = None  # None: not known; then nothing changes but what a file descriptor holds
     beside: Beside = ALONE
-    native_refused: bool = False  # the driver was asked for native XDP, and has none
+    native_refused: bool = False  # the driver was asked for native XDP, and refused
+    native_reason: str = ""  # why; "": it has none
     refused: Mapping[Method, str] = field(default_factory=dict)  # what was tried, and the result: "had no effect"
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in the match, and their addresses
     can_match: bool = True  # whether any packet can match; False is certain

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from offramp.facts.offloads import OFFLOADS
+from offramp.facts.link import Link, Peer
+from offramp.facts.offloads import OFFLOADS, SEGMENTATION_OFF, TAG_INSERTION_OFF
 from offramp.planner.layout import Layout
+from offramp.planner.native import peer_of, why_not_native
 from offramp.planner.plan import Plan
 from offramp.planner.situation import Situation
 from offramp.protection import KEPT, PROTECTED
+from offramp.verdict import Verdict
 
 __all__ = ["NO_PACKET", "warnings_of"]
 
 NO_PACKET: Final = "no packet can match: what the match asks for excludes itself"
+
+# Kinds of links whose packets come out of others, which any interface may have received.
+_TUNNELS = frozenset({"erspan", "geneve", "gretap", "ip6erspan", "ip6gretap", "vxlan"})
 
 
 def warnings_of(plan: Plan, situation: Situation, layout: Layout) -> list[str]:
@@ -51,22 +57,59 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
         elif beside.mode is not None:
             why = "because another ramp of this process uses it"
         else:
-            why = f"because {link.driver or link.kind or link.name} has no native XDP"
+            obstacle = why_not_native(situation)
+            why = f"because {obstacle.why}" if obstacle is not None else "as before"
         found.append(
             f"generic mode, {why}: the program sees packets after the kernel has allocated a buffer for each; "
-            "expect about the speed of iptables in raw PREROUTING"
+            f"expect about the speed of iptables in raw PREROUTING{_uncut(link)}"
         )
-    if link.kind == "veth" and not plan.vlan_metadata:
-        found.append(
-            f"if {link.name}'s peer keeps VLAN tags outside of its frames, they cannot be seen, and the frames look "
-            "untagged; this makes the peer write them into the frames: ethtool -K PEER txvlan off"
-        )
+    found += _of_senders(plan, link)
     found += _of_protection(plan)
     if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
             f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
         )
     return found
+
+
+def _of_senders(plan: Plan, link: Link) -> list[str]:
+    """Warnings about frames that are not as a wire has them, and about frames that the peer does not take."""
+    found, peer = [], peer_of(link)
+    if link.vnet_headers:
+        found.append(f"who writes to {link.name}, such as a virtual machine, {_leaves_uncut('PEER')}, in the machine")
+    if plan.mode == "native" and plan.verdict is Verdict.TX and link.driver == "veth" and not (link.peer or Peer()).xdp:
+        found.append(
+            f"{link.name}'s peer takes what is sent back only while it runs XDP in its driver, too; until then such "
+            'packets are lost, and counted as tx_failed: mode="generic" sends them'
+        )
+    if link.kind == "veth" and not plan.vlan_metadata and (link.peer is None or link.peer.tags_beside is not False):
+        found.append(
+            f"if {link.name}'s peer keeps VLAN tags outside of its frames, they cannot be seen, and the frames look "
+            f"untagged; this makes the peer write them into the frames: ethtool -K {peer} {TAG_INSERTION_OFF}"
+        )
+    return found
+
+
+def _uncut(link: Link) -> str:
+    """In generic mode, what the other end of a virtual wire may send."""
+    if link.kind in _TUNNELS:
+        return (
+            "; what comes out of a tunnel was perhaps merged by the interface that it came in on, and a match sees "
+            "such packets as one large frame; this makes it leave frames as they are: ethtool -K LOWER gro off; and "
+            f"its sender {_leaves_uncut('PEER')}"
+        )
+    virtual = link.kind == "veth" or link.peer is not None
+    if not virtual or (link.peer is not None and link.peer.segmentation == ()):
+        return ""
+    who = f"{link.name}'s peer" if link.kind == "veth" else f"who sends on {peer_of(link)}"
+    return f"; {who} {_leaves_uncut(peer_of(link))}"
+
+
+def _leaves_uncut(name: str) -> str:
+    return (
+        "may leave it to others to cut packets into frames, and a match sees such a packet as one large frame; this "
+        f"makes it send frames: ethtool -K {name} {SEGMENTATION_OFF}"
+    )
 
 
 def _of_steering(plan: Plan, layout: Layout) -> list[str]:

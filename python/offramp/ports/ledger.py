@@ -16,6 +16,8 @@ class QueueLedger:
     waiting: int = 0
     sent: int = 0  # put into the tx ring
     completed: int = 0  # the sent packets that the kernel reported as done
+    tx_ring_full: int = 0  # to be sent, and not accepted: the ring had no room in time
+    tx_dropped: int = 0  # of the completed packets: dropped by the interface: no carrier, or its peer is down
     rx_dropped: int = 0
     rx_ring_full: int = 0
     fill_ring_empty: int = 0  # how often it was; in copy mode each time counts in rx_dropped, too

@@ -15,6 +15,7 @@ second one waits.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
@@ -46,7 +47,7 @@ class Facts:
     modes: tuple[str, ...]  # "zero-copy" or "copy"; "trace", "faults" around it, the outermost first
     timestamps: str  # see `Batch.timestamp_source`
     largest_frame: int  # the largest that it sends, in bytes
-    sends: bool
+    sends: bool  # False: a receive queue of an interface with fewer transmit queues
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.target}"
@@ -95,7 +96,10 @@ class Queue(_Receiver):
     def send(self, frames: Buffer | Iterable[Buffer], timeout: float = 1.0) -> int:
         """Copy `frames` (bytes from the Ethernet header on) to the tx ring. Returns how many were accepted.
 
-        If these are fewer than given, the interface took no more in `timeout` seconds.
+        If these are fewer than given, the interface took no more in `timeout` seconds; the ledger counts the rest as
+        tx_ring_full. Frames have 14 bytes to the interface's MTU + 18 (header and VLAN tag); in memory, 1 byte to what
+        a frame holds: see `facts.largest_frame`. Errors: OptionError naming a frame of another length, or if this queue
+        can only receive; then none is sent.
         """
         return self._native.send(self.place, _listed(frames), timeout)
 
@@ -182,9 +186,11 @@ class Port(_Receiver):
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
         """Send the packets of `batch`, or those that `mask` selects, out of the queue they came in on.
 
-        Packets of other ports go out of queue 0; `queue` names another queue for either. Frames of that queue are
-        moved, not copied: the batch no longer has them. Packets with live views, and packets of other queues and ports,
-        are copied. Returns how many were accepted, in order. Errors: OptionError for packets that were already sent.
+        If that queue can only receive, and for packets of other ports, it is the first queue that can send; `queue`
+        names another one for either. Frames of that queue are moved, not copied: the batch no longer has them. Packets
+        with live views, and packets of other queues and ports, are copied. Returns how many were accepted, in order; a
+        `timeout` of 0 takes what has room at once, so a reader is never held up. Errors: OptionError for packets that
+        were already sent or cannot be, as `Queue.send` has it; then none is sent.
         """
         if not isinstance(batch, Batch):
             raise OptionError(f"batch={short(batch)}", reason="not a Batch", hint="send() takes bytes")
@@ -197,8 +203,10 @@ class Port(_Receiver):
         return self._native.send(whole_number("queue", queue), _listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """`Queue.flush` on each queue."""
-        return sum(queue.flush(timeout) for queue in self.queues)
+        """`Queue.flush` on each queue, in `timeout` seconds altogether."""
+        start = time.monotonic()
+        left = self.queues[0].flush(timeout)
+        return left + sum(queue.flush(max(timeout - (time.monotonic() - start), 0)) for queue in self.queues[1:])
 
     def discard(self, seconds: float) -> int:
         """Receive and drop for `seconds` in native code alone: the fastest reader there is. Returns the number."""

@@ -27,6 +27,7 @@ from offramp.ramp.interface import Use
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Arrivals
 from offramp.ramp.replacing import put_in_place
+from offramp.ramp.sent_back import SentBack
 from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting, read
 from offramp.text import printable
@@ -66,7 +67,9 @@ class Attachment:
 
     def _open(self, name: str, wanted: Wanted) -> None:
         with process.alone():
-            self._execution = execution = carried_out(self._opening.of(name), wanted, self.events)
+            interface = self._opening.of(name)
+            self._sent_back = SentBack(interface) if wanted.verdict is not Verdict.CLAIM else None
+            self._execution = execution = carried_out(interface, wanted, self.events)
             live = execution.live
             counts = live.counts()
             self._early = {counter: counts[counter] for counter in _EARLY}
@@ -107,7 +110,10 @@ class Attachment:
     def _read(self) -> Ledger:
         live = self._execution.live
         queues = live.sockets.port.ledgers() if live.sockets is not None else ()  # first: the program counts earlier
-        return Ledger.of(self.plan.verdict, live.counts(), self._early, queues)
+        ledger = Ledger.of(self.plan.verdict, live.counts(), self._early, queues)
+        if self._sent_back is None or self.plan.verdict is not Verdict.TX:
+            return ledger
+        return replace(ledger, tx_failed=self._sent_back.failed(self.mode))
 
     def replace(self, match: str | Match, verdict: Verdict | None = None) -> None:
         """Put another match in force, and another verdict if one is given. Each packet meets the old match or the new

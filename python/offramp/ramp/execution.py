@@ -180,14 +180,26 @@ class Execution:
             with self.wanted.naming_privileges(plan.interface):
                 self.interface.program.join(self, self.section, plan.mode)
         except KernelError as error:
-            if error.errno == errno.ERANGE:
-                raise mtu_refused(self.interface.look().link) from error
-            if error.errno != errno.EOPNOTSUPP or plan.mode == "generic":
+            if plan.mode == "generic":
                 raise
-            return NativeRefused()
+            return self._native_refused(error)
         if alone:
             self._await_carrier("when XDP was attached", carriers)
         return None
+
+    def _native_refused(self, error: KernelError) -> Refusal:
+        """What it means that the driver did not take the program. Errors: `error`, or one that says more."""
+        match error.errno:
+            case errno.EOPNOTSUPP:
+                return NativeRefused()
+            case errno.ENOSPC:
+                return NativeRefused("its driver has too few queues for XDP")
+            case errno.ERANGE:
+                options, claim = self.wanted.options, self.wanted.verdict is Verdict.CLAIM
+                if claim or options.requires_native:
+                    raise mtu_refused(self.interface.look().link, sockets=claim) from error
+                return NativeRefused("a packet may be too large for one buffer of its driver: lower the MTU")
+        raise error
 
     def _bind(self, step: Step) -> Refusal | None:
         carriers, beats = self._watch_carrier(), self.section.maps[MapSlot.HEARTBEATS]

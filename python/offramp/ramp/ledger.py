@@ -9,6 +9,7 @@
           ├─ missed_by_nic     to the kernel: matched, but the NIC did not bring it to the hidden queue
           ├─ exits             the verdicts that the program's body has counters of its own for; a match has none
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
+                      │            tx_failed: of those to be sent back, what the driver did not send, as it counts
                       └─ (open) ───┬─ received        by the application
                                    ├─ waiting         in the rx ring, not yet read
                                    ├─ rx_dropped      lost: no frame to write to; the application was too slow
@@ -52,6 +53,7 @@ class Ledger:
     queues: tuple[QueueLedger, ...] = ()
     known: bool = True  # False: it could not be read
     exits: Mapping[str, int] = field(default_factory=dict)
+    tx_failed: int | None = 0  # of the claimed ones, where the verdict is TX; None: the driver does not count them
 
     @classmethod
     def of(
@@ -104,4 +106,6 @@ class Ledger:
         if self.verdict is Verdict.CLAIM:
             rows += [(f"  {name}", self.total(name)) for name in _ON_THE_WAY]
             rows.append(("  redirect_lost", self.redirect_lost))
+        if self.verdict is Verdict.TX and self.tx_failed is not None:
+            rows.append(("  tx_failed", self.tx_failed))
         return "\n".join(f"{name:<18}{count:>16,}" for name, count in rows)

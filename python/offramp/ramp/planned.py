@@ -47,6 +47,7 @@ def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
             seen.able,
             seen.beside,
             native_refused=tried.native_refused,
+            native_reason=tried.native_reason,
             refused=tried.refused,
             names=wanted.match.names,
             can_match=wanted.match.can_match(netmask(seen.link.name)),

@@ -18,7 +18,7 @@ from offramp.bpf import Map, MapFlag, MapType
 from offramp.emit.program import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.immutable import immutable
-from offramp.planner import Plan
+from offramp.planner import COPIED, Plan
 from offramp.ports.port import Port
 from offramp.ramp.holdings import Holdings, Undoing
 from offramp.syscalls.procfs import content
@@ -61,7 +61,9 @@ class Sockets:
         holdings.add(Undoing(port.close, port._abandon))
         sockets = cls(port, plan.queues)
         if plan.copying == "zero-copy" and not sockets.zero_copy:
-            raise NotSupported(f"zero-copy on {plan.interface}", reason="the kernel bound the sockets in copy mode")
+            raise NotSupported(
+                f"zero-copy on {plan.interface}", reason="the kernel bound the sockets in copy mode", hint=COPIED
+            )
         return sockets
 
     @property
@@ -119,12 +121,12 @@ def _explain(error: KernelError, plan: Plan) -> Exception:
         case errno.EBUSY:
             return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
         case errno.EOPNOTSUPP if plan.copying == "zero-copy":
-            return NotSupported(what, reason="the driver has no zero-copy", hint="copying auto falls back to a copy")
+            return NotSupported(what, reason="the driver has no zero-copy", hint=COPIED)
         case errno.EINVAL if plan.copying == "zero-copy":
             return NotSupported(
                 what,
                 reason="the driver refuses zero-copy here [EINVAL]",
-                hint="copying auto falls back to a copy; virtio-net has zero-copy only with QEMU's iommu_platform=on",
+                hint=f"{COPIED}; virtio-net has zero-copy only with QEMU's iommu_platform=on",
             )
         case errno.ENETDOWN:
             return InterfaceDown(what, hint=f"ip link set {plan.interface} up")

@@ -99,7 +99,9 @@ def renamed(own: Lowered) -> Lowered:
 
 @immutable
 class NativeRefused:
-    """The driver refused native mode, although nothing had said that it would."""
+    """The driver refused native mode, although nothing had said that it would; `reason`: why, if it is known."""
+
+    reason: str = ""
 
 
 @immutable
@@ -123,12 +125,13 @@ class Tried:
     """What a plan need not try again."""
 
     native_refused: bool = False
+    native_reason: str = ""
     refused: Mapping[Method, str] = field(default_factory=dict)
 
     def after(self, refusal: Refusal) -> Tried:
         match refusal:
-            case NativeRefused():
-                return replace(self, native_refused=True)
+            case NativeRefused(reason):
+                return replace(self, native_refused=True, native_reason=reason)
             case NotSteered(method, became):
                 return replace(self, refused={**self.refused, method: became})
 

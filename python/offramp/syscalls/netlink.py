@@ -35,6 +35,7 @@ __all__ = [
     "remove_name",
     "set_link",
     "text",
+    "typed_link",
     "unsigned",
 ]
 
@@ -46,7 +47,7 @@ _GENERIC_HEADER = struct.Struct("BBxx")  # struct genlmsghdr
 _REQUEST, _ACKNOWLEDGE, _DUMP, _EXCLUSIVE, _CREATE = 1, 4, 0x300, 0x200, 0x400  # NLM_F_*
 _ERROR, _DONE = 2, 3  # NLMSG_*
 _GET_LINK, _SET_LINK, _NEW_NAMES, _DELETE_NAMES = 18, 19, 108, 109  # RTM_*
-_IFNAME, _EXT_MASK, _NAMES, _ALT_IFNAME, _IFNAMSIZ = 3, 29, 52, 53, 16
+_IFNAME, _EXT_MASK, _TARGET_NETNSID, _NAMES, _ALT_IFNAME, _IFNAMSIZ = 3, 29, 46, 52, 53, 16
 _CONTROLLER, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
 _NETLINK_GENERIC = 16
 _NESTED = 0x8000  # NLA_F_NESTED
@@ -61,12 +62,24 @@ def link(interface: str | int, more: int = 0) -> tuple[int, int, Attributes]:
 
     `more`: flags for what the kernel leaves out unless asked (RTEXT_FILTER_*).
     """
+    index, _, flags, found = typed_link(interface, more)
+    return index, flags, found
+
+
+def typed_link(
+    interface: str | int, more: int = 0, *, namespace: int | None = None
+) -> tuple[int, int, int, Attributes]:
+    """As `link`, with the link's type (ARPHRD_*) after the ifindex.
+
+    `namespace`: the number by which this network namespace knows another one. Looking there needs CAP_NET_ADMIN there.
+    """
     index, wanted = (interface, b"") if isinstance(interface, int) else (0, _name(interface))
     wanted += attribute(_EXT_MASK, struct.pack("I", more)) if more else b""
+    wanted += attribute(_TARGET_NETNSID, struct.pack("i", namespace)) if namespace is not None else b""
     body = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, 0, 0) + wanted
     answer = _ask(socket.NETLINK_ROUTE, _GET_LINK, body, f"interface {interface!r}")
-    _, _, index, flags, _ = _LINK_HEADER.unpack_from(answer)
-    return index, flags, attributes(answer[_LINK_HEADER.size :])
+    _, kind, index, flags, _ = _LINK_HEADER.unpack_from(answer)
+    return index, kind, flags, attributes(answer[_LINK_HEADER.size :])
 
 
 def set_link(interface: str | int, what: str, body: bytes = b"", *, flags: int = 0, change: int = 0) -> None:

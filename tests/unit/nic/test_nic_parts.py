@@ -183,3 +183,22 @@ def test_a_virtual_function_as_the_kernel_tells_it() -> None:
 )
 def test_counters_by_queue(names: dict[str, int], queues: dict[int, int]) -> None:
     assert stats.queue_packets(names) == queues
+
+
+@pytest.mark.parametrize(
+    ("counters", "failed"),
+    [
+        ({}, None),
+        ({"rx_packets": 7, "rx_queue_0_xdp_tx": 9}, None),
+        ({"rx_queue_0_xdp_tx_errors": 3, "rx_queue_1_xdp_tx_errors": 4, "rx_queue_0_xdp_drops": 9}, 7),  # veth
+        ({"tx_queue_0_xdp_tx_drops": 2, "rx_queue_0_xdp_drops": 9, "tx_queue_0_xdp_tx": 5}, 2),  # virtio-net
+        (
+            {"rx_xdp_tx_err": 9, "rx_xdp_tx_full": 1, "rx0_xdp_tx_err": 4, "rx1_xdp_tx_full": 6},
+            10,
+        ),  # mlx5: sum and parts
+        ({"rx_xdp_tx_errors[0]": 1, "rx_xdp_tx_errors[1]": 1}, 2),  # gve
+        ({"rx_xdp_tx_errors": 5}, 5),
+    ],
+)
+def test_packets_that_the_driver_did_not_send_back(counters: dict[str, int], failed: int | None) -> None:
+    assert stats.failed_sends(counters) == failed

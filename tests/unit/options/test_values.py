@@ -33,6 +33,10 @@ FRAMES_HINT = " (the fill ring takes one for each of its entries, and sending ne
         ({"ring": 1 << 16}, "ring=65536: not a power of two from 64 to 32768"),
         ({"ring": -64}, "ring=-64: not a power of two from 64 to 32768"),
         ({"frames": 1024}, f"frames=1024 with ring=2048: not from 2049 to 1048576{FRAMES_HINT}"),
+        (
+            {"ring": 8192},
+            f"ring=8192: 4096 frames are too few for it: {FRAMES_HINT[2:-1]} (also give frames=16384)",
+        ),
         ({"frames": 1 << 31}, "frames=2147483648: not from 65 to 1048576"),
         ({"frames": "4096"}, "frames='4096': not a whole number"),
         ({"frames": True}, "frames=True: not a whole number"),

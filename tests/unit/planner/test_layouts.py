@@ -219,7 +219,8 @@ def test_features_that_hide_the_wire_are_switched_off_where_they_can_be() -> Non
 
 def test_an_mtu_that_the_driver_does_not_take_with_xdp() -> None:
     assert told(InterfaceError, replace(of("ixgbe"), mtu=3500)) == (
-        "eth2 has an MTU of 3500: with XDP a packet has to fit one buffer: at most 3050 (ip link set eth2 mtu 3050)"
+        "eth2 has an MTU of 3500: with XDP a packet has to fit one buffer: at most 3050 "
+        '(ip link set eth2 mtu 3050, or mode="generic")'
     )
 
 

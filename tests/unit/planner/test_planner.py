@@ -152,8 +152,18 @@ def test_a_frame_holds_a_packet_its_tags_and_the_headroom(mtu: int, size: int) -
 
 def test_zero_copy_is_asked_for_where_it_is_wanted() -> None:
     assert plan(copying="auto").copying == "auto"
-    assert plan(copying="zero-copy").copying == "zero-copy"
-    assert plan(require=frozenset({"zero-copy"})).copying == "zero-copy"
+    able = replace(VETH, xdp_features=frozenset({"basic", "redirect", "xsk-zerocopy"}))
+    for link in (able, replace(VETH, rx_vlan_offload=False, **OLD_KERNEL)):  # an old kernel does not tell: it is tried
+        assert plan(link, copying="zero-copy").copying == "zero-copy"
+        assert plan(link, require=frozenset({"zero-copy"})).copying == "zero-copy"
+
+
+def test_zero_copy_that_the_driver_does_not_declare_is_refused_by_the_plan() -> None:
+    wanted: list[dict[str, Any]] = [{"copying": "zero-copy"}, {"require": frozenset({"zero-copy"})}]
+    for options in wanted:
+        text = told(NotSupported, VETH, **options)
+        assert text.startswith("eth0: no zero-copy with veth: ")
+        assert "falls back" not in text
 
 
 def test_an_old_kernel_does_not_say_what_the_driver_can() -> None:
@@ -262,7 +272,7 @@ def test_tags_beside_the_frames_of_a_veth() -> None:
     """Its flag is of no help: tags cross a veth as the peer's driver leaves them."""
     link = replace(VETH, rx_vlan_offload=False)
     for made in (plan(replace(link, **OLD_KERNEL)), plan(link, mode="generic")):
-        assert made.warnings[-1].endswith("ethtool -K PEER txvlan off")
+        assert made.warnings[-1].endswith("ethtool -K PEER txvlan off tx-vlan-stag-hw-insert off")
     assert plan(link).warnings == ()
 
 
@@ -290,7 +300,7 @@ def test_a_veth_whose_peer_has_too_large_an_mtu() -> None:
     """The remedy is for that end."""
     assert str(mtu_refused(VETH)) == (
         "eth0's peer has too large an MTU: with XDP a packet has to fit one buffer: at most 3506 at both ends"
-        " (ip link set PEER mtu 3506)"
+        ' (ip link set PEER mtu 3506, or mode="generic")'
     )
     assert "(ip link set eth0 mtu 3506)" in str(mtu_refused(replace(VETH, mtu=9000)))
 

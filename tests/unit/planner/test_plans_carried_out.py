@@ -230,7 +230,9 @@ def test_zero_copy_where_it_is_cheaper(driver: str, options: dict[str, Any], mat
 
 
 def test_zero_copy_that_a_driver_does_not_have() -> None:
-    message = "zero-copy with ena: its driver does not support it"
+    message = (
+        "eth2: no zero-copy with ena: it does not support it (if zero-copy is not asked for, the kernel copies packets)"
+    )
     assert told(NotSupported, of("ena"), require=frozenset({"zero-copy"})) == message
 
 

@@ -262,3 +262,12 @@ def test_calls_fail_and_are_short() -> None:
         assert port.send([bytes(60)] * 10) < 10
         with pytest.raises(offramp.errors.KernelError, match=r"call 2 \(a fault that was injected\)"):
             port.send(bytes(60))
+
+
+def test_what_has_no_room_is_counted_and_nobody_waits() -> None:
+    """The other end does not read: with a timeout of 0 the reader goes on at once."""
+    with open_port("loop:full", ring=64, frames=256), open_port("loop:full", ring=64, frames=256) as near:
+        accepted = near.send([bytes(60)] * 1000, timeout=0)
+        assert accepted < 1000
+        assert near.ledgers()[0].tx_ring_full == 1000 - accepted
+        assert near.flush(timeout=0) > 0

@@ -160,7 +160,7 @@ def test_control_c_is_prompt(wait: str) -> None:
 def test_an_empty_frame_is_refused_and_nothing_is_lost() -> None:
     """The kernel would keep it for ever."""
     with Port.null() as port:
-        with pytest.raises(OptionError, match="packet 1 was sent already, is empty"):
+        with pytest.raises(OptionError, match="packet 1 is empty: not from 1 to 2048 bytes"):
             port.send([bytes(60), b""])
         assert port.send([bytes(60)]) == 1
         assert port.flush() == 0
@@ -182,7 +182,10 @@ def test_an_empty_frame_is_refused_and_nothing_is_lost() -> None:
         ({"frames": 1 << 40}, "frames=1099511627776: not from 1 to 1048576"),
         ({"ring": "2048"}, "ring='2048': not a whole number"),
         ({"ring": 1 << 40}, "ring=1099511627776: not a power of two up to 65536"),
-        ({"frame_size": 512}, "null: packet 0 was sent already, is empty, or is larger than a frame"),
+        (
+            {"frame_size": 512},
+            "null: packet 0 has 1000 bytes, larger than a frame of the packet memory: not from 0 to 256",
+        ),
     ],
 )
 def test_ports_that_cannot_be(options: dict[str, Any], complaint: str) -> None:

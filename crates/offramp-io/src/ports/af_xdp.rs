@@ -27,11 +27,12 @@ use crate::counters::Counters;
 use crate::error::Error;
 use crate::events::Events;
 use crate::heartbeat::Heartbeat;
+use crate::lengths::{Lengths, Mtu};
 use crate::link::Link;
 use crate::port::{NAP, Parts};
 use crate::port_queue::{Facts, Timestamps};
 use crate::ringed::{OtherSide, Ringed};
-use crate::sys::{self, Mapping, get_option, set_option};
+use crate::sys::{self, Kicked, Mapping, get_option, set_option};
 
 pub const KIND: Kind = Kind {
     name: "af_xdp",
@@ -102,6 +103,11 @@ pub struct AfXdp {
     interface: String,
     heartbeat: Option<Heartbeat>,
     zero_copy: bool,
+    mtu: Mtu,
+    /// Whether there is a transmit queue of its number: to others the kernel pays no attention.
+    sends: bool,
+    /// Frames that the kernel took from the tx ring, and the interface dropped.
+    dropped: u64,
     socket: OwnedFd,
 }
 
@@ -124,8 +130,13 @@ pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Optio
     };
     parts.pulses = hearts.iter().map(Heartbeat::pulse).collect();
     let mut hearts = hearts.drain(..);
+    let transmit_queues = sys::transmit_queues(link.socket(), binding.interface);
     for &queue in binding.queues {
-        parts.queues.push(Box::new(AfXdp::open(binding, queue, hearts.next())?));
+        let sends = transmit_queues.is_none_or(|count| queue < count);
+        let (heart, mtu) = (hearts.next(), link.mtu().clone());
+        parts
+            .queues
+            .push(Box::new(AfXdp::open(binding, queue, heart, mtu, sends)?));
     }
     (parts.link, parts.events) = (Some(link), events);
     Ok(parts)
@@ -173,7 +184,13 @@ unsafe impl Region for UmemRegion {
 impl AfXdp {
     /// Opens a socket on a queue. Once it is in an XSKMAP, it receives what an XDP program redirects to it from that
     /// queue.
-    fn open(binding: &Binding<'_>, queue: u32, heartbeat: Option<Heartbeat>) -> Result<Ringed<Self>, Error> {
+    fn open(
+        binding: &Binding<'_>,
+        queue: u32,
+        heartbeat: Option<Heartbeat>,
+        mtu: Mtu,
+        sends: bool,
+    ) -> Result<Ringed<Self>, Error> {
         let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0, "AF_XDP")?;
         let Memory {
             frames,
@@ -193,6 +210,9 @@ impl AfXdp {
             interface: binding.interface.to_owned(),
             heartbeat,
             zero_copy: options.flags & XDP_OPTIONS_ZEROCOPY != 0,
+            mtu,
+            sends,
+            dropped: 0,
             socket,
         };
         Ok(Ringed::new(filled, side))
@@ -300,13 +320,18 @@ impl OtherSide for AfXdp {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.beat(); // someone who waits for room to send cannot look for packets, but is alive
         }
-        // Copy mode sends at most 32 frames for each call: go on as long as the ring gets shorter.
+        // Copy mode sends at most 32 frames for each call: go on as long as the ring gets shorter. It stops at a frame
+        // that the interface drops, and may show only later that the ring is shorter.
         let ring = rings.tx.memory();
         let mut left = ring.len();
+        let mut drops = left;
         while left > 0 && ring.needs_wakeup() {
-            sys::kick_tx(self.socket.as_fd())?;
+            let kicked = sys::kick_tx(self.socket.as_fd())?;
             let before = std::mem::replace(&mut left, ring.len());
-            if left == before {
+            if kicked == Kicked::Busy && !self.zero_copy && drops > 0 {
+                self.dropped += 1;
+                drops -= 1;
+            } else if left == before {
                 break;
             }
         }
@@ -327,6 +352,7 @@ impl OtherSide for AfXdp {
             fill_ring_empty: counters.rx_fill_ring_empty_descs,
             rx_invalid: counters.rx_invalid_descs,
             tx_invalid: counters.tx_invalid_descs,
+            tx_dropped: self.dropped,
             ..Counters::default()
         })
     }
@@ -337,8 +363,11 @@ impl OtherSide for AfXdp {
             target: self.interface.clone(),
             modes: vec![if self.zero_copy { "zero-copy" } else { "copy" }],
             timestamps: Timestamps::Poll,
-            largest: 0,
-            sends: true,
+            lengths: Lengths {
+                room: 0,
+                mtu: Some(self.mtu.clone()),
+            },
+            sends: self.sends,
         }
     }
 }

@@ -21,6 +21,7 @@ use super::kind::{Kind, always};
 use super::memory::{FRAME_SIZE, FRAMES, Memory, RING};
 use super::options::Options;
 use crate::error::Error;
+use crate::lengths::Lengths;
 use crate::port::Parts;
 use crate::port_queue::{End, Facts, PortQueue, Timestamps};
 use crate::ringed::{OtherSide, Ringed};
@@ -202,7 +203,7 @@ impl OtherSide for Loop {
             target: self.name.clone(),
             modes: Vec::new(),
             timestamps: Timestamps::Software,
-            largest: 0,
+            lengths: Lengths { room: 0, mtu: None },
             sends: true,
         }
     }
@@ -343,7 +344,7 @@ mod tests {
         };
         let (mut one, mut other) = (end("cut"), Loop::open("cut", small).unwrap());
         other.receive(0).unwrap();
-        let largest = one.facts().largest as usize;
+        let largest = one.facts().lengths.most() as usize;
         assert_eq!(largest, 2048 - HEADROOM as usize);
         assert!(one.send(&[&vec![1; largest + 1]], Instant::now()).is_err());
         one.send(&[&vec![1; largest]], Instant::now()).unwrap();

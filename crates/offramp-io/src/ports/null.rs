@@ -10,6 +10,7 @@ use super::memory::{FRAME_SIZE, FRAMES, Memory, RING};
 use super::options::{Options, Setting};
 use super::values::{Flag, Number, Packets};
 use crate::error::Error;
+use crate::lengths::{Lengths, Unsendable};
 use crate::port::Parts;
 use crate::port_queue::{End, Facts, PortQueue, Timestamps};
 use crate::ringed::{OtherSide, Ringed};
@@ -61,9 +62,19 @@ impl Null {
     pub fn open(templates: &[Box<[u8]>], repeat: bool, memory: Memory) -> Result<Ringed<Self>, Error> {
         let region = Heap::new(memory.frames as usize * memory.frame_size as usize);
         let (queue, far) = joined(Box::new(region), memory.frame_size, memory.ring);
-        let largest = far.arrivals.largest() as usize;
-        if let Some(row) = templates.iter().position(|template| template.len() > largest) {
-            return Err(Error::Unsendable { row });
+        let largest = far.arrivals.largest();
+        for (row, template) in templates.iter().enumerate() {
+            let (length, least) = (template.len(), 0);
+            if length > largest as usize {
+                let (most, mtu) = (largest, None);
+                let why = Unsendable::Length {
+                    length,
+                    least,
+                    most,
+                    mtu,
+                };
+                return Err(Error::Unsendable { row, why });
+            }
         }
         let arriving = if repeat {
             Arriving::Repeated(vec![UNWRITTEN; memory.frames as usize].into())
@@ -136,7 +147,7 @@ impl OtherSide for Null {
             target: String::new(),
             modes: Vec::new(),
             timestamps: Timestamps::Poll,
-            largest: 0,
+            lengths: Lengths { room: 0, mtu: None },
             sends: true,
         }
     }
@@ -213,16 +224,21 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_is_named() {
         let mut port = null(&[b"one"], true);
+        let long = port.send(&[&[0; 100], &[0; 4000]], Instant::now()).unwrap_err();
         assert_eq!(
-            port.send(&[&[0; 100], &[0; 4000]], Instant::now()),
-            Err(Error::Unsendable { row: 1 })
+            long.to_string(),
+            "packet 1 has 4000 bytes, larger than a frame of the packet memory: not from 1 to 2048"
         );
         let mut burst = port.receive(256).unwrap();
+        let gone = |row| {
+            let why = Unsendable::SentAlready;
+            Err(Error::Unsendable { row, why })
+        };
         for (rows, expected) in [
-            (&[2, 1, 2][..], Err(Error::Unsendable { row: 2 })),
+            (&[2, 1, 2][..], gone(2)),
             (&[0], Ok(1)),
-            (&[1, 0], Err(Error::Unsendable { row: 0 })),
-            (&[999], Err(Error::Unsendable { row: 999 })),
+            (&[1, 0], gone(0)),
+            (&[999], gone(999)),
         ] {
             assert_eq!(port.transmit(&mut burst, rows, Instant::now()), expected);
         }

@@ -210,7 +210,7 @@ mod tests {
             [
                 "queue 3 rx 2: 60 70",
                 "queue 3 tx 1/1: 70",
-                "queue 3 tx: error: packet 9 was sent already, is empty, or is larger than a frame",
+                "queue 3 tx: error: packet 9 was sent already",
                 "queue 3 send 1/1: 64",
                 "queue 3 flush: 0 left",
                 "queue 3 end: all packets have arrived",

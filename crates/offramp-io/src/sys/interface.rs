@@ -65,6 +65,18 @@ pub fn name_and_flags(socket: BorrowedFd<'_>, index: i32) -> Result<(String, Fla
     }
 }
 
+/// The MTU of the interface with that index, in bytes.
+///
+/// # Errors
+/// [`Error::LinkGone`] if there is none in the network namespace of the socket, or if it was renamed just now.
+pub fn mtu(socket: BorrowedFd<'_>, index: i32) -> Result<u32, Error> {
+    let mut request = request();
+    name_of(socket, &mut request, index)?;
+    ask(socket, libc::SIOCGIFMTU, &mut request, index)?;
+    // SAFETY: SIOCGIFMTU has set this member.
+    Ok(unsafe { request.ifr_ifru.ifru_mtu } as u32)
+}
+
 fn name_of(socket: BorrowedFd<'_>, request: &mut libc::ifreq, index: i32) -> Result<Name, Error> {
     request.ifr_ifru.ifru_ifindex = index;
     ask(socket, libc::SIOCGIFNAME, request, index)?;

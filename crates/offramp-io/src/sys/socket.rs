@@ -70,9 +70,19 @@ pub fn bind<T>(fd: BorrowedFd<'_>, address: &T, what: impl FnOnce() -> String) -
     check(result, what).map(drop)
 }
 
+/// What came of a kick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kicked {
+    /// The kernel has sent what it could.
+    Looked,
+    /// EBUSY: in copy mode, the interface has dropped one frame, and nothing behind it was looked at. In zero-copy mode
+    /// the driver is busy.
+    Busy,
+}
+
 /// Makes the kernel look at the tx ring of an AF_XDP socket, by an empty sendto(2). It is not an error if the kernel
 /// cannot do so now because the driver's queue is full or another CPU is at it.
-pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<(), Error> {
+pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<Kicked, Error> {
     // SAFETY: no data and no address.
     let result = unsafe {
         libc::sendto(
@@ -85,11 +95,12 @@ pub fn kick_tx(fd: BorrowedFd<'_>) -> Result<(), Error> {
         )
     };
     match check(result as i32, || "sending".into()) {
+        Err(Error::System { errno: libc::EBUSY, .. }) => Ok(Kicked::Busy),
         Err(Error::System {
-            errno: libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR,
+            errno: libc::EAGAIN | libc::ENOBUFS | libc::EINTR,
             ..
-        }) => Ok(()),
-        result => result.map(drop),
+        }) => Ok(Kicked::Looked),
+        result => result.map(|_| Kicked::Looked),
     }
 }
 
