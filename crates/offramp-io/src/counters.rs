@@ -28,7 +28,7 @@ counters! {
     /// Put into the tx ring; and how many of these were reported as done.
     sent,
     completed,
-    /// No frame in the fill ring, or a packet larger than a frame.
+    /// No frame in the fill ring. Without a program of offramp's also: a packet larger than a frame.
     rx_dropped,
     /// The rx ring was full.
     rx_ring_full,

@@ -34,13 +34,14 @@ from .explain import explain, needed
 from .flow import Flow
 from .layout import Layout
 from .make import can_switch, lacks_for_native, make_plan
-from .obstacles import largest_mtu, mtu_refused
+from .obstacles import ETHERNET, largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
 from .protect import PROTECTED, Protection
 from .situation import Beside, Situation, is_virtual
 from .widen import widened
 
 __all__ = [
+    "ETHERNET",
     "METHODS",
     "PROTECTED",
     "Act",

@@ -9,12 +9,15 @@ MTU                    a packet would not fit a buffer
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
 from offramp.facts.link import NOT_REPLACED, Link
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
+from offramp.planner.plan import HEADROOM
 
 __all__ = [
+    "ETHERNET",
     "check_mtu",
     "check_state",
     "check_wire_view",
@@ -24,10 +27,9 @@ __all__ = [
     "offloads_in_the_way",
 ]
 
-_ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
-_HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
+ETHERNET: Final = 14 + 2 * 4  # header and up to two VLAN tags, bytes
 _FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
-_LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
+_LARGEST_MTU = _FRAME_SIZES[-1] - HEADROOM - ETHERNET
 
 # The packets of these interfaces carry the receive queue of one of their ports. A socket on them gets none, uncounted.
 _FORWARDING = frozenset({"bond", "team"})
@@ -102,7 +104,7 @@ def largest_mtu(link: Link, mode: str) -> int:
 def frame_size(link: Link, mode: str) -> int:
     """The smallest frame that fits. Errors: InterfaceError, naming the largest MTU that would do."""
     for size in _FRAME_SIZES:
-        if link.mtu + _ETHERNET <= size - _HEADROOM:
+        if link.mtu + ETHERNET <= size - HEADROOM:
             return size
     raise _mtu_error(link, largest_mtu(link, mode))
 
