@@ -42,6 +42,7 @@ class Command(IntEnum):
     PROG_TEST_RUN = 10
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
+    MAP_FREEZE = 22
     LINK_CREATE = 28
     LINK_UPDATE = 29
 
