@@ -22,6 +22,7 @@ pub mod port_queue;
 pub mod ports;
 pub mod ringed;
 mod rtnetlink;
+pub mod seldom;
 pub mod sys;
 pub mod udp;
 
@@ -35,3 +36,4 @@ pub use memory::{MapMemory, OwnMemory};
 pub use port::{Look, Parts, Port};
 pub use port_queue::{End, Facts, PortQueue, Timestamps};
 pub use ringed::{OtherSide, Ringed};
+pub use seldom::Seldom;

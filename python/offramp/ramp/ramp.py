@@ -110,6 +110,7 @@ def attach(
     - `protect`: leave ARP, ND, DHCP and SSH to the kernel, even if they match
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
+    `check()` raises what a reader would be told.
     """
     options = asked("attach", locals())
     return Attachment(interface, match, acting(verdict), options)
