@@ -12,6 +12,7 @@
     │   ├── NoSuchInterface
     │   ├── InterfaceDown
     │   ├── InterfaceGone   removed or moved to another network namespace while in use
+    │   ├── Detached        our program was taken off the interface, or another one was put in its place
     │   └── InterfaceBusy   another XDP program is attached, or another socket owns a queue
     ├── NotSupported        a required mode is not available here (`require=`)
     ├── JournalError        a journal is not in offramp's form: nothing in it is carried out
@@ -34,6 +35,7 @@ __all__ = [
     "BatchInUse",
     "Closed",
     "CompileError",
+    "Detached",
     "InterfaceBusy",
     "InterfaceDown",
     "InterfaceError",
@@ -136,6 +138,10 @@ class InterfaceDown(InterfaceError):
 
 class InterfaceGone(InterfaceError):
     """The interface was removed, or moved to another network namespace, while in use."""
+
+
+class Detached(InterfaceError):
+    """Our program was taken off the interface, or another one was put in its place. The kernel has all packets."""
 
 
 class InterfaceBusy(InterfaceError):

@@ -45,7 +45,17 @@ from typing import Final, TypeVar
 from offramp.errors import OfframpError
 from offramp.immutable import immutable
 
-__all__ = ["ORDER", "alone", "check_not_interrupted", "each", "holds", "is_interrupted", "taking", "when_alone"]
+__all__ = [
+    "ORDER",
+    "alone",
+    "check_not_interrupted",
+    "each",
+    "holds",
+    "if_alone",
+    "is_interrupted",
+    "taking",
+    "when_alone",
+]
 
 ORDER: Final = ("ramps", "ports", "changes", "guardian", "locks", "compiler")
 
@@ -102,6 +112,13 @@ def when_alone(work: Callable[[], None]) -> None:
     finally:
         if not done:
             _thread.start_new_thread(_in_turn, (work,))  # threading.Thread has locks that may be taken right now
+
+
+def if_alone(work: Callable[[], _Result], otherwise: _Result) -> _Result:
+    """Do it in `alone` now, if nobody is there, this thread included. Never waits."""
+    if _is_ours():
+        return otherwise
+    return taking(_undivided, 0, lambda may: work() if may else otherwise)
 
 
 def _in_turn(work: Callable[[], None]) -> None:

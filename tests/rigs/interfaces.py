@@ -21,9 +21,6 @@ __all__ = ["Nobody", "in_use", "section_of"]
 class Nobody:
     """The owner of a section that belongs to no ramp."""
 
-    def detached(self, text: str) -> None:
-        raise AssertionError(text)
-
 
 @contextmanager
 def in_use(nic: Nic) -> Iterator[tuple[Interface, Use]]:

@@ -32,7 +32,7 @@ counters! {
     tx_ring_full,
     /// Of the completed ones: those that the interface dropped, as it had no carrier or its peer did not take them.
     tx_dropped,
-    /// No frame in the fill ring, or a packet larger than a frame.
+    /// No frame in the fill ring. Without a program of offramp's also: a packet larger than a frame.
     rx_dropped,
     /// The rx ring was full.
     rx_ring_full,

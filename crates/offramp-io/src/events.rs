@@ -28,6 +28,9 @@ pub enum Happening {
     Renamed {
         name: String,
     },
+    MtuChanged {
+        mtu: u32,
+    },
     /// Nobody had looked at a queue for so long that its flow went to the kernel; now somebody looks again.
     ReaderBack {
         queue: usize,
@@ -46,6 +49,7 @@ impl Happening {
             Self::Gone => "gone",
             Self::Moved { .. } => "moved",
             Self::Renamed { .. } => "renamed",
+            Self::MtuChanged { .. } => "mtu-changed",
             Self::ReaderBack { .. } => "reader-back",
         }
     }

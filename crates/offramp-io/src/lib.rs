@@ -24,6 +24,7 @@ pub mod port_queue;
 pub mod ports;
 pub mod ringed;
 mod rtnetlink;
+pub mod seldom;
 pub mod sys;
 pub mod udp;
 
@@ -38,3 +39,4 @@ pub use memory::{MapMemory, OwnMemory};
 pub use port::{Look, Parts, Port};
 pub use port_queue::{End, Facts, PortQueue, Timestamps};
 pub use ringed::{OtherSide, Ringed};
+pub use seldom::Seldom;

@@ -4,6 +4,10 @@
 //! An AF_XDP socket does not tell: when its interface is removed or moved to another network namespace, it is unbound
 //! silently. So a netlink socket listens for link changes (rtnetlink(7)). Each change makes us look again, through the
 //! same socket, at the index that we know. What has changed becomes an event.
+//!
+//! An interface that is removed or moved is set down first, and whoever looks in between finds it down. The kernel does
+//! all of it under one lock (rtnl_lock), which a request for the link takes too. So before an interface is called down,
+//! it is requested: when the kernel has answered, it is down for longer than that moment, or gone.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -11,8 +15,8 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::events::{Events, Happening};
 use crate::lengths::Mtu;
-use crate::rtnetlink::{News, news};
-use crate::sys::{Flags, bind, mtu, name_and_flags, receive, socket};
+use crate::rtnetlink::{News, news, request};
+use crate::sys::{Seen, bind, receive, seen, send, socket};
 
 /// Watches one interface of the network namespace that it was created in. Needs no privilege.
 pub struct Link {
@@ -23,12 +27,6 @@ pub struct Link {
     seen: Option<Seen>,
     events: Arc<Events>,
     mtu: Mtu,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    flags: Flags,
-    name: String,
 }
 
 impl Link {
@@ -50,8 +48,8 @@ impl Link {
             events,
             mtu: Mtu::default(),
         };
-        link.measure();
-        link.seen = link.look().ok();
+        link.seen = seen(link.socket.as_fd(), index).ok();
+        link.mtu.set(link.seen.as_ref().map_or(0, |seen| seen.mtu));
         Ok(link)
     }
 
@@ -71,17 +69,23 @@ impl Link {
         &self.mtu
     }
 
-    fn measure(&self) {
-        if let Ok(mtu) = mtu(self.socket.as_fd(), self.index) {
-            self.mtu.set(mtu);
-        }
-    }
-
     /// Reads what changed, then says whether the interface is usable.
     ///
     /// # Errors
     /// [`Error::LinkGone`], for good; [`Error::LinkDown`], until it is up again.
     pub fn check(&mut self) -> Result<(), Error> {
+        // Also if no change was told: messages may have been lost.
+        let now = match self.look() {
+            Ok(now) if now.flags.up() => now,
+            _ => self.look_when_settled()?,
+        };
+        let up = now.flags.up();
+        self.compare(now);
+        if up { Ok(()) } else { Err(Error::LinkDown) }
+    }
+
+    /// What is so now, once all news was noted.
+    fn look(&mut self) -> Result<Seen, Error> {
         while let Some(datagram) = self.next_datagram() {
             for news in news(&datagram, self.index) {
                 self.note(news);
@@ -90,11 +94,20 @@ impl Link {
         if self.gone {
             return Err(Error::LinkGone);
         }
-        let now = self.look()?; // also if no change was told: messages may have been lost
-        self.measure();
-        let up = now.flags.up();
-        self.compare(now);
-        if up { Ok(()) } else { Err(Error::LinkDown) }
+        seen(self.socket.as_fd(), self.index)
+    }
+
+    /// The same, once nobody is changing the interface any more. Says that it is gone, if that was not told.
+    fn look_when_settled(&mut self) -> Result<Seen, Error> {
+        if !self.gone {
+            send(self.socket.as_fd(), &request(self.index), "asking about a link")?;
+        }
+        let found = self.look();
+        if found == Err(Error::LinkGone) && !self.gone && self.seen.is_some() {
+            self.gone = true;
+            self.events.push(Happening::Gone);
+        }
+        found
     }
 
     /// Whether a socket's `error` is about the interface; if so, what [`Self::check`] says. A driver also answers
@@ -125,11 +138,6 @@ impl Link {
         }
     }
 
-    fn look(&self) -> Result<Seen, Error> {
-        let (name, flags) = name_and_flags(self.socket.as_fd(), self.index)?;
-        Ok(Seen { flags, name })
-    }
-
     fn note(&mut self, news: News) {
         if news.left {
             self.gone = true;
@@ -141,16 +149,20 @@ impl Link {
                 None => Happening::Gone,
             });
         } else if !self.gone {
-            let name = news.name.or_else(|| self.seen.as_ref().map(|seen| seen.name.clone()));
-            self.compare(Seen {
-                flags: news.flags,
-                name: name.unwrap_or_default(),
-            });
+            if let Some(before) = &self.seen {
+                let now = Seen {
+                    name: news.name.unwrap_or_else(|| before.name.clone()),
+                    flags: news.flags,
+                    mtu: news.mtu.unwrap_or(before.mtu),
+                };
+                self.compare(now);
+            }
         }
     }
 
     /// Makes events of what is different now. A carrier means something only while the interface is up.
     fn compare(&mut self, now: Seen) {
+        self.mtu.set(now.mtu);
         let Some(before) = self.seen.replace(now.clone()) else {
             return;
         };
@@ -165,12 +177,16 @@ impl Link {
         if before.name != now.name {
             self.events.push(Happening::Renamed { name: now.name });
         }
+        if before.mtu != now.mtu {
+            self.events.push(Happening::MtuChanged { mtu: now.mtu });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::Flags;
 
     fn watch(index: i32) -> Link {
         Link::watch(index, Arc::default()).unwrap()
@@ -203,30 +219,52 @@ mod tests {
     fn each_change_is_one_event() {
         let (up, running) = (libc::IFF_UP, libc::IFF_UP | libc::IFF_RUNNING);
         let mut link = watch(i32::MAX);
-        for (flags, name) in [
-            (running, "a"),
-            (running, "a"),
-            (up, "a"),
-            (running, "a"),
-            (0, "a"),
-            (up, "b"),
+        for (flags, name, mtu) in [
+            (running, "a", 1500),
+            (running, "a", 1500),
+            (up, "a", 1500),
+            (running, "a", 1500),
+            (0, "a", 1500),
+            (up, "b", 1500),
+            (up, "b", 3000),
         ] {
             link.compare(Seen {
                 flags: Flags(flags),
                 name: name.into(),
+                mtu,
             });
         }
         link.note(News {
             left: true,
             flags: Flags(0),
             name: None,
+            mtu: None,
             netns: Some(4),
             ifindex: None,
         });
         let names: Vec<_> = link.events.take().iter().map(|event| event.what.name()).collect();
         assert_eq!(
             names,
-            ["carrier-lost", "carrier-back", "down", "up", "renamed", "moved"]
+            [
+                "carrier-lost",
+                "carrier-back",
+                "down",
+                "up",
+                "renamed",
+                "mtu-changed",
+                "moved"
+            ]
         );
+    }
+
+    #[test]
+    fn one_that_went_without_a_word_is_told_once() {
+        let mut link = watch(1);
+        link.index = i32::MAX;
+        for _ in 0..2 {
+            assert_eq!(link.check(), Err(Error::LinkGone));
+        }
+        let names: Vec<_> = link.events.take().iter().map(|event| event.what.name()).collect();
+        assert_eq!(names, ["gone"]);
     }
 }

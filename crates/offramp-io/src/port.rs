@@ -204,14 +204,11 @@ impl Port {
         let (mut packets, mut ask) = (0, Instant::now() + self.nap);
         loop {
             let now = Instant::now();
-            if now >= ask {
-                if stop() {
+            if now >= ask.min(until) {
+                if stop() || now >= until {
                     return Ok(packets);
                 }
                 ask = now + self.nap;
-            }
-            if now >= until {
-                return Ok(packets);
             }
             match self.look_or_sleep(0..self.queues.len(), BURST, Some(until.min(ask))) {
                 Ok(Look::Packets(burst)) => packets += burst.len() as u64,
@@ -274,10 +271,16 @@ impl Port {
         let ready = sys::poll_readable(&fds, time)?;
         match &self.link {
             // Also after a nap without news: an interface that was down before we looked sends none.
-            Some((_, link)) if ready.last() == Some(&true) || !ready.contains(&true) => {
-                lock(link).as_mut().map_or(Ok(()), Link::check)
-            }
+            Some(_) if ready.last() == Some(&true) || !ready.contains(&true) => self.check_link(),
             _ => Ok(()),
+        }
+    }
+
+    /// See [`Link::check`]. Nothing is wrong with no interface.
+    pub fn check_link(&self) -> Result<(), Error> {
+        match &self.link {
+            Some((_, link)) => lock(link).as_mut().map_or(Ok(()), Link::check),
+            None => Ok(()),
         }
     }
 
@@ -325,10 +328,7 @@ impl Port {
         if self.abandoned.load(Ordering::Relaxed) {
             return Vec::new(); // a thread of the parent may have held the lock
         }
-        if let Some((_, link)) = &self.link {
-            // If something is wrong with it, the next look says so.
-            let _ = lock(link).as_mut().map(Link::check);
-        }
+        let _ = self.check_link(); // if something is wrong with it, the next look says so
         self.events.take()
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a datagram of rtnetlink(7) says about one link.
+//! What a datagram of rtnetlink(7) says about one link, and the request for it.
 
 use crate::sys::Flags;
 
@@ -10,6 +10,7 @@ pub struct News {
     pub left: bool,
     pub flags: Flags,
     pub name: Option<String>,
+    pub mtu: Option<u32>,
     /// Where it went, if it was moved: the other namespace's id, and its index there.
     pub netns: Option<i32>,
     pub ifindex: Option<u32>,
@@ -20,6 +21,17 @@ const LINK: usize = 16;
 // include/uapi/linux/if_link.h
 const IFLA_NEW_NETNSID: u16 = 45;
 const IFLA_NEW_IFINDEX: u16 = 49;
+
+/// RTM_GETLINK: the kernel answers with an RTM_NEWLINK about the link `index`, or with an error that `news` leaves out.
+#[must_use]
+pub fn request(index: i32) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER + LINK];
+    bytes[..4].copy_from_slice(&((HEADER + LINK) as u32).to_ne_bytes());
+    bytes[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
+    bytes[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    bytes[HEADER + 4..HEADER + 8].copy_from_slice(&index.to_ne_bytes());
+    bytes
+}
 
 /// The messages of `datagram` about link `index`, in order. Only those of `AF_UNSPEC`: when a bridge port leaves its
 /// bridge, that is an RTM_DELLINK of `AF_BRIDGE`.
@@ -48,6 +60,7 @@ fn read(message: &[u8], index: i32) -> Option<News> {
         left: kind == libc::RTM_DELLINK,
         flags: Flags(word(message, HEADER + 8)? as i32),
         name: None,
+        mtu: None,
         netns: None,
         ifindex: None,
     };
@@ -60,6 +73,7 @@ fn read(message: &[u8], index: i32) -> Option<News> {
                 let text = value.split(|&byte| byte == 0).next().unwrap_or(value);
                 news.name = Some(String::from_utf8_lossy(text).into_owned());
             }
+            libc::IFLA_MTU => news.mtu = word(value, 0),
             IFLA_NEW_NETNSID => news.netns = word(value, 0).map(|id| id as i32),
             IFLA_NEW_IFINDEX => news.ifindex = word(value, 0),
             _ => {}
@@ -123,9 +137,11 @@ mod tests {
         let renamed = message(libc::RTM_NEWLINK, 0, 7, &[(99, b"x"), (libc::IFLA_IFNAME, name)]);
         let told = &news(&renamed, 7)[0];
         assert_eq!(
-            (told.name.as_deref(), told.flags.up(), told.left),
-            (Some("eth7"), true, false)
+            (told.name.as_deref(), told.flags.up(), told.left, told.mtu),
+            (Some("eth7"), true, false, None)
         );
+        let raised = message(libc::RTM_NEWLINK, 0, 7, &[(libc::IFLA_MTU, &3000_u32.to_ne_bytes())]);
+        assert_eq!(news(&raised, 7)[0].mtu, Some(3000));
         let moved = [
             (IFLA_NEW_NETNSID, &3_i32.to_ne_bytes()[..]),
             (IFLA_NEW_IFINDEX, &9_u32.to_ne_bytes()[..]),

@@ -23,6 +23,7 @@ fn as_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> 
             dict.set_item("ifindex", ifindex)?;
         }
         Happening::Renamed { name } => dict.set_item("name", name)?,
+        Happening::MtuChanged { mtu } => dict.set_item("mtu", mtu)?,
         Happening::ReaderBack { queue, nanoseconds } => {
             dict.set_item("queue", queue)?;
             dict.set_item("nanoseconds", nanoseconds)?;
@@ -35,6 +36,7 @@ fn as_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> 
 /// What happens to an interface, for attachments: they have no reader that would notice.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct LinkWatch {
+    name: String,
     fd: i32,
     events: Arc<Events>,
     link: Mutex<Option<Link>>,
@@ -42,13 +44,14 @@ pub struct LinkWatch {
 
 #[pymethods]
 impl LinkWatch {
-    /// Watches the interface in this thread's network namespace.
+    /// Watches the interface in this thread's network namespace. `name` is for errors.
     #[new]
-    fn new(py: Python<'_>, ifindex: i32) -> PyResult<Self> {
+    fn new(py: Python<'_>, name: String, ifindex: i32) -> PyResult<Self> {
         let events = Arc::<Events>::default();
         let link = Link::watch(ifindex, Arc::clone(&events));
-        let link = link.map_err(|error| errors::raise(py, &format!("interface {ifindex}"), error))?;
+        let link = link.map_err(|error| errors::raise(py, &name, error))?;
         Ok(Self {
+            name,
             fd: link.fd(),
             events,
             link: Mutex::new(Some(link)),
@@ -63,6 +66,12 @@ impl LinkWatch {
     /// The events since the last call; none after closing.
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         as_dicts(py, py.detach(|| self.take()))
+    }
+
+    /// Raises if the interface is down or gone; never after closing.
+    fn check_link(&self, py: Python<'_>) -> PyResult<()> {
+        let check = py.detach(|| self.locked().as_mut().map_or(Ok(()), Link::check));
+        check.map_err(|error| errors::raise(py, &self.name, error))
     }
 
     /// How many events were pushed out by newer ones before they were told.

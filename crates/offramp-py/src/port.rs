@@ -2,13 +2,15 @@
 //! Ports in Python's hands: types and errors converted, the GIL given up. What a port does, `offramp_io::Port` does.
 
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use offramp_io::ports::af_xdp::{Binding, COPYING, assemble};
 use offramp_io::ports::kind::{Kind, Wrapper};
 use offramp_io::ports::memory::Memory;
 use offramp_io::ports::options::Listed;
 use offramp_io::ports::{KINDS, WRAPPERS};
-use offramp_io::{self as io, Error, Look};
+use offramp_io::{self as io, Error, Look, Seldom};
 use offramp_ring::BURST;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -22,11 +24,42 @@ use crate::seconds::Seconds;
 
 /// Queues of one interface, or of none.
 #[pyclass(frozen, module = "offramp._native")]
-pub struct Port(io::Port);
+pub struct Port {
+    port: io::Port,
+    guard: OnceLock<Guard>,
+}
+
+/// Raises if nothing can arrive any more. It is asked by whoever has waited in vain, and not often.
+struct Guard {
+    ask: Py<PyAny>,
+    seldom: Seldom,
+}
+
+impl Guard {
+    const EVERY: Duration = Duration::from_millis(100);
+
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        if self.seldom.is_due() {
+            self.ask.call0(py)?;
+        }
+        Ok(())
+    }
+}
 
 impl Port {
+    fn new(port: io::Port) -> Self {
+        Self {
+            port,
+            guard: OnceLock::new(),
+        }
+    }
+
+    fn ask_guard(&self, py: Python<'_>) -> PyResult<()> {
+        self.guard.get().map_or(Ok(()), |guard| guard.check(py))
+    }
+
     fn fail(&self, py: Python<'_>, error: Error) -> PyErr {
-        errors::raise(py, self.0.name(), error)
+        errors::raise(py, self.port.name(), error)
     }
 
     /// Runs `work` without the GIL, on the queue of that number.
@@ -36,12 +69,12 @@ impl Port {
         queue: i64,
         work: impl Send + FnOnce(&io::Port, usize) -> Result<T, Error>,
     ) -> PyResult<T> {
-        let run = || self.0.queue(queue).and_then(|queue| work(&self.0, queue));
+        let run = || self.port.queue(queue).and_then(|queue| work(&self.port, queue));
         py.detach(run).map_err(|error| self.fail(py, error))
     }
 
     /// Runs `work`, which waits, without the GIL. `work` gets a function to ask whether to stop: it checks Python's
-    /// signals, and the first one that raises ends the wait.
+    /// signals, and asks the guard. The first one that raises ends the wait.
     fn wait<T: Send>(
         &self,
         py: Python<'_>,
@@ -50,7 +83,7 @@ impl Port {
         let mut raised = None;
         let result = py.detach(|| {
             work(&mut || {
-                raised = Python::attach(|py| py.check_signals().err());
+                raised = Python::attach(|py| py.check_signals().and_then(|()| self.ask_guard(py)).err());
                 raised.is_some()
             })
         });
@@ -69,7 +102,7 @@ impl Port {
     fn open(py: Python<'_>, uri: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let options = options.map_or_else(|| Ok(Vec::new()), options_of)?;
         let port = py.detach(|| io::ports::open(uri, options));
-        port.map(Self).map_err(|error| errors::raise(py, uri, error))
+        port.map(Self::new).map_err(|error| errors::raise(py, uri, error))
     }
 
     #[staticmethod]
@@ -104,22 +137,22 @@ impl Port {
         // SAFETY: the caller keeps the map open during the call.
         let heartbeats = heartbeats.map(|fd| (unsafe { BorrowedFd::borrow_raw(fd) }, stall));
         let port = py.detach(|| assemble(&binding, heartbeats).map(io::Port::new));
-        port.map(Self).map_err(|error| errors::raise(py, interface, error))
+        port.map(Self::new).map_err(|error| errors::raise(py, interface, error))
     }
 
     #[getter]
     fn queues(&self) -> usize {
-        self.0.queues()
+        self.port.queues()
     }
 
     /// The descriptors to sleep on, by queue; for an AF_XDP port, its sockets.
     fn pollables(&self) -> Vec<Option<i32>> {
-        self.0.pollables()
+        self.port.pollables()
     }
 
     fn facts<'py>(&self, py: Python<'py>, queue: i64) -> PyResult<Bound<'py, PyDict>> {
-        let queue = self.0.queue(queue).map_err(|error| self.fail(py, error))?;
-        let facts = self.0.facts(queue);
+        let queue = self.port.queue(queue).map_err(|error| self.fail(py, error))?;
+        let facts = self.port.facts(queue);
         let dict = PyDict::new(py);
         dict.set_item("kind", facts.kind)?;
         dict.set_item("target", &facts.target)?;
@@ -132,13 +165,13 @@ impl Port {
 
     #[pyo3(signature = (queue=None, timeout=None, most=BURST))]
     fn rx(&self, py: Python<'_>, queue: Option<i64>, timeout: Option<Seconds>, most: usize) -> PyResult<Option<Burst>> {
-        let queue = queue.map(|queue| self.0.queue(queue)).transpose();
+        let queue = queue.map(|queue| self.port.queue(queue)).transpose();
         let queue = queue.map_err(|error| self.fail(py, error))?;
         let until = timeout.map(|timeout| timeout.later(py)).transpose()?;
-        let look = self.wait(py, |stop| self.0.receive(queue, most, until, stop))?;
+        let look = self.wait(py, |stop| self.port.receive(queue, most, until, stop))?;
         Ok(match look {
             Look::Packets(burst) => {
-                let timestamps = self.0.facts(burst.queue).timestamps;
+                let timestamps = self.port.facts(burst.queue).timestamps;
                 Some(Burst::new(burst, timestamps))
             }
             Look::Nothing | Look::Ended | Look::Stopped => None,
@@ -147,15 +180,15 @@ impl Port {
 
     fn discard(&self, py: Python<'_>, seconds: Seconds) -> PyResult<u64> {
         let until = seconds.later(py)?;
-        self.wait(py, |stop| self.0.discard(until, stop))
+        self.wait(py, |stop| self.port.discard(until, stop))
     }
 
     /// Sends out of that queue; without one, out of the queue that the burst came in on, or the first that can send.
     fn tx(&self, py: Python<'_>, queue: Option<i64>, burst: &Burst, timeout: Seconds) -> PyResult<usize> {
         let deadline = timeout.later(py)?;
         let send = || {
-            let queue = queue.map(|queue| self.0.queue(queue)).transpose()?;
-            self.0.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
+            let queue = queue.map(|queue| self.port.queue(queue)).transpose()?;
+            self.port.transmit(queue, &mut burst.packets(), burst.rows(), deadline)
         };
         py.detach(send).map_err(|error| self.fail(py, error))
     }
@@ -185,33 +218,46 @@ impl Port {
 
     /// How the queue's stream ended, once its reader was told.
     fn ended(&self, py: Python<'_>, queue: i64) -> PyResult<Option<String>> {
-        let queue = self.0.queue(queue).map_err(|error| self.fail(py, error))?;
-        Ok(self.0.ended(queue).map(|end| end.to_string()))
+        let queue = self.port.queue(queue).map_err(|error| self.fail(py, error))?;
+        Ok(self.port.ended(queue).map(|end| end.to_string()))
     }
 
     /// The events since the last call.
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        as_dicts(py, py.detach(|| self.0.take_events()))
+        as_dicts(py, py.detach(|| self.port.take_events()))
     }
 
     /// How many events were pushed out by newer ones before they were told.
     #[getter]
     fn events_dropped(&self) -> u64 {
-        self.0.events_dropped()
+        self.port.events_dropped()
+    }
+
+    /// Has `ask` asked by readers that wait in vain, at most ten times a second: it raises if nothing can arrive any
+    /// more.
+    fn guard(&self, ask: Py<PyAny>) {
+        let seldom = Seldom::new(Guard::EVERY);
+        let _ = self.guard.set(Guard { ask, seldom });
+    }
+
+    /// Raises if its interface is down or gone.
+    fn check_link(&self, py: Python<'_>) -> PyResult<()> {
+        let check = py.detach(|| self.port.check_link());
+        check.map_err(|error| self.fail(py, error))
     }
 
     /// Raises if it is closed.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.check().map_err(|error| self.fail(py, error))
+        self.port.check().map_err(|error| self.fail(py, error))
     }
 
     /// For a forked child: refuses every further call, without a lock that a thread of the parent may hold.
     fn abandon(&self) {
-        self.0.abandon();
+        self.port.abandon();
     }
 
     fn close(&self, py: Python<'_>) {
-        py.detach(|| self.0.close());
+        py.detach(|| self.port.close());
     }
 }
 

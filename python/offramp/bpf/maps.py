@@ -133,6 +133,12 @@ class Map(Descriptor):
         except KernelError as error:
             raise self._absent(error, key) from error
 
+    def freeze(self) -> None:
+        """From now on only programs change it: bpf(2) refuses that to every process, this one too. For a map that is
+        not mapped into memory. Minimum kernel: 5.2.
+        """
+        bpf(Command.MAP_FREEZE, struct.pack("I", self.fd), f"freezing map {self.name!r}")
+
     def sum(self, key: bytes = bytes(4)) -> list[int]:
         """The u64 words of the value at `key`, each added up over all CPUs."""
         copy = self._copy_size

@@ -88,8 +88,8 @@ def run(
 
     The kernel does not get these packets until Ctrl-C, SIGTERM or SIGHUP. Then `run` prints the ledger of all packets,
     and ends with exit status 0. Packets that do not match stay with the kernel. So do protected packets, which
-    are listed at the start, except with --no-protect. If the interface goes down, `run` waits for it; if it is
-    removed, `run` ends with exit status 1.
+    are listed at the start, except with --no-protect. If the interface goes down, `run` waits for it. If it is
+    removed, or if somebody takes our program off it, `run` says so, and ends with exit status 1.
 
     Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
     """
@@ -123,7 +123,7 @@ class _Outcome:
     ledger: Ledger
     seconds: float
     zero_copy: bool | None  # None: no socket
-    error: OfframpError | None  # why it ended early: the interface was removed
+    error: OfframpError | None  # why it ended early: the interface was removed, or XDP detached
 
     @property
     def packets(self) -> int:
@@ -264,12 +264,9 @@ def _echo(ramp: Ramp) -> None:
 
 
 def _stand_by(ramp: Attachment) -> None:
-    """Check whether the interface is still there; the driver does the work. Errors: InterfaceDown, InterfaceGone."""
-    from offramp.nic import is_up
-
+    """Check whether it is still in force; the driver does the work. Errors: Detached, InterfaceDown, InterfaceGone."""
     time.sleep(_TURN)
-    if not is_up(ramp.plan.ifindex):
-        raise InterfaceDown(f"{ramp.plan.interface} is down")
+    ramp.check()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ _ROWS = {
     "stalled": (1, "to the kernel: matched, but this process was asleep"),
     "redirect_failed": (1, "to the kernel: matched, but its queue has no socket"),
     "missed_by_nic": (1, "to the kernel: matched, on another queue than the hidden one"),
+    "too_long": (1, "to the kernel: matched, but longer than a frame"),
     "dropped": (1, "matched; ended in the driver"),
     "claimed": (1, "matched"),
     "received": (2, "by this process"),
@@ -43,7 +44,7 @@ _ROWS = {
     "tx_ring_full": (2, "lost: no room to send it back"),
     "waiting": (2, "not read when it ended"),
     "rx_ring_full": (2, "lost: this process was too slow"),
-    "rx_dropped": (2, "lost: no free frame, or too long for one"),
+    "rx_dropped": (2, "lost: no free frame"),
     "redirect_lost": (2, "lost: the socket was gone"),
 }
 _OF_ECHO = ("sent", "tx_dropped", "tx_ring_full")

@@ -44,7 +44,7 @@ class Body(Protocol):
     @property
     def exits(self) -> tuple[Exit, ...]:
         """The exits, each once. The last one also takes packets that cannot be read or redirected: bytes are missing,
-        or the queue has no socket. So its verdict must not be one that lets the packet leave the driver.
+        or there is no room for the tag. So its verdict must not be one that lets the packet leave the driver.
         """
 
     @property

@@ -34,7 +34,16 @@ from offramp.verdict import Verdict
 
 __all__ = ["COUNTERS", "KFUNC_BASE", "KfuncSlot", "MapSlot", "NativeProgram", "Reference", "Spec", "XdpProgram"]
 
-COUNTERS: Final = ("seen", "protected", "claimed", "passed", "stalled", "redirect_failed", "missed_by_nic")
+COUNTERS: Final = (
+    "seen",
+    "protected",
+    "claimed",
+    "passed",
+    "stalled",
+    "redirect_failed",
+    "missed_by_nic",
+    "too_long",
+)
 """u64 each, per CPU, in MapSlot.COUNTERS; a body's own counters come after them. Every packet counts in `seen` and in
 exactly one of the others."""
 
@@ -49,9 +58,10 @@ class Spec:
 
     body: Body
     protect: Lowered | None = None  # these packets pass before anything else, as they are in memory
-    queues: int = 1  # CLAIM: the size of SOCKETS and HEARTBEATS; packets of higher queues leave by the last exit
+    queues: int = 1  # CLAIM: the size of SOCKETS and HEARTBEATS; packets of higher queues find no socket
     stall_ns: int | None = None  # CLAIM: no verdict if the queue's heartbeat is older than this; None: never
     vlan_metadata: bool = False  # ask the driver for a VLAN tag out of band; it is part of the frame on the wire
+    longest: int | None = None  # CLAIM: bytes that a socket takes; longer frames get no verdict; None: it takes all
     hidden_queue: int | None = None  # CLAIM: the NIC brings the flow there; elsewhere it is counted, without a verdict
 
     def __post_init__(self) -> None:

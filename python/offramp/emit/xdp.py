@@ -2,10 +2,10 @@
 """The XDP program around bodies, as LLVM IR. Each body is in a section. A packet takes one path through a section, and
 is counted at its end, in the counter of that exit. This is the path to CLAIM:
 
-    seen ─> protected? ─> body ─> the queue has a socket? ─> its reader is alive? ─> redirect ─> claimed
-            │ yes         │ others │ no                      │ no                    │ fails
-            v             v        v                         v                       v
-            protected     passed   passed                    stalled                 redirect_failed
+    seen ─> protected? ─> body ─> its reader is alive? ─> it fits a frame? ─> redirect ─> claimed
+            │ yes         │ others  │ no                  │ no                │ fails: its queue has no socket
+            v             v         v                     v                   v
+            protected     passed    stalled               too_long            redirect_failed
 
 Exits with other verdicts end right after the body. With a hidden queue, packets that would be claimed on another queue
 end in `missed_by_nic`. All ends without a verdict lead to the next section, which does the same with its own maps; the
@@ -17,6 +17,9 @@ last section leads to the kernel.
   but asking for it costs a call. So the program asks only if the answer matters. If all frames with such a tag leave by
   the same exit, it asks only after the other exits. A packet that leaves the driver, to user space or back to the wire,
   gets its tag back.
+- A frame that is longer than what its socket takes would be lost, as the kernel drops it then. The MTU may be raised
+  at any time, and in generic mode a sender's own offloads may bring packets longer than any MTU. A tag that gets back
+  into the frame makes that longer, too.
 - A heartbeat from the future is not stale: both clocks are the coarse one, but they are read on different CPUs.
 
 Sources: Documentation/networking/af_xdp.rst (XSKMAP), xdp-rx-metadata.rst; include/uapi/linux/bpf.h.
@@ -38,7 +41,7 @@ from offramp.emit.tagged_values import TaggedValues
 from offramp.emit.target import I32, I64, POINTER, Bpf, Context, const
 from offramp.emit.values import Values
 from offramp.emit.vlan_tag import OUT_OF_BAND, VlanTag
-from offramp.lower.expression import Lowered
+from offramp.lower.expression import TAG_BYTES, Lowered
 from offramp.verdict import Verdict
 
 __all__ = ["build"]
@@ -94,10 +97,11 @@ class _Section:
         if exit.verdict is None:
             self.give_up(exit.counter)
             return
-        if exit.verdict is Verdict.CLAIM:
-            self.redirect()
         leaves = exit.verdict in (Verdict.CLAIM, Verdict.TX)
-        if leaves and self.spec.vlan_metadata and self.of_tagged in (None, exit):
+        tagged = leaves and self.spec.vlan_metadata and self.of_tagged in (None, exit)
+        if exit.verdict is Verdict.CLAIM:
+            self.redirect(tagged=tagged)
+        if tagged:
             self.tag.restore(self.no_way)
         self._count(exit.counter)
         self.builder.ret(const(exit.verdict, I32))
@@ -136,19 +140,24 @@ class _Section:
             self.emit.enter(label)
             self.tag.ask(labels[certain], labels[exit])
 
-    def redirect(self) -> None:
-        """Redirect to the socket of the packet's queue, unless nobody reads there."""
+    def redirect(self, *, tagged: bool) -> None:
+        """Redirect to the socket of the packet's queue, unless nobody reads there, or it does not fit a frame.
+
+        `tagged`: a tag may be restored after that.
+        """
+        claimed, failed = self.emit.label(), self.emit.label()
         queue = self.builder.zext(self.target.context(Context.RX_QUEUE_INDEX), I64)
         if self.spec.hidden_queue is not None:
             queue = self._check_arrival(queue, self.spec.hidden_queue)
         else:
-            queue = self.emit.bounded(queue, self.spec.queues - 1, self.no_way)
+            queue = self.emit.bounded(queue, self.spec.queues - 1, failed)
         if self.spec.stall_ns is not None:
             self._check_heartbeat(queue, self.spec.stall_ns)
+        if self.spec.longest is not None:
+            self._check_length(self.spec.longest, tagged=tagged)
         sockets = self.target.map(MapSlot.SOCKETS)
         result = self.target.helper(Helper.REDIRECT_MAP, sockets, queue, const(Verdict.PASS))
         verdict = self.builder.trunc(result, I32)
-        claimed, failed = self.emit.label(), self.emit.label()
         self.emit.branch(self.builder.icmp_unsigned("==", verdict, const(Verdict.CLAIM, I32)), claimed, failed)
         self.emit.enter(failed)
         self.give_up("redirect_failed")
@@ -183,6 +192,25 @@ class _Section:
         self.emit.enter(stalled)
         self.give_up("stalled")
         self.emit.enter(alive)
+
+    def _check_length(self, longest: int, *, tagged: bool) -> None:
+        """Packets end here if their frame, with its tag, is longer than `longest`. The tag is asked for only if it
+        matters.
+        """
+        too_long, fits = self.emit.label(), self.emit.label()
+        length = self.target.barrier(self.builder.sub(self.target.end, self.target.data))
+        if tagged:
+            beyond, near, room = self.emit.label(), self.emit.label(), const(longest - TAG_BYTES)
+            self.emit.branch(self.builder.icmp_unsigned("<=", length, room), fits, beyond)
+            self.emit.enter(beyond)
+            self.emit.branch(self.builder.icmp_unsigned("<=", length, const(longest)), near, too_long)
+            self.emit.enter(near)
+            self.tag.ask(too_long, fits)
+        else:
+            self.emit.branch(self.builder.icmp_unsigned("<=", length, const(longest)), fits, too_long)
+        self.emit.enter(too_long)
+        self.give_up("too_long")
+        self.emit.enter(fits)
 
     def _check_arrival(self, queue: ir.Value, hidden: int) -> ir.Value:
         """Packets that the NIC has brought to another queue end here. Returns the queue of the others."""

@@ -36,7 +36,7 @@ from .flow import Flow
 from .layout import Layout
 from .make import can_switch, make_plan
 from .native import lacks_for_native
-from .obstacles import COPIED, check_type, largest_mtu, mtu_refused
+from .obstacles import COPIED, ETHERNET, check_type, largest_mtu, mtu_refused
 from .plan import METHODS, Act, Change, Layer, LayoutName, Method, Plan, Step, shortened
 from .situation import Beside, Situation, is_virtual
 from .warn import NO_PACKET
@@ -44,6 +44,7 @@ from .widen import widened
 
 __all__ = [
     "COPIED",
+    "ETHERNET",
     "METHODS",
     "NO_PACKET",
     "Act",

@@ -10,14 +10,17 @@ MTU                    a packet would not fit a buffer
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from offramp.errors import InterfaceBusy, InterfaceDown, InterfaceError
 from offramp.facts.link import NOT_REPLACED, Link
 from offramp.facts.link_types import has_ethernet_header, type_name
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING, Offload
+from offramp.planner.plan import HEADROOM
 
 __all__ = [
     "COPIED",
+    "ETHERNET",
     "check_mtu",
     "check_state",
     "check_type",
@@ -32,10 +35,9 @@ __all__ = [
 
 COPIED = "if zero-copy is not asked for, the kernel copies packets"  # a hint
 
-_ETHERNET = 14 + 2 * 4  # header and up to two VLAN tags, bytes
-_HEADROOM = 256  # XDP_PACKET_HEADROOM: the kernel keeps it free in each frame
+ETHERNET: Final = 14 + 2 * 4  # header and up to two VLAN tags, bytes
 _FRAME_SIZES = (2048, 4096)  # a frame must not be larger than a page
-_LARGEST_MTU = _FRAME_SIZES[-1] - _HEADROOM - _ETHERNET
+_LARGEST_MTU = _FRAME_SIZES[-1] - HEADROOM - ETHERNET
 
 # Links without Ethernet headers, by kind: links that do the same with them.
 _WITH_HEADERS = {
@@ -148,7 +150,7 @@ def largest_mtu(link: Link, mode: str) -> int:
 def frame_size(link: Link, mode: str) -> int:
     """The smallest frame that fits. Errors: InterfaceError, naming the largest MTU that would do."""
     for size in _FRAME_SIZES:
-        if link.mtu + _ETHERNET <= size - _HEADROOM:
+        if link.mtu + ETHERNET <= size - HEADROOM:
             return size
     raise _mtu_error(link, largest_mtu(link, mode), generic_too=False)
 

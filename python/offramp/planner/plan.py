@@ -24,7 +24,7 @@ from offramp.verdict import Verdict
 if TYPE_CHECKING:
     from offramp.facts.knobs import Value
 
-__all__ = ["METHODS", "Act", "Change", "Layer", "LayoutName", "Method", "Plan", "Step", "shortened"]
+__all__ = ["HEADROOM", "METHODS", "Act", "Change", "Layer", "LayoutName", "Method", "Plan", "Step", "shortened"]
 
 Layer = Literal["nic", "xdp", "user"]
 LayoutName = Literal["in-driver", "hidden-queue", "vf"]
@@ -38,6 +38,8 @@ METHODS: Final[Mapping[Method, str]] = {
 # What a step does: change knobs, attach the program, bind sockets, watch where matching packets arrive, put the
 # sockets into the XSKMAP, open the VF's interface (it exists once the VF's driver has changed).
 Act = Literal["change", "attach", "bind", "observe", "connect", "open-vf"]
+
+HEADROOM: Final = 256  # XDP_PACKET_HEADROOM, bytes: the kernel keeps it free in each frame
 
 _SHOWN = 200  # characters of a match
 
@@ -112,6 +114,11 @@ class Plan:
     def umem_bytes(self) -> int:
         """Packet memory of all queues together."""
         return len(self.queues) * self.frames * self.frame_size
+
+    @property
+    def longest(self) -> int | None:
+        """The longest frame that a socket takes, in bytes: the kernel keeps a part of each of ours. None: no socket."""
+        return self.frame_size - HEADROOM if self.frame_size else None
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -21,6 +21,7 @@ WORDS: Final = {  # by kind: what happened, in a sentence
     "gone": "it was removed",
     "moved": "it was moved to another network namespace",
     "renamed": "its name is {name} now",
+    "mtu-changed": "its MTU is {mtu} now",
     "reader-back": "queue {queue} has a reader again, after {seconds:.1f} s: the kernel had its packets meanwhile",
 }
 

@@ -62,7 +62,7 @@ class _Receiver:
         """The next packets, up to 256. Waits at most `timeout` seconds; 0: not at all; None: until there are some.
 
         None if there are none; at once if the stream has ended. Errors: BatchInUse, InterfaceDown, InterfaceGone,
-        Closed. KeyboardInterrupt is raised promptly.
+        Closed; of a ramp also Detached. KeyboardInterrupt is raised promptly.
         """
         raise NotImplementedError
 

@@ -15,7 +15,7 @@ from typing import Self
 
 from offramp import process
 from offramp.arguments import short, text
-from offramp.errors import Closed, OfframpWarning, OptionError
+from offramp.errors import Closed, OfframpError, OfframpWarning, OptionError
 from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.options import Options
@@ -28,7 +28,8 @@ from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Arrivals
 from offramp.ramp.replacing import put_in_place
 from offramp.ramp.sent_back import SentBack
-from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
+from offramp.ramp.settings import SettingsSource
+from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, ProgramSource, StallSource
 from offramp.ramp.wanted import Wanted, acting, read
 from offramp.text import printable
 from offramp.verdict import Verdict
@@ -75,11 +76,19 @@ class Attachment:
             self._early = {counter: counts[counter] for counter in _EARLY}
             self.events.interface = live.plan.interface
             execution.adopt(self.events)
-            if live.sockets is None:
-                self.events.watch(LinkSource(live.plan.ifindex))
+            native = live.sockets.port._native if live.sockets is not None else None
+            if native is None:
+                self._link: LinkSource | PortSource = LinkSource(live.plan.interface, live.plan.ifindex)
             else:
-                self.events.watch(PortSource(live.sockets.port._native))
+                self._link = PortSource(native, live.plan.longest or 0)
                 self.events.watch(StallSource(live.counts))
+            self.events.watch(self._link)
+            self._program = ProgramSource(self.events, live.lost, self._link)
+            self.events.watch(self._program)
+            if native is not None:
+                native.guard(self._program.asked_by_port())
+            for each in dict.fromkeys((execution, live)):
+                self.events.watch(SettingsSource(each))
             if execution.plan.changes:
                 self.events.watch(GuardianSource())
             lifetime.belongs(execution, self)
@@ -99,21 +108,36 @@ class Attachment:
         """Where the program runs: "native" (in the driver) or "generic"."""
         return self.plan.mode
 
+    def check(self) -> None:
+        """Raise if it is not in force: what a reader would be told, for those who have nothing to read.
+
+        Needs no privileges. Errors: Detached (somebody took the program off, or put another one in its place),
+        InterfaceDown, InterfaceGone, Closed.
+        """
+        self._check_open()
+        self._program.check()
+        self._link.check_link()
+
     def ledger(self) -> Ledger:
         """Every packet since the start, accounted for. After `close`, the last values."""
         if not self.closed:  # in a forked child nobody would release the lock
             with self._execution.reading:
                 if self._execution.state == "open" and self._final is None:
-                    return self._read()
+                    return self._read(self._why_detached())
         return self._final or Ledger(self.plan.verdict, known=False)
 
-    def _read(self) -> Ledger:
+    def _read(self, detached: str) -> Ledger:
         live = self._execution.live
         queues = live.sockets.port.ledgers() if live.sockets is not None else ()  # first: the program counts earlier
-        ledger = Ledger.of(self.plan.verdict, live.counts(), self._early, queues)
+        ledger = Ledger.of(self.plan.verdict, live.counts(), self._early, queues, detached)
         if self._sent_back is None or self.plan.verdict is not Verdict.TX:
             return ledger
         return replace(ledger, tx_failed=self._sent_back.failed(self.mode))
+
+    def _why_detached(self) -> str:
+        with suppress(OfframpError):
+            self._program.check()
+        return self._program.reason
 
     def replace(self, match: str | Match, verdict: Verdict | None = None) -> None:
         """Put another match in force, and another verdict if one is given. Each packet meets the old match or the new
@@ -123,13 +147,14 @@ class Attachment:
         cannot bring there is refused. A ramp always claims. This takes as long as compiling, some ten milliseconds.
 
         Needs the privileges of `open` and `attach`. Errors: MatchError, OptionError (too large), NotSupported (it does
-        not fit the present layout), InterfaceGone, InterfaceDown, PrivilegeError, KernelError, Closed. After any of
-        these the old match is in force; after an interrupt one of the two is, and `plan` says which.
+        not fit the present layout), InterfaceGone, InterfaceDown, Detached, PrivilegeError, KernelError, Closed.
+        After any of these the old match is in force as before; after an interrupt one of the two is: `plan` says which.
         """
         match = Match.of(match, resolve=self._execution.wanted.options.resolve)
         process.check_not_interrupted(f"another match on {self.plan.interface}, in place")
         with process.alone():
             self._check_open()
+            self._program.check()
             before = self._execution.wanted
             wanted = replace(before, match=match, verdict=_successor(before.verdict, verdict))
             put_in_place(self._execution, wanted)
@@ -168,16 +193,17 @@ class Attachment:
             losses = 0
             with suppress(Exception):  # nothing keeps it from being detached
                 losses = self._carrier_losses()
-            self._execution.close(lambda: self._read_at_last(losses))
+            detached = self._program.reason
+            self._execution.close(lambda: self._read_at_last(losses, detached))
 
     def _carrier_losses(self) -> int:
         self.events.look()
         return self.events.counts[EventKind.CARRIER_LOST]
 
-    def _read_at_last(self, losses: int) -> None:
+    def _read_at_last(self, losses: int, detached: str) -> None:
         """After detaching: read the counters once more, and tell what there is to tell. Doing it again does nothing."""
         if self._final is None:
-            self._final = self._read()
+            self._final = self._read(detached)
             self._say_at_last(self._final, was_reset=self._carrier_losses() > losses)
 
     def _say_at_last(self, last: Ledger, *, was_reset: bool) -> None:
@@ -209,7 +235,7 @@ class Attachment:
         self._close(stacklevel=4)
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else self.plan.mode
+        state = "closed" if self.closed else "detached" if self._why_detached() else self.plan.mode
         what = f"{self.plan.verdict.name} on {self.plan.interface}, {state}: {shortened(self.plan.match)}"
         return f"<{type(self).__name__} {printable(what)}>"
 

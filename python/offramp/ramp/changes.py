@@ -23,7 +23,7 @@ from offramp.steering import hiding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offramp.facts.knobs import Nic
+    from offramp.facts.knobs import Nic, Value
     from offramp.planner import Change
     from offramp.ramp.section import Section
 
@@ -118,6 +118,17 @@ class Changes:
             undone = self._transaction.undo(*knobs)
         section.knobs[:] = [knob for knob in section.knobs if knob not in knobs]
         return self._in_words(undone)
+
+    def wanted_and_found(self, section: Section) -> dict[str, tuple[Value, Value]]:
+        """What is changed now for this section, and for all: each knob as it was set, and as it is.
+
+        Errors: KernelError, InterfaceGone.
+        """
+        changes = self._transaction.changes if self._transaction is not None else ()
+        wanted = {change.knob: change.after for change in changes}
+        ours = [knob for knob in wanted if not personal(knob) or knob in section.knobs]
+        with self._here():
+            return {knob: (wanted[knob], self._nic.get(knob)) for knob in ours}
 
     def close(self) -> list[str]:
         """Give back all the rest. Returns what could not be given back, in words; the same if called again."""

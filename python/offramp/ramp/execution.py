@@ -246,6 +246,7 @@ class Execution:
         with self.wanted.naming_privileges(self.plan.interface):
             size = 8 * len(self.section.spec.counters)
             counters = self._holdings.add(Map.create(MapType.PERCPU_ARRAY, 4, size, 1, name="offramp_counts"))
+            counters.freeze()
             maps = {MapSlot.COUNTERS: counters}
             return maps | (socket_maps(self.plan, self._holdings) if self.wanted.verdict is Verdict.CLAIM else {})
 
@@ -275,9 +276,10 @@ class Execution:
         elif self.state == "open":
             self.interface.program.remove(self)
 
-    def detached(self, text: str) -> None:
-        """Another ramp has closed, and there is no program for this one any more."""
-        self.events.put(News(EventKind.DETACHED, text))
+    def lost(self) -> str:
+        """Why its program does not run any more, in words; "" if it does, or if this was closed."""
+        with self.reading:
+            return self.interface.program.lost(self) if self.state == "open" else ""
 
     def close(self, at_last: Callable[[], None] = lambda: None) -> None:
         """Close the program first, whatever else fails; then call `at_last`; then close the rest, the last first. If

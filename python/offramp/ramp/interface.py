@@ -151,6 +151,12 @@ class Interface:
             return False
         return not self.program.attached or self.program.link.info().ifindex != 0
 
+    def queues(self) -> int:
+        """Its receive queues in use; 0: its driver does not say. Errors: KernelError, InterfaceGone."""
+        with self.here():
+            channels = self.nic.get("channels")
+        return int(channels["rx"] + channels["combined"]) if channels else 0
+
     def beside(self, but: Section | None = None) -> Beside:
         """What the other ramps have."""
         others = self.others(but)

@@ -7,6 +7,7 @@
           ├─ stalled           to the kernel: matched, but the reader was asleep
           ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
           ├─ missed_by_nic     to the kernel: matched, but the NIC did not bring it to the hidden queue
+          ├─ too_long          to the kernel: matched, but the frame is longer than what a socket takes
           ├─ exits             the verdicts that the program's body has counters of its own for; a match has none
           └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
                       │            tx_failed: of those to be sent back, what the driver did not send, as it counts
@@ -33,7 +34,8 @@ from offramp.verdict import Verdict
 
 __all__ = ["Ledger"]
 
-_TO_THE_KERNEL = ("protected", "passed", "early", "stalled", "redirect_failed", "missed_by_nic")
+_TO_THE_KERNEL = ("protected", "passed", "early", "stalled", "redirect_failed", "missed_by_nic", "too_long")
+_RARE = ("missed_by_nic", "too_long")  # shown if there are any
 _ON_THE_WAY = ("received", "waiting", "rx_dropped", "rx_ring_full")  # of claimed packets, as sockets count them
 
 
@@ -50,17 +52,24 @@ class Ledger:
     stalled: int = 0
     redirect_failed: int = 0
     missed_by_nic: int = 0
+    too_long: int = 0
     queues: tuple[QueueLedger, ...] = ()
     known: bool = True  # False: it could not be read
+    detached: str = ""  # why the program did not run any more, before it was closed; "": it ran
     exits: Mapping[str, int] = field(default_factory=dict)
     tx_failed: int | None = 0  # of the claimed ones, where the verdict is TX; None: the driver does not count them
 
     @classmethod
     def of(
-        cls, verdict: Verdict, counters: Mapping[str, int], early: Mapping[str, int], queues: tuple[QueueLedger, ...]
+        cls,
+        verdict: Verdict,
+        counters: Mapping[str, int],
+        early: Mapping[str, int],
+        queues: tuple[QueueLedger, ...],
+        detached: str = "",
     ) -> Self:
         """From the program's counters, and what they were when its sockets were in place."""
-        known = cls(verdict, early=sum(early.values()), queues=queues)
+        known = cls(verdict, early=sum(early.values()), queues=queues, detached=detached)
         counts: dict[str, Any] = {name: count - early.get(name, 0) for name, count in counters.items()}
         exits = {name: counts.pop(name) for name in counters if name not in {each.name for each in fields(cls)}}
         return replace(known, exits=exits, **counts)
@@ -101,11 +110,12 @@ class Ledger:
     def __str__(self) -> str:
         if not self.known:
             return "unknown: the counters could not be read"
-        names = [name for name in ("seen", *_TO_THE_KERNEL, "claimed") if name != "missed_by_nic" or self.missed_by_nic]
+        names = [name for name in ("seen", *_TO_THE_KERNEL, "claimed") if name not in _RARE or getattr(self, name)]
         rows = [*((name, getattr(self, name)) for name in names), *self.exits.items()]
         if self.verdict is Verdict.CLAIM:
             rows += [(f"  {name}", self.total(name)) for name in _ON_THE_WAY]
             rows.append(("  redirect_lost", self.redirect_lost))
         if self.verdict is Verdict.TX and self.tx_failed is not None:
             rows.append(("  tx_failed", self.tx_failed))
-        return "\n".join(f"{name:<18}{count:>16,}" for name, count in rows)
+        lines = [f"{name:<18}{count:>16,}" for name, count in rows]
+        return "\n".join([*lines, *([f"detached: {self.detached}"] if self.detached else [])])

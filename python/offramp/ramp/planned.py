@@ -77,6 +77,7 @@ def spec_for(wanted: Wanted, plan: Plan) -> Spec:
         queues=plan.all_queues,
         stall_ns=round(plan.stall * 1e9) if plan.stall is not None else None,
         vlan_metadata=plan.vlan_metadata,
+        longest=plan.longest,
         hidden_queue=plan.hidden_queue,
     )
 

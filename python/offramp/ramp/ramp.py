@@ -120,6 +120,7 @@ def attach(
       the command line this is so unless -n is given
 
     Nobody reads an attachment, so it raises nothing while the interface is down; the verdict acts again when it is up.
+    `check()` raises what a reader would be told.
     """
     options = asked("attach", locals())
     return Attachment(interface, match, acting(verdict), options)

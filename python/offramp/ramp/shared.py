@@ -8,6 +8,7 @@ Each section checks its own match, and the first that matches decides. When sect
 program and puts it in the place of the running one, in one step: packets of the other sections notice nothing.
 
 An interrupt may come before or after any step. So nothing is remembered about which program runs: the kernel is asked.
+Nor can others be kept from detaching the link, or from updating it to a program of theirs: `lost` says so.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from offramp import nic
 from offramp.bpf import GracePeriod, Program, Scope, XdpLink, bind
-from offramp.errors import InterfaceGone, OfframpError
+from offramp.bpf.owner import program_name
+from offramp.errors import Closed, Detached, InterfaceGone, OfframpError
 from offramp.llvm.programs import xdp
 from offramp.syscalls.kept import Kept
 
@@ -27,14 +29,7 @@ if TYPE_CHECKING:
     from offramp.bpf import XdpMode
     from offramp.ramp.section import Section
 
-__all__ = ["Owner", "SharedProgram"]
-
-
-class Owner(Protocol):
-    """Whoever a section belongs to."""
-
-    def detached(self, text: str) -> None:
-        """Called when there is no program any more."""
+__all__ = ["SharedProgram"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +43,13 @@ class SharedProgram:
     """See the module. It is attached while there are sections. Needs `process.alone`."""
 
     def __init__(self, ifindex: int, here: Callable[[], AbstractContextManager[None]]) -> None:
-        self.sections: dict[Owner, Section] = {}
+        self.sections: dict[object, Section] = {}  # by owner
         self.link = XdpLink(Kept(), "native", ifindex)  # closed: there is none yet
         self._ifindex = ifindex
         self._here = here
         self._made: list[_Made] = []
+        self._ended = ""  # why no program runs, although there are sections
+        self._severed: dict[object, str] = {}  # owners whose section cannot be asked again, and why
 
     @property
     def attached(self) -> bool:
@@ -63,14 +60,37 @@ class SharedProgram:
         """The number of the running program, as `ip link` shows it; 0: none."""
         return self.link.info().program_id if self.attached else 0
 
-    def join(self, owner: Owner, section: Section, mode: XdpMode) -> None:
+    def lost(self, owner: object) -> str:
+        """Why this owner's section is not asked any more, in words; "" if it is. Any thread may ask."""
+        if owner not in self.sections:
+            return self._severed.get(owner, "")
+        made = self._ids()  # before and after: another thread may be putting one in the place of another
+        try:
+            link = self.link.info()
+        except Closed:
+            return self._ended
+        if not link.ifindex:
+            return "somebody has detached its link"
+        if link.program_id in made | self._ids():
+            return ""
+        name = program_name(link.program_id)
+        return f"program {link.program_id}{f' {name!r}' if name else ''} was put in its place"
+
+    def _ids(self) -> set[int]:
+        return {made.id for made in tuple(self._made)}
+
+    def join(self, owner: object, section: Section, mode: XdpMode) -> None:
         """From now on this section is asked, too. Whatever happens, call `remove` afterwards."""
+        if self.attached and not self.link.info().ifindex:  # perhaps with another interface: their sockets are there
+            self._severed |= {other: self.lost(other) for other in self.sections}
+            self.sections.clear()
+            self._end()
         if not self.attached:
             self.link = XdpLink(Kept(), mode, self._ifindex)
         self.sections[owner] = section
         self._settle()
 
-    def exchange(self, owner: Owner, section: Section) -> None:
+    def exchange(self, owner: object, section: Section) -> None:
         """From one packet to the next, ask another section for this owner. Returns when no packet is in the old one.
 
         After an error `sections` has the one that is asked: the old one, unless waiting for its last packet has failed.
@@ -83,16 +103,17 @@ class SharedProgram:
             if section not in self._asked:
                 self.sections[owner] = before
 
-    def remove(self, owner: Owner) -> None:
+    def remove(self, owner: object) -> None:
         """Stop asking this owner's section. Returns when no packet is in it. Doing it again does nothing.
 
         Errors: KernelError and others, if no program could be made without it; then there is no program for anybody.
         """
         self.sections.pop(owner, None)
+        self._severed.pop(owner, None)
         if not self.sections or not self.attached:
-            self._end()
-        elif self._is_gone():
-            self._end("the interface is not here any more")
+            self._end(self._ended)
+        elif lost := self._gone() or self.lost(next(iter(self.sections))):
+            self._end(lost)
         else:
             self._go_on_without()
 
@@ -137,8 +158,10 @@ class SharedProgram:
         """In the place of the one that runs, or as the first."""
         running = self._running
         try:
-            if running is None:
+            if not self.attached:
                 self.link.create(made.program)
+            elif running is None:
+                raise Detached(f"XDP on interface {self._ifindex}", reason=next(map(self.lost, self.sections), ""))
             else:
                 self.link.update(made.program, running.program)
         except OfframpError:
@@ -163,27 +186,28 @@ class SharedProgram:
             self._made.remove(made)
 
     def _end(self, reason: str = "") -> None:
-        """Detach it. No packet is in it then: drivers see to that. In generic mode nobody does, so we wait."""
+        """Detach it. No packet is in it then: drivers see to that. In generic mode nobody does, so we wait.
+
+        `reason`: why the sections that are left are not asked, until another one joins them.
+        """
         was_generic = self.attached and self.link.mode == "generic"
+        self._ended = reason
         self.link.close()
         self._forget(self._made)  # which gives descriptors back that waiting needs
         if was_generic:
             with suppress(OfframpError), GracePeriod() as grace:  # else the last count may lack a packet
                 grace.wait()
-        if reason:
-            for owner in tuple(self.sections):
-                owner.detached(f"XDP is detached: {reason}")
 
-    def _is_gone(self) -> bool:
-        """Whether it was removed or moved to another namespace; then sockets are unbound, and no program can be made
-        anew.
+    def _gone(self) -> str:
+        """Whether it was removed or moved to another namespace, in words; then sockets are unbound, and no program can
+        be made anew.
         """
         try:
             with self._here():
                 nic.carrier(self._ifindex)
         except InterfaceGone:
-            return True
-        return not self.link.info().ifindex
+            return "the interface is not here any more"
+        return ""
 
     def _program(self, sections: tuple[Section, ...]) -> Program:
         compiled = xdp(*(section.spec for section in sections))

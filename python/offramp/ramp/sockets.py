@@ -71,8 +71,10 @@ class Sockets:
         return all(queue.zero_copy for queue in self.port.queues)
 
     def connect(self, sockets: Map) -> None:
+        """Also closes the map to everybody else: no other process takes a socket out, or puts its own in."""
         for queue, descriptor in zip(self.queues, self.port._native.pollables(), strict=True):
             sockets.update(struct.pack("I", queue), struct.pack("I", descriptor))
+        sockets.freeze()
 
 
 def told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:

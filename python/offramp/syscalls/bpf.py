@@ -45,6 +45,7 @@ class Command(IntEnum):
     RAW_TRACEPOINT_OPEN = 17
     BTF_LOAD = 18
     BTF_GET_FD_BY_ID = 19
+    MAP_FREEZE = 22
     LINK_CREATE = 28
     LINK_UPDATE = 29
 

@@ -55,6 +55,19 @@ def test_an_array_as_memory() -> None:
         assert read_words(array) == (0, 77, 0)
 
 
+def test_a_frozen_map_is_read_and_not_written() -> None:
+    with Map.create(MapType.PERCPU_ARRAY, 4, 8, 1) as counters:
+        counters.freeze()
+        assert counters.sum(KEY) == [0]
+        with pytest.raises(KernelError, match="EPERM"):
+            counters.update(KEY, bytes(8 * possible_cpus()))
+
+
+def test_memory_that_is_mapped_cannot_be_frozen() -> None:
+    with words(1) as array, array.memory(), pytest.raises(KernelError, match="EBUSY"):
+        array.freeze()
+
+
 def test_a_map_of_sockets() -> None:
     with Map.create(MapType.XSKMAP, 4, 4, 2) as sockets, pytest.raises(KernelError, match="MAP_UPDATE_ELEM in map"):
         sockets.update(KEY, struct.pack("i", 0))  # not an AF_XDP socket

@@ -17,7 +17,6 @@ from offramp.journal.store import Store
 from offramp.nic.live import open_nic
 from offramp.testing import Lab, Wire
 from tests.kernel.journal.changes import guardian_of, marks
-from tests.rigs import taker
 from tests.rigs.processes import line_of, piped
 from tests.rigs.slow import slowed
 from tests.rigs.waiting import eventually
@@ -44,11 +43,11 @@ def taken_over(wire: Wire, state: Path, rounds: Iterable[tuple[int, float]]) -> 
     assert found[0] is True
     for number, (milliseconds, late) in enumerate(rounds):
         told = f"round {number}: {milliseconds} ms, a guardian that is {late:.3f} s late"
-        first = piped(wire.b.host, taker.__file__, env=slowed(milliseconds))
+        first = piped(wire.b.host, successor.__file__, env=slowed(milliseconds))
         assert line_of(first) == "open", told
         assert knobs(wire)[0] is False, told
         guardian = guardian_of(first.pid)
-        second = piped(wire.b.host, taker.__file__, env=slowed(milliseconds))
+        second = piped(wire.b.host, successor.__file__, env=slowed(milliseconds))
         assert line_of(second) == "waits", told
         os.kill(guardian, signal.SIGSTOP if late else 0)
         first.kill()
@@ -88,7 +87,7 @@ def test_taken_over_a_hundred_times(wire: Wire, state: Path) -> None:
 def test_a_guardian_without_the_lock_changes_nothing(wire: Wire, claimed: bool) -> None:
     """It waits until whoever has the interface has given it back, or lets go of it."""
     found = knobs(wire)
-    first = piped(wire.b.host, taker.__file__)
+    first = piped(wire.b.host, successor.__file__)
     assert line_of(first) == "open"
     guardian, held = guardian_of(first.pid), knobs(wire)
     os.kill(guardian, signal.SIGSTOP)

@@ -32,7 +32,7 @@ def _port(wire: Wire) -> Iterator[Teller]:
 
 @contextmanager
 def _watch(wire: Wire) -> Iterator[Teller]:
-    watch = LinkWatch(wire.b.ifindex)
+    watch = LinkWatch(wire.b.name, wire.b.ifindex)
     yield watch
     watch.close()
 
@@ -151,7 +151,7 @@ def test_a_reader_that_stalled_is_told_so(wire: Wire) -> None:
 
 def test_a_watch_that_was_closed_tells_nothing(wire: Wire) -> None:
     with wire.b.host:
-        watch = LinkWatch(wire.b.ifindex)
+        watch = LinkWatch(wire.b.name, wire.b.ifindex)
     wire.b.down()
     watch.close()
     watch.close()

@@ -85,7 +85,7 @@ def test_the_collector_may_come_while_events_are_taken(wire: Wire) -> None:
     script = (
         "import gc, sys\n"
         "from offramp import _native\n"
-        "watch = _native.LinkWatch(int(sys.argv[1]))\n"
+        "watch = _native.LinkWatch('eth0', int(sys.argv[1]))\n"
         "class Finalizer:\n"
         "    def __del__(self):\n"
         "        watch.events()\n"

@@ -108,6 +108,21 @@ def test_what_was_given_back(wire: Wire) -> None:
     assert (event.kind, event.details) == (EventKind.GIVEN_BACK, {"changes": ["feature.rx-gro"]})
 
 
+@pytest.mark.filterwarnings("ignore::offramp.OfframpWarning")
+def test_a_setting_that_somebody_changes_is_told_and_left_alone(wire: Wire) -> None:
+    wire.b.gro(True)
+    wire.b.rx_vlan_offload(False)
+    with wire.b.host, offramp.attach("eth0", MATCH, mode="generic") as guard:
+        wire.b.gro(True)
+        assert guard.events.wait(5.0)
+        (event,) = guard.events
+        assert (event.kind, event.details) == (EventKind.SETTING_CHANGED, {"knob": "feature.rx-gro", "value": True})
+        assert event.text == "feature.rx-gro is on now: somebody has changed it from off"
+        wire.b.gro(False)
+        assert guard.events.wait(5.0)
+        assert [event.text for event in guard.events] == ["feature.rx-gro is off again"]
+
+
 def test_they_are_there_when_all_is_closed(wire: Wire) -> None:
     with wire.b.host, offramp.attach("eth0", MATCH) as guard:
         wire.a.down()

@@ -7,22 +7,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
 
 import offramp
-from offramp.errors import InterfaceDown, InterfaceGone
+from offramp.errors import InterfaceDown, InterfaceGone, OfframpError
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Flood, Host, Lab, Wire
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.traffic import MATCH, claims, datagrams, frame
 from tests.rigs.waiting import eventually
 
+
+def end_namespace(lab: Lab, wire: Wire) -> None:
+    """Of the other end, and that with it."""
+    away = lab.host("c")
+    wire.a.move_to(away)
+    away.close()
+
+
 AWAY: dict[str, Callable[[Lab, Wire], None]] = {
     "removed": lambda lab, wire: wire.b.delete(),
     "peer removed": lambda lab, wire: wire.a.delete(),
     "moved": lambda lab, wire: wire.b.move_to(lab.host("c")),
+    "namespace of the peer ended": end_namespace,
 }
 
 
@@ -37,15 +47,13 @@ def ramp(wire: Wire) -> Iterator[Ramp]:
 
 
 def raises(expected: type[Exception], receive: Callable[[], object], within: float = 1.0) -> bool:
-    """Whether `receive`, called again and again, raises it in time. What is removed is down for a moment before."""
+    """Whether `receive`, called again and again, raises it in time, and nothing else before."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         try:
             receive()
         except expected:
             return True
-        except InterfaceDown:
-            pass
     return False
 
 
@@ -100,6 +108,55 @@ def test_gone(lab: Lab, wire: Wire, ramp: Ramp, event: str) -> None:
         assert raises(InterfaceGone, attempt)
     ramp.close()
     ramp.close()
+
+
+def until_it_ends(work: Callable[[], object]) -> type[Exception] | None:
+    """The error that ends it."""
+    try:
+        while True:
+            work()
+    except OfframpError as error:
+        return type(error)
+
+
+AT_WORK: dict[str, Callable[[Ramp, bytes], Callable[[], object]]] = {
+    "reading": lambda ramp, frame: lambda: [None for _ in ramp],
+    "waiting": lambda ramp, frame: ramp.rx,
+    "polling": lambda ramp, frame: lambda: ramp.rx(0),
+    "sending": lambda ramp, frame: lambda: ramp.send(frame),
+    "flushing": lambda ramp, frame: lambda: (ramp.send(frame), ramp.flush()),
+}
+
+
+def removed_at_work(event: str, work: str, rounds: int) -> None:
+    """An interface is down for a moment before it is gone, and nobody is told that it is down."""
+    for number in range(rounds):
+        with Lab() as lab:
+            wire = lab.wire(lab.host("a"), lab.host("b"), neighbours=True)
+            with ExitStack() as stack:
+                stack.enter_context(wire.b.host)
+                ramp = stack.enter_context(offramp.open("eth0", MATCH))
+                if work == "reading":
+                    stack.enter_context(datagrams(wire))
+                told = stack.enter_context(ThreadPoolExecutor(1)).submit(
+                    until_it_ends, AT_WORK[work](ramp, frame(wire))
+                )
+                time.sleep(0.003 * (number % 7))
+                AWAY[event](lab, wire)
+                assert told.result(5.0) is InterfaceGone, number
+
+
+@pytest.mark.parametrize("work", AT_WORK)
+@pytest.mark.parametrize("event", AWAY)
+def test_what_is_removed_is_gone_and_never_down(event: str, work: str) -> None:
+    removed_at_work(event, work, rounds=2)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("work", AT_WORK)
+@pytest.mark.parametrize("event", AWAY)
+def test_what_is_removed_is_gone_fifty_times(event: str, work: str) -> None:
+    removed_at_work(event, work, rounds=50)
 
 
 def test_gone_while_every_queue_has_a_reader(lab: Lab) -> None:

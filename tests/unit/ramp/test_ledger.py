@@ -15,13 +15,14 @@ from offramp.verdict import Verdict
 QUEUES = (QueueLedger(received=60, waiting=5), QueueLedger(received=20, rx_dropped=10, rx_ring_full=5))
 WHOLE = Ledger(
     Verdict.CLAIM,
-    seen=121,
+    seen=128,
     protected=1,
     passed=2,
     early=3,
     stalled=4,
     redirect_failed=5,
     missed_by_nic=6,
+    too_long=7,
     claimed=100,
     queues=QUEUES,
 )
@@ -64,9 +65,17 @@ def test_one_that_could_not_be_read_is_not_exact() -> None:
     assert str(unknown) == "unknown: the counters could not be read"
 
 
-def test_as_text_missed_by_nic_is_shown_if_there_is_any() -> None:
+def test_one_whose_program_was_taken_away_says_why_and_still_adds_up() -> None:
+    detached = replace(WHOLE, detached="somebody has detached its link")
+    assert detached.exact
+    assert detached.to_dict()["detached"] == "somebody has detached its link"
+    assert str(detached).splitlines()[-1] == "detached: somebody has detached its link"
+    assert "detached" not in str(WHOLE)
+
+
+def test_as_text_rare_causes_are_shown_if_there_are_any() -> None:
     names = [line.split()[0] for line in str(WHOLE).splitlines()]
-    assert names[:8] == [
+    assert names[:9] == [
         "seen",
         "protected",
         "passed",
@@ -74,6 +83,8 @@ def test_as_text_missed_by_nic_is_shown_if_there_is_any() -> None:
         "stalled",
         "redirect_failed",
         "missed_by_nic",
+        "too_long",
         "claimed",
     ]
     assert "missed_by_nic" not in str(replace(WHOLE, missed_by_nic=0))
+    assert "too_long" not in str(replace(WHOLE, too_long=0))

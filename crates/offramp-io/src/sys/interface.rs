@@ -38,43 +38,46 @@ pub fn index_of(name: &str) -> Result<u32, Error> {
     }
 }
 
-/// Name and flags of the interface with that index. It may be renamed meanwhile.
+/// What an interface is at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub name: String,
+    pub flags: Flags,
+    pub mtu: u32,
+}
+
+/// The interface with that index, now. It may be renamed meanwhile.
 ///
 /// # Errors
 /// [`Error::LinkGone`] if there is none in the network namespace of the socket.
-pub fn name_and_flags(socket: BorrowedFd<'_>, index: i32) -> Result<(String, Flags), Error> {
+pub fn seen(socket: BorrowedFd<'_>, index: i32) -> Result<Seen, Error> {
     let mut request = request();
     let mut name = name_of(socket, &mut request, index)?;
     loop {
-        // The kernel is asked for flags by name. So the answer counts only if the interface had this name before and
-        // after.
-        let flags = ask(socket, libc::SIOCGIFFLAGS, &mut request, index).map(|()| {
-            // SAFETY: SIOCGIFFLAGS has set this member.
-            Flags(i32::from(unsafe { request.ifr_ifru.ifru_flags }))
-        });
+        // The kernel is asked by name. So the answers count only if the interface had this name before and after.
+        let answers = flags_and_mtu(socket, &mut request, index);
         let after = name_of(socket, &mut request, index)?;
-        if after == name && flags != Err(Error::LinkGone) {
+        if after == name && answers != Err(Error::LinkGone) {
             let bytes: Vec<u8> = name
                 .iter()
                 .take_while(|&&byte| byte != 0)
                 .map(|&byte| byte as u8)
                 .collect();
-            return Ok((String::from_utf8_lossy(&bytes).into_owned(), flags?));
+            let name = String::from_utf8_lossy(&bytes).into_owned();
+            return answers.map(|(flags, mtu)| Seen { name, flags, mtu });
         }
         name = after;
     }
 }
 
-/// The MTU of the interface with that index, in bytes.
-///
-/// # Errors
-/// [`Error::LinkGone`] if there is none in the network namespace of the socket, or if it was renamed just now.
-pub fn mtu(socket: BorrowedFd<'_>, index: i32) -> Result<u32, Error> {
-    let mut request = request();
-    name_of(socket, &mut request, index)?;
-    ask(socket, libc::SIOCGIFMTU, &mut request, index)?;
+/// Of the interface whose name is in the request.
+fn flags_and_mtu(socket: BorrowedFd<'_>, request: &mut libc::ifreq, index: i32) -> Result<(Flags, u32), Error> {
+    ask(socket, libc::SIOCGIFFLAGS, request, index)?;
+    // SAFETY: SIOCGIFFLAGS has set this member.
+    let flags = Flags(i32::from(unsafe { request.ifr_ifru.ifru_flags }));
+    ask(socket, libc::SIOCGIFMTU, request, index)?;
     // SAFETY: SIOCGIFMTU has set this member.
-    Ok(unsafe { request.ifr_ifru.ifru_mtu } as u32)
+    Ok((flags, unsafe { request.ifr_ifru.ifru_mtu } as u32))
 }
 
 fn name_of(socket: BorrowedFd<'_>, request: &mut libc::ifreq, index: i32) -> Result<Name, Error> {
@@ -89,10 +92,10 @@ fn request() -> libc::ifreq {
 }
 
 fn ask(socket: BorrowedFd<'_>, what: libc::c_ulong, request: &mut libc::ifreq, index: i32) -> Result<(), Error> {
-    // SAFETY: both requests that are made here read and write an ifreq.
+    // SAFETY: all requests that are made here read and write an ifreq.
     match unsafe { libc::ioctl(socket.as_raw_fd(), what, std::ptr::from_mut(request)) } {
         0.. => Ok(()),
         _ if errno() == libc::ENODEV => Err(Error::LinkGone),
-        result => check(result, || format!("the flags of interface {index}")).map(drop),
+        result => check(result, || format!("the state of interface {index}")).map(drop),
     }
 }

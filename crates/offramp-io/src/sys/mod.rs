@@ -11,9 +11,11 @@ mod socket;
 pub use descriptor::{eventfd, lead_nowhere, lower, raise};
 use errno::errno;
 pub use ethtool::transmit_queues;
-pub use interface::{Flags, index_of, mtu, name_and_flags};
+pub use interface::{Flags, Seen, index_of, seen};
 pub use mapping::Mapping;
-pub use socket::{Datagrams, Kicked, bind, get_option, kick_rx, kick_tx, poll_readable, receive, set_option, socket};
+pub use socket::{
+    Datagrams, Kicked, bind, get_option, kick_rx, kick_tx, poll_readable, receive, send, set_option, socket,
+};
 
 pub const REALTIME: libc::clockid_t = libc::CLOCK_REALTIME;
 

@@ -118,6 +118,13 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, i32> {
     usize::try_from(length).map_err(|_| errno())
 }
 
+/// send(2): one datagram to the kernel, or to whom the socket is connected. netlink(7) answers before this returns.
+pub fn send(fd: BorrowedFd<'_>, datagram: &[u8], what: &str) -> Result<(), Error> {
+    // SAFETY: the pointer and the size describe `datagram`.
+    let result = unsafe { libc::send(fd.as_raw_fd(), datagram.as_ptr().cast(), datagram.len(), 0) };
+    check(result as i32, || what.to_owned()).map(drop)
+}
+
 /// Buffers for many datagrams at once: recvmmsg(2).
 pub struct Datagrams {
     headers: Box<[libc::mmsghdr]>,
