@@ -17,6 +17,7 @@ from offramp.journal.store import Store
 from offramp.nic.live import open_nic
 from offramp.testing import Lab, Wire
 from tests.kernel.journal.changes import guardian_of, marks
+from tests.rigs import successor
 from tests.rigs.processes import line_of, piped
 from tests.rigs.slow import slowed
 from tests.rigs.waiting import eventually
