@@ -89,6 +89,7 @@ class Port:
         copying: str,
         heartbeats: int | None = None,
         stall: float | None = None,
+        sending: Sequence[int] | None = None,
     ) -> Port: ...
     @staticmethod
     def open(uri: str, **options: object) -> Port: ...

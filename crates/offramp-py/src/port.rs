@@ -106,7 +106,7 @@ impl Port {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None))]
+    #[pyo3(signature = (interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None, sending=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn af_xdp(
         py: Python<'_>,
@@ -119,6 +119,7 @@ impl Port {
         copying: &str,
         heartbeats: Option<i32>,
         stall: Option<Seconds>,
+        sending: Option<Vec<u32>>,
     ) -> PyResult<Self> {
         let copying = COPYING.value.meaning(COPYING.name, copying);
         let copying = copying.map_err(|error| errors::raise(py, interface, error))?;
@@ -126,6 +127,7 @@ impl Port {
             interface,
             ifindex,
             queues: &queues,
+            sending: sending.as_deref(),
             memory: Memory {
                 frames,
                 frame_size,

@@ -105,6 +105,7 @@ def _bound(plan: Plan, heartbeats: Map) -> _native.Port:
             copying=plan.copying or "copy",
             heartbeats=heartbeats.fd if plan.stall is not None else None,
             stall=plan.stall,
+            sending=plan.send_queues,
         )
     except KernelError as error:
         if error.errno in (errno.EPERM, errno.EACCES):

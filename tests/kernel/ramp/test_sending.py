@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import socket
 import time
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import offramp
 from offramp.errors import OptionError
 from offramp.testing import Lab, Wire
-from tests.rigs.links import veth
+from tests.rigs.links import Kind, made, veth
 from tests.rigs.traffic import MATCH, PORT
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Tap
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 FLOWS, PACKETS = 40, 400
 QUEUES = (1, 2, 3, 4, 8)
+TUNNEL = "id 7 local 10.9.0.1 remote 10.9.0.2 dstport 4789 dev below"
 
 
 def flows(wire: Wire, count: int = PACKETS) -> None:
@@ -194,3 +196,18 @@ def test_a_peer_that_is_down_or_gone(lab: Lab, what: str) -> None:
             wire.a.delete()  # which takes this end with it
             with pytest.raises((offramp.InterfaceGone, offramp.InterfaceDown)):
                 ramp.send([bytes(60)] * 1000)
+
+
+def test_queues_of_a_driver_that_does_not_tell(lab: Lab) -> None:
+    """It has no ethtool; the kernel lists its queues (Linux 6.8), or says how many it was made with."""
+    host = lab.host("a")
+    if (name := made(host, Kind("vxlan", f"link add x numrxqueues 4 numtxqueues 2 type vxlan {TUNNEL}"))) is None:
+        return
+    with host, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ramp = offramp.open(name, MATCH, mode="generic")
+    with ramp:
+        assert ramp.plan.send_queues == (0, 1)
+        assert [queue.facts.sends for queue in ramp.queues] == [True, True, False, False]
+        with pytest.raises(OptionError, match="queue 3 cannot send"):
+            ramp.send(bytes(60), queue=3)

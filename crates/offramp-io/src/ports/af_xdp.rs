@@ -93,6 +93,8 @@ pub struct Binding<'a> {
     pub interface: &'a str,
     pub ifindex: u32,
     pub queues: &'a [u32],
+    /// Those of them that can send; `None`: the driver is asked.
+    pub sending: Option<&'a [u32]>,
     /// `frame_size` is a power of two from 2048 to the page size.
     pub memory: Memory,
     pub copying: Copying,
@@ -132,7 +134,10 @@ pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Optio
     let mut hearts = hearts.drain(..);
     let transmit_queues = sys::transmit_queues(link.socket(), binding.interface);
     for &queue in binding.queues {
-        let sends = transmit_queues.is_none_or(|count| queue < count);
+        let sends = match binding.sending {
+            Some(sending) => sending.contains(&queue),
+            None => transmit_queues.is_none_or(|count| queue < count),
+        };
         let (heart, mtu) = (hearts.next(), link.mtu().clone());
         parts
             .queues
@@ -158,6 +163,7 @@ fn open(target: &str, options: &Options) -> Result<Parts, Error> {
     let binding = Binding {
         interface: target,
         queues: &options.get(&QUEUE)?,
+        sending: None,
         memory: Memory {
             frame_size: options.get(&FRAME_SIZE)?,
             ..Memory::of(options)?
