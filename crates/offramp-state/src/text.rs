@@ -111,15 +111,42 @@ pub fn network_text(family: Family, network: u128, length: u8) -> String {
     text
 }
 
-/// The elements of a text with one on each line. '#' begins a comment. `Err` is the number of a line, counted from 1,
-/// its content, and what is wrong.
+/// The elements of a text with one on each line, in the formats that lists come in (docs/sets.md); '#' and ';' begin a
+/// comment. `Err` is the number of a line, counted from 1, its content, and what is wrong.
 pub fn from_lines(shape: Shape, text: &str) -> Result<Items, (usize, &str, Wrong)> {
     let mut items = Items::new(shape, text.len() / 16);
     for (number, line) in (1..).zip(text.lines()) {
-        let line = line.split_once('#').map_or(line, |(element, _)| element).trim_ascii();
-        if !line.is_empty() {
-            items.push(from_text(shape, line).map_err(|wrong| (number, line, wrong))?);
+        let line = line.split(['#', ';']).next().unwrap_or_default().trim_ascii();
+        if let Some(element) = element_of(line) {
+            items.push(from_text(shape, element).map_err(|wrong| (number, line, wrong))?);
         }
     }
     Ok(items)
+}
+
+/// What a line, without its comment, has of an element: it alone, if the rest is known to say nothing of it; else all.
+///
+///     192.0.2.1 www              a word behind white space; but not a number or a sign: a mask, or a range
+///     add NAME 192.0.2.0/24 ...  `ipset save`; `create` says nothing
+fn element_of(line: &str) -> Option<&str> {
+    let (first, rest) = line
+        .split_once(is_blank)
+        .map_or((line, ""), |(first, rest)| (first, rest.trim_ascii()));
+    match first {
+        "" | "create" => None,
+        "add" => Some(of_ipset(rest).unwrap_or(line)),
+        _ if rest.starts_with(|begin: char| begin.is_ascii_alphabetic()) => Some(first),
+        _ => Some(line),
+    }
+}
+
+/// The element in `NAME ELEMENT OPTION...`; none if it is an exception from a network.
+fn of_ipset(rest: &str) -> Option<&str> {
+    let mut words = rest.split(is_blank).filter(|word| !word.is_empty());
+    let element = words.nth(1)?;
+    words.all(|word| word != "nomatch").then_some(element)
+}
+
+fn is_blank(letter: char) -> bool {
+    letter.is_ascii_whitespace()
 }

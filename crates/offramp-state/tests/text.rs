@@ -97,4 +97,21 @@ fn lines_have_numbers() {
     let text = "# a comment\n\n 10.0.0.0/8 # inside\r\n10.1.0.0/16";
     assert_eq!(from_lines(net, text).expect("good lines").len(), 2);
     assert_eq!(from_lines(net, "10.0.0.0/8\n\nten\n"), Err((3, "ten", Wrong::Text)));
+    assert_eq!(from_lines(net, "ten words # 10\n"), Err((1, "ten words", Wrong::Text)));
+}
+
+#[test]
+fn lines_of_lists_from_elsewhere() {
+    let net = shape(NET.0, NET.1);
+    let text = "; SBL\n10.0.0.0/8 ; SBL1\n10.1.0.0/16\tAS64500 Inc.\ncreate x hash:net\nadd x 10.2.0.0/16 timeout 5";
+    assert_eq!(from_lines(net, text).expect("good lines").len(), 3);
+    for line in [
+        "10.0.0.0 255.0.0.0",
+        "10.0.0.0 - 10.0.0.9",
+        "10.0.0.0,10.0.0.1",
+        "add x 10.0.0.0/8 nomatch",
+        "add x",
+    ] {
+        assert_eq!(from_lines(net, line), Err((1, line, Wrong::Text)));
+    }
 }

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sets in files: one element on each line, '#' begins a comment. The first line says what the rest is.
+"""Sets in files: one element on each line, '#' and ';' begin a comment. The first line says what the rest is.
 
     # offramp HashSet family=ip capacity=65536
     192.0.2.1
 
-Lists from elsewhere, without that line, can be read as well.
+Lists from elsewhere, without that line, can be read as well, in the formats of docs/sets.md: crates/offramp-state reads
+the lines (text.rs); here only the first one is looked at, for the family of the set.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from offramp.errors import KernelError, OptionError
 __all__ = ["Header", "first_element", "read", "write"]
 
 _HEADER = re.compile(r"# offramp (?P<kind>\w+) family=(?P<family>\w+) capacity=(?P<capacity>\d{1,18})[^\S\n]*\n")
-_ELEMENT = re.compile(r"^[^\S\n]*([^#\s]+)", re.MULTILINE)
+_ELEMENT = re.compile(r"^[^\S\n]*(?!create\s)(?:add[^\S\n]+[^#;\s]+[^\S\n]+)?(?P<element>[^#;\s]+)", re.MULTILINE)
+
+
+class First(NamedTuple):
+    """The element in the first line that has one."""
+
+    element: str
+    number: int  # of the line
+    line: str
 
 
 class Header(NamedTuple):
@@ -71,7 +80,10 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
     return text, Header(found["kind"], found["family"], int(found["capacity"])) if found else None
 
 
-def first_element(text: str) -> str | None:
+def first_element(text: str) -> First | None:
     """The element in the first line that is neither blank nor a comment."""
     found = _ELEMENT.search(text)
-    return found[1] if found else None
+    if found is None:
+        return None
+    number = text.count("\n", 0, found.start()) + 1
+    return First(found["element"], number, text[found.start() :].partition("\n")[0].strip())

@@ -153,7 +153,7 @@ class _Set(SharedSet):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, family: Family | None = None, capacity: int | None = None) -> Self:
-        """A set from the lines of a text file. '#' begins a comment.
+        """A set from the lines of a text file; docs/sets.md has the formats of lists from elsewhere.
 
         Family and capacity are those of the saved set, unless given; for other files they are found as for a new set.
         Errors: KernelError; OptionError, with the line.
@@ -240,13 +240,14 @@ class PrefixSet(_Set):
         return (str(element) for element in self._core.elements())
 
 
-def _known(first: str | None, name: str) -> str | None:
+def _known(first: files.First | None, name: str) -> str | None:
     """The first element of a file, if it tells the family of the set."""
-    if first is not None and _native.SetCore.family_of(first) is None:
-        raise OptionError(
-            f"{name}: {first!r} is not an address, network or port", hint="one on each line, '#' begins a comment"
-        )
-    return first
+    if first is None:
+        return None
+    if _native.SetCore.family_of(first.element) is None:
+        what = f"{name}, line {first.number}: {short(first.line)} does not begin with an address, a network or a port"
+        raise OptionError(what, hint="one on each line, '#' or ';' begins a comment")
+    return first.element
 
 
 def _family(text: str, name: str) -> Family:

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_list_is_named(tmp_path: Path, first: str) -> None:
     listed = tmp_path / "listed.txt"
     listed.write_text(f"{first}\n")
     for read in (load, HashSet.load):
-        with pytest.raises(OptionError, match=r"listed\.txt: '.*' is not an address, network or port"):
+        with pytest.raises(OptionError, match=r"listed\.txt, line 1: '.*' does not begin with an address"):
             read(listed)
 
 
@@ -88,3 +88,87 @@ def test_a_byte_order_mark_is_no_element(tmp_path: Path) -> None:
     listed = tmp_path / "listed.txt"
     listed.write_bytes(b"\xef\xbb\xbf10.0.0.1\r\n")
     assert len(load(listed)) == 1
+
+
+FORMATS = {
+    "Spamhaus DROP": """
+        ; Spamhaus DROP List 2026/11/29 - (c) 2026 The Spamhaus Project SLU
+        ; https://www.spamhaus.org/drop/drop.txt
+        192.0.2.0/24 ; SBL256894
+        198.51.100.7;SBL1 ; twice
+    """,
+    "FireHOL netset": """
+        #
+        # firehol_level1
+        # Maintainer URL  : http://iplists.firehol.org/
+        192.0.2.0/24
+        198.51.100.7
+    """,
+    "with comments": "192.0.2.0/24 # first; really\n\n \t198.51.100.7\t; second # and last\r\n",
+    "with words": "192.0.2.0/24  Some Network, Inc.\n198.51.100.7\twww.example.org www\n",
+    "ipset save": """
+        create bad hash:net family inet hashsize 1024 maxelem 65536 comment
+        add bad 192.0.2.0/24 timeout 600 comment "an # and a ; in it"
+        add bad 198.51.100.7
+    """,
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_formats_that_lists_come_in(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text(FORMATS[name])
+    assert list(load(path)) == list(PrefixSet.load(path)) == ["192.0.2.0/24", "198.51.100.7"]
+    assert list(PrefixSet.load(path, family="ip")) == ["192.0.2.0/24", "198.51.100.7"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "elements"),
+    [
+        ("53 domain\n443 https # TLS\n;80\n", [53, 443]),
+        ("02:00:00:00:00:01 a printer\n", ["02:00:00:00:00:01"]),
+        ("2001:db8::/32 ; SBL2\n2001:db9::1 host\n", ["2001:db8::/32", "2001:db9::1"]),
+        ("create six hash:ip family inet6\nadd six 2001:db8::1\n", ["2001:db8::1"]),
+        ("create ports bitmap:port range 0-65535\nadd ports 80\n", [80]),
+    ],
+)
+def test_other_elements_in_these_formats(lines: str, elements: list[object], tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text(lines)
+    assert list(load(path)) == elements
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "10.0.0.0 255.255.255.0",  # a mask
+        "10.0.0.1 - 10.0.0.9",
+        "10.0.0.1 10.0.0.9",
+        "10.0.0.0 24",
+        "10.0.0.1,10.0.0.2",
+        "10.0.0.1, 10.0.0.2",
+        "10.0.0.1,2026-11-29,ssh",
+        "10.0.0.0-10.0.0.255",
+        "! 10.0.0.1",
+        "!10.0.0.1",
+        '{"cidr":"10.0.0.0/8","sblid":"SBL1"}',
+        "www.example.org",
+        "add bad 10.0.0.0/8 nomatch",
+        "add bad 10.0.0.1,tcp:80",
+        "add bad",
+        "del bad 10.0.0.1",
+        "10.0.0.0/33",
+        "10.0.0.1/8",
+    ],
+)
+def test_what_says_more_than_is_understood_is_refused_with_its_line(line: str, tmp_path: Path) -> None:
+    """A mask or a second address must not be lost without a word."""
+    path = tmp_path / "list"
+    for before in ("", "# a list\n\n192.0.2.1 ; fine\n"):
+        path.write_text(f"{before}{line}\n")
+        number = before.count("\n") + 1
+        for read in (load, PrefixSet.load):
+            with pytest.raises(OptionError) as caught:
+                read(path)
+            assert f"list, line {number}: " in str(caught.value)
+            assert line[:8] in str(caught.value).replace("\\", "")
