@@ -32,7 +32,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, islice, zip_longest
 from typing import Final, NamedTuple
 
-from offramp.facts.found import DAEMONS, Found, Session, Sign
+from offramp.facts.found import DAEMONS, Found, Session
 from offramp.syscalls.procfs import Process, content, processes, raw
 
 __all__ = ["find"]
@@ -138,25 +138,26 @@ def _ssh_ports(listening: list[_Socket], connected: list[_Socket], held: _Held) 
 
 def _daemons(listening: list[_Socket], connected: list[_Socket]) -> set[str]:
     """The names of DAEMONS that are here."""
-    return {name for name, sign in DAEMONS.items() if any(_signs(sign, listening, connected))}
+    by_table = {
+        "raw": {each.port for each in _sockets_of("raw", _UNCONNECTED)},
+        "udp": {each.port for each in _sockets_of("udp", _UNCONNECTED) if each.user < _FIRST_PERSON},
+        "tcp": {*_privileged_listeners(listening), *_ports_of_root(connected)},
+    }
+    return {name for name, sign in DAEMONS.items() if not by_table[sign.table].isdisjoint(sign.numbers)}
 
 
-def _signs(sign: Sign, listening: list[_Socket], connected: list[_Socket]) -> Iterator[bool]:
-    """For each socket whether it is a sign of the daemon."""
-    numbers = sign.numbers
-    match sign.table:
-        case "tcp":
-            first = _first_unprivileged()
-            for each in listening:
-                yield each.port in numbers and (each.port < first or each.user == _ROOT) and not each.is_loopback
-            for each in connected:
-                yield each.user == _ROOT and (each.port in numbers or each.remote_port in numbers)
-        case "udp":
-            for each in _sockets_of("udp", _UNCONNECTED):
-                yield each.port in numbers and each.user < _FIRST_PERSON and not each.is_loopback
-        case "raw":
-            for each in _sockets_of("raw", _UNCONNECTED):
-                yield each.port in numbers
+def _privileged_listeners(listening: list[_Socket]) -> Iterator[int]:
+    first = _first_unprivileged()
+    for each in listening:
+        if (each.port < first or each.user == _ROOT) and not each.is_loopback:
+            yield each.port
+
+
+def _ports_of_root(connected: list[_Socket]) -> Iterator[int]:
+    """At either end of root's connections."""
+    for each in connected:
+        if each.user == _ROOT:
+            yield from (each.port, each.remote_port)
 
 
 def _first_unprivileged() -> int:

@@ -51,7 +51,7 @@ __all__ = ["Met"]
 
 _FIRST_TAG: Final = 12  # where the ethertype of the first tag is
 _MOST_WAYS: Final = 256  # of a match; beyond that nothing is certain
-_MOST_STEPS: Final = 20_000
+_MOST_STEPS: Final = 8_000
 
 _Byte: TypeAlias = tuple[tuple[Value, ...], int]  # what is behind in a Place, and the offset
 _Bits: TypeAlias = tuple[int, int]  # mask, and value: the bits that are known

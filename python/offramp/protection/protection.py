@@ -8,7 +8,7 @@ from typing import Self
 
 from offramp.facts.found import Found
 from offramp.immutable import immutable
-from offramp.lower.expression import Lowered
+from offramp.lower.expression import Const, Lowered
 from offramp.lower.meaning import lower
 from offramp.match import parse
 from offramp.protection.factor import factored
@@ -35,8 +35,8 @@ class Protection:
     @classmethod
     def of(cls, found: Found, match: Lowered, own: str | None = None) -> Self:
         """What of the table, and of what was found here, a match can meet."""
-        met = Met(match)
-        kept = tuple(row for row in rows(found) if met.meets(_lowered(row.match)))
+        met, here = Met(match), tuple(rows(found))
+        kept = here if match.expr == Const(True) else tuple(row for row in here if met.meets(_lowered(row.match)))
         left_out = found.left_out if found.left_out and met.meets(_lowered("tcp")) else ()
         made = cls(kept, own, left_out)
         whole = made.lowered is not None and met.is_within(made.lowered)
