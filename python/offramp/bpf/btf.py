@@ -18,6 +18,8 @@ from array import array
 from functools import cache
 from pathlib import Path
 
+from offramp.syscalls.failure import if_there
+
 __all__ = ["VMLINUX", "find_function", "function_id"]
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
@@ -36,11 +38,9 @@ _EACH = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3)
 @cache
 def function_id(name: str) -> int | None:
     """The BTF id of the running kernel's function `name`; None if it has none, or no BTF at all."""
-    try:
-        blob = VMLINUX.read_bytes()
-    except OSError:
-        return None
-    return find_function(blob, name)
+    with if_there(f"reading {VMLINUX}"):
+        return find_function(VMLINUX.read_bytes(), name)
+    return None
 
 
 def find_function(blob: bytes, name: str) -> int | None:

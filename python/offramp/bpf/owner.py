@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from offramp.facts.link import THIS_PROCESS, owned
 from offramp.immutable import immutable
 from offramp.syscalls import netlink
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.failure import if_there, trying
 from offramp.syscalls.kept import Kept
 
 __all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
@@ -101,12 +101,12 @@ def describe(ifindex: int) -> str:
 
 def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
     """(pid, fdinfo) of every descriptor of a bpf link or program that this process may look at."""
-    for process in os.listdir("/proc"):
-        if not process.isdecimal():
-            continue
-        with suppress(OSError):  # the process ended meanwhile, or is somebody else's
+    with trying("listing /proc"):
+        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
+    for process in processes:
+        with if_there(f"the descriptors of process {process}"):  # else it ended meanwhile, or is somebody else's
             for fd in os.listdir(f"/proc/{process}/fd"):
-                with suppress(OSError):
+                with if_there(f"descriptor {fd} of process {process}"):
                     if os.readlink(f"/proc/{process}/fd/{fd}").startswith(("anon_inode:bpf", "anon_inode:[bpf")):
                         yield int(process), _fdinfo(Path(f"/proc/{process}/fdinfo/{fd}"))
 
@@ -119,7 +119,6 @@ def _fdinfo(path: Path) -> dict[str, str]:
 def _command(pid: int) -> str | None:
     if pid == os.getpid():
         return THIS_PROCESS
-    try:
+    with if_there(f"the name of process {pid}"):
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return None
+    return None

@@ -15,6 +15,7 @@ network namespace that the calling thread is in when it opens the transaction. A
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import warnings
@@ -26,17 +27,20 @@ from typing import Self
 from weakref import WeakSet
 
 from offramp import process
-from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
-from offramp.facts.knobs import Nic, Value, check
+from offramp.errors import Closed, InterfaceError, InterfaceGone, KernelError, OfframpError, OfframpWarning
+from offramp.facts.knobs import Nic, Value, check, removable
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.record import Changed, Record, printable, short
 from offramp.journal.recover import Report, give_back, leftovers
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
 
 __all__ = ["Transaction", "apply", "transaction"]
+
+_UNKNOWN = "the driver has no such setting, or does not say what it is now, so it could not be given back"
 
 _open_here: WeakSet[Transaction] = WeakSet()
 _to_undo: dict[Transaction, None] = {}  # those that have changed something, the oldest first: never collected
@@ -159,9 +163,14 @@ class Transaction:
         with process.alone(), self._here():
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
-                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
+                report = self._given_back()
+            if report.state in ("failed", "given back") and report.reason:  # once more: it may have been for a moment
+                report = self._given_back()
             self._let_go(report)
         return report
+
+    def _given_back(self) -> Report:
+        return give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
 
     @property
     def _path(self) -> str:
@@ -181,6 +190,8 @@ class Transaction:
             pending.append(Changed(knob, says[knob], says[knob], pending=True))
         for knob, value in wanted:
             before = says[knob] if knob in says else self.nic.get(knob)
+            if before is None and not removable(knob):
+                raise KernelError(f"setting {knob} of {self.device.name}", errno.EOPNOTSUPP, hint=_UNKNOWN)
             says[knob] = value
             if before != value:
                 pending.append(Changed(knob, before, value, pending=True))
@@ -265,8 +276,9 @@ def _merged(changes: Sequence[Changed]) -> list[Changed]:
 
 
 def _command() -> str:
-    with open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
+    with if_there("this process's name"), open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
         return printable(file.read().strip())
+    return "?"
 
 
 def _warn(report: Report) -> None:

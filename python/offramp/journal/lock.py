@@ -33,6 +33,7 @@ from offramp import process
 from offramp.errors import InterfaceBusy
 from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 from offramp.syscalls.netns import namespace_cookie
 
@@ -100,10 +101,11 @@ def _take(path: str, name: str) -> None:
             kept.keep(os.open, path, flags, 0o600)
         except OSError as error:
             raise failure(f"locking {name} by {path}", error) from error
-        if (holder := _try(kept)) is not None:
-            raise InterfaceBusy(name, reason=f"in use by {_who(holder)}", hint="one offramp process per interface")
-        if _is_current(kept, path):
-            return
+        with trying(f"locking {name} by {path}"):
+            if (holder := _try(kept)) is not None:
+                raise InterfaceBusy(name, reason=f"in use by {_who(holder)}", hint="one offramp process per interface")
+            if _is_current(kept, path):
+                return
         kept.close()
 
 
@@ -112,11 +114,11 @@ def _let_go(path: str) -> None:
     kept = _descriptors.get(path)
     if kept is None or path in _holders.values():
         return
-    is_ours = _try(kept) is None and _is_current(kept, path)
     try:  # no call may come before unlink, so this is not `suppress`
+        is_ours = _try(kept) is None and _is_current(kept, path)
         if is_ours and path not in _holders.values():
             os.unlink(path)  # while we hold it: see _is_current
-    except OSError:
+    except OSError:  # the file stays, which does no harm; the lock goes with the descriptor
         pass
     if path not in _holders.values() and path in _descriptors:  # no call may come before close
         del _descriptors[path]

@@ -31,6 +31,7 @@ from functools import partial
 
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Record, decode, encode
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 
 __all__ = ["DIRECTORY", "VARIABLE", "Journal", "Store", "failure"]
@@ -50,10 +51,14 @@ class Store:
     def __init__(self, directory: str | None = None) -> None:
         self.directory = os.path.abspath(directory or os.environ.get(VARIABLE) or DIRECTORY)
 
+    @property
+    def _what(self) -> str:
+        return f"the directory of journals {self.directory}"
+
     def names(self) -> list[str]:
         """The names of all journals, unread. Errors, about the directory: PrivilegeError, KernelError, JournalError."""
         try:
-            with self.opened() as directory:
+            with self.opened() as directory, trying(self._what):
                 return [name for name in os.listdir(directory) if _NAME.fullmatch(name)]
         except KernelError as error:
             if error.errno == errno.ENOENT:
@@ -71,7 +76,7 @@ class Store:
         with self._open(name) as descriptor:
             if descriptor is None:
                 return None
-            return self._content(descriptor, name), not _locked(descriptor)
+            return self._content(descriptor, name), not self._locked(descriptor, name)
 
     def claim(self, name: str, patience: float = 0.2) -> tuple[Journal, Record] | None:
         """Take over a journal that nobody holds. None if somebody holds it, or it is gone. Errors: JournalError.
@@ -92,12 +97,22 @@ class Store:
 
     def _claim(self, name: str) -> tuple[Journal, Record] | None:
         with self._open(name) as descriptor:
-            if descriptor is None or not _locked(descriptor) or not self._is_current(descriptor, name):
+            if descriptor is None or not self._locked(descriptor, name) or not self._is_current(descriptor, name):
                 return None
             record = self._content(descriptor, name)
             journal = Journal(self, name)
-            journal.held.keep(os.dup, descriptor)
+            with trying(f"taking over the journal {self.directory}/{name}"):
+                journal.held.keep(os.dup, descriptor)
             return journal, record
+
+    def _locked(self, descriptor: int, name: str) -> bool:
+        """Whether we have the journal's lock now."""
+        with trying(f"locking {self.directory}/{name}"):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
     @contextmanager
     def opened(self, *, make: bool = False) -> Iterator[int]:
@@ -108,9 +123,10 @@ class Store:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             directory = (kept := Kept()).keep(os.open, self.directory, flags)
         except OSError as error:
-            raise failure(f"the directory of journals {self.directory}", error) from error
+            raise failure(self._what, error) from error
         try:
-            _private(os.fstat(directory), self.directory)
+            with trying(self._what):
+                _private(os.fstat(directory), self.directory)
             yield directory
         finally:
             kept.close()
@@ -118,7 +134,9 @@ class Store:
     def sweep(self) -> None:
         """Remove files that a crash left unfinished: the change was never made."""
         with self.opened() as directory:
-            for name in filter(_UNFINISHED.fullmatch, os.listdir(directory)):
+            with trying(self._what):
+                names = os.listdir(directory)
+            for name in filter(_UNFINISHED.fullmatch, names):
                 with suppress(OSError):
                     written = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
                     if abs(time.time() - written) > _STALE:
@@ -146,18 +164,21 @@ class Store:
             kept.close()
 
     def _content(self, descriptor: int, name: str) -> Record:
-        what, about = f"{self.directory}/{name}", os.fstat(descriptor)
+        what = f"{self.directory}/{name}"
+        with trying(f"reading {what}"):
+            about = os.fstat(descriptor)
         _private(about, what)
         if not stat.S_ISREG(about.st_mode):
             raise JournalError(what, reason="not a regular file")
         if about.st_nlink > 1:
             raise JournalError(what, reason="it has another name: a hard link")
-        with open(descriptor, "rb", closefd=False) as file:
-            return decode(file.read(MOST_BYTES + 1), what)
+        with trying(f"reading {what}"), open(descriptor, "rb", closefd=False) as file:
+            content = file.read(MOST_BYTES + 1)
+        return decode(content, what)
 
     def _is_current(self, descriptor: int, name: str) -> bool:
         """Whether the name still leads to this file: its owner may have replaced it since we opened it."""
-        with self.opened() as directory, suppress(FileNotFoundError):
+        with self.opened() as directory, trying(f"{self.directory}/{name}"), suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=directory, follow_symlinks=False))
         return False
 
@@ -177,10 +198,10 @@ class Journal:
         content, unfinished = encode(record), f".{self.name}.new"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.store.opened(make=True) as directory:
-            with suppress(FileNotFoundError):
-                os.unlink(unfinished, dir_fd=directory)  # it is an earlier owner's
             held = Kept()
             try:
+                with suppress(FileNotFoundError):
+                    os.unlink(unfinished, dir_fd=directory)  # it is an earlier owner's
                 descriptor = held.keep(partial(os.open, dir_fd=directory), unfinished, flags, 0o600)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with open(descriptor, "wb", closefd=False) as file:
@@ -214,15 +235,6 @@ class Journal:
     def release(self) -> None:
         """Release the lock; the file stays."""
         self.held.close()
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether we have the lock now."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _private(about: os.stat_result, what: str) -> None:

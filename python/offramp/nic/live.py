@@ -13,7 +13,6 @@ privileges; changing needs CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from offramp.nic import ethtool, features, link, pci, rss, rules, stacked, vf
 from offramp.nic.device import first, identify, namespace, of_pci, without_interface
 from offramp.steering import Rule
 from offramp.syscalls import netlink
+from offramp.syscalls.ioctl import name_of
 
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities
@@ -69,12 +69,11 @@ class LiveNic:
     def name(self) -> str:
         """The interface's name now. Errors: InterfaceGone."""
         if namespace() == self.identity.netns:
-            try:
-                return socket.if_indextoname(self.identity.ifindex)
-            except (OSError, OverflowError):
-                if self.identity.bus and (again := of_pci(self.identity.bus)):  # its driver came back
-                    self.identity = again
-                    return again.name
+            if name := name_of(self.identity.ifindex):
+                return name
+            if self.identity.bus and (again := of_pci(self.identity.bus)):  # its driver came back
+                self.identity = again
+                return again.name
         raise self._gone()
 
     def get(self, knob: str) -> Value:
@@ -161,8 +160,8 @@ class LiveNic:
                     raise KernelError(f"{knob} of {self.identity.name}", errno.ENOENT, hint="there is no such VF")
                 pci.bind(address, value)
             case ["vf", number, part]:
-                name = self.name  # this may find the interface again
-                _SET_VF[part](socket.if_nametoindex(name), int(number), value)
+                ifindex, _, _ = netlink.link(self.name)
+                _SET_VF[part](ifindex, int(number), value)
             case ["pci", "driver"]:
                 pci.bind(self._bus(knob), value)
             case _:

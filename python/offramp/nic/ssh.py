@@ -25,6 +25,7 @@ from pathlib import Path
 
 from offramp.facts.ssh import Session, Ssh
 from offramp.immutable import immutable
+from offramp.syscalls.failure import if_there, trying
 
 __all__ = ["protected_ssh"]
 
@@ -72,10 +73,10 @@ def _held_sockets() -> tuple[set[int], set[int]]:
     """
     servers: set[int] = set()
     clients: set[int] = set()
-    for process in os.listdir("/proc"):
-        if not process.isdecimal():
-            continue
-        with suppress(OSError):  # the process ended meanwhile, or is somebody else's
+    with trying("listing /proc"):
+        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
+    for process in processes:
+        with if_there(f"process {process}"):  # else it ended meanwhile, or is somebody else's
             place = Path(f"/proc/{process}")
             name = (place / "comm").read_text().rstrip("\n")
             # Anybody can name a process sshd, and so keep a port from being filtered. So only root's servers count. The
@@ -91,7 +92,7 @@ def _sockets(process: Path) -> set[int]:
     """The inodes of the sockets that a process has open."""
     inodes = set()
     for fd in os.listdir(process / "fd"):
-        with suppress(OSError):
+        with if_there(f"descriptor {fd} of {process}"):
             target = os.readlink(process / "fd" / fd)
             if target.startswith("socket:["):
                 inodes.add(int(target[8:-1]))
@@ -100,10 +101,9 @@ def _sockets(process: Path) -> set[int]:
 
 def _table(path: Path) -> Iterator[_Socket]:
     """The listening and established sockets of /proc/net/tcp or tcp6; none where there is no such protocol."""
-    try:
+    lines: list[str] = []
+    with if_there(f"reading {path}"):
         lines = path.read_text().splitlines()[1:]
-    except OSError:
-        return
     for line in lines:
         _, local, remote, state, _, _, _, _, _, inode, *_ = line.split()
         if int(state, 16) in (_ESTABLISHED, _LISTEN):

@@ -29,6 +29,7 @@ from offramp.ramp.observe import Arrivals
 from offramp.ramp.replacing import put_in_place
 from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
+from offramp.syscalls.failure import trying
 from offramp.verdict import Verdict
 
 __all__ = ["Attachment"]
@@ -52,13 +53,15 @@ class Attachment:
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
         process.check_not_interrupted(f"opening {interface}")
         try:
-            self._open(interface, wanted)
+            with trying(f"opening {interface}"):
+                self._open(interface, wanted)
             told = [event for event in self.events.waiting() if event.kind in _TOLD]
             _warn([*told, *(f"{interface}: {warning}" for warning in self.plan.warnings)], stacklevel=4)
         except BaseException as error:
-            lifetime.close_begun(self.events)
-            with process.alone():
-                self._opening.close()
+            with trying(f"closing what was begun on {interface}"):
+                lifetime.close_begun(self.events)
+                with process.alone():
+                    self._opening.close()
             if not isinstance(error, OfframpWarning):  # the user has made the warning an error
                 _warn(self.events.waiting(), stacklevel=4)
             raise
@@ -121,7 +124,7 @@ class Attachment:
         """
         match = Match.of(match)
         process.check_not_interrupted(f"another match on {self.plan.interface}, in place")
-        with process.alone():
+        with process.alone(), trying(f"another match on {self.plan.interface}, in place"):
             self._check_open()
             before = self._execution.wanted
             wanted = replace(before, match=match, verdict=_successor(before.verdict, verdict))
@@ -143,7 +146,7 @@ class Attachment:
             process.when_alone(self._close_later)
             return
         while not self.closed:  # asked first: in a forked child nobody would release the locks
-            with process.alone():
+            with process.alone(), trying(f"closing {self.plan.interface}"):
                 process.taking(self._execution.reading, _PATIENCE, self._closed_now)
         self.events.join()
         _warn(self._execution.trouble, stacklevel)  # last, because the user may have made it an error

@@ -16,6 +16,7 @@ from offramp.options import Options
 from offramp.planner import Plan, Situation, make_plan
 from offramp.ramp.interface import Seen, look
 from offramp.ramp.wanted import UNTRIED, Tried, Wanted
+from offramp.syscalls.failure import trying
 from offramp.verdict import Verdict
 
 __all__ = ["continued", "plan_for", "planned", "spec_for"]
@@ -24,9 +25,10 @@ __all__ = ["continued", "plan_for", "planned", "spec_for"]
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done. Does nothing."""
     match = Match.of(match)
-    with process.alone():  # an interface in use is never seen while it is changed
-        seen = look(interface)
-    plan = planned(Wanted(match, verdict, options), seen)
+    with trying(f"a plan for {interface}"):
+        with process.alone():  # an interface in use is never seen while it is changed
+            seen = look(interface)
+        plan = planned(Wanted(match, verdict, options), seen)
     if seen.left:
         left = "; ".join(" ".join(text.split()) for text in seen.left)
         warning = f"what an earlier process has left is given back first, and may change this plan: {left}"

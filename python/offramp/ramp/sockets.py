@@ -22,6 +22,7 @@ from offramp.immutable import immutable
 from offramp.planner import Plan
 from offramp.ports.port import Port
 from offramp.ramp.holdings import Holdings, Undoing
+from offramp.syscalls.failure import trying
 
 __all__ = ["Sockets", "check_memory", "socket_maps", "told_by_the_kernel"]
 
@@ -84,7 +85,8 @@ def told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
 
 def _available() -> int:
     """How many bytes of memory this machine has left."""
-    memory = Path("/proc/meminfo").read_text()
+    with trying("how much memory is left"):
+        memory = Path("/proc/meminfo").read_text()
     return int(memory.split("MemAvailable:")[1].split()[0]) << 10
 
 

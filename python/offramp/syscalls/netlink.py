@@ -21,6 +21,7 @@ import struct
 from collections.abc import Iterator
 
 from offramp.errors import KernelError, PrivilegeError
+from offramp.syscalls.failure import trying
 
 __all__ = [
     "Attributes",
@@ -89,7 +90,7 @@ def generic_dump(family: int, command: int, body: bytes, what: str) -> list[Attr
     """Ask a generic netlink family for all objects that `body` names. Returns the attributes of each."""
     found: list[Attributes] = []
     request = _message(family, _GENERIC_HEADER.pack(command, 1) + body, _REQUEST | _DUMP)
-    with _socket(_NETLINK_GENERIC) as asking:
+    with trying(what), _socket(_NETLINK_GENERIC) as asking:
         asking.send(request)
         while True:
             for kind, content in _messages(asking.recv(_ANSWER_SIZE)):
@@ -137,7 +138,7 @@ def _name(interface: str) -> bytes:
 
 def _ask(protocol: int, kind: int, body: bytes, what: str, *, flags: int = _REQUEST) -> bytes:
     """The first message of the answer, without its header; empty if only an acknowledgement was asked for."""
-    with _socket(protocol) as asking:
+    with trying(what), _socket(protocol) as asking:
         asking.send(_message(kind, body, flags))
         kind, content = next(_messages(asking.recv(_ANSWER_SIZE)))
     if kind == _ERROR:

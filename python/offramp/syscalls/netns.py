@@ -12,10 +12,11 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 
 from offramp.errors import KernelError, PrivilegeError
+from offramp.syscalls.failure import if_there, trying
 
 __all__ = [
     "enter",
@@ -32,6 +33,7 @@ _CLONE_NEWNS, _CLONE_NEWNET = 0x0002_0000, 0x4000_0000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
 _SO_NETNS_COOKIE = 71
 _HERE = "/proc/thread-self/ns/net"
+_THIS = "this thread's network namespace"
 _FIRST = "/proc/1/ns/net"
 _NAMED = "/run/netns"  # ip-netns(8)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,28 +41,25 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def namespace() -> int:
     """A descriptor of this thread's network namespace, which keeps it alive. Errors: KernelError (EMFILE)."""
-    try:
+    with trying(_THIS, f"opening {_HERE}"):
         return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
 
 
 def namespace_file() -> FileIO:
     """The same, owned by an object. It is closed when nobody refers to it, even if a signal handler
     raises right now.
     """
-    try:
+    with trying(_THIS, f"opening {_HERE}"):
         return open(_HERE, "rb", buffering=0)
-    except OSError as error:
-        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
 
 
 @contextmanager
 def first() -> Iterator[int]:
-    """A descriptor of process 1's namespace, the machine's own unless this is a container. Errors: OSError (needs
-    root).
+    """A descriptor of process 1's namespace, the machine's own unless this is a container. Errors: PrivilegeError
+    (needs root), KernelError.
     """
-    descriptor = os.open(_FIRST, os.O_RDONLY | os.O_CLOEXEC)
+    with trying("the network namespace of process 1", f"opening {_FIRST}"):
+        descriptor = os.open(_FIRST, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
@@ -69,14 +68,16 @@ def first() -> Iterator[int]:
 
 def namespace_cookie() -> int:
     """The number of this thread's network namespace. Unlike its inode number, it is not used again in this boot."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+    with trying(_THIS), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
 
 
 @contextmanager
 def inside(namespace: int) -> Iterator[None]:
     """Be in a network namespace, by its descriptor. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError."""
-    if os.path.samestat(os.fstat(namespace), os.stat(_HERE)):
+    with trying(_THIS):
+        is_here = os.path.samestat(os.fstat(namespace), os.stat(_HERE))
+    if is_here:
         yield
         return
     with namespace_file() as home:
@@ -95,22 +96,24 @@ def inside(namespace: int) -> Iterator[None]:
 def other_namespaces() -> Iterator[int]:
     """Descriptors of all other network namespaces: those of threads, and named ones. Use each before the next one.
 
-    Namespaces that only a descriptor keeps alive are not found. Errors: PrivilegeError if some may not be looked at.
+    Namespaces that only a descriptor keeps alive are not found. Errors: PrivilegeError if some may not be looked at,
+    KernelError (EMFILE).
     """
-    seen = {os.stat(_HERE).st_ino}
+    with trying(_THIS):
+        seen = {os.stat(_HERE).st_ino}
     refused = ""
     for path in (*_named(), *_of_threads()):
-        try:
-            if os.stat(path).st_ino in seen:
-                continue
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except PermissionError:
-            refused = path
+        descriptor, number = -1, 0
+        with if_there(f"looking at {path}"):  # else it ended just now
+            try:
+                number = os.stat(path).st_ino
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if number not in seen else -1
+            except PermissionError:
+                refused = path
+        if descriptor < 0:
             continue
-        except OSError:  # it ended just now
-            continue
         try:
-            seen.add(os.fstat(descriptor).st_ino)
+            seen.add(number)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -119,14 +122,16 @@ def other_namespaces() -> Iterator[int]:
 
 
 def _named() -> Iterator[str]:
-    with suppress(OSError):
-        yield from (f"{_NAMED}/{name}" for name in os.listdir(_NAMED))
+    with if_there(f"listing {_NAMED}"):
+        yield from [f"{_NAMED}/{name}" for name in os.listdir(_NAMED)]
 
 
 def _of_threads() -> Iterator[str]:
-    for process in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):
-            yield from (f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task"))
+    with trying("listing /proc"):
+        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
+    for process in processes:
+        with if_there(f"the threads of process {process}"):
+            yield from [f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task")]
 
 
 def enter(namespace: int) -> None:
