@@ -28,6 +28,8 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+from offramp.text import printable
+
 __all__ = [
     "BatchInUse",
     "Closed",
@@ -60,7 +62,7 @@ class OfframpError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.what}: {self.reason}" if self.reason else self.what
-        return f"{text} ({self.hint})" if self.hint else text
+        return printable(f"{text} ({self.hint})" if self.hint else text)
 
 
 class OfframpWarning(UserWarning):
@@ -84,7 +86,7 @@ class MatchError(OfframpError, ValueError):
         start = max(0, self.position - _CONTEXT)
         end = min(len(self.text), self.position + max(self.width, _CONTEXT))
         before, after = "..." if start else "", "..." if end < len(self.text) else ""
-        shown = before + "".join(" " if c.isspace() else c for c in self.text[start:end]) + after
+        shown = before + "".join(c if c.isprintable() else " " for c in self.text[start:end]) + after
         caret = " " * (len(before) + self.position - start) + "^" * self.width
         return f"{super().__str__()}\n  {shown}\n  {caret}"
 

@@ -48,9 +48,27 @@ ODD: tuple[Any, ...] = (
     *(b"", b"\0", b"\xff\xfe", bytes(100_000), bytearray(3), memoryview(b"abc")[::2], memoryview(b"")),
     *([], [None], [""], ["\ud800"], [b"\xff"], [1 << 64], [-1], [1.5], [[]], [[[]]], (), (0,), (None, None)),
     *({}, {"a": 1}, set(), frozenset({"\0"}), range(1 << 40), range(3), slice(None), ..., NotImplemented),
-    *(object(), object, Liar(), iter(()), iter([b"x"]), Path("\0"), Path("/dev/full"), Path("/"), print, Exception("x")),
+    *(
+        object(),
+        object,
+        Liar(),
+        iter(()),
+        iter([b"x"]),
+        Path("\0"),
+        Path("/dev/full"),
+        Path("/"),
+        print,
+        Exception("x"),
+    ),
     *(np.int64(-1), np.uint64((1 << 64) - 1), np.float32("nan"), np.bool_(True), np.array([]), np.zeros((2, 2))),
-    *(np.array([[b"x"]]), np.array(["\ud800"]), np.array([None]), np.arange(3)[::2], np.zeros((0, 3)), array.array("d", [1])),
+    *(
+        np.array([[b"x"]]),
+        np.array(["\ud800"]),
+        np.array([None]),
+        np.arange(3)[::2],
+        np.zeros((0, 3)),
+        array.array("d", [1]),
+    ),
 )
 
 
@@ -86,7 +104,12 @@ def attempts(call: Callable[..., Any], good: Mapping[str, Any]) -> Iterator[tupl
                 what = value if each is odd else good[each.name]
                 if each.kind is each.VAR_KEYWORD:
                     named["odd"] = what
-                elif each.kind in (each.KEYWORD_ONLY,) or (each is odd and odd not in needed and each.kind is not each.VAR_POSITIONAL and each.kind is not each.POSITIONAL_ONLY):
+                elif each.kind in (each.KEYWORD_ONLY,) or (
+                    each is odd
+                    and odd not in needed
+                    and each.kind is not each.VAR_POSITIONAL
+                    and each.kind is not each.POSITIONAL_ONLY
+                ):
                     named[each.name] = what
                 else:
                     arguments.append(what)

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from offramp.syscalls.failure import if_there
+from offramp.syscalls.procfs import raw
 
 __all__ = ["VMLINUX", "find_function", "function_id"]
 
@@ -39,7 +40,7 @@ _EACH = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3)
 def function_id(name: str) -> int | None:
     """The BTF id of the running kernel's function `name`; None if it has none, or no BTF at all."""
     with if_there(f"reading {VMLINUX}"):
-        return find_function(VMLINUX.read_bytes(), name)
+        return find_function(raw(VMLINUX), name)
     return None
 
 

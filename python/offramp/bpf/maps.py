@@ -22,7 +22,6 @@ import struct
 from contextlib import ExitStack
 from enum import IntEnum, IntFlag
 from functools import cache
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +30,7 @@ from offramp.errors import KernelError
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
 from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
+from offramp.syscalls.procfs import content
 
 __all__ = ["GracePeriod", "Map", "MapFlag", "MapType", "UpdateFlag", "possible_cpus"]
 
@@ -66,7 +66,7 @@ class UpdateFlag(IntEnum):
 def possible_cpus() -> int:
     """How many CPUs this machine could have; a per-CPU value has as many copies."""
     with trying("the number of possible CPUs"):
-        ranges = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")
+        ranges = content("/sys/devices/system/cpu/possible").strip().split(",")
     bounds = [[int(bound) for bound in part.split("-")] for part in ranges]
     return sum(bound[-1] - bound[0] + 1 for bound in bounds)
 

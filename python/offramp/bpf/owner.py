@@ -14,21 +14,26 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 from offramp.errors import KernelError
 from offramp.facts.link import THIS_PROCESS, owned
 from offramp.immutable import immutable
 from offramp.syscalls import netlink
 from offramp.syscalls.bpf import Command, bpf, info
-from offramp.syscalls.failure import if_there, trying
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.kept import Kept
+from offramp.syscalls.procfs import Process, command, processes
+from offramp.text import decoded, printable
 
 __all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
 
 _IFLA_XDP = 43
+_PATIENCE = 1.0  # seconds; a process may have a million descriptors
+_BPF = ("anon_inode:bpf", "anon_inode:[bpf")
 _MODES = {5: "native", 6: "generic", 7: "offload"}  # IFLA_XDP_{DRV,SKB,HW}_PROG_ID -> our word
 
 
@@ -68,7 +73,10 @@ def attached_in(link: netlink.Attributes) -> tuple[Attached, ...]:
 
 
 def owner(program_id: int) -> Owner:
-    """Find the process behind a program: the holder of a link to it or, failing that, of the program itself."""
+    """Find the process behind a program: the holder of a link to it or, failing that, of the program itself.
+
+    It looks for a second at most: root's processes first, those with the fewest descriptors first.
+    """
     name = program_name(program_id)
     holder: Owner | None = None
     for pid, facts in _descriptors():
@@ -76,7 +84,7 @@ def owner(program_id: int) -> Owner:
             continue
         link_id = int(facts["link_id"]) if "link_id" in facts else None
         if link_id is not None or holder is None:
-            holder = Owner(program_id, name, link_id, pid, _command(pid))
+            holder = Owner(program_id, name, link_id, pid, THIS_PROCESS if pid == os.getpid() else command(pid))
         if link_id is not None:
             break
     return holder or Owner(program_id, name, None, None, None)
@@ -87,7 +95,7 @@ def program_name(program_id: int) -> str:
     kept = Kept()
     try:
         fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", program_id), kept=kept)
-        return info(fd, 80)[64:80].split(b"\0")[0].decode(errors="replace")
+        return printable(decoded(info(fd, 80)[64:80].split(b"\0")[0]))
     except KernelError:
         return ""
     finally:
@@ -101,24 +109,24 @@ def describe(ifindex: int) -> str:
 
 def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
     """(pid, fdinfo) of every descriptor of a bpf link or program that this process may look at."""
-    with trying("listing /proc"):
-        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
-    for process in processes:
-        with if_there(f"the descriptors of process {process}"):  # else it ended meanwhile, or is somebody else's
-            for fd in os.listdir(f"/proc/{process}/fd"):
-                with if_there(f"descriptor {fd} of process {process}"):
-                    if os.readlink(f"/proc/{process}/fd/{fd}").startswith(("anon_inode:bpf", "anon_inode:[bpf")):
-                        yield int(process), _fdinfo(Path(f"/proc/{process}/fdinfo/{fd}"))
+    deadline = time.monotonic() + _PATIENCE
+    for _, _, pid in sorted(_crowds()):
+        with if_there(f"process {pid}"), closing(Process(pid)) as process:
+            for number, target in process.descriptors():
+                if target.startswith(_BPF):
+                    with if_there(f"descriptor {number} of process {pid}"):
+                        yield pid, _fdinfo(process.content(f"fdinfo/{number}"))
+                if time.monotonic() > deadline:
+                    return
 
 
-def _fdinfo(path: Path) -> dict[str, str]:
-    pairs = (line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+def _crowds() -> Iterator[tuple[bool, int, int]]:
+    """Of each process: whether it is not root's, how many descriptors it has, and its number."""
+    for process in processes():
+        with if_there(f"process {process.pid}"):  # else it ended meanwhile, or is somebody else's
+            yield process.user != 0, process.open_files, process.pid
+
+
+def _fdinfo(text: str) -> dict[str, str]:
+    pairs = (line.split(":", 1) for line in text.split("\n") if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
-
-
-def _command(pid: int) -> str | None:
-    if pid == os.getpid():
-        return THIS_PROCESS
-    with if_there(f"the name of process {pid}"):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return None

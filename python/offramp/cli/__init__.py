@@ -24,6 +24,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -39,6 +40,7 @@ from offramp.cli.run import run
 from offramp.cli.verb import Verb
 from offramp.errors import MatchError, NoSuchInterface, OfframpError, OptionError, VerifierError
 from offramp.options import gone
+from offramp.text import printable
 
 __all__ = ["app", "main"]
 
@@ -96,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `offramp ARGUMENTS...` (default: those of this process). Returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = _DEBUG in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name may have letters that the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -137,4 +142,4 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print(f"offramp: warning: {message}", file=sys.stderr)
+    print(f"offramp: warning: {printable(str(message))}", file=sys.stderr)

@@ -16,6 +16,7 @@ import typer
 
 from offramp.cli.parameters import AsJson
 from offramp.errors import InterfaceError, OptionError
+from offramp.text import printable
 
 if TYPE_CHECKING:
     from offramp.cli.checks import Check
@@ -100,7 +101,8 @@ def _print(machine: list[Check], found: dict[str, list[Check]], *, in_full: bool
     for name, checks in found.items():
         _print_checks(name, checks)
         obstacles = [check.name for check in (*machine, *checks) if check.status == "missing"]
-        print(f"\n{name}: in the way: {', '.join(obstacles)}" if obstacles else f"\n{name}: ready for offramp run")
+        state = f"in the way: {', '.join(obstacles)}" if obstacles else "ready for offramp run"
+        print(f"\n{printable(name)}: {state}")
 
 
 def _in_short(name: str, checks: list[Check]) -> Check:
@@ -119,10 +121,10 @@ def _print_checks(title: str, checks: Sequence[Check]) -> None:
     from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"\n{title}", style="bold"))
+    console.print(Text(f"\n{printable(title)}", style="bold"))
     width = max((len(check.name) for check in checks), default=0)
     for check in checks:
         remedy = f" ({check.remedy})" if check.remedy else ""
         line = Text(f"  {check.status:<8} ", style=_COLOURS[check.status])
-        line.append(f"{check.name:<{width}}  {check.text}{remedy}".rstrip(), style="default")
+        line.append(printable(f"{check.name:<{width}}  {check.text}{remedy}".rstrip()), style="default")
         console.print(line)

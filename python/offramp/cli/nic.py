@@ -12,6 +12,7 @@ import typer
 
 from offramp.cli.parameters import AsJson, Interface, flag, for_time
 from offramp.errors import OptionError
+from offramp.text import printable
 
 if TYPE_CHECKING:
     from offramp.nic.live import LiveNic
@@ -106,7 +107,7 @@ def _change(device: LiveNic, words: list[str], seconds: float | None, *, as_json
 
     def made() -> None:
         for knob, value in () if as_json else changes:
-            print(f"{knob}: {short(before[knob])} -> {short(value)}", flush=True)
+            print(printable(f"{knob}: {short(before[knob])} -> {short(value)}"), flush=True)
 
     report = apply(device, changes, for_=seconds, made=made) if changes else "nothing to change: already set"
     if as_json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from offramp.facts.capabilities import NTUPLE
 from offramp.facts.offloads import GRO, LRO, VLAN_STRIPPING
+from offramp.text import printable
 
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities, Queues, XdpSupport
@@ -42,7 +43,7 @@ def text(identity: Identity, driver: Driver | None, able: Capabilities, rates: R
     lines = [f"{able.interface}  {_driver(identity, driver, able)}"]
     for name, parts in _sections(able, rates):
         lines += [f"  {name if number == 0 else '':<9} {part}" for number, part in enumerate(parts)]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _driver(identity: Identity, driver: Driver | None, able: Capabilities) -> str:

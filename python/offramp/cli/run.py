@@ -42,6 +42,7 @@ from offramp.errors import InterfaceDown, InterfaceGone, OfframpError, OptionErr
 from offramp.immutable import immutable
 from offramp.options.kinds import Switch
 from offramp.options.option import Option
+from offramp.text import printable
 from offramp.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def run(
         raise outcome.error
     if not outcome.packets and not as_json:
         seen = outcome.ledger.seen
-        print(f"offramp: no packet matched; {seen:,} arrived on {ramp.plan.interface}", file=sys.stderr)
+        print(f"offramp: no packet matched; {seen:,} arrived on {printable(ramp.plan.interface)}", file=sys.stderr)
 
 
 @immutable

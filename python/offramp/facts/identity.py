@@ -19,11 +19,15 @@ class Identity:
     driver: str
     netns: int  # inode of the network namespace
     boot: str  # the kernel's boot id
+    mark: str = ""  # an alternative name that is ours: whoever bears it is this device, until it is removed
 
     def same_device(self, other: Identity) -> bool:
-        """A device on a bus is known by its slot and address. A virtual one is known by its number, which one boot uses
-        only once: if it is made anew, even under the same name, it is another device with its own settings.
+        """A device on a bus is known by its slot and address. A virtual one is known by its mark, if both have one: one
+        that is made anew may have the same name, number and address, and is another device with its own settings.
+        Without a mark, its number has to do.
         """
+        if self.mark and other.mark and not self.bus:
+            return self.mark == other.mark
         if self.bus or other.bus:
             known = [mac for mac in (self.mac, other.mac) if mac]
             return self.bus == other.bus and len(set(known)) <= 1

@@ -54,6 +54,16 @@ class Nic(Protocol):
     def capabilities(self) -> Capabilities:
         """What the interface can do."""
 
+    def mark(self, mark: str) -> None:
+        """Give it an alternative name of ours, and from now on reach it by that alone (`identity.mark`). So nobody else
+        is read or changed, whatever is renamed, removed or made meanwhile. Marking it again does nothing.
+
+        Errors: InterfaceGone, KernelError, PrivilegeError.
+        """
+
+    def unmark(self) -> None:
+        """Take the mark away, if it has one. Errors: KernelError, PrivilegeError."""
+
 
 def check(knob: str, value: Value) -> Value:
     """The value in its one form: a rule without bits that are not compared, a key in lower case, and so on.

@@ -6,8 +6,9 @@
         ...
                                                     undone here, last change first
 
-The order is: the guardian watches; the journal says, on the disk, what is about to be changed and what it was before;
-the knob is turned; it is read back; the journal says that it was done. The process may be killed after each of these.
+The order is: the guardian watches; the interface is marked (nic/mark.py), and goes by its mark; the journal says, on
+the disk, what is about to be changed and what it was before; the knob is turned; it is read back; the journal says that
+it was done. The process may be killed after each of these.
 
 A transaction belongs to its process: in a forked child it is closed from the start. Interfaces are looked up in the
 network namespace that the calling thread is in when it opens the transaction. After that any thread may use it.
@@ -31,12 +32,13 @@ from offramp.errors import Closed, InterfaceError, InterfaceGone, KernelError, O
 from offramp.facts.knobs import Nic, Value, check, removable
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
-from offramp.journal.record import Changed, Record, printable, short
-from offramp.journal.recover import Report, give_back, leftovers
+from offramp.journal.record import Changed, Record, short
+from offramp.journal.recover import Report, give_back, leftovers, sweep
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
-from offramp.syscalls.failure import if_there
 from offramp.syscalls.netns import inside, namespace_cookie, namespace_file
+from offramp.syscalls.procfs import command
+from offramp.text import printable
 
 __all__ = ["Transaction", "apply", "transaction"]
 
@@ -89,6 +91,7 @@ class Transaction:
         with process.alone(), ExitStack() as stack:
             self._lock = stack.enter_context(InterfaceLock(self.device))
             self.found = leftovers(self.device, [change._journal.name for change in _open_here], store)
+            sweep(store)
             self._namespace = stack.enter_context(namespace_file())
             self._journal: Journal = store.new()
             self._changes: list[Changed] = []
@@ -118,12 +121,17 @@ class Transaction:
     def set_all(self, wanted: Iterable[tuple[str, Value]], *, moves: Iterable[str] = ()) -> None:
         """Set several knobs, in this order, with one entry in the journal. After an error, none of them is set."""
         with process.alone(), self._here():
-            pending = self._intentions([(knob, check(knob, value)) for knob, value in wanted], moves)
+            asked, moved = [(knob, check(knob, value)) for knob, value in wanted], tuple(moves)
+            pending = self._intentions(asked, moved)
             if all(change.before == change.after for change in pending):
                 return
             _to_undo[self] = None
             try:
                 guardian.watch(self._path, self._namespace.fileno())
+                if not self.device.mark:
+                    self.nic.mark(self._journal.mark)
+                    self.device = self.nic.identity
+                    pending = self._intentions(asked, moved)  # of what bears the mark
                 self._write([*self._changes, *pending])
                 for change in pending:
                     self._turn(change)
@@ -154,6 +162,8 @@ class Transaction:
         with process.alone(), self._here():
             if self._changes:
                 self._journal.write(self._record(self._changes, kept=True))
+            else:
+                self._unmark()
             self._let_go(Report(self._journal.name, self.device.name, "kept"))
 
     def close(self) -> Report:
@@ -164,6 +174,8 @@ class Transaction:
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
                 report = self._given_back()
+            else:
+                self._unmark()
             if report.state in ("failed", "given back") and report.reason:  # once more: it may have been for a moment
                 report = self._given_back()
             self._let_go(report)
@@ -238,6 +250,10 @@ class Transaction:
         self._report = report
         self._namespace.close()
 
+    def _unmark(self) -> None:
+        with suppress(OfframpError):  # it does no harm; the interface may be gone
+            self.nic.unmark()
+
     def _abandon(self) -> None:
         """In a forked child: drop the descriptors, which belong to the parent, and touch nothing else."""
         self._report = Report(self._journal.name, self.device.name, "in use", "by the parent process")
@@ -255,7 +271,7 @@ class Transaction:
 
     def __repr__(self) -> str:
         knobs = ", ".join(change.knob for change in self._changes) or "nothing"
-        return f"<Transaction of {self.device.name}, {'closed' if self.closed else knobs}>"
+        return f"<Transaction of {printable(self.device.name)}, {'closed' if self.closed else knobs}>"
 
 
 def _merged(changes: Sequence[Changed]) -> list[Changed]:
@@ -276,9 +292,7 @@ def _merged(changes: Sequence[Changed]) -> list[Changed]:
 
 
 def _command() -> str:
-    with if_there("this process's name"), open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
-        return printable(file.read().strip())
-    return "?"
+    return command(os.getpid()) or ""
 
 
 def _warn(report: Report) -> None:

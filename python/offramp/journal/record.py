@@ -13,8 +13,8 @@
                   "reason": ""}]}                    why it could not be given back when that was tried
 
 A journal is read as if an enemy had written it: it must have all of these fields, no others, of exactly these types,
-and knobs and values that facts/knobs.py knows. Anything else is a JournalError, and nothing in that journal is carried
-out.
+and knobs and values that facts/knobs.py knows. The name of an interface may have any letters that the kernel lets it
+have; other texts are printable. Anything else is a JournalError, and nothing in that journal is carried out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from offramp.errors import JournalError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check
 from offramp.immutable import immutable
+from offramp.text import encoded, printable
 
-__all__ = ["MOST_BYTES", "Changed", "Record", "decode", "encode", "printable", "short"]
+__all__ = ["MOST_BYTES", "MOST_TEXT", "Changed", "Record", "decode", "encode", "short"]
 
 MOST_BYTES = 4 << 20  # ten thousand rules
 MOST_CHANGES = 20_000
@@ -38,10 +39,12 @@ MOST_CHANGES = 20_000
 _VERSION_KEY, _VERSION = "offramp journal", 1
 _RECORD = {"device": dict, "namespace": int, "owner": dict, "moment": int, "kept": bool, "changes": list}
 _OWNER = {"pid": int, "command": str}
-_DEVICE = {"name": str, "ifindex": int, "mac": str, "bus": str, "driver": str, "netns": int, "boot": str}
+_DEVICE = {"name": str, "ifindex": int, "mac": str, "bus": str, "driver": str, "netns": int, "boot": str, "mark": str}
 _CHANGE = {"knob": str, "before": object, "after": object, "pending": bool, "reason": str}
-_MOST_TEXT = 4096
+MOST_TEXT = 4096
 _LINE = 60
+_IFNAMSIZ = 16
+_NOT_IN_NAMES = b"\0/:\t\n\v\f\r \xa0"  # the kernel's isspace() is that of Latin-1
 
 
 @immutable
@@ -57,7 +60,7 @@ class Changed:
     def __str__(self) -> str:
         doubt = " (perhaps)" if self.pending else ""
         reason = f": not restored: {self.reason}" if self.reason else ""
-        return f"{self.knob}: {short(self.before)} -> {short(self.after)}{doubt}{reason}"
+        return printable(f"{self.knob}: {short(self.before)} -> {short(self.after)}{doubt}{reason}")
 
 
 @immutable
@@ -75,8 +78,8 @@ class Record:
     def is_about(self, device: Identity, namespace: int) -> bool:
         """Whether that device, in the network namespace of that cookie, is the one that was changed.
 
-        A virtual one counts only in the namespace where it was. Elsewhere another may have the same number and address,
-        for example in a container that was made in the same way.
+        Without a mark, a virtual one counts only in the namespace where it was. Elsewhere another may have the same
+        number and address, for example in a container that was made in the same way.
         """
         return self.device.same_device(device) and (bool(device.bus) or namespace == self.namespace)
 
@@ -127,11 +130,6 @@ def short(value: Value) -> str:
     return text if len(text) <= _LINE else f"{text[: _LINE - 3]}..."
 
 
-def printable(text: str) -> str:
-    """As much of a text from elsewhere (a process's name, an error) as a journal may hold."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_MOST_TEXT]
-
-
 class _Odd(Exception):
     """It is not what offramp writes."""
 
@@ -162,6 +160,8 @@ def _record(found: Any) -> Record:
         raise _Odd(f"version {version} of the format; this version of offramp reads version {_VERSION}")
     _fits(found, _RECORD, "the journal")
     _fits(found["owner"], _OWNER, "owner")
+    if type(found["device"]) is dict:
+        found["device"].setdefault("mark", "")  # journals of earlier versions have none
     _fits(found["device"], _DEVICE, "device")
     if not found["changes"] or len(found["changes"]) > MOST_CHANGES:
         raise _Odd(f"{len(found['changes'])} changes")
@@ -195,5 +195,16 @@ def _fits(found: Any, fields: Mapping[str, type], what: str) -> None:
             raise _Odd(f"{what}: {name} is not of type {kind.__name__}")
         if type(value) is int and not 0 <= value < 1 << 64:
             raise _Odd(f"{what}: {name} is out of range")
-        if type(value) is str and (len(value) > _MOST_TEXT or not value.isprintable()):
-            raise _Odd(f"{what}: {name} is not printable text of up to {_MOST_TEXT} characters")
+        if type(value) is str and name == "name" and not _is_name(value):
+            raise _Odd(f"{what}: {name} is not the name of an interface")
+        if type(value) is str and name != "name" and (len(value) > MOST_TEXT or not value.isprintable()):
+            raise _Odd(f"{what}: {name} is not printable text of up to {MOST_TEXT} characters")
+
+
+def _is_name(text: str) -> bool:
+    """Whether the kernel lets an interface have this name: net/core/dev.c, dev_valid_name. "": it has none."""
+    try:
+        raw = encoded(text)
+    except UnicodeEncodeError:
+        return False
+    return len(raw) < _IFNAMSIZ and raw not in (b".", b"..") and not any(byte in _NOT_IN_NAMES for byte in raw)

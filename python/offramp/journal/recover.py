@@ -2,14 +2,16 @@
 """Give back what journals list: after a crash, after a reboot, or when the user asks for it.
 
     the journal's owner lives, or another process uses the interface      in use: not touched
-    the interface is where it was, or a PCI device anywhere               its knobs are undone (undo.py)
+    the interface is here or in another namespace, under any name         its knobs are undone (undo.py)
     ... and all of them are dealt with                                    given back: the journal is removed
     ... and some failed                                                   failed: the journal keeps these
-    a virtual interface is no longer there: removed, or moved away        gone: the journal is removed
+    a virtual interface is in no namespace that is visible                gone: the journal is removed
     a PCI device is gone, or we may not look into every namespace         gone: kept, until it is back
     the journal is forged, cut off, of another version                    refused: not touched
 
-The newest journal of an interface comes first, because older ones say what was there before it.
+A virtual interface is the one that bears the journal's mark (nic/mark.py). Everything here is done by whoever holds the
+interface's lock, and by nobody else. The newest journal of an interface comes first, because older ones say what was
+there before it.
 Needs CAP_NET_ADMIN; for interfaces of other network namespaces also CAP_SYS_ADMIN and CAP_SYS_PTRACE.
 """
 
@@ -20,21 +22,32 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from offramp.errors import InterfaceBusy, InterfaceGone, OfframpError, PrivilegeError
+from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, OfframpError
 from offramp.facts.identity import Identity
-from offramp.facts.knobs import Nic
+from offramp.facts.knobs import Nic, Value
 from offramp.immutable import immutable
-from offramp.journal.lock import InterfaceLock
+from offramp.journal import lock
+from offramp.journal.lock import InterfaceLock, path_of
 from offramp.journal.record import Changed, Record
 from offramp.journal.store import Journal, Store
 from offramp.journal.undo import Undone, undo
+from offramp.nic import mark as marks
 from offramp.nic.device import boot
 from offramp.nic.live import find
 from offramp.syscalls.netns import inside, namespace_cookie, other_namespaces
+from offramp.text import printable
 
-__all__ = ["Listed", "Report", "give_back", "left_behind", "leftovers", "listed", "restore"]
-
-_AT_WORK = 5.0  # how long a guardian may need, including a driver's reset; seconds
+__all__ = [
+    "Listed",
+    "Report",
+    "give_back",
+    "give_back_for",
+    "left_behind",
+    "leftovers",
+    "listed",
+    "restore",
+    "sweep",
+]
 
 State = Literal["given back", "kept", "failed", "in use", "gone", "refused"]
 
@@ -71,7 +84,7 @@ class Report:
 
     def __str__(self) -> str:
         reason = f": {self.reason}" if self.reason else ""
-        lines = [f"{self.interface or self.journal}: {self.state}{reason}"]
+        lines = [printable(f"{self.interface or self.journal}: {self.state}{reason}")]
         return "\n".join([*lines, *(f"  {knob}" for knob in self.knobs)])
 
 
@@ -116,9 +129,9 @@ class Listed:
     def __str__(self) -> str:
         record = self.record
         if record is None:
-            return f"{self.journal}: refused: {self.refused}"
+            return printable(f"{self.journal}: refused: {self.refused}")
         head = f"{record.device.name}: {self.state}: by {record.command} (pid {record.pid}), {self.journal}"
-        return "\n".join([head, *(f"  {change}" for change in record.changes)])
+        return "\n".join([printable(head), *(f"  {change}" for change in record.changes)])
 
 
 def listed(store: Store | None = None) -> list[Listed]:
@@ -143,19 +156,34 @@ def restore(which: Sequence[str] = (), store: Store | None = None) -> list[Repor
     store = store or Store()
     chosen = [entry for entry in listed(store) if not which or entry.is_one_of(which)]
     reports = [_restore(entry, store) for entry in chosen]
-    if not which and store.names():
-        store.sweep()
+    if not which:
+        sweep(store)
     return reports
 
 
+def sweep(store: Store) -> None:
+    """Remove what killed processes have left: files that were never finished, and locks."""
+    with suppress(OfframpError):
+        store.sweep()
+    lock.sweep()
+
+
 def leftovers(device: Identity, ours: Collection[str] = (), store: Store | None = None) -> list[Report]:
-    """Give back what dead owners have left on this interface, except what was to stay. Waits for a guardian at work.
+    """Give back what dead owners have left on this interface, except what was to stay.
 
     The caller has the interface's lock, so the only living owner is the caller: `ours` are its own journals.
-    Errors: as `listed`.
+    Errors: as `listed`; InterfaceBusy if another process has changed it in another namespace, where it was before.
     """
     store = store or Store()
-    return [_restore(entry, store, _AT_WORK) for entry in _left(device, store) if entry.journal not in ours]
+    reports = []
+    for entry in _left(device, store):
+        if entry.journal not in ours and entry.record is not None:
+            elsewhere = path_of(entry.record.device, entry.record.namespace) != path_of(device)
+            report = _restore(entry, store) if elsewhere else _taken_over(entry.journal, store)
+            if report is not None and elsewhere and report.state == "in use":
+                raise InterfaceBusy(device.name, reason=f"in use {report.reason}", hint="it was in another namespace")
+            reports += [report] if report is not None else []
+    return reports
 
 
 def left_behind(device: Identity, store: Store | None = None) -> list[Listed]:
@@ -168,20 +196,58 @@ def _left(device: Identity, store: Store) -> list[Listed]:
 
     def is_left(entry: Listed) -> bool:
         record = entry.record
-        return record is not None and not record.kept and record.is_about(device, here)
+        if record is None or record.kept:
+            return False
+        if record.device.mark and not record.device.bus:
+            found = find(record.device)
+            return found is not None and found.identity.ifindex == device.ifindex
+        return record.is_about(device, here)
 
     return [entry for entry in listed(store) if is_left(entry)]
 
 
-def give_back(
-    journal: Journal, record: Record, nic: Nic | None = None, *, first: int | None = None, lock: bool = True
-) -> Report:
+def give_back_for(owner: int, name: str, first: int, store: Store) -> Report | None:
+    """What a guardian does: give back one journal of process `owner`, whose interface was in the namespace `first` (a
+    descriptor). None: it is given back already. Errors: JournalError, KernelError.
+
+    The owner may still live, if the guardian was told to end: then it holds the lock, and the guardian acts for it.
+    """
+    with inside(first):
+        found = store.read(name)
+        if found is None:
+            marks.take(store.journal(name).mark)  # it ended between the two
+            return None
+        report = _restore(Listed(name, *found), store, first)
+        if report.state == "in use" and lock.holder(found[0].device, found[0].namespace) == owner:
+            nic = find(found[0].device)
+            return give_back(store.journal(name), found[0], nic and _ForItsOwner(nic, found[0], owner), first=first)
+        return report
+
+
+class _ForItsOwner:
+    """An interface whose lock another process has, for which we act: nothing is changed when it has it no longer."""
+
+    def __init__(self, nic: Nic, record: Record, owner: int) -> None:
+        self._nic, self._record, self._owner = nic, record, owner
+        self.identity, self.get, self.mark, self.capabilities = nic.identity, nic.get, nic.mark, nic.capabilities
+
+    def set(self, knob: str, value: Value) -> None:
+        if lock.holder(self._record.device, self._record.namespace) != self._owner:
+            raise InterfaceBusy(self.identity.name, reason="its owner has ended")
+        self._nic.set(knob, value)
+
+    def unmark(self) -> None:
+        """The owner finds it by its mark, and takes that away itself."""
+
+
+def give_back(journal: Journal, record: Record, nic: Nic | None = None, *, first: int | None = None) -> Report:
     """Undo a journal that is ours, through `nic`, or by finding its interface, first in the namespace `first`.
 
-    The file is removed, or rewritten to list what failed. Without `lock`, another process may be using the interface.
+    The caller has the lock of the interface, where it was when it was changed. If it is elsewhere now, it is locked
+    there, too. The file is removed, or rewritten to list what failed.
     """
     try:
-        name, undone, left = _undo_at(record, nic, first, lock)
+        name, undone, left = _undo_at(record, nic, first, journal)
     except InterfaceGone as error:
         return _gone(journal, record.device, error.reason)
     except InterfaceBusy as error:
@@ -195,36 +261,59 @@ def give_back(
     return Report(journal.name, name, "failed", f"still listed in {journal.name}", tuple(undone))
 
 
-def _restore(entry: Listed, store: Store, patience: float = 0.2) -> Report:
+def _restore(entry: Listed, store: Store, first: int | None = None) -> Report:
+    """Whoever holds the interface's lock gives back what its dead owner has left; nobody else does."""
     record = entry.record
     if record is None:
         return Report(entry.journal, "", "refused", entry.refused)
     try:
-        claimed = store.claim(entry.journal, patience)
-    except OfframpError as error:
-        return Report(entry.journal, "", "refused", str(error))
-    if claimed is None:
-        if entry.journal not in store.names():
-            return Report(entry.journal, record.device.name, "given back", "by another process, just now")
+        with InterfaceLock(record.device, namespace=record.namespace, briefly=True):
+            report = _taken_over(entry.journal, store, first)
+    except InterfaceBusy:
         return Report(entry.journal, record.device.name, "in use", f"by {record.command} (pid {record.pid})")
-    journal, record = claimed
+    except OfframpError as error:
+        return Report(entry.journal, record.device.name, "failed", str(error))
+    if report is None:
+        return Report(entry.journal, record.device.name, "given back", "by another process, just now")
+    return report
+
+
+def _taken_over(name: str, store: Store, first: int | None = None) -> Report | None:
+    """The caller has the lock of its interface. None: the journal is gone."""
     try:
-        return give_back(journal, record)
+        taken = store.claim(name) or store.seize(name)
+    except OfframpError as error:
+        return Report(name, "", "refused", str(error))
+    if taken is None:
+        return None
+    journal, record = taken
+    try:
+        return give_back(journal, record, first=first)
     finally:
         journal.release()
 
 
-def _undo_at(record: Record, nic: Nic | None, first: int | None, lock: bool) -> tuple[str, list[Undone], list[Changed]]:
-    """Undo it where the interface is now, under the name that it has there."""
+def _undo_at(
+    record: Record, nic: Nic | None, first: int | None, journal: Journal
+) -> tuple[str, list[Undone], list[Changed]]:
+    """Undo it where the interface is now, under the name that it has there. Then it needs its mark no longer."""
     same_boot = record.device.boot == boot()
     if nic is not None:
         with suppress(InterfaceGone):  # it may have been moved to another namespace
-            return (nic.identity.name, *undo(record.changes, nic, same_boot=same_boot))
+            return _undone(record, nic, same_boot=same_boot)
     with ExitStack() as stack:
         found = _search(record, first, stack)
-        if lock:
-            stack.enter_context(InterfaceLock(found.identity))
-        return (found.identity.name, *undo(record.changes, found, same_boot=same_boot))
+        if path_of(found.identity) != path_of(record.device, record.namespace):
+            stack.enter_context(InterfaceLock(found.identity, briefly=True))
+        return _undone(record, found, same_boot=same_boot)
+
+
+def _undone(record: Record, nic: Nic, *, same_boot: bool) -> tuple[str, list[Undone], list[Changed]]:
+    undone, left = undo(record.changes, nic, same_boot=same_boot)
+    name = nic.identity.name
+    if not left:
+        nic.unmark()
+    return name, undone, left
 
 
 def _search(record: Record, first: int | None, stack: ExitStack) -> Nic:
@@ -242,15 +331,15 @@ def _search(record: Record, first: int | None, stack: ExitStack) -> Nic:
             if (found := _here(record)) is not None:
                 return found
             entered.close()
-    except PrivilegeError as error:
+    except KernelError as error:
         raise InterfaceGone(record.device.name, reason=f"not found: {error}") from None
     raise InterfaceGone(record.device.name)
 
 
 def _here(record: Record) -> Nic | None:
     """The interface, if it is in this thread's namespace. Errors: InterfaceGone if it can be nowhere else."""
-    if record.device.bus:
-        return find(record.device)
+    if record.device.bus or record.device.mark:
+        return find(record.device) if record.device.boot == boot() or record.device.bus else None
     if namespace_cookie() != record.namespace:
         return None
     if (found := find(record.device)) is None:
@@ -263,7 +352,8 @@ def _gone(journal: Journal, device: Identity, unseen: str) -> Report:
     if device.bus or (unseen and device.boot == boot()):
         where = unseen or f"{device.bus} is not here"
         return Report(journal.name, device.name, "gone", f"{where}; {journal.name} is kept until it is back")
-    return Report(journal.name, device.name, "gone", _remove(journal) or "it was removed, or moved away")
+    said = "it was removed" if device.mark else "it was removed, or moved away"
+    return Report(journal.name, device.name, "gone", _remove(journal) or said)
 
 
 def _remove(journal: Journal) -> str:

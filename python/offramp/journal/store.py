@@ -42,6 +42,8 @@ VARIABLE = "OFFRAMP_STATE_DIR"
 _NAME = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}\.json")
 _UNFINISHED = re.compile(rf"\.{_NAME.pattern}\.new")
 _STALE = 60.0  # seconds; writing a journal takes almost none
+_FRESH = 1.0  # seconds in which its writer may not have locked it yet
+_MARK = "offramp"  # 15 letters with the rest: any name may have them
 _HINT = f"run as root, or set ${VARIABLE} to a directory of your own"
 
 
@@ -69,6 +71,10 @@ class Store:
         """A journal with a name that no other has or had. Its file appears when it is first written."""
         return Journal(self, f"{os.getpid()}-{os.urandom(8).hex()}.json")
 
+    def journal(self, name: str) -> Journal:
+        """The journal of that name, whether or not there is one."""
+        return Journal(self, name)
+
     def read(self, name: str) -> tuple[Record, bool] | None:
         """What a journal says, and whether its owner lives (or somebody is restoring it now); None:
         it does not exist.
@@ -89,7 +95,9 @@ class Store:
         return claimed
 
     def seize(self, name: str) -> tuple[Journal, Record] | None:
-        """Take over a journal, whoever holds it: for a caller that knows better than the lock. None: it is gone."""
+        """Take over a journal, whoever holds it: for a caller that has the interface's lock, as its owner would.
+        A child that a dead owner has forked in C may still hold the journal. None: it is gone.
+        """
         if (claimed := self.claim(name, 0.0)) is not None:
             return claimed
         found = self.read(name)
@@ -108,11 +116,7 @@ class Store:
     def _locked(self, descriptor: int, name: str) -> bool:
         """Whether we have the journal's lock now."""
         with trying(f"locking {self.directory}/{name}"):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
+            return _is_locked(descriptor)
 
     @contextmanager
     def opened(self, *, make: bool = False) -> Iterator[int]:
@@ -133,13 +137,16 @@ class Store:
 
     def sweep(self) -> None:
         """Remove files that a crash left unfinished: the change was never made."""
+        if not os.path.isdir(self.directory):
+            return
         with self.opened() as directory:
             with trying(self._what):
                 names = os.listdir(directory)
             for name in filter(_UNFINISHED.fullmatch, names):
                 with suppress(OSError):
                     written = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
-                    if abs(time.time() - written) > _STALE:
+                    age = abs(time.time() - written)
+                    if age > _STALE or (age > _FRESH and _is_free(name, directory)):
                         os.unlink(name, dir_fd=directory)
 
     @contextmanager
@@ -191,6 +198,11 @@ class Journal:
         self.name = name
         self.held = Kept()  # the lock; none while there is no file
 
+    @property
+    def mark(self) -> str:
+        """The alternative name of the interface that this journal is about (nic/mark.py)."""
+        return f"{_MARK}{self.name.rpartition('-')[2][:8]}"
+
     def write(self, record: Record) -> None:
         """Replace its content; it is on the disk when this returns. Errors: KernelError (ENOSPC,
         ...), PrivilegeError.
@@ -235,6 +247,25 @@ class Journal:
     def release(self) -> None:
         """Release the lock; the file stays."""
         self.held.close()
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether we have the lock now. Errors: OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_free(name: str, directory: int) -> bool:
+    """Whether nobody holds the file, as its writer does. Errors: OSError."""
+    kept = Kept()
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return _is_locked(kept.keep(partial(os.open, dir_fd=directory), name, flags))
+    finally:
+        kept.close()
 
 
 def _private(about: os.stat_result, what: str) -> None:

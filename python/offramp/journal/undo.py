@@ -25,7 +25,8 @@ from typing import Any, Literal
 from offramp.errors import InterfaceGone, OfframpError
 from offramp.facts.knobs import Nic, Value, removable
 from offramp.immutable import immutable
-from offramp.journal.record import Changed, printable, short
+from offramp.journal.record import MOST_TEXT, Changed, short
+from offramp.text import printable
 
 __all__ = ["Outcome", "Undone", "decide", "undo"]
 
@@ -47,6 +48,9 @@ class Undone:
         return asdict(self)
 
     def __str__(self) -> str:
+        return printable(self._sentence())
+
+    def _sentence(self) -> str:
         match self.outcome:
             case "restored":
                 return f"{self.knob}: {short(self.found)} -> {short(self.before)}"
@@ -96,7 +100,7 @@ def undo(changes: Sequence[Changed], nic: Nic, *, same_boot: bool = True) -> tup
             reason = _set_back(replace(change, before=goal[one.knob]), nic)
             undone[place] = replace(one, outcome="failed" if reason else "restored", reason=reason)
     left = [
-        replace(change, reason=printable(one.reason))
+        replace(change, reason=printable(one.reason)[:MOST_TEXT])
         for change, one in zip(changes, reversed(undone), strict=True)
         if one.outcome == "failed"
     ]

@@ -9,8 +9,8 @@
 
 It has its own session and process group, and no descriptors except these two and stderr. So it gets no signals of a
 terminal, and does not hold the process's sockets, maps and programs. All modules are loaded before it says "ready":
-when it counts, it needs almost no memory and disk. If it is killed itself, the journals are still there: `offramp
-restore`. Source: pidfd_open(2), unix(7) (SCM_RIGHTS), signal(7).
+when it counts, it needs almost no memory and disk. Like everybody, it changes an interface only with its lock. If it is
+killed itself, the journals are still there: `offramp restore`. Source: pidfd_open(2), unix(7) (SCM_RIGHTS), signal(7).
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import select
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 
 _MESSAGE = 8192
+_PATIENCE, _TURN = 10.0, 0.05  # for another process that has the interface; seconds
 _NAME = "offramp-guard"
 
 
 def main() -> None:
     packages, line, process = sys.argv[1:]
+    owner = os.getppid()  # if it has ended by now, nobody has that number and a lock
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_IGN)
     woken, wake = os.pipe()
@@ -37,13 +40,15 @@ def main() -> None:
     with suppress(OSError), open("/proc/self/comm", "w") as comm:
         comm.write(_NAME)
     sys.path.append(packages)
-    import offramp.journal.recover  # noqa: F401  # now, not when it counts
+    from offramp.journal import recover  # now, not when it counts
+    from offramp.journal.store import Store
 
     told = socket.socket(fileno=int(line))
     with suppress(OSError):  # it was killed meanwhile, so there is nothing to watch
         told.send(b"ready")
     for journal, namespace in reversed(wait(told, int(process), woken).items()):  # the newest first
-        undo(journal, namespace)
+        undo(owner, journal, namespace)
+    recover.sweep(Store())
 
 
 def wait(told: socket.socket, process: int, woken: int) -> dict[str, int]:
@@ -72,16 +77,20 @@ def wait(told: socket.socket, process: int, woken: int) -> dict[str, int]:
             poll.unregister(told.fileno())
 
 
-def undo(path: str, namespace: int) -> None:
-    """Undo one journal, and print the result."""
+def undo(owner: int, path: str, namespace: int) -> None:
+    """Undo one journal, and print the result. If another process has the interface by now, that one undoes it."""
     from offramp.errors import OfframpError
-    from offramp.journal.recover import give_back
+    from offramp.journal.recover import give_back_for
     from offramp.journal.store import Store
 
     directory, name = os.path.split(path)
+    deadline = time.monotonic() + _PATIENCE
     try:
-        found = Store(directory).seize(name)
-        said = str(give_back(*found, first=namespace, lock=False)) if found else ""
+        report = give_back_for(owner, name, namespace, Store(directory))
+        while report is not None and report.state == "in use" and time.monotonic() < deadline:
+            time.sleep(_TURN)
+            report = give_back_for(owner, name, namespace, Store(directory))
+        said = str(report or "")
     except OfframpError as error:
         said = str(error)
     with suppress(OSError):

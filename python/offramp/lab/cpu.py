@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from offramp.immutable import immutable
+from offramp.syscalls.procfs import content, processes
 
 __all__ = ["Meter", "Usage", "cpu_ns"]
 
@@ -92,7 +93,7 @@ def cpu_ns(pid: int) -> int:
     times = []
     for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            times.append(int(thread.read_text().split()[0]))
+            times.append(int(content(thread).split()[0]))
     if not times:
         raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended: its CPU time is unknown")
     return sum(times)
@@ -108,16 +109,16 @@ def _cpu_ns_if_alive(pid: int) -> int:
 def _descendants(pid: int) -> Iterator[int]:
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            for child in map(int, thread.read_text().split()):
+            for child in map(int, content(thread).split()):
                 yield child
                 yield from _descendants(child)
 
 
 def _ksoftirqd() -> Iterator[int]:
-    for comm in Path("/proc").glob("[0-9]*/comm"):
+    for process in processes():
         with contextlib.suppress(OSError):
-            if comm.read_text().startswith("ksoftirqd/"):
-                yield int(comm.parent.name)
+            if process.name.startswith("ksoftirqd/"):
+                yield process.pid
 
 
 def _reaped_ns() -> int:
@@ -128,5 +129,5 @@ def _reaped_ns() -> int:
 
 def _busy_ns() -> int:
     """Time that all CPUs were not idle."""
-    columns = [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1 : 1 + COLUMNS]]
+    columns = [int(ticks) for ticks in content("/proc/stat").split("\n", 1)[0].split()[1 : 1 + COLUMNS]]
     return TICK_NS * sum(ticks for column, ticks in enumerate(columns) if column not in IDLE_COLUMNS)

@@ -12,8 +12,10 @@ Sources: Documentation/networking/napi.rst, Documentation/netlink/specs/netdev.y
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
+
+from offramp.syscalls.procfs import processes
 
 __all__ = ["napi_threads"]
 
@@ -56,12 +58,9 @@ def _ask(ifindex: int) -> list[Any]:
 def _by_name(name: str) -> list[int]:
     """Finds the threads by name. It may also find those of another namespace's interface of the same name."""
     found = []
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            thread = comm.read_text().strip()
-        except OSError:  # that process has ended
-            continue
-        prefix, _, number = thread.rpartition("-")
-        if prefix == f"napi/{name}" and number.isdigit():
-            found.append((int(number), int(comm.parent.name)))
+    for process in processes():
+        with suppress(OSError):  # that process has ended
+            prefix, _, number = process.name.rpartition("-")
+            if prefix == f"napi/{name}" and number.isdecimal():
+                found.append((int(number), process.pid))
     return [pid for _, pid in sorted(found)]

@@ -33,11 +33,11 @@ __all__ = ["capabilities"]
 
 
 def capabilities(name: str, bus: str) -> Capabilities:
-    """What the interface can do now; `bus`: its PCI address, if it has one. Errors: InterfaceGone."""
+    """What the interface can do now, by any name; `bus`: its PCI address, if it has one. Errors: InterfaceGone."""
     now = link.read(name)
     switches = features.features(name)
     live = Capabilities(
-        interface=name,
+        interface=now.name,
         driver=now.driver,
         bus=bus,
         kind=now.kind,
@@ -45,7 +45,7 @@ def capabilities(name: str, bus: str) -> Capabilities:
         up=now.up,
         mtu=now.mtu,
         max_mtu=now.max_mtu,
-        queues=_queues(now),
+        queues=_queues(name, now),
         rings=_rings(now),
         rss=_rss(name),
         ntuple=_ntuple(name, switches),
@@ -62,8 +62,8 @@ def _with_key(able: Capabilities) -> Capabilities:
     return replace(able, rss=replace(able.rss, key=rss.kernel_key().hex(":") or None))
 
 
-def _queues(now: Link) -> Queues:
-    found = ethtool.channels(now.name)
+def _queues(name: str, now: Link) -> Queues:
+    found = ethtool.channels(name)
     if found is None:
         return Queues(now.rx_queues, now.tx_queues, now.rx_queues, now.tx_queues, None)
     most = found.combined_max

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from offramp.errors import InterfaceError, KernelError
 from offramp.facts.identity import Identity
 from offramp.nic import ethtool, pci
 from offramp.syscalls import netlink
 from offramp.syscalls.failure import is_shortage, trying
+from offramp.syscalls.procfs import content
 
 __all__ = ["boot", "first", "identify", "interfaces", "namespace", "of_pci", "without_interface"]
 
@@ -64,7 +64,7 @@ def namespace() -> int:
 def boot() -> str:
     """The number of this boot, a UUID. Source: random(4)."""
     with trying("the number of this boot"):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return content("/proc/sys/kernel/random/boot_id").strip()
 
 
 def interfaces() -> list[tuple[int, str]]:

@@ -6,8 +6,10 @@
     vf.count, vf.autoprobe, vf.N.driver, pci.driver        sysfs, by PCI address
 
 A LiveNic is the device, not its name. It is found again after a rename; a PCI device also after its driver was removed
-and given back. It works in the network namespace that it was opened in; in others it is gone. Reading needs no
-privileges; changing needs CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
+and given back. Most of this goes by name, and while it is asked or changed, the name may become another interface's. So
+whoever changes something marks it: an alternative name, which the kernel takes for a name everywhere, and which leaves
+the interface only with it. It works in the network namespace that it was opened in; in others it is gone. Reading needs
+no privileges; changing needs CAP_NET_ADMIN, and root for sysfs. Minimum kernel: 6.1.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import errno
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp.errors import InterfaceGone, KernelError, OptionError
 from offramp.facts.identity import Identity
 from offramp.facts.knobs import Value, check, removable
 from offramp.nic import ethtool, features, link, pci, rss, rules, stacked, vf
+from offramp.nic import mark as marks
 from offramp.nic.device import first, identify, namespace, of_pci, without_interface
 from offramp.steering import Rule
 from offramp.syscalls import netlink
@@ -51,6 +55,10 @@ def open_nic(interface: str) -> LiveNic:
 
 def find(identity: Identity) -> LiveNic | None:
     """The same device in this network namespace, whatever it is called now; None: it is not here."""
+    if identity.mark and (marked := marks.bearer(identity.mark)):
+        return LiveNic(marked)
+    if identity.mark and not identity.bus:
+        return None
     if found := first(lambda found: found.same_device(identity)):
         return LiveNic(found)
     return LiveNic(without_interface(identity.bus)) if pci.present(identity.bus) else None
@@ -67,21 +75,46 @@ class LiveNic:
 
     @property
     def name(self) -> str:
-        """The interface's name now. Errors: InterfaceGone."""
+        """A name that leads to it now: its mark, if it has one. Errors: InterfaceGone."""
         if namespace() == self.identity.netns:
-            if name := name_of(self.identity.ifindex):
+            if name := self._name_now():
                 return name
+            mark = self.identity.mark
             if self.identity.bus and (again := of_pci(self.identity.bus)):  # its driver came back
-                self.identity = again
-                return again.name
+                self.identity = marks.put(mark, again) if mark else again
+                return mark or again.name
         raise self._gone()
+
+    def _name_now(self) -> str | None:
+        if not (mark := self.identity.mark):
+            return name_of(self.identity.ifindex)
+        try:
+            netlink.link(mark)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+        return mark
+
+    def mark(self, mark: str) -> None:
+        if self.identity.mark == mark:
+            return
+        known = self.identity
+        self.identity = (
+            marks.put(mark, known) if known.ifindex else replace(known, mark=mark)
+        )  # or when it has a driver
+
+    def unmark(self) -> None:
+        if self.identity.mark:
+            marks.take(self.identity.mark)
+            self.identity = replace(self.identity, mark="")
 
     def get(self, knob: str) -> Value:
         check(knob, None)
         try:
             return self._get(knob)
-        except KernelError as error:
-            raise self._gone() if error.errno == errno.ENODEV else error from None
+        except (KernelError, InterfaceGone) as error:
+            raise self._in_words(error) from None
 
     def _get(self, knob: str) -> Value:
         match knob.split("."):
@@ -120,12 +153,10 @@ class LiveNic:
             raise OptionError(f"{knob} of {self.identity.name}", reason="it always has a value and cannot be removed")
         try:
             self._set(knob, value)
-        except KernelError as error:
-            if error.errno == errno.ENODEV:
-                raise self._gone() from None
-            if error.errno == errno.EOPNOTSUPP and (below := self._below()):
+        except (KernelError, InterfaceGone) as error:
+            if isinstance(error, KernelError) and error.errno == errno.EOPNOTSUPP and (below := self._below()):
                 error.hint = f"{error.hint}; try the interface below it: {', '.join(below)}".removeprefix("; ")
-            raise
+            raise self._in_words(error) from error.__cause__
 
     def capabilities(self) -> Capabilities:
         from offramp.nic.capable import capabilities
@@ -160,21 +191,19 @@ class LiveNic:
                     raise KernelError(f"{knob} of {self.identity.name}", errno.ENOENT, hint="there is no such VF")
                 pci.bind(address, value)
             case ["vf", number, part]:
-                ifindex, _, _ = netlink.link(self.name)
-                _SET_VF[part](ifindex, int(number), value)
+                _SET_VF[part](self.name, int(number), value)
             case ["pci", "driver"]:
                 pci.bind(self._bus(knob), value)
             case _:
                 raise AssertionError(knob)
 
     def _set_link(self, knob: str, value: Value) -> None:
-        name = self.name
-        what = f"{knob} {value} on {name}"
+        name, what = self.name, f"{knob} {value} on {self.identity.name}"
         if knob == "up":
-            netlink.set_link(self.identity.ifindex, what, flags=_IFF_UP if value else 0, change=_IFF_UP)
+            netlink.set_link(name, what, flags=_IFF_UP if value else 0, change=_IFF_UP)
             return
         try:
-            netlink.set_link(self.identity.ifindex, what, netlink.attribute(_MTU, struct.pack("I", value)))
+            netlink.set_link(name, what, netlink.attribute(_MTU, struct.pack("I", value)))
         except KernelError as error:
             if error.errno == errno.EINVAL:
                 now = link.read(name)
@@ -212,6 +241,14 @@ class LiveNic:
             raise KernelError(what, errno.EOPNOTSUPP, hint="it is not a PCI device")
         return self.identity.bus
 
+    def _in_words(self, error: KernelError | InterfaceGone) -> KernelError | InterfaceGone:
+        """By the name that people know, not by the mark."""
+        if isinstance(error, InterfaceGone) or error.errno == errno.ENODEV:
+            return self._gone()
+        if self.identity.mark:
+            error.what = error.what.replace(self.identity.mark, self.identity.name)
+        return error
+
     def _gone(self) -> InterfaceGone:
         what = self.identity.name or self.identity.bus
         return InterfaceGone(what, reason="there is no such interface in this network namespace")
@@ -223,7 +260,7 @@ class LiveNic:
             return ()
 
 
-_SET_VF: dict[str, Callable[[int, int, Value], None]] = {
+_SET_VF: dict[str, Callable[[str, int, Value], None]] = {
     "mac": vf.set_mac,
     "vlan": vf.set_vlan,
     "trust": vf.set_trust,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from offramp.errors import KernelError, OptionError, PrivilegeError
 from offramp.syscalls.failure import failure, if_there
+from offramp.syscalls.procfs import content
 
 __all__ = [
     "bind",
@@ -133,7 +134,7 @@ def check_writable(address: str, what: str) -> None:
 
 def _number(address: str, name: str) -> int | None:
     with if_there(f"{name} of {address}"):
-        return int((PCI / "devices" / address / name).read_text())
+        return int(content(PCI / "devices" / address / name))
     return None
 
 

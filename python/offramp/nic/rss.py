@@ -26,6 +26,7 @@ from offramp.steering import equal
 from offramp.syscalls import netns
 from offramp.syscalls.failure import if_there
 from offramp.syscalls.ioctl import ask, tell
+from offramp.syscalls.procfs import content
 
 __all__ = [
     "FIELD_FLOWS",
@@ -97,8 +98,7 @@ def kernel_key() -> bytes:
 
 
 def _read_key() -> bytes:
-    with open(_KERNEL_KEY, encoding="ascii") as file:
-        key = bytes.fromhex(file.read().strip().replace(":", ""))
+    key = bytes.fromhex(content(_KERNEL_KEY).strip().replace(":", ""))
     return key if any(key) else b""  # zeros: no driver has asked for it yet
 
 

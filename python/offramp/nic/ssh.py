@@ -21,11 +21,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 
 from offramp.facts.ssh import Session, Ssh
 from offramp.immutable import immutable
-from offramp.syscalls.failure import if_there, trying
+from offramp.syscalls.failure import if_there
+from offramp.syscalls.procfs import Process, content, processes
 
 __all__ = ["protected_ssh"]
 
@@ -47,7 +47,7 @@ class _Socket:
 
 def protected_ssh() -> Ssh:
     """The ports and sessions of SSH in this thread's network namespace. Only root finds those of other users."""
-    sockets = [entry for table in ("tcp", "tcp6") for entry in _table(Path(f"/proc/thread-self/net/{table}"))]
+    sockets = [entry for table in ("tcp", "tcp6") for entry in _table(f"/proc/thread-self/net/{table}")]
     servers, clients = _held_sockets()
     ports, sessions = _of_this_login()
     listening = [entry for entry in sockets if entry.state == _LISTEN and not entry.is_loopback]
@@ -62,7 +62,9 @@ def _of_this_login() -> tuple[set[int], set[Session]]:
     """$SSH_CONNECTION: the client's address and port, the server's address and port."""
     with suppress(KeyError, ValueError):
         remote, rport, local, lport = os.environ["SSH_CONNECTION"].split()
-        session = Session(_plain(ip_address(local)), _port(lport), _plain(ip_address(remote)), _port(rport))
+        ends = (_plain(ip_address(end.partition("%")[0])) for end in (local, remote))  # fe80::1%eth0
+        here, there = ends
+        session = Session(here, _port(lport), there, _port(rport))
         return {session.lport}, {session}
     return set(), set()
 
@@ -73,37 +75,29 @@ def _held_sockets() -> tuple[set[int], set[int]]:
     """
     servers: set[int] = set()
     clients: set[int] = set()
-    with trying("listing /proc"):
-        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
-    for process in processes:
-        with if_there(f"process {process}"):  # else it ended meanwhile, or is somebody else's
-            place = Path(f"/proc/{process}")
-            name = (place / "comm").read_text().rstrip("\n")
+    for process in processes():
+        with if_there(f"process {process.pid}"):  # else it ended meanwhile, or is somebody else's
+            name = process.name
             # Anybody can name a process sshd, and so keep a port from being filtered. So only root's servers count. The
             # name of a client protects only the user's own connections.
             if name in _CLIENTS:
-                clients |= _sockets(place)
-            elif name.startswith(_SERVERS) and place.stat().st_uid == 0:
-                servers |= _sockets(place)
+                clients |= _sockets(process)
+            elif name.startswith(_SERVERS) and process.is_roots:
+                servers |= _sockets(process)
     return servers, clients
 
 
-def _sockets(process: Path) -> set[int]:
+def _sockets(process: Process) -> set[int]:
     """The inodes of the sockets that a process has open."""
-    inodes = set()
-    for fd in os.listdir(process / "fd"):
-        with if_there(f"descriptor {fd} of {process}"):
-            target = os.readlink(process / "fd" / fd)
-            if target.startswith("socket:["):
-                inodes.add(int(target[8:-1]))
-    return inodes
+    targets = (target for _, target in process.descriptors())
+    return {int(target[8:-1]) for target in targets if target.startswith("socket:[")}
 
 
-def _table(path: Path) -> Iterator[_Socket]:
+def _table(path: str) -> Iterator[_Socket]:
     """The listening and established sockets of /proc/net/tcp or tcp6; none where there is no such protocol."""
     lines: list[str] = []
     with if_there(f"reading {path}"):
-        lines = path.read_text().splitlines()[1:]
+        lines = content(path).split("\n")[1:-1]
     for line in lines:
         _, local, remote, state, _, _, _, _, _, inode, *_ = line.split()
         if int(state, 16) in (_ESTABLISHED, _LISTEN):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from offramp.syscalls.failure import if_there
 from offramp.syscalls.netns import first, namespace
+from offramp.syscalls.procfs import content
 
 __all__ = ["settled"]
 
@@ -27,7 +28,7 @@ def settled(ifindex: int) -> bool:
         return True
     known: list[str] = []
     with if_there(f"what udev knows of interface {ifindex}"):
-        known = (_RUN / "data" / f"n{ifindex}").read_text(errors="replace").splitlines()
+        known = content(_RUN / "data" / f"n{ifindex}").splitlines()
     return any(line.startswith("I:") for line in known) and "E:ID_RENAMING=1" not in known
 
 

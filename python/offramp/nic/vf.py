@@ -51,26 +51,26 @@ def decode(block: bytes) -> tuple[int, Vf]:
     )
 
 
-def set_mac(ifindex: int, number: int, mac: str) -> None:
+def set_mac(interface: str | int, number: int, mac: str) -> None:
     """`ip link set ... vf N mac ADDRESS`. A bound VF takes it at its next reset."""
     payload = struct.pack("I32s", number, bytes.fromhex(mac.replace(":", "")))
-    _change(ifindex, number, _MAC, payload, f"mac {mac}")
+    _change(interface, number, _MAC, payload, f"mac {mac}")
 
 
-def set_vlan(ifindex: int, number: int, vlan: int) -> None:
+def set_vlan(interface: str | int, number: int, vlan: int) -> None:
     """`ip link set ... vf N vlan ID qos PRIORITY`, both in one number (see Vf.vlan); 0 removes the tag."""
     payload = struct.pack("III", number, vlan & _ID_BITS, vlan >> _PRIORITY_SHIFT)
-    _change(ifindex, number, _VLAN, payload, f"vlan {vlan & _ID_BITS} qos {vlan >> _PRIORITY_SHIFT}")
+    _change(interface, number, _VLAN, payload, f"vlan {vlan & _ID_BITS} qos {vlan >> _PRIORITY_SHIFT}")
 
 
-def set_spoof_check(ifindex: int, number: int, on: bool) -> None:
+def set_spoof_check(interface: str | int, number: int, on: bool) -> None:
     """`ip link set ... vf N spoofchk on|off`."""
-    _change(ifindex, number, _SPOOFCHK, struct.pack("II", number, on), f"spoofchk {'on' if on else 'off'}")
+    _change(interface, number, _SPOOFCHK, struct.pack("II", number, on), f"spoofchk {'on' if on else 'off'}")
 
 
-def set_trust(ifindex: int, number: int, on: bool) -> None:
+def set_trust(interface: str | int, number: int, on: bool) -> None:
     """`ip link set ... vf N trust on|off`."""
-    _change(ifindex, number, _TRUST, struct.pack("II", number, on), f"trust {'on' if on else 'off'}")
+    _change(interface, number, _TRUST, struct.pack("II", number, on), f"trust {'on' if on else 'off'}")
 
 
 def request(kind: int, payload: bytes) -> bytes:
@@ -78,10 +78,10 @@ def request(kind: int, payload: bytes) -> bytes:
     return netlink.attribute(_VFINFO_LIST, netlink.attribute(_VF_INFO, netlink.attribute(kind, payload)))
 
 
-def _change(ifindex: int, number: int, kind: int, payload: bytes, what: str) -> None:
-    what = f"vf {number} {what} of interface {ifindex}"
+def _change(interface: str | int, number: int, kind: int, payload: bytes, what: str) -> None:
+    what = f"vf {number} {what} of interface {interface}"
     try:
-        netlink.set_link(ifindex, what, request(kind, payload))
+        netlink.set_link(interface, what, request(kind, payload))
     except KernelError as error:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
             raise KernelError(what, error.errno, hint="no such VF, or its driver has no such setting") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from offramp.planner.cost import ARTICLE, ARTICLE_PPS, COPY, DRIVER, STACK, Cost, break_even, cores
 from offramp.planner.plan import Plan, shortened
+from offramp.text import printable
 
 __all__ = ["explain", "needed"]
 
@@ -21,7 +22,7 @@ def explain(plan: Plan, rate: float | None = None) -> str:
         lines += [f"  {name if number == 0 else '':<{_INDENT - 1}}{part}" for number, part in enumerate(parts)]
     lines += plan.steps_in_words()
     lines += [f"  warning: {warning}" for warning in plan.warnings]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def needed(plan: Plan, rate: float) -> dict[str, float]:

@@ -20,6 +20,7 @@ from offramp.checksum import checksum
 from offramp.errors import KernelError, NotSupported
 from offramp.immutable import immutable
 from offramp.planner import Flow
+from offramp.text import encoded
 
 __all__ = ["Question", "ask", "question"]
 
@@ -60,7 +61,7 @@ def ask(question: Question, interface: str) -> None:
     what = f"a probe from {question.here} to {question.there} out of {interface}"
     try:
         with socket.socket(question.family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, question.protocol) as raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, encoded(interface))
             if question.family == socket.AF_INET6 and question.protocol in _CHECKSUM_AT:
                 raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, _CHECKSUM_AT[question.protocol])
             try:

@@ -30,6 +30,7 @@ from offramp.ramp.replacing import put_in_place
 from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, StallSource
 from offramp.ramp.wanted import Wanted, acting
 from offramp.syscalls.failure import trying
+from offramp.text import printable
 from offramp.verdict import Verdict
 
 __all__ = ["Attachment"]
@@ -205,7 +206,7 @@ class Attachment:
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.plan.mode
         what = f"{self.plan.verdict.name} on {self.plan.interface}, {state}: {shortened(self.plan.match)}"
-        return f"<{type(self).__name__} {what}>"
+        return f"<{type(self).__name__} {printable(what)}>"
 
 
 def _successor(before: Verdict, asked: Verdict | None) -> Verdict:

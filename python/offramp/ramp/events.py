@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 
 from offramp.errors import OfframpError
 from offramp.immutable import field, immutable
+from offramp.text import printable
 
 __all__ = ["Event", "EventKind", "Events", "News", "Source"]
 
@@ -86,7 +87,7 @@ class Event:
         }
 
     def __str__(self) -> str:
-        return f"{self.interface}: {self.text}"
+        return printable(f"{self.interface}: {self.text}")
 
 
 class Source(Protocol):

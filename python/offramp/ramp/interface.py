@@ -134,7 +134,7 @@ class Interface:
 
     def look(self, but: Section | None = None) -> Seen:
         """What a plan is made from, for one more ramp, or for one that takes the place of `but`."""
-        link = self.changes.as_found(nic.read(self.nic.identity.ifindex, but=self.program.id))
+        link = self.changes.as_found(nic.read(self.nic.identity.mark or self.nic.identity.ifindex, but=self.program.id))
         if self.tagless:
             link = replace(link, rx_vlan_offload=None)
         return Seen(link, self.nic.capabilities(), self.beside(but))

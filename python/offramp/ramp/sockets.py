@@ -12,7 +12,6 @@ import errno
 import resource
 import struct
 from dataclasses import replace
-from pathlib import Path
 
 from offramp import _native
 from offramp.bpf import Map, MapFlag, MapType
@@ -23,6 +22,8 @@ from offramp.planner import Plan
 from offramp.ports.port import Port
 from offramp.ramp.holdings import Holdings, Undoing
 from offramp.syscalls.failure import trying
+from offramp.syscalls.procfs import content
+from offramp.text import printable
 
 __all__ = ["Sockets", "check_memory", "socket_maps", "told_by_the_kernel"]
 
@@ -86,14 +87,14 @@ def told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
 def _available() -> int:
     """How many bytes of memory this machine has left."""
     with trying("how much memory is left"):
-        memory = Path("/proc/meminfo").read_text()
+        memory = content("/proc/meminfo")
     return int(memory.split("MemAvailable:")[1].split()[0]) << 10
 
 
 def _bound(plan: Plan, heartbeats: Map) -> _native.Port:
     try:
         return _native.Port.af_xdp(
-            plan.interface,
+            printable(plan.interface),  # for errors: the number counts
             plan.ifindex,
             plan.queues,
             frames=plan.frames,

@@ -13,18 +13,19 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import os
 import socket
 import struct
 
 from offramp.errors import InterfaceGone, KernelError, PrivilegeError
 from offramp.syscalls.failure import trying
+from offramp.text import decoded, encoded
 
 __all__ = ["UNKNOWN", "ask", "call", "name_of", "netmask", "tell"]
 
 SIOCETHTOOL = 0x8946
 _SIOCGIFNETMASK = 0x891B
 _SIOCGIFNAME = 0x8910
+_IFNAMSIZ = 16
 
 # The answers of drivers and the kernel to a command that they do not have, or not for this argument.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
@@ -45,7 +46,7 @@ def call(interface: str, request: bytearray, what: str) -> int:
     Errors: InterfaceGone (ENODEV), PrivilegeError (EPERM), KernelError naming `what` and the interface.
     """
     argument = (ctypes.c_char * len(request)).from_buffer(request)
-    wanted = struct.pack("16sQ16x", interface.encode(), ctypes.addressof(argument))
+    wanted = struct.pack("16sQ16x", _name(interface), ctypes.addressof(argument))
     try:
         with _socket(f"{what} on {interface}") as any_socket:
             return int(fcntl.ioctl(any_socket, SIOCETHTOOL, bytearray(wanted)))
@@ -77,7 +78,7 @@ def tell(interface: str, request: bytes, what: str) -> bytes:
 
 def netmask(name: str) -> int | None:
     """The netmask of the interface's first IPv4 address, as a number; None if it has no address (netdevice(7))."""
-    answer = _answer(_SIOCGIFNETMASK, struct.pack("16s24x", name.encode()), f"the netmask of {name}")
+    answer = _answer(_SIOCGIFNETMASK, struct.pack("16s24x", _name(name)), f"the netmask of {name}")
     return int.from_bytes(answer[20:24], "big") if answer else None  # struct ifreq: name, struct sockaddr_in
 
 
@@ -88,7 +89,7 @@ def name_of(ifindex: int) -> str | None:
     if not 0 < ifindex < 1 << 31:
         return None
     answer = _answer(_SIOCGIFNAME, struct.pack("16xi20x", ifindex), f"the name of interface {ifindex}")
-    return os.fsdecode(answer[:16].split(b"\0")[0]) if answer else None
+    return decoded(answer[:16].split(b"\0")[0]) if answer else None
 
 
 def _answer(command: int, request: bytes, what: str) -> bytes | None:
@@ -106,6 +107,14 @@ def _socket(what: str) -> socket.socket:
     """One that is there only to ask."""
     with trying(what):
         return socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+
+
+def _name(interface: str) -> bytes:
+    """A longer one would be cut off, and could then be another interface's. Errors: InterfaceGone."""
+    raw = encoded(interface)
+    if len(raw) >= _IFNAMSIZ:
+        raise InterfaceGone(interface, reason="no interface has such a long name")
+    return raw
 
 
 def _error(interface: str, what: str, number: int) -> KernelError | InterfaceGone:

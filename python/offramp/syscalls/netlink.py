@@ -15,16 +15,17 @@ Source: RFC 3549; https://docs.kernel.org/userspace-api/netlink/intro.html; rtne
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Iterator
 
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.failure import trying
+from offramp.text import decoded, encoded
 
 __all__ = [
     "Attributes",
+    "add_name",
     "attribute",
     "attributes",
     "each",
@@ -32,6 +33,7 @@ __all__ = [
     "generic",
     "generic_dump",
     "link",
+    "remove_name",
     "set_link",
     "text",
     "unsigned",
@@ -42,12 +44,13 @@ _ATTRIBUTE = struct.Struct("HH")
 _LINK_HEADER = struct.Struct("BxHiII")  # struct ifinfomsg
 _GENERIC_HEADER = struct.Struct("BBxx")  # struct genlmsghdr
 
-_REQUEST, _ACKNOWLEDGE, _DUMP = 1, 4, 0x300  # NLM_F_*
+_REQUEST, _ACKNOWLEDGE, _DUMP, _EXCLUSIVE, _CREATE = 1, 4, 0x300, 0x200, 0x400  # NLM_F_*
 _ERROR, _DONE = 2, 3  # NLMSG_*
-_GET_LINK, _SET_LINK = 18, 19  # RTM_*
-_IFNAME, _EXT_MASK, _ALT_IFNAME, _IFNAMSIZ = 3, 29, 53, 16
+_GET_LINK, _SET_LINK, _NEW_NAMES, _DELETE_NAMES = 18, 19, 108, 109  # RTM_*
+_IFNAME, _EXT_MASK, _NAMES, _ALT_IFNAME, _IFNAMSIZ = 3, 29, 52, 53, 16
 _CONTROLLER, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
 _NETLINK_GENERIC = 16
+_NESTED = 0x8000  # NLA_F_NESTED
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _ANSWER_SIZE = 1 << 18
 
@@ -67,10 +70,31 @@ def link(interface: str | int, more: int = 0) -> tuple[int, int, Attributes]:
     return index, flags, attributes(answer[_LINK_HEADER.size :])
 
 
-def set_link(ifindex: int, what: str, body: bytes = b"", *, flags: int = 0, change: int = 0) -> None:
-    """Change a link: its attributes, and the flags that have a bit in `change`. Errors: KernelError."""
-    header = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, ifindex, flags, change)
-    _ask(socket.NETLINK_ROUTE, _SET_LINK, header + body, what, flags=_REQUEST | _ACKNOWLEDGE)
+def set_link(interface: str | int, what: str, body: bytes = b"", *, flags: int = 0, change: int = 0) -> None:
+    """Change a link, by index or any name: its attributes, and the flags that have a bit in `change`. Errors:
+    KernelError.
+    """
+    index, named = (interface, b"") if isinstance(interface, int) else (0, _alternative(interface))
+    header = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, flags, change)
+    _ask(socket.NETLINK_ROUTE, _SET_LINK, header + named + body, what, flags=_REQUEST | _ACKNOWLEDGE)
+
+
+def add_name(ifindex: int, name: str) -> None:
+    """Give a link one more name: `ip link property add`. It goes with the link into other network namespaces. Minimum
+    kernel: 5.5. Errors: KernelError (EEXIST: a link here has that name).
+    """
+    _change_names(_NEW_NAMES, ifindex, name, _REQUEST | _ACKNOWLEDGE | _CREATE | _EXCLUSIVE)
+
+
+def remove_name(name: str) -> None:
+    """Take an alternative name away from the link that has it. Errors: KernelError (ENODEV: there is none)."""
+    _change_names(_DELETE_NAMES, link(name)[0], name, _REQUEST | _ACKNOWLEDGE)
+
+
+def _change_names(kind: int, ifindex: int, name: str, flags: int) -> None:
+    header = _LINK_HEADER.pack(socket.AF_UNSPEC, 0, ifindex, 0, 0)
+    body = attribute(_NAMES | _NESTED, _alternative(name))
+    _ask(socket.NETLINK_ROUTE, kind, header + body, f"alternative name {name} of interface {ifindex}", flags=flags)
 
 
 def family(name: str) -> int:
@@ -127,13 +151,25 @@ def unsigned(payload: bytes | None) -> int:
 
 
 def text(payload: bytes | None) -> str | None:
-    """A NUL-terminated text; None for an attribute that is missing."""
-    return payload.rstrip(b"\0").decode(errors="replace") if payload is not None else None
+    """A NUL-terminated text, as it is (offramp/text.py); None for an attribute that is missing."""
+    return decoded(payload.rstrip(b"\0")) if payload is not None else None
 
 
 def _name(interface: str) -> bytes:
-    raw = os.fsencode(interface)
+    raw = _bytes(interface)
     return attribute(_IFNAME if len(raw) < _IFNAMSIZ else _ALT_IFNAME, raw + b"\0")
+
+
+def _alternative(interface: str) -> bytes:
+    """The kernel looks for it among all names."""
+    return attribute(_ALT_IFNAME, _bytes(interface) + b"\0")
+
+
+def _bytes(interface: str) -> bytes:
+    try:
+        return encoded(interface)
+    except UnicodeEncodeError:  # no bytes of any name
+        raise KernelError(f"interface {interface!r}", errno.ENODEV) from None
 
 
 def _ask(protocol: int, kind: int, body: bytes, what: str, *, flags: int = _REQUEST) -> bytes:

@@ -14,10 +14,10 @@ The kernel checks the thread's effective set. Source: capabilities(7), include/l
 from __future__ import annotations
 
 from enum import IntEnum
-from pathlib import Path
 
 from offramp.errors import KernelError
 from offramp.syscalls.failure import trying
+from offramp.syscalls.procfs import content
 
 __all__ = ["FOR_BPF", "Capability", "held", "hint", "missing"]
 
@@ -40,7 +40,7 @@ _IMPLIED_BY_SYS_ADMIN = frozenset(FOR_BPF)
 def held() -> frozenset[Capability]:
     """The capabilities in this thread's effective set, of those that matter here."""
     with trying("the capabilities of this thread"):
-        status = Path("/proc/thread-self/status").read_text()
+        status = content("/proc/thread-self/status")
     bits = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
     found = {capability for capability in Capability if bits >> capability & 1}
     if Capability.CAP_SYS_ADMIN in found:

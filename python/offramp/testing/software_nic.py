@@ -154,6 +154,13 @@ class SoftwareNic:
             self.knobs[knob] = value
         self._follow(knob)
 
+    def mark(self, mark: str) -> None:
+        self._check_present()
+        self.identity = replace(self.identity, mark=mark)
+
+    def unmark(self) -> None:
+        self.identity = replace(self.identity, mark="")
+
     def capabilities(self) -> Capabilities:
         """The record of ixgbe with this NIC's sizes and settings."""
         from offramp.facts.capabilities import Capabilities, Feature, Ntuple, Queues, Rings, Vf, Vfs, with_record

@@ -28,6 +28,7 @@ class Room:
 
 GROUND = {
     "errors": Room("the exception tree"),
+    "text": Room("text that comes from outside: kept as it is, printed so that no terminal obeys it"),
     "verdict": Room("the verdicts", pure=True),
     "immutable": Room("values with named fields, which never change", pure=True),
     "arguments": Room("the arguments of public calls, checked", pure=True),
@@ -58,7 +59,9 @@ ROOMS = {
         ),
     ),
     "demo": Room("two hosts, a flood, a bypass, shown", ("bench", "lab", "syscalls")),
-    "bench": Room("what takes packets off an interface, under one flood, measured", ("_native", "gen", "lab", "ramp")),
+    "bench": Room(
+        "what takes packets off an interface, under one flood, measured", ("_native", "gen", "lab", "ramp", "syscalls")
+    ),
     "testing": Room("the public face of lab and gen, and a NIC in memory", ("facts", "gen", "lab", "steering")),
     "gen": Room("traffic: packets, and floods of them", ("bpf", "emit", "lab", "llvm")),
     "lab": Room("virtual hosts and wires", ("nic", "syscalls")),

@@ -29,6 +29,23 @@ SEAMS = {  # what may be said in these files alone
     r"\bAF_NETLINK\b": ("syscalls/netlink.py",),
     r"\b(from|import) pyroute2\b": ("lab/end.py", "lab/host.py", "lab/lab.py", "lab/napi.py"),  # wires for tests
     r"(?m)^@dataclass\(frozen=True(, slots=True)?\)$": ("planner/protect.py",),  # immutable.py says why; a hidden field
+    # What /proc, /sys and /run say is read by procfs.py alone. The others read files that users name, and their own.
+    r"\.read_(text|bytes)\(": ("facts/records.py", "state/files.py"),
+    r"(?<![\w.])(?<!def )open\((?!\)|interface)": (
+        "journal/store.py",
+        "journal/watch.py",
+        "state/files.py",
+        "syscalls/netns.py",
+    ),
+    r"\bos\.(open|readlink)\b": (
+        "journal/lock.py",
+        "journal/store.py",
+        "lab/lab.py",
+        "state/files.py",
+        "syscalls/netns.py",
+        "syscalls/procfs.py",
+    ),
+    r"\bos\.fs(en|de)code\b": ("text.py",),
     r"\.(setns|unshare)\(": ("syscalls/netns.py", "llvm/worker.py"),  # the worker imports nothing of offramp
 }
 
