@@ -18,6 +18,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 
+from offramp.arguments import short
 from offramp.bpf.owner import attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
 from offramp.facts.link import Link, Xdp
@@ -210,4 +211,4 @@ def _unknown(interface: str | int) -> NoSuchInterface:
     names = [name for _, name in interfaces()]
     similar = get_close_matches(str(interface), names, n=1)
     hint = f"did you mean {similar[0]}?" if similar else f"the interfaces are {', '.join(names[:_NAMES_SHOWN])}"
-    return NoSuchInterface(f"no interface {interface!r} in this network namespace", hint=hint)
+    return NoSuchInterface(f"no interface {short(interface)} in this network namespace", hint=hint)

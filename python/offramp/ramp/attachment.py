@@ -209,11 +209,11 @@ class Attachment:
         return f"<{type(self).__name__} {printable(what)}>"
 
 
-def _successor(before: Verdict, asked: Verdict | None) -> Verdict:
+def _successor(before: Verdict, asked: object) -> Verdict:
     """The verdict that comes into force. Errors: OptionError."""
     if before is not Verdict.CLAIM:
         return before if asked is None else acting(asked)
-    if asked not in (None, Verdict.CLAIM):
+    if asked is not None and (not isinstance(asked, int) or asked != Verdict.CLAIM):
         raise OptionError(f"verdict={short(asked)}", reason="a ramp always claims", hint="attach() has other verdicts")
     return before
 

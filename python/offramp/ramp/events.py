@@ -23,7 +23,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from offramp.errors import OfframpError
+from offramp.arguments import number
+from offramp.errors import OfframpError, OptionError
 from offramp.immutable import field, immutable
 from offramp.text import printable
 
@@ -98,6 +99,13 @@ class Source(Protocol):
     def abandon(self) -> None: ...
 
 
+def _seconds(timeout: float) -> float:
+    seconds = number("timeout", timeout)
+    if seconds != seconds:
+        raise OptionError(f"timeout={seconds}", reason="not a number of seconds")
+    return seconds
+
+
 class Events:
     """See the module. Iterating over it takes the events that it yields."""
 
@@ -137,7 +145,7 @@ class Events:
         """Whether an event waits. Waits at most `timeout` seconds for one (None: until there is one, or no more will
         come).
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = None if timeout is None else time.monotonic() + _seconds(timeout)
         while not len(self) and not self._ended:
             left = _TURN if until is None else min(_TURN, until - time.monotonic())
             if left <= 0:

@@ -7,7 +7,7 @@
 //     failing_kinds(n)                           the name of call number n, "" beyond the last that is remembered
 //
 // Each function has the name, the arguments and the result of libc's own. What libc calls inside itself is not seen.
-// close() fails as Linux has it: of a file alone, and the descriptor is gone all the same.
+// read() and close() fail for files alone, not for pipes; and after close() the descriptor is gone all the same.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -119,7 +119,6 @@ WRAP(ssize_t, -1, recvfrom, (int fd, void *data, size_t size, int flags, struct 
 WRAP(ssize_t, -1, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
 WRAP(ssize_t, -1, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags))
 WRAP(int, -1, poll, (struct pollfd *entries, nfds_t count, int timeout), (entries, count, timeout))
-WRAP(ssize_t, -1, read, (int fd, void *data, size_t size), (fd, data, size))
 WRAP(ssize_t, -1, pread64, (int fd, void *data, size_t size, off64_t offset), (fd, data, size, offset))
 WRAP(ssize_t, -1, write, (int fd, const void *data, size_t size), (fd, data, size))
 WRAP(void *, (void *)-1, mmap, (void *at, size_t size, int protection, int flags, int fd, off_t offset),
@@ -151,11 +150,20 @@ WRAP(void *, NULL, if_nameindex, (void), ())
 
 pid_t vfork(void) { return fork(); }  // one that returns twice from here would be lost
 
+static int is_file(int fd) {
+    struct stat about;
+    return !raw(SYS_fstat, fd, (long)&about) && S_ISREG(about.st_mode);
+}
+
+ssize_t read(int fd, void *data, size_t size) {
+    static ssize_t (*next)(int, void *, size_t);
+    if (!next) next = (ssize_t(*)(int, void *, size_t))real("read");
+    return is_file(fd) && fails("read") ? -1 : next(fd, data, size);
+}
+
 int close(int fd) {
     static int (*next)(int);
     if (!next) next = (int (*)(int))real("close");
-    struct stat about;
-    int is_file = !raw(SYS_fstat, fd, (long)&about) && S_ISREG(about.st_mode);
-    int result = next(fd);
-    return is_file && fails("close") ? -1 : result;
+    int was_file = is_file(fd), result = next(fd);
+    return was_file && fails("close") ? -1 : result;
 }
