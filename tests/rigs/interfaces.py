@@ -35,4 +35,4 @@ def section_of(plan: Plan) -> Section:
     """What a ramp with that plan would add to an interface's program, without its maps."""
     match = Match(plan.match)
     spec = Spec(MatchBody(match.lowered(), Verdict.CLAIM), queues=4, hidden_queue=plan.hidden_queue)
-    return Section(spec, match.state, {}, plan.queues, plan.hidden_queue, plan.buckets)
+    return Section.of(plan, spec, match.state)

@@ -9,6 +9,7 @@
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface
     btf.py          ids of kernel functions (kfuncs)
+    debug_info.py   what a program tells whoever looks in
     probe.py        what this kernel can do, found by trying
 
 The system call itself is in syscalls/bpf.py.

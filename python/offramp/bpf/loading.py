@@ -12,6 +12,7 @@ import errno
 import struct
 from contextlib import suppress
 
+from offramp.bpf.debug_info import DebugInfo
 from offramp.errors import KernelError, OptionError, PrivilegeError, VerifierError
 from offramp.immutable import immutable
 from offramp.syscalls import privileges
@@ -31,9 +32,13 @@ _INTERRUPTED_LOADS = 5  # the verifier gives up with EAGAIN on a signal
 _LOG_SIZES = (1 << 20, 1 << 24)  # kernels before 6.4 answer ENOSPC to a log that does not fit
 
 
-def load_code(code: bytes, *, name: str, flags: int = 0, ifindex: int = 0) -> Kept:
+def load_code(code: bytes, *, name: str, source: str = "", flags: int = 0, ifindex: int = 0) -> Kept:
     """Load finished instructions and return the descriptor. Privileges, kernels and errors: see `Program.load`."""
-    load = _Load(code, name, flags, ifindex)
+    with DebugInfo.load(name, source) as debug_info:
+        return _loaded(_Load(code, name, flags, ifindex, debug_info))
+
+
+def _loaded(load: _Load) -> Kept:
     try:
         return load.attempt()
     except PrivilegeError:
@@ -51,6 +56,7 @@ class _Load:
     name: str
     flags: int
     ifindex: int  # 0: bound to no device
+    debug_info: DebugInfo
 
     @property
     def what(self) -> str:
@@ -75,6 +81,7 @@ class _Load:
             self.ifindex,
             _ATTACH_TYPE_XDP,
         )
+        attributes += self.debug_info.attributes()
         kept = Kept()
         for _ in range(_INTERRUPTED_LOADS):
             try:

@@ -79,12 +79,14 @@ class Program(Descriptor):
         *,
         name: str,
         maps: Mapping[int, Map],
+        source: str = "",
         ifindex: int | None = None,
         frags: bool = False,
     ) -> Self:
         """Patch `program` and load it.
 
-        `maps`: the map of each placeholder, as `bind` finds them.
+        `maps`: the map of each placeholder, as `bind` finds them. `source`: a line for whoever looks in, as by
+        `bpftool prog dump`.
 
         `ifindex` binds it to that device of this thread's network namespace. Kfuncs (metadata of the NIC) need this.
         The program can then only be attached there, in native mode. `frags`: it accepts packets of several buffers.
@@ -98,7 +100,7 @@ class Program(Descriptor):
         flags = XDP_HAS_FRAGS if frags else 0
         if ifindex is not None:
             flags |= _XDP_DEV_BOUND_ONLY
-        return cls(load_code(code, name=name, flags=flags, ifindex=ifindex or 0), name, len(code) // 8)
+        return cls(load_code(code, name=name, source=source, flags=flags, ifindex=ifindex or 0), name, len(code) // 8)
 
     @cached_property
     def id(self) -> int:

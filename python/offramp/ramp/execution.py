@@ -88,7 +88,7 @@ class Execution:
         self.reading = threading.RLock()  # held to read the counters, so that no other thread closes them meanwhile
         self.trouble: list[str] = []  # what could not be given back
         spec = spec_for(wanted.match, plan)
-        self._section = Section(spec, wanted.match.state, {}, plan.queues, plan.hidden_queue, plan.buckets)
+        self._section = Section.of(plan, spec, wanted.match.state)
         self.sockets: Sockets | None = None
         self.inner: Execution | None = None  # the one on the interface of its VF
         self._had_carrier = had_carrier

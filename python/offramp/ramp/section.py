@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from offramp.planner.plan import shortened
+
 if TYPE_CHECKING:
     from offramp.bpf import Map
     from offramp.bpf.references import Mapped
@@ -28,6 +30,15 @@ class Section:
     hidden: int | None = None
     entries: tuple[int, ...] = ()  # the RSS table's entries that lead to its hidden queue
     knobs: list[str] = field(default_factory=list)  # the knobs changed for it alone: rules, a VF
+    source: str = ""  # what it does, for people
+
+    @classmethod
+    def of(
+        cls, plan: Plan, spec: Spec, state: Callable[[State], Mapped], maps: Mapping[MapSlot, Map] | None = None
+    ) -> Section:
+        """The section that carries out a plan."""
+        source = f"{shortened(plan.match)} -> {plan.verdict.name}"
+        return cls(spec, state, maps or {}, plan.queues, plan.hidden_queue, plan.buckets, source=source)
 
     def anew(
         self, spec: Spec, state: Callable[[State], Mapped], plan: Plan, maps: Mapping[MapSlot, Map] | None = None
@@ -36,5 +47,4 @@ class Section:
         given.
         """
         maps = self.maps if maps is None else maps
-        placed = replace(self, queues=plan.queues, hidden=plan.hidden_queue, entries=plan.buckets)
-        return replace(placed, spec=spec, state=state, maps=maps)
+        return replace(Section.of(plan, spec, state, maps), knobs=self.knobs)

@@ -190,5 +190,6 @@ class SharedProgram:
         bound = self._ifindex if sections[0].spec.vlan_metadata else None
         verdicts = {verdict.name.lower() for section in sections for verdict in section.spec.verdicts}
         name = f"offramp_{verdicts.pop() if len(verdicts) == 1 else 'shared'}"
+        source = "; ".join(section.source for section in sections)
         with bind(compiled, *(Scope(section.maps, section.state) for section in sections)) as maps:
-            return Program.load(compiled, name=name, maps=maps, ifindex=bound)
+            return Program.load(compiled, name=name, maps=maps, source=source, ifindex=bound)

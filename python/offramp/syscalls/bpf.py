@@ -42,11 +42,22 @@ class Command(IntEnum):
     PROG_TEST_RUN = 10
     PROG_GET_FD_BY_ID = 13
     OBJ_GET_INFO_BY_FD = 15
+    RAW_TRACEPOINT_OPEN = 17
+    BTF_LOAD = 18
+    BTF_GET_FD_BY_ID = 19
     LINK_CREATE = 28
     LINK_UPDATE = 29
 
 
-_DESCRIPTORS = {Command.MAP_CREATE, Command.PROG_LOAD, Command.PROG_GET_FD_BY_ID, Command.LINK_CREATE}
+_DESCRIPTORS = {
+    Command.MAP_CREATE,
+    Command.PROG_LOAD,
+    Command.PROG_GET_FD_BY_ID,
+    Command.RAW_TRACEPOINT_OPEN,
+    Command.BTF_LOAD,
+    Command.BTF_GET_FD_BY_ID,
+    Command.LINK_CREATE,
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long)
