@@ -102,11 +102,18 @@ class XdpLink(Descriptor):
         moment: see GracePeriod.
 
         Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
-        Errors: PrivilegeError, also if it is not the old one that runs; KernelError (ENOLINK: the interface was
-        removed; EINVAL).
+        Errors: PrivilegeError, also if it is not the old one that runs; InterfaceGone if the interface was removed, also
+        if another has its number now, or if somebody has detached the link (ENOLINK); KernelError (EINVAL).
         """
         attributes = struct.pack("IIII", self.fd, program.fd, _REPLACE, instead_of.fd)
-        bpf(Command.LINK_UPDATE, attributes, f"another program for the {self._describe()}")
+        what = f"another program for the {self._describe()}"
+        try:
+            bpf(Command.LINK_UPDATE, attributes, what)
+        except KernelError as error:
+            if error.errno != errno.ENOLINK:
+                raise
+            reason = "its interface was removed, or somebody has detached it"
+            raise InterfaceGone(what, reason=reason, hint="close what is open there, and open it again") from error
 
     @cached_property
     def id(self) -> int:

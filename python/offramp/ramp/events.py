@@ -23,7 +23,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from offramp.arguments import number
+from offramp.arguments import number, short
 from offramp.errors import OfframpError, OptionError
 from offramp.immutable import field, immutable
 from offramp.text import printable
@@ -157,6 +157,8 @@ class Events:
         """Call `callback` with each event from now on; events still wait for others as well. One thread calls all
         callbacks. If one raises, threading.excepthook shows it, and it is still called later.
         """
+        if not callable(callback):
+            raise OptionError(f"callback={short(callback)}", reason="it cannot be called")
         with self._lock:
             self._listeners.append(callback)
             if not self._told_by and not self._ended:

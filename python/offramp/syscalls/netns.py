@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
+from types import TracebackType
 
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.failure import if_there, trying
@@ -72,25 +73,41 @@ def namespace_cookie() -> int:
         return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
 
 
-@contextmanager
-def inside(namespace: int) -> Iterator[None]:
-    """Be in a network namespace, by its descriptor. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError."""
-    with trying(_THIS):
-        is_here = os.path.samestat(os.fstat(namespace), os.stat(_HERE))
-    if is_here:
-        yield
-        return
-    with namespace_file() as home:
-        number = home.fileno()
-        try:
-            enter(namespace)
-            yield
-        finally:
+class inside:
+    """Be in a network namespace, by its descriptor. A context manager; of a generator's, an interrupt could leave the
+    end to whichever thread drops it. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError.
+    """
+
+    def __init__(self, namespace: int) -> None:
+        self._namespace = namespace
+        self._home: FileIO | None = None
+
+    def __enter__(self) -> None:
+        with trying(_THIS):
+            is_here = os.path.samestat(os.fstat(self._namespace), os.stat(_HERE))
+        if not is_here:
+            self._home = namespace_file()
             try:
-                enter(number)
-            except BaseException:  # once more: an interrupt may have come before
-                enter(number)
+                enter(self._namespace)
+            except BaseException:  # an interrupt may have come when it was done
+                self._go_back()
                 raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._go_back()
+
+    def _go_back(self) -> None:
+        if self._home is None:
+            return
+        try:
+            enter(self._home.fileno())
+        except BaseException:  # once more: an interrupt may have come before
+            enter(self._home.fileno())
+            raise
+        finally:
+            self._home.close()
 
 
 def other_namespaces() -> Iterator[int]:
