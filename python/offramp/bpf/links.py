@@ -102,8 +102,8 @@ class XdpLink(Descriptor):
         moment: see GracePeriod.
 
         Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
-        Errors: PrivilegeError, also if it is not the old one that runs; InterfaceGone if the interface was removed, also
-        if another has its number now, or if somebody has detached the link (ENOLINK); KernelError (EINVAL).
+        Errors: PrivilegeError, also if it is not the old one that runs; InterfaceGone if the interface was removed,
+        also if another has its number now, or if somebody has detached the link (ENOLINK); KernelError (EINVAL).
         """
         attributes = struct.pack("IIII", self.fd, program.fd, _REPLACE, instead_of.fd)
         what = f"another program for the {self._describe()}"
