@@ -262,7 +262,7 @@ def test_another_thread(rig: Rig, verb: str, most: int, turn: int) -> None:
     def there(guard: offramp.Attachment) -> None:
         try:
             with rig.wire.b.host:
-                DEEDS[(number + turn) % len(DEEDS)](guard)
+                deed(guard)
         except BaseException as error:
             raised.append(error)
 
@@ -274,6 +274,7 @@ def test_another_thread(rig: Rig, verb: str, most: int, turn: int) -> None:
     places = rig.places(verb, most)
     before = held()
     for number, place in enumerate(places):
+        deed = DEEDS[(number + turn) % len(DEEDS)]
         work = rig.ready(verb)
         where = f"place {place}"
         with suppress(Closed):  # of what was going to be replaced
