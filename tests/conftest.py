@@ -17,11 +17,13 @@ from pathlib import Path
 import pytest
 
 import offramp.testing.pytest_plugin
+from offramp.journal import lock
 from offramp.llvm import child as llvm
 
 TESTS = Path(__file__).parent
 FOLDER_MARKS = ("kernel", "nic")
 FUZZ_EXAMPLES = 5000  # of `make fuzz`; else there are 100
+LOCKS = Path("/run/offramp")
 WATCHED = ("net:[", "mnt:[", "socket:[", "anon_inode:bpf", "anon_inode:[pidfd]", "/dev/net/")
 
 
@@ -111,3 +113,21 @@ def nothing_left_behind() -> Iterator[None]:
     yield
     left = held() - before
     assert not left, f"left behind by this module: {dict(left)}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_lock_stays_behind() -> Iterator[None]:
+    """Killed processes leave locks. All can be swept, but those that other processes hold."""
+    yield
+    lock.sweep()
+    left = [path for path in LOCKS.glob("*") if os.geteuid() == 0 and not is_held(path)]
+    assert not left, f"left behind: {left}"
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock: /proc/locks names it."""
+    try:
+        inode = path.stat().st_ino
+    except FileNotFoundError:  # released just now
+        return True
+    return any(line.split()[-3].endswith(f":{inode}") for line in Path("/proc/locks").read_text().splitlines())

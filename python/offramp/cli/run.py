@@ -180,7 +180,7 @@ def _title(ramp: Attachment, do: Do) -> str:
 
 
 def _display(ramp: Attachment, do: Do, as_json: bool) -> Display:
-    title = _title(ramp, do)
+    title = printable(_title(ramp, do))
     if as_json:
         return Display(title, do)
     on_screen = sys.stdout.isatty() and os.environ.get("TERM") not in (None, "dumb")

@@ -125,8 +125,10 @@ def holder(device: Identity, namespace: int) -> int | None:
     try:
         kept.keep(os.open, path, _FLAGS)
         return _holder(kept, _LOCK)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise failure(f"looking who has {path}", error) from error
     finally:
         kept.close()
 

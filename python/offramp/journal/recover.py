@@ -5,7 +5,7 @@
     the interface is here or in another namespace, under any name         its knobs are undone (undo.py)
     ... and all of them are dealt with                                    given back: the journal is removed
     ... and some failed                                                   failed: the journal keeps these
-    a virtual interface is in no namespace that is visible                gone: the journal is removed
+    a virtual interface is in no namespace that we may look into          gone: the journal is removed
     a PCI device is gone, or we may not look into every namespace         gone: kept, until it is back
     the journal is forged, cut off, of another version                    refused: not touched
 
@@ -207,10 +207,11 @@ def _left(device: Identity, store: Store) -> list[Listed]:
 
 
 def give_back_for(owner: int, name: str, first: int, store: Store) -> Report | None:
-    """What a guardian does: give back one journal of process `owner`, whose interface was in the namespace `first` (a
-    descriptor). None: it is given back already. Errors: JournalError, KernelError.
+    """What a guardian does: give back one journal whose interface was in the namespace `first` (a descriptor). None: it
+    is given back already. Errors: JournalError, KernelError.
 
-    The owner may still live, if the guardian was told to end: then it holds the lock, and the guardian acts for it.
+    `owner`: its process, if that still lives because it was the guardian that was told to end; else -1. The owner holds
+    the lock then, and the guardian acts for it.
     """
     with inside(first):
         found = store.read(name)
@@ -349,10 +350,10 @@ def _here(record: Record) -> Nic | None:
 
 def _gone(journal: Journal, device: Identity, unseen: str) -> Report:
     """Without the interface there is nothing to undo; but hardware comes back, with some of its settings."""
-    if device.bus or (unseen and device.boot == boot()):
+    if device.bus or (unseen and not device.mark and device.boot == boot()):
         where = unseen or f"{device.bus} is not here"
         return Report(journal.name, device.name, "gone", f"{where}; {journal.name} is kept until it is back")
-    said = "it was removed" if device.mark else "it was removed, or moved away"
+    said = "it was removed, or moved away" if unseen or not device.mark else "it was removed"
     return Report(journal.name, device.name, "gone", _remove(journal) or said)
 
 

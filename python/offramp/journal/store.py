@@ -31,6 +31,7 @@ from functools import partial
 
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Record, decode, encode
+from offramp.nic.mark import PREFIX
 from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 
@@ -43,7 +44,6 @@ _NAME = re.compile(r"[0-9]{1,10}-[0-9a-f]{16}\.json")
 _UNFINISHED = re.compile(rf"\.{_NAME.pattern}\.new")
 _STALE = 60.0  # seconds; writing a journal takes almost none
 _FRESH = 1.0  # seconds in which its writer may not have locked it yet
-_MARK = "offramp"  # 15 letters with the rest: any name may have them
 _HINT = f"run as root, or set ${VARIABLE} to a directory of your own"
 
 
@@ -201,7 +201,7 @@ class Journal:
     @property
     def mark(self) -> str:
         """The alternative name of the interface that this journal is about (nic/mark.py)."""
-        return f"{_MARK}{self.name.rpartition('-')[2][:8]}"
+        return f"{PREFIX}{self.name.rpartition('-')[2][:8]}"
 
     def write(self, record: Record) -> None:
         """Replace its content; it is on the disk when this returns. Errors: KernelError (ENOSPC,

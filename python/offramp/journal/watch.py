@@ -30,7 +30,6 @@ _NAME = "offramp-guard"
 
 def main() -> None:
     packages, line, process = sys.argv[1:]
-    owner = os.getppid()  # if it has ended by now, nobody has that number and a lock
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_IGN)
     woken, wake = os.pipe()
@@ -47,7 +46,7 @@ def main() -> None:
     with suppress(OSError):  # it was killed meanwhile, so there is nothing to watch
         told.send(b"ready")
     for journal, namespace in reversed(wait(told, int(process), woken).items()):  # the newest first
-        undo(owner, journal, namespace)
+        undo(int(process), journal, namespace)
     recover.sweep(Store())
 
 
@@ -77,7 +76,7 @@ def wait(told: socket.socket, process: int, woken: int) -> dict[str, int]:
             poll.unregister(told.fileno())
 
 
-def undo(owner: int, path: str, namespace: int) -> None:
+def undo(process: int, path: str, namespace: int) -> None:
     """Undo one journal, and print the result. If another process has the interface by now, that one undoes it."""
     from offramp.errors import OfframpError
     from offramp.journal.recover import give_back_for
@@ -86,15 +85,23 @@ def undo(owner: int, path: str, namespace: int) -> None:
     directory, name = os.path.split(path)
     deadline = time.monotonic() + _PATIENCE
     try:
-        report = give_back_for(owner, name, namespace, Store(directory))
+        report = give_back_for(_pid(process), name, namespace, Store(directory))
         while report is not None and report.state == "in use" and time.monotonic() < deadline:
             time.sleep(_TURN)
-            report = give_back_for(owner, name, namespace, Store(directory))
+            report = give_back_for(_pid(process), name, namespace, Store(directory))
         said = str(report or "")
     except OfframpError as error:
         said = str(error)
     with suppress(OSError):
         print(f"offramp: its process has ended: {said}" if said else "", end="\n" if said else "", file=sys.stderr)
+
+
+def _pid(process: int) -> int:
+    """The number of the process, while it lives; -1 after that, as another one may have its number then."""
+    from offramp.syscalls.procfs import content
+
+    lines = content(f"/proc/self/fdinfo/{process}").split("\n")
+    return next(int(line.removeprefix("Pid:")) for line in lines if line.startswith("Pid:"))
 
 
 def _close(namespace: int | None) -> None:

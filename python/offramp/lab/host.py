@@ -132,7 +132,9 @@ class Host:
         Errors: subprocess.CalledProcessError (with what the program wrote to stderr), subprocess.TimeoutExpired.
         """
         stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
-        process = self.popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = self.popen(
+            argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="surrogateescape"
+        )
         try:
             out, err = process.communicate(input, timeout)
         finally:

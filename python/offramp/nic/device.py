@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from offramp.errors import InterfaceError, KernelError
 from offramp.facts.identity import Identity
@@ -17,6 +18,7 @@ from offramp.syscalls.procfs import content
 __all__ = ["boot", "first", "identify", "interfaces", "namespace", "of_pci", "without_interface"]
 
 _ADDRESS, _NAME, _PERM_ADDRESS, _PARENT = 1, 3, 54, 56
+_TRIES = 100  # if it is renamed all the time
 
 
 def identify(interface: str | int) -> Identity:
@@ -24,9 +26,20 @@ def identify(interface: str | int) -> Identity:
     ifindex, _, found = netlink.link(interface)
     name = netlink.text(found.get(_NAME)) or ""
     mac = found.get(_PERM_ADDRESS) or found.get(_ADDRESS, b"")
-    driver = ethtool.drvinfo(name)
+    driver = _driver(interface if isinstance(interface, str) else name, ifindex)
     bus = driver.bus if driver and _PARENT in found else ""
     return Identity(name, ifindex, mac.hex(":"), bus, driver.name if driver else "", namespace(), boot())
+
+
+def _driver(name: str, ifindex: int) -> ethtool.Driver | None:
+    """It is asked by name: if the name leads to another interface then, by the one that it has now."""
+    for _ in range(_TRIES):
+        with suppress(InterfaceError, KernelError):
+            found = ethtool.drvinfo(name)
+            if netlink.link(name)[0] == ifindex:
+                return found
+        name = netlink.text(netlink.link(ifindex)[2].get(_NAME)) or ""
+    return None
 
 
 def first(wanted: Callable[[Identity], bool]) -> Identity | None:

@@ -25,6 +25,7 @@ from offramp.facts.link import Link, Xdp
 from offramp.immutable import immutable
 from offramp.nic import ethtool
 from offramp.nic.device import interfaces
+from offramp.nic.mark import PREFIX, steadily
 from offramp.nic.netdev import xdp_features
 from offramp.syscalls import netlink
 from offramp.syscalls.failure import trying
@@ -85,16 +86,22 @@ def read(interface: str | int, *, but: int = 0) -> Link:
     try:
         if isinstance(interface, str) and "\0" in interface:  # the kernel would stop reading there
             raise _unknown(interface)
-        ifindex, flags, found = netlink.link(interface)
+        ifindex, _, _ = netlink.link(interface)
     except KernelError as error:
         if error.errno not in (errno.ENODEV, errno.EINVAL, errno.ERANGE):
             raise
         raise _unknown(interface) from None
-    name = netlink.text(found.get(_NAME)) or str(interface)
+    if isinstance(interface, str) and interface.startswith(PREFIX):
+        return _read(interface, but)  # a mark, which nobody else gets
+    return steadily(ifindex, lambda name: _read(name, but))
+
+
+def _read(name: str, but: int) -> Link:
+    ifindex, flags, found = netlink.link(name)
     rx_queues, tx_queues = _queues(name, found)
     declared = xdp_features(ifindex)
     return Link(
-        name=name,
+        name=netlink.text(found.get(_NAME)) or name,
         ifindex=ifindex,
         kind=netlink.text(netlink.attributes(found.get(_INFO, b"")).get(_INFO_KIND)),
         driver=ethtool.driver(name),

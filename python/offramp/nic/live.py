@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from offramp.errors import InterfaceGone, KernelError, OptionError
 from offramp.facts.identity import Identity
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities
 
 __all__ = ["LiveNic", "find", "open_nic"]
+
+_Found = TypeVar("_Found")
 
 _MTU = 4
 _IFF_UP = 1
@@ -112,9 +114,18 @@ class LiveNic:
     def get(self, knob: str) -> Value:
         check(knob, None)
         try:
-            return self._get(knob)
+            return self._steadily(lambda nic: nic._get(knob))
         except (KernelError, InterfaceGone) as error:
             raise self._in_words(error) from None
+
+    def _steadily(self, read: Callable[[LiveNic], _Found]) -> _Found:
+        """What `read` finds out by a name that is this interface's all the while."""
+        try:
+            if self.identity.mark or not self.name:
+                return read(self)
+        except InterfaceGone:  # a PCI device has knobs without one
+            return read(self)
+        return marks.steadily(self.identity.ifindex, lambda name: read(LiveNic(replace(self.identity, mark=name))))
 
     def _get(self, knob: str) -> Value:
         match knob.split("."):
@@ -161,7 +172,7 @@ class LiveNic:
     def capabilities(self) -> Capabilities:
         from offramp.nic.capable import capabilities
 
-        return capabilities(self.name, self.identity.bus)
+        return self._steadily(lambda nic: capabilities(nic.name, nic.identity.bus))
 
     def _set(self, knob: str, value: Value) -> None:
         match knob.split("."):

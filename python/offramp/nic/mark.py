@@ -12,14 +12,22 @@ Needs CAP_NET_ADMIN. Minimum kernel: 5.5. Source: ip-link(8), "property"; net/co
 from __future__ import annotations
 
 import errno
+import os
+import socket
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
-from offramp.errors import InterfaceGone, KernelError
+from offramp.errors import InterfaceError, InterfaceGone, KernelError
 from offramp.facts.identity import Identity
 from offramp.nic.device import identify
 from offramp.syscalls import netlink
 
-__all__ = ["bearer", "put", "take"]
+__all__ = ["PREFIX", "bearer", "put", "steadily", "take"]
+
+PREFIX = "offramp"  # of a mark; it has 15 letters, as any name may have
+
+_Found = TypeVar("_Found")
 
 
 def bearer(mark: str) -> Identity | None:
@@ -29,7 +37,7 @@ def bearer(mark: str) -> Identity | None:
     except KernelError as error:
         if error.errno != errno.ENODEV:
             raise
-    except InterfaceGone:  # just now
+    except InterfaceError:  # just now
         pass
     return None
 
@@ -63,6 +71,35 @@ def take(mark: str) -> None:
     except KernelError:
         if bearer(mark) is not None:  # else it is gone, whatever the answer was
             raise
+
+
+def steadily(ifindex: int, read: Callable[[str], _Found]) -> _Found:
+    """What `read` finds out by the interface's name. If it is renamed meanwhile, it reads once more, by a mark.
+
+    Errors: those of `read`; InterfaceGone; PrivilegeError, if it is renamed and may not be marked.
+    """
+    name = _name(ifindex)
+    try:
+        found = read(name)
+        if _name(ifindex) == name:
+            return found
+    except (InterfaceError, KernelError) as error:
+        was_elsewhere = isinstance(error, InterfaceError) or error.errno == errno.ENODEV
+        if _name(ifindex) == name and not was_elsewhere:
+            raise
+    mark = f"{PREFIX}{os.urandom(4).hex()}"
+    netlink.add_name(ifindex, mark)
+    try:
+        return read(mark)
+    finally:
+        take(mark)
+
+
+def _name(ifindex: int) -> str:
+    try:
+        return socket.if_indextoname(ifindex)
+    except (OSError, OverflowError):
+        raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from None
 
 
 def _gone(known: Identity) -> InterfaceGone:

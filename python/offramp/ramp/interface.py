@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from offramp import journal, nic
-from offramp.errors import OfframpError
+from offramp.errors import InterfaceGone, NoSuchInterface, OfframpError
 from offramp.immutable import immutable
 from offramp.nic.live import open_nic
 from offramp.planner import Beside
@@ -132,10 +132,22 @@ class Interface:
 
     def look(self, but: Section | None = None) -> Seen:
         """What a plan is made from, for one more ramp, or for one that takes the place of `but`."""
-        link = self.changes.as_found(nic.read(self.nic.identity.mark or self.nic.identity.ifindex, but=self.program.id))
+        its = self.nic.identity
+        try:
+            link = self.changes.as_found(nic.read(its.mark or its.ifindex, but=self.program.id))
+        except NoSuchInterface:
+            raise InterfaceGone(its.name, reason="it was removed, or moved to another network namespace") from None
         if self.tagless:
             link = replace(link, rx_vlan_offload=None)
         return Seen(link, self.nic.capabilities(), self.beside(but))
+
+    def is_there(self) -> bool:
+        """Whether it is still the one that we know. Another may have its name and its number."""
+        try:
+            self.nic.get("mtu")
+        except InterfaceGone:
+            return False
+        return not self.program.attached or self.program.link.info().ifindex != 0
 
     def beside(self, but: Section | None = None) -> Beside:
         """What the other ramps have."""
@@ -176,6 +188,6 @@ class Interface:
 def _known(device: Nic) -> Interface | None:
     for known in _in_use:
         same = known.nic.identity
-        if same.netns == device.identity.netns and same.same_device(device.identity):
+        if same.netns == device.identity.netns and same.same_device(device.identity) and known.is_there():
             return known
     return None

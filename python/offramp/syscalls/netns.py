@@ -10,14 +10,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
+from itertools import chain, takewhile
 from types import TracebackType
 
 from offramp.errors import KernelError, PrivilegeError
 from offramp.syscalls.failure import if_there, trying
+from offramp.syscalls.procfs import content, processes
 
 __all__ = [
     "enter",
@@ -36,7 +40,9 @@ _SO_NETNS_COOKIE = 71
 _HERE = "/proc/thread-self/ns/net"
 _THIS = "this thread's network namespace"
 _FIRST = "/proc/1/ns/net"
-_NAMED = "/run/netns"  # ip-netns(8)
+_PATIENCE = 2.0  # seconds
+_KIND = "net:["  # how the links of network namespaces begin
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -111,36 +117,43 @@ class inside:
 
 
 def other_namespaces() -> Iterator[int]:
-    """Descriptors of all other network namespaces: those of threads, and named ones. Use each before the next one.
+    """Descriptors of all other network namespaces: of threads, mounted ones, and those that somebody has a descriptor
+    of. Use each before the next one.
 
-    Namespaces that only a descriptor keeps alive are not found. Errors: PrivilegeError if some may not be looked at,
+    A namespace that only a socket keeps alive is not found. Errors: PrivilegeError if some may not be looked at,
     KernelError (EMFILE).
     """
     with trying(_THIS):
-        seen = {os.stat(_HERE).st_ino}
+        here = os.stat(_HERE)
+    seen = {here.st_ino}
     refused = ""
-    for path in (*_named(), *_of_threads()):
-        descriptor, number = -1, 0
+    for path in chain(_mounted(), _of_threads(), _of_descriptors()):
+        descriptor = -1
         with if_there(f"looking at {path}"):  # else it ended just now
             try:
-                number = os.stat(path).st_ino
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if number not in seen else -1
+                if os.stat(path).st_ino not in seen:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except PermissionError:
                 refused = path
         if descriptor < 0:
             continue
         try:
-            seen.add(number)
-            yield descriptor
+            seen.add(os.fstat(descriptor).st_ino)
+            if os.fstat(descriptor).st_dev == here.st_dev:  # else something else is mounted over it
+                yield descriptor
         finally:
             os.close(descriptor)
     if refused:
         raise PrivilegeError(f"looking at {refused}", errno.EACCES, hint="needs CAP_SYS_PTRACE: run as root")
 
 
-def _named() -> Iterator[str]:
-    with if_there(f"listing {_NAMED}"):
-        yield from [f"{_NAMED}/{name}" for name in os.listdir(_NAMED)]
+def _mounted() -> Iterator[str]:
+    """Where namespaces are mounted, so that they live without a process: ip-netns(8), container engines."""
+    with if_there("the mounts of this thread"):
+        for line in content("/proc/thread-self/mountinfo").split("\n"):
+            _, _, _, root, place, *_ = [*line.split(" "), *[""] * 5]
+            if root.startswith(_KIND):
+                yield _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), place)
 
 
 def _of_threads() -> Iterator[str]:
@@ -149,6 +162,15 @@ def _of_threads() -> Iterator[str]:
     for process in processes:
         with if_there(f"the threads of process {process}"):
             yield from [f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task")]
+
+
+def _of_descriptors() -> Iterator[str]:
+    """For some time only: there may be many millions."""
+    deadline = time.monotonic() + _PATIENCE
+    for process in takewhile(lambda _: time.monotonic() < deadline, processes()):
+        with if_there(f"process {process.pid}"):
+            found = [number for number, target in process.descriptors() if target.startswith(_KIND)]
+            yield from [f"/proc/{process.pid}/fd/{number}" for number in found]
 
 
 def enter(namespace: int) -> None:

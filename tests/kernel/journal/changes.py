@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from offramp.journal import transaction
 from offramp.nic.live import LiveNic, open_nic
-from offramp.testing import Interface
+from offramp.testing import Host, Interface
 from tests.rigs.waiting import eventually
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "guardian_of",
     "kill",
     "knobs",
+    "marks",
     "name_of",
     "opened",
 ]
@@ -78,6 +80,11 @@ def opened(interface: Interface) -> LiveNic:
     nic = open_nic(interface.name)
     assert (nic.identity.mac, nic.identity.driver) == (interface.mac, "veth"), "not the lab's interface"
     return nic
+
+
+def marks(host: Host) -> list[str]:
+    """The marks that interfaces there bear."""
+    return re.findall(r"altname (offramp\S+)", host.run(["ip", "link", "show"]).stdout)
 
 
 def change_and_wait(interface: Interface) -> Callable[[], None]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.kernel.journal.changes import (
     guardian_of,
     kill,
     knobs,
+    marks,
     name_of,
     opened,
 )
@@ -155,14 +157,30 @@ def test_made_anew_in_between(interface: Interface, wire: Wire) -> None:
 
 
 def test_moved_to_another_namespace(interface: Interface, lab: Lab) -> None:
-    """It takes its settings along. One like it, made there, could not be told from it, and so none is touched."""
+    """It is found there by its mark, whatever else is there."""
     crash(interface)
     elsewhere = lab.host("c")
     interface.move_to(elsewhere)
     (report,) = restore()
     with elsewhere:
-        assert opened(interface).get("mtu") == 4000
-    assert report.state == "gone"
+        assert opened(interface).get("mtu") == 1500
+    assert report.state == "given back"
+    assert marks(elsewhere) == []
+
+
+def test_moved_to_another_namespace_and_back(interface: Interface, lab: Lab) -> None:
+    """Whoever looks for it meanwhile, or when it is back."""
+    crash(interface)
+    elsewhere = lab.host("c")
+    interface.move_to(elsewhere)
+    with elsewhere:
+        back = replace(interface, host=elsewhere)
+    back.move_to(interface.host)
+    (report,) = restore()
+    assert report.state == "given back"
+    interface.up()
+    assert as_before(interface)
+    assert marks(interface.host) == []
 
 
 def test_moved_while_it_is_changed(interface: Interface, lab: Lab) -> None:
@@ -171,7 +189,34 @@ def test_moved_while_it_is_changed(interface: Interface, lab: Lab) -> None:
         change = transaction(opened(interface))
         change.set("mtu", 4000)
         interface.move_to(elsewhere)
-        assert change.close().state == "gone"
+        assert change.close().state == "given back"
+    with elsewhere:
+        assert opened(interface).get("mtu") == 1500
+    assert marks(elsewhere) == []
+
+
+def test_moved_and_its_process_killed(interface: Interface, lab: Lab) -> None:
+    elsewhere = lab.host("c")
+    with forked(interface.host, change_and_wait(interface)) as pid:
+        assert eventually(changed(interface), 10.0)
+        interface.move_to(elsewhere)
+        kill(pid)
+
+        def is_back() -> bool:
+            with elsewhere:
+                return bool(open_nic("eth0").get("mtu") == 1500)
+
+        assert eventually(is_back)
+        assert eventually(lambda: marks(elsewhere) == [])
+
+
+def test_moved_it_is_still_its_owners(interface: Interface, lab: Lab) -> None:
+    elsewhere = lab.host("c")
+    with forked(interface.host, change_and_wait(interface)) as pid:
+        assert eventually(changed(interface), 10.0)
+        interface.move_to(elsewhere)
+        with elsewhere, pytest.raises(InterfaceBusy, match=rf"eth0: in use by .* \(pid {pid}\)"):
+            transaction(opened(interface))
 
 
 def test_one_that_looks_the_same_elsewhere(interface: Interface) -> None:
