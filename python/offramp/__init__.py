@@ -126,9 +126,22 @@ if not TYPE_CHECKING:  # a type checker reads the imports above, and still refus
         from operator import attrgetter
 
         module, attribute = _PLACES[name]
-        value = attrgetter(attribute)(import_module(module, __name__))
+        try:
+            value = attrgetter(attribute)(import_module(module, __name__))
+        except (AttributeError, ImportError):
+            if _is_being_imported():
+                reason = "this signal handler interrupts its thread in importing offramp"
+                hint = f"use offramp.{name} once before, or do it when the handler has returned"
+                raise OfframpError(f"offramp.{name}", reason=reason, hint=hint) from None
+            raise
         globals()[name] = value  # so this runs once for each name
         return value
+
+    def _is_being_imported() -> bool:
+        import sys
+
+        ours = [module for name, module in tuple(sys.modules.items()) if name.startswith(f"{__name__}.")]
+        return any(getattr(module.__spec__, "_initializing", False) for module in ours)
 
 
 def __dir__() -> list[str]:

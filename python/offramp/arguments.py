@@ -14,6 +14,7 @@ from reprlib import repr as short
 from typing import Final, SupportsIndex, TypeVar
 
 from offramp.errors import OptionError
+from offramp.text import encoded
 
 __all__ = ["duration", "in_words", "meant", "number", "one_of", "several", "short", "text", "truth", "whole_number"]
 
@@ -27,8 +28,13 @@ _FORMS: Final = "a time is 5, 5s, 500ms, 1m or 1h30m"
 
 
 def text(name: str, value: str) -> str:
+    """Accept letters that stand for bytes, as in names of files and interfaces (PEP 383), but no other half letters."""
     if not isinstance(value, str):
         raise OptionError(f"{name}={short(value)}", reason="not text")
+    try:
+        encoded(value)
+    except UnicodeEncodeError:
+        raise OptionError(f"{name}={short(value)}", reason="not text: half of a letter is in it") from None
     return value
 
 
@@ -57,6 +63,8 @@ def number(name: str, value: float) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise OptionError(f"{name}={short(value)}", reason="not a number") from None
+    except OverflowError:
+        raise OptionError(f"{name}={short(value)}", reason="too large a number") from None
 
 
 def duration(name: str, value: float | str) -> float:

@@ -35,7 +35,7 @@ pub fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static
 /// The family of an element, if the element alone tells it.
 pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
     Ok(if let Ok(text) = element.cast::<PyString>() {
-        family_of(text.to_str()?)
+        text.to_str().ok().and_then(family_of)
     } else if let Ok(bytes) = element.cast::<PyBytes>() {
         let bits = bytes.as_bytes().len() * 8;
         [Family::Ip, Family::Ip6, Family::Ether]
@@ -105,7 +105,7 @@ impl Refused {
 fn read(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> Result<Item, Refused> {
     let family = shape.family();
     if let Ok(text) = element.cast::<PyString>() {
-        return Ok(from_text(shape, text.to_str()?)?);
+        return Ok(from_text(shape, text.to_str().map_err(|_| Wrong::Text)?)?);
     }
     if let Ok(bytes) = element.cast::<PyBytes>() {
         let bytes = bytes.as_bytes();
@@ -151,7 +151,7 @@ pub fn number(element: &Bound<'_, PyAny>) -> Option<u128> {
 /// Whether it was given as a network, even a network of one address.
 pub fn is_network(element: &Bound<'_, PyAny>) -> PyResult<bool> {
     if let Ok(text) = element.cast::<PyString>() {
-        return Ok(text.to_str()?.contains('/'));
+        return Ok(text.to_str().is_ok_and(|text| text.contains('/')));
     }
     Ok(Address::of(element)?.is_some_and(|address| address.length.is_some()))
 }

@@ -19,7 +19,7 @@ use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use crate::burst::Burst;
 use crate::errors;
 use crate::events::as_dicts;
-use crate::options::options_of;
+use crate::options::{options_of, unicode};
 use crate::seconds::Seconds;
 
 /// Queues of one interface, or of none.
@@ -99,7 +99,8 @@ impl Port {
     /// Opens the port that a URI names.
     #[staticmethod]
     #[pyo3(signature = (uri, **options))]
-    fn open(py: Python<'_>, uri: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn open(py: Python<'_>, uri: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let uri = &unicode("uri", uri)?;
         let options = options.map_or_else(|| Ok(Vec::new()), options_of)?;
         let port = py.detach(|| io::ports::open(uri, options));
         port.map(Self::new).map_err(|error| errors::raise(py, uri, error))

@@ -18,6 +18,7 @@ from array import array
 from functools import cache
 from pathlib import Path
 
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.procfs import raw
 
 __all__ = ["VMLINUX", "find_function", "function_id"]
@@ -38,11 +39,9 @@ _EACH = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3)
 @cache
 def function_id(name: str) -> int | None:
     """The BTF id of the running kernel's function `name`; None if it has none, or no BTF at all."""
-    try:
-        blob = raw(VMLINUX)
-    except OSError:
-        return None
-    return find_function(blob, name)
+    with if_there(f"reading {VMLINUX}"):
+        return find_function(raw(VMLINUX), name)
+    return None
 
 
 def find_function(blob: bytes, name: str) -> int | None:

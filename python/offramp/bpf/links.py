@@ -21,7 +21,6 @@ Source: https://docs.kernel.org/bpf/, include/uapi/linux/if_link.h. Minimum kern
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from functools import cached_property
 from typing import Literal, Self
@@ -33,6 +32,7 @@ from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, PrivilegeE
 from offramp.facts.link import NOT_REPLACED
 from offramp.immutable import immutable
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.ioctl import name_of
 from offramp.syscalls.kept import Kept
 
 __all__ = ["LinkInfo", "XdpLink", "XdpMode"]
@@ -82,10 +82,9 @@ class XdpLink(Descriptor):
         Some drivers reset their link for this: wait for the carrier. Errors: see the table above; PrivilegeError;
         InterfaceGone if there is no such interface.
         """
-        try:
-            name = socket.if_indextoname(self.ifindex)
-        except OSError as error:
-            raise InterfaceGone(f"interface {self.ifindex}", reason="not in this network namespace") from error
+        name = name_of(self.ifindex)
+        if name is None:
+            raise InterfaceGone(f"interface {self.ifindex}", reason="not in this network namespace")
         attributes = struct.pack("IIII", program.fd, self.ifindex, _ATTACH_TYPE_XDP, _FLAGS[self.mode])
         what = f"attaching XDP to {name} in {self.mode} mode"
         try:
@@ -103,11 +102,18 @@ class XdpLink(Descriptor):
         moment: see GracePeriod.
 
         Its kind has to be that of the old one: bound to the device or not. Minimum kernel: 5.9.
-        Errors: PrivilegeError, also if it is not the old one that runs; KernelError (ENOLINK: the interface was
-        removed; EINVAL).
+        Errors: PrivilegeError, also if it is not the old one that runs; InterfaceGone if the interface was removed,
+        also if another has its number now, or if somebody has detached the link (ENOLINK); KernelError (EINVAL).
         """
         attributes = struct.pack("IIII", self.fd, program.fd, _REPLACE, instead_of.fd)
-        bpf(Command.LINK_UPDATE, attributes, f"another program for the {self._describe()}")
+        what = f"another program for the {self._describe()}"
+        try:
+            bpf(Command.LINK_UPDATE, attributes, what)
+        except KernelError as error:
+            if error.errno != errno.ENOLINK:
+                raise
+            reason = "its interface was removed, or somebody has detached it"
+            raise InterfaceGone(what, reason=reason, hint="close what is open there, and open it again") from error
 
     @cached_property
     def id(self) -> int:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import socket
 import struct
+from contextlib import suppress
 
 from offramp.bpf.debug_info import DebugInfo
 from offramp.errors import KernelError, OptionError, PrivilegeError, VerifierError
 from offramp.immutable import immutable
 from offramp.syscalls import privileges
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name
+from offramp.syscalls.ioctl import name_of
 from offramp.syscalls.kept import Kept
 
 __all__ = ["load_code"]
@@ -118,7 +119,6 @@ def _explain(what: str, refusal: KernelError, log: str) -> KernelError:
 
 
 def _interface(ifindex: int) -> str:
-    try:
-        return socket.if_indextoname(ifindex)
-    except OSError:
-        return f"interface {ifindex}"
+    with suppress(KernelError):  # only words depend on it
+        return name_of(ifindex) or f"interface {ifindex}"
+    return f"interface {ifindex}"

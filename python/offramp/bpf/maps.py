@@ -28,6 +28,7 @@ from typing import Self
 from offramp.bpf.descriptor import Descriptor
 from offramp.errors import KernelError
 from offramp.syscalls.bpf import Command, bpf, buffer, check_name, info
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 from offramp.syscalls.procfs import content
 
@@ -64,7 +65,8 @@ class UpdateFlag(IntEnum):
 @cache
 def possible_cpus() -> int:
     """How many CPUs this machine could have; a per-CPU value has as many copies."""
-    ranges = content("/sys/devices/system/cpu/possible").strip().split(",")
+    with trying("the number of possible CPUs"):
+        ranges = content("/sys/devices/system/cpu/possible").strip().split(",")
     bounds = [[int(bound) for bound in part.split("-")] for part in ranges]
     return sum(bound[-1] - bound[0] + 1 for bound in bounds)
 
@@ -152,10 +154,8 @@ class Map(Descriptor):
         Each value starts at a multiple of 8 bytes. The mapping also keeps the map alive until it is closed.
         """
         length = -(-self._copy_size * self.entries // mmap.PAGESIZE) * mmap.PAGESIZE
-        try:
+        with trying(f"mapping map {self.name!r} into memory"):
             return mmap.mmap(self.fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        except OSError as error:
-            raise KernelError(f"mapping map {self.name!r} into memory", error.errno or 0) from error
 
     @property
     def _copy_size(self) -> int:

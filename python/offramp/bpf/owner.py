@@ -16,7 +16,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 
 from offramp.errors import KernelError
@@ -24,6 +24,7 @@ from offramp.facts.link import THIS_PROCESS, owned
 from offramp.immutable import immutable
 from offramp.syscalls import netlink
 from offramp.syscalls.bpf import Command, bpf, info
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.kept import Kept
 from offramp.syscalls.procfs import Process, command, processes
 from offramp.text import decoded, printable
@@ -110,10 +111,10 @@ def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
     """(pid, fdinfo) of every descriptor of a bpf link or program that this process may look at."""
     deadline = time.monotonic() + _PATIENCE
     for _, _, pid in sorted(_crowds()):
-        with suppress(OSError), closing(Process(pid)) as process:
+        with if_there(f"process {pid}"), closing(Process(pid)) as process:
             for number, target in process.descriptors():
                 if target.startswith(_BPF):
-                    with suppress(OSError):
+                    with if_there(f"descriptor {number} of process {pid}"):
                         yield pid, _fdinfo(process.content(f"fdinfo/{number}"))
                 if time.monotonic() > deadline:
                     return
@@ -122,7 +123,7 @@ def _descriptors() -> Iterator[tuple[int, dict[str, str]]]:
 def _crowds() -> Iterator[tuple[bool, int, int]]:
     """Of each process: whether it is not root's, how many descriptors it has, and its number."""
     for process in processes():
-        with suppress(OSError):  # it ended meanwhile, or is somebody else's
+        with if_there(f"process {process.pid}"):  # else it ended meanwhile, or is somebody else's
             yield process.user != 0, process.open_files, process.pid
 
 

@@ -16,6 +16,7 @@ network namespace that the calling thread is in when it opens the transaction. A
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import warnings
@@ -27,8 +28,8 @@ from typing import Self
 from weakref import WeakSet
 
 from offramp import process
-from offramp.errors import Closed, InterfaceError, InterfaceGone, OfframpError, OfframpWarning
-from offramp.facts.knobs import Nic, Value, check
+from offramp.errors import Closed, InterfaceError, InterfaceGone, KernelError, OfframpError, OfframpWarning
+from offramp.facts.knobs import Nic, Value, check, removable
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.record import Changed, Record, short
@@ -40,6 +41,8 @@ from offramp.syscalls.procfs import command
 from offramp.text import printable
 
 __all__ = ["Transaction", "apply", "transaction"]
+
+_UNKNOWN = "the driver has no such setting, or does not say what it is now, so it could not be given back"
 
 _open_here: WeakSet[Transaction] = WeakSet()
 _to_undo: dict[Transaction, None] = {}  # those that have changed something, the oldest first: never collected
@@ -170,11 +173,16 @@ class Transaction:
         with process.alone(), self._here():
             report = Report(self._journal.name, self.device.name, "given back")
             if self._changes:
-                report = give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
+                report = self._given_back()
             else:
                 self._unmark()
+            if report.state in ("failed", "given back") and report.reason:  # once more: it may have been for a moment
+                report = self._given_back()
             self._let_go(report)
         return report
+
+    def _given_back(self) -> Report:
+        return give_back(self._journal, self._record(self._changes), self.nic, first=self._namespace.fileno())
 
     @property
     def _path(self) -> str:
@@ -194,6 +202,8 @@ class Transaction:
             pending.append(Changed(knob, says[knob], says[knob], pending=True))
         for knob, value in wanted:
             before = says[knob] if knob in says else self.nic.get(knob)
+            if before is None and not removable(knob):
+                raise KernelError(f"setting {knob} of {self.device.name}", errno.EOPNOTSUPP, hint=_UNKNOWN)
             says[knob] = value
             if before != value:
                 pending.append(Changed(knob, before, value, pending=True))

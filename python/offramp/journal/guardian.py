@@ -20,10 +20,16 @@ import select
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 from offramp import process
-from offramp.errors import KernelError, OfframpError
+from offramp.errors import OfframpError
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 __all__ = ["done", "is_lost", "watch"]
 
@@ -95,28 +101,38 @@ class _Guardian:
         """Returns once the guardian watches."""
         from subprocess import DEVNULL, Popen
 
-        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._started = started = list[Popen[bytes]]()
         us = Kept()
-        descriptors = (theirs.fileno(), us.keep(os.pidfd_open, os.getpid()))
-        command = [sys.executable, "-I", "-S", _PROGRAM, _PACKAGES, *map(str, descriptors)]
-        try:
-            self._process = Popen(
-                command, pass_fds=descriptors, stdin=DEVNULL, stdout=DEVNULL, cwd="/", start_new_session=True
-            )
-        except OSError as error:
-            self._line.close()
-            raise KernelError(f"starting the guardian, {sys.executable}", error.errno or 0) from error
-        finally:
-            theirs.close()
-            us.close()
-        self._line.settimeout(_PATIENCE)
+        with trying(f"starting the guardian, {sys.executable}"):
+            self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                with theirs:
+                    descriptors = (theirs.fileno(), us.keep(os.pidfd_open, os.getpid()))
+                    command = [sys.executable, "-I", "-S", _PROGRAM, _PACKAGES, *map(str, descriptors)]
+                    start: partial[Popen[bytes]] = partial(
+                        Popen, pass_fds=descriptors, stdin=DEVNULL, stdout=DEVNULL, cwd="/", start_new_session=True
+                    )
+                    started.extend(map(start, [command]))  # owned at once, as in syscalls/kept.py
+                self._line.settimeout(_PATIENCE)
+                self._await_ready()
+            except BaseException:
+                for each in started:
+                    each.kill()
+                self.end()
+                raise
+            finally:
+                us.close()
+
+    def _await_ready(self) -> None:
         answer = b""
-        with suppress(OSError):
+        with suppress(TimeoutError, ConnectionError):
             answer = self._line.recv(16)
         if answer != b"ready":
-            self._process.kill()
-            self.end()
             raise OfframpError("starting the guardian", reason="it did not answer", hint="see what it wrote to stderr")
+
+    @property
+    def _process(self) -> Popen[bytes]:
+        return self._started[0]
 
     def told(self, journal: str, namespace: int) -> bool:
         """Tell it to watch. Returns whether that worked."""
@@ -131,25 +147,31 @@ class _Guardian:
             self._line.send(f"done {journal}".encode(), socket.MSG_NOSIGNAL)
 
     def has_ended(self) -> bool:
+        """Errors: KernelError."""
         poll = select.poll()
         with suppress(ValueError):  # another thread has closed it just now
             poll.register(self._line, 0)
-        return bool(poll.poll(0))
+        with trying("looking whether the guardian lives"):
+            return bool(poll.poll(0))
 
     def end(self) -> None:
         """It ends when it sees that nothing more will come."""
         from subprocess import TimeoutExpired
 
-        self._line.close()
         try:
-            self._process.wait(_PATIENCE)
-        except TimeoutExpired:  # it is stopped, perhaps by a debugger
-            self._process.kill()
-            self._process.wait()
+            self._line.close()
+        finally:
+            for started in self._started:
+                try:
+                    started.wait(_PATIENCE)
+                except TimeoutExpired:  # it is stopped, perhaps by a debugger
+                    started.kill()
+                    started.wait()
 
     def forget(self) -> None:
         self._line.close()
-        self._process.returncode = 0  # or it would be missed here
+        for started in self._started:
+            started.returncode = 0  # or it would be missed here
 
 
 process.holds("guardian", in_child=_forget)

@@ -41,6 +41,7 @@ from offramp import process
 from offramp.errors import InterfaceBusy, JournalError, OfframpError
 from offramp.facts.identity import Identity
 from offramp.journal.store import VARIABLE, failure
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 from offramp.syscalls.netns import namespace_cookie
 from offramp.syscalls.procfs import command
@@ -124,8 +125,10 @@ def holder(device: Identity, namespace: int) -> int | None:
     try:
         kept.keep(os.open, path, _FLAGS)
         return _holder(kept, _LOCK)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise failure(f"looking who has {path}", error) from error
     finally:
         kept.close()
 
@@ -161,18 +164,19 @@ def _take(path: str, name: str, briefly: bool) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
         _open(path, name, kept)
-        holder = _try(kept, _AT_WORK) if briefly else None
-        if holder is None:
-            holder = _try(kept, _LOCK)
-        if holder is None:
-            if _is_current(kept, path):
-                return
-            kept.close()
-        elif time.monotonic() < deadline and _holder(kept, _AT_WORK) is not None:
-            kept.close()
-            time.sleep(_TURN)
-        elif (holder := _try(kept, _LOCK)) is not None:  # or it was given back just now
-            raise _busy(name, holder)
+        with trying(f"locking {name} by {path}"):
+            holder = _try(kept, _AT_WORK) if briefly else None
+            if holder is None:
+                holder = _try(kept, _LOCK)
+            if holder is None:
+                if _is_current(kept, path):
+                    return
+                kept.close()
+            elif time.monotonic() < deadline and _holder(kept, _AT_WORK) is not None:
+                kept.close()
+                time.sleep(_TURN)
+            elif (holder := _try(kept, _LOCK)) is not None:  # or it was given back just now
+                raise _busy(name, holder)
 
 
 def _open(path: str, name: str, kept: Kept) -> None:
@@ -204,11 +208,11 @@ def _let_go(path: str) -> None:
         with suppress(OSError, IndexError):  # those who stay are not at work for a moment only
             fcntl.lockf(kept[0], fcntl.LOCK_UN, 1, _AT_WORK)
         return
-    is_ours = _try(kept, _LOCK) is None and _is_current(kept, path)
     try:  # no call may come before unlink, so this is not `suppress`
+        is_ours = _try(kept, _LOCK) is None and _is_current(kept, path)
         if is_ours and path not in _holders.values():
             os.unlink(path)  # while we hold it: see _is_current
-    except OSError:
+    except OSError:  # the file stays, which does no harm; the lock goes with the descriptor
         pass
     if path not in _holders.values() and path in _descriptors:  # no call may come before close
         del _descriptors[path]

@@ -32,6 +32,7 @@ from functools import partial
 from offramp.errors import JournalError, KernelError, OptionError, PrivilegeError
 from offramp.journal.record import MOST_BYTES, Record, decode, encode
 from offramp.nic.mark import PREFIX
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 
 __all__ = ["DIRECTORY", "VARIABLE", "Journal", "Store", "failure"]
@@ -52,10 +53,14 @@ class Store:
     def __init__(self, directory: str | None = None) -> None:
         self.directory = os.path.abspath(directory or os.environ.get(VARIABLE) or DIRECTORY)
 
+    @property
+    def _what(self) -> str:
+        return f"the directory of journals {self.directory}"
+
     def names(self) -> list[str]:
         """The names of all journals, unread. Errors, about the directory: PrivilegeError, KernelError, JournalError."""
         try:
-            with self.opened() as directory:
+            with self.opened() as directory, trying(self._what):
                 return [name for name in os.listdir(directory) if _NAME.fullmatch(name)]
         except KernelError as error:
             if error.errno == errno.ENOENT:
@@ -77,7 +82,7 @@ class Store:
         with self._open(name) as descriptor:
             if descriptor is None:
                 return None
-            return self._content(descriptor, name), not _locked(descriptor)
+            return self._content(descriptor, name), not self._locked(descriptor, name)
 
     def claim(self, name: str, patience: float = 0.2) -> tuple[Journal, Record] | None:
         """Take over a journal that nobody holds. None if somebody holds it, or it is gone. Errors: JournalError.
@@ -100,12 +105,18 @@ class Store:
 
     def _claim(self, name: str) -> tuple[Journal, Record] | None:
         with self._open(name) as descriptor:
-            if descriptor is None or not _locked(descriptor) or not self._is_current(descriptor, name):
+            if descriptor is None or not self._locked(descriptor, name) or not self._is_current(descriptor, name):
                 return None
             record = self._content(descriptor, name)
             journal = Journal(self, name)
-            journal.held.keep(os.dup, descriptor)
+            with trying(f"taking over the journal {self.directory}/{name}"):
+                journal.held.keep(os.dup, descriptor)
             return journal, record
+
+    def _locked(self, descriptor: int, name: str) -> bool:
+        """Whether we have the journal's lock now."""
+        with trying(f"locking {self.directory}/{name}"):
+            return _is_locked(descriptor)
 
     @contextmanager
     def opened(self, *, make: bool = False) -> Iterator[int]:
@@ -116,9 +127,10 @@ class Store:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             directory = (kept := Kept()).keep(os.open, self.directory, flags)
         except OSError as error:
-            raise failure(f"the directory of journals {self.directory}", error) from error
+            raise failure(self._what, error) from error
         try:
-            _private(os.fstat(directory), self.directory)
+            with trying(self._what):
+                _private(os.fstat(directory), self.directory)
             yield directory
         finally:
             kept.close()
@@ -128,7 +140,9 @@ class Store:
         if not os.path.isdir(self.directory):
             return
         with self.opened() as directory:
-            for name in filter(_UNFINISHED.fullmatch, os.listdir(directory)):
+            with trying(self._what):
+                names = os.listdir(directory)
+            for name in filter(_UNFINISHED.fullmatch, names):
                 with suppress(OSError):
                     written = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
                     age = abs(time.time() - written)
@@ -157,18 +171,21 @@ class Store:
             kept.close()
 
     def _content(self, descriptor: int, name: str) -> Record:
-        what, about = f"{self.directory}/{name}", os.fstat(descriptor)
+        what = f"{self.directory}/{name}"
+        with trying(f"reading {what}"):
+            about = os.fstat(descriptor)
         _private(about, what)
         if not stat.S_ISREG(about.st_mode):
             raise JournalError(what, reason="not a regular file")
         if about.st_nlink > 1:
             raise JournalError(what, reason="it has another name: a hard link")
-        with open(descriptor, "rb", closefd=False) as file:
-            return decode(file.read(MOST_BYTES + 1), what)
+        with trying(f"reading {what}"), open(descriptor, "rb", closefd=False) as file:
+            content = file.read(MOST_BYTES + 1)
+        return decode(content, what)
 
     def _is_current(self, descriptor: int, name: str) -> bool:
         """Whether the name still leads to this file: its owner may have replaced it since we opened it."""
-        with self.opened() as directory, suppress(FileNotFoundError):
+        with self.opened() as directory, trying(f"{self.directory}/{name}"), suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=directory, follow_symlinks=False))
         return False
 
@@ -193,10 +210,10 @@ class Journal:
         content, unfinished = encode(record), f".{self.name}.new"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.store.opened(make=True) as directory:
-            with suppress(FileNotFoundError):
-                os.unlink(unfinished, dir_fd=directory)  # it is an earlier owner's
             held = Kept()
             try:
+                with suppress(FileNotFoundError):
+                    os.unlink(unfinished, dir_fd=directory)  # it is an earlier owner's
                 descriptor = held.keep(partial(os.open, dir_fd=directory), unfinished, flags, 0o600)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with open(descriptor, "wb", closefd=False) as file:
@@ -232,8 +249,8 @@ class Journal:
         self.held.close()
 
 
-def _locked(descriptor: int) -> bool:
-    """Whether we have the lock now."""
+def _is_locked(descriptor: int) -> bool:
+    """Whether we have the lock now. Errors: OSError."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -242,11 +259,11 @@ def _locked(descriptor: int) -> bool:
 
 
 def _is_free(name: str, directory: int) -> bool:
-    """Whether nobody holds the file, as its writer does."""
+    """Whether nobody holds the file, as its writer does. Errors: OSError."""
     kept = Kept()
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return _locked(kept.keep(partial(os.open, dir_fd=directory), name, flags))
+        return _is_locked(kept.keep(partial(os.open, dir_fd=directory), name, flags))
     finally:
         kept.close()
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from offramp.errors import InterfaceGone, OfframpError
-from offramp.facts.knobs import Nic, Value
+from offramp.facts.knobs import Nic, Value, removable
 from offramp.immutable import immutable
 from offramp.journal.record import MOST_TEXT, Changed, short
 from offramp.text import printable
@@ -126,6 +126,10 @@ def _read(knobs: set[str], nic: Nic) -> tuple[dict[str, Value], dict[str, str]]:
             raise
         except (OfframpError, OSError) as error:
             unread[knob] = str(error)
+        else:
+            if now[knob] is None and not removable(knob):  # nobody can have removed it
+                del now[knob]
+                unread[knob] = "its driver does not say what it is now"
     return now, unread
 
 

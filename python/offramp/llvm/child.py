@@ -42,8 +42,9 @@ from weakref import WeakSet
 
 from offramp import process
 from offramp.emit.limits import too_much
-from offramp.errors import CompileError, NotSupported
-from offramp.llvm.worker import BPF, DONE, HEADER
+from offramp.errors import CompileError, NotSupported, OfframpError
+from offramp.llvm.worker import BPF, DONE, HEADER, UNUSABLE
+from offramp.syscalls.failure import trying
 from offramp.syscalls.kept import Kept
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ REMEMBERED = 4 << 20  # bytes of code: thousands of ordinary programs
 _WORKER = Path(__file__).with_name("worker.py")
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _TOO_LONG = "LLVM has not finished in {} s"
+_UNUSABLE = "it needs 150 MB of address space, and an undamaged llvmlite"
 _REPORT = "this is a bug in offramp: please report it with the match"
 
 
@@ -110,7 +112,7 @@ def start() -> None:
     the next request reports why.
     """
     if not _children:
-        with suppress(CompileError):
+        with suppress(OfframpError):
             _idle.append(_Child())
 
 
@@ -138,7 +140,7 @@ _codes: dict[bytes, bytes] = {}
 
 
 def _ask(request: bytes) -> tuple[int, bytes]:
-    """Status and answer. Errors: CompileError."""
+    """Status and answer. Errors: CompileError, KernelError."""
     child = _taken()
     try:
         answer = child.ask(request)
@@ -178,19 +180,17 @@ class _Child:
         self._started = started = list[subprocess.Popen[bytes]]()
         _children.add(self)
         command = [sys.executable, "-I", "-S", str(_WORKER), str(_llvmlite_directory()), str(TIMEOUT), str(IDLE)]
-        start: partial[subprocess.Popen[bytes]] = partial(
-            subprocess.Popen,
-            bufsize=0,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=self._said.keep(os.memfd_create, "llvm"),
-            cwd="/",
-            process_group=0,  # Ctrl-C is for us
-        )
-        try:
+        with trying(f"starting the compiler, {sys.executable}"):
+            start: partial[subprocess.Popen[bytes]] = partial(
+                subprocess.Popen,
+                bufsize=0,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=self._said.keep(os.memfd_create, "llvm"),
+                cwd="/",
+                process_group=0,  # Ctrl-C is for us
+            )
             started.extend(map(start, [command]))  # owned at once, as in syscalls/kept.py
-        except OSError as error:
-            raise CompileError("starting the compiler", reason=f"{sys.executable}: {error.strerror}") from error
         if self.owner != os.getpid():  # a signal's handler has forked, and the child is ours or our parent's
             self._forget()
             self.process.wait()
@@ -203,14 +203,16 @@ class _Child:
         """Status and answer. Errors: CompileError when the process has ended, or takes too long."""
         deadline = time.monotonic() + TIMEOUT + GRACE
         try:
-            for pipe in self._pipes:
-                os.set_blocking(pipe.fileno(), False)
-            self._write(request, deadline)
-            status, length = struct.unpack(HEADER, self._read(struct.calcsize(HEADER), deadline))
-            return status, self._read(length, deadline)
+            with trying("talking to the compiler"):
+                for pipe in self._pipes:
+                    os.set_blocking(pipe.fileno(), False)
+                self._write(request, deadline)
+                status, length = struct.unpack(HEADER, self._read(struct.calcsize(HEADER), deadline))
+                return status, self._read(length, deadline)
         except EOFError:
             self.process.wait()
-            raise CompileError("compiling", reason=self._last_words(), hint=_REPORT) from None
+            words = self._last_words()
+            raise CompileError("compiling", reason=words, hint=_UNUSABLE if UNUSABLE in words else _REPORT) from None
         except TimeoutError:
             raise CompileError("compiling", reason=_TOO_LONG.format(TIMEOUT)) from None
 

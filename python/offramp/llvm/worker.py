@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HEADER = "=II"
 DONE, REFUSED = 0, 1
 BPF = "bpfel"
+UNUSABLE = "LLVM cannot be loaded:"  # the beginning of the last words then
 
 _CLONE_NEWNET = 0x4000_0000
 _STACK_TO_TRY = 1 << 15  # LLVM exits if it does not suffice
@@ -43,7 +44,10 @@ def main() -> None:
     if resting and not _something_comes():
         return
     sys.path.append(directory)
-    _prepare()
+    try:
+        _prepare()
+    except Exception as error:  # there is not enough memory, or llvmlite is broken
+        sys.exit(f"{UNUSABLE} {error}")
     visiting = not resting
     while select.select([0], [], [], float(idle))[0]:
         header = _read(struct.calcsize(HEADER))

@@ -40,7 +40,7 @@ def _service(name: str, protocol: Literal["tcp", "udp"]) -> int | None:
 
     try:
         return socket.getservbyname(name, protocol)
-    except OSError:
+    except OSError:  # without an errno: also if the files could not be opened
         return None
 
 

@@ -12,9 +12,10 @@ from offramp.errors import InterfaceError, KernelError
 from offramp.facts.identity import Identity
 from offramp.nic import ethtool, pci
 from offramp.syscalls import netlink
+from offramp.syscalls.failure import is_shortage, trying
 from offramp.syscalls.procfs import content
 
-__all__ = ["boot", "first", "identify", "namespace", "of_pci", "without_interface"]
+__all__ = ["boot", "first", "identify", "interfaces", "namespace", "of_pci", "without_interface"]
 
 _ADDRESS, _NAME, _PERM_ADDRESS, _PARENT = 1, 3, 54, 56
 _TRIES = 100  # if it is renamed all the time
@@ -43,11 +44,15 @@ def _driver(name: str, ifindex: int) -> ethtool.Driver | None:
 
 def first(wanted: Callable[[Identity], bool]) -> Identity | None:
     """The first interface of this network namespace that is wanted."""
-    for ifindex, _ in socket.if_nameindex():
+    for ifindex, _ in interfaces():
         try:
             found = identify(ifindex)
-        except (KernelError, InterfaceError):  # it was removed just now
+        except InterfaceError:  # it was removed just now
             continue
+        except KernelError as error:
+            if is_shortage(error):
+                raise
+            continue  # as above, or its driver is in trouble, which is not ours
         if wanted(found):
             return found
     return None
@@ -65,9 +70,17 @@ def without_interface(address: str) -> Identity:
 
 def namespace() -> int:
     """The number of this thread's network namespace."""
-    return os.stat("/proc/thread-self/ns/net").st_ino
+    with trying("this thread's network namespace"):
+        return os.stat("/proc/thread-self/ns/net").st_ino
 
 
 def boot() -> str:
     """The number of this boot, a UUID. Source: random(4)."""
-    return content("/proc/sys/kernel/random/boot_id").strip()
+    with trying("the number of this boot"):
+        return content("/proc/sys/kernel/random/boot_id").strip()
+
+
+def interfaces() -> list[tuple[int, str]]:
+    """The interfaces of this network namespace: number and name."""
+    with trying("listing the interfaces"):
+        return socket.if_nameindex()

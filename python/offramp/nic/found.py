@@ -33,6 +33,7 @@ from itertools import chain, islice, zip_longest
 from typing import Final, NamedTuple
 
 from offramp.facts.found import DAEMONS, Found, Session
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.procfs import Process, content, processes, raw
 
 __all__ = ["find"]
@@ -188,7 +189,7 @@ class _Held(NamedTuple):
 def _held_sockets() -> _Held:
     held, trusted, looked_at = _Held(set(), {}, {}), {_ROOT, os.geteuid(), os.getuid()}, defaultdict[int, int](int)
     for process in processes():
-        with suppress(OSError):  # the process ended meanwhile, or is somebody else's
+        with if_there(f"process {process.pid}"):  # else it ended meanwhile, or is somebody else's
             name = process.name
             # Anybody can name a process sshd, and so keep a port from being filtered. So only root's servers count. The
             # name of a client protects only the user's own connections.
@@ -232,10 +233,9 @@ def _sockets_of(protocol: str, *states: bytes) -> Iterator[_Socket]:
 
 def _table(name: str, states: Sequence[bytes]) -> Iterator[_Socket]:
     """The sockets in a table of /proc/net that are in one of these states; none where there is no such protocol."""
-    try:
+    lines: list[bytes] = []
+    with if_there(f"reading /proc/thread-self/net/{name}"):
         lines = raw(f"/proc/thread-self/net/{name}").split(b"\n")[1:-1]
-    except OSError:
-        return
     for line in lines:
         _, local, remote, state, _, _, _, user, _, inode, *_ = line.split(None, 10)
         if state in states:

@@ -14,22 +14,24 @@ Source: rtnetlink(7), include/uapi/linux/if_link.h.
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 
+from offramp.arguments import short
 from offramp.bpf.owner import attached_in, owner
 from offramp.errors import InterfaceGone, KernelError, NoSuchInterface
 from offramp.facts.link import Link, Peer, Xdp
 from offramp.facts.link_types import LOOPBACK
 from offramp.immutable import immutable
 from offramp.nic import ethtool
+from offramp.nic.device import interfaces
 from offramp.nic.mark import PREFIX, steadily
 from offramp.nic.netdev import queues, xdp_features
 from offramp.nic.peer import below, peer_of
 from offramp.syscalls import netlink
+from offramp.syscalls.failure import trying
 
 __all__ = [
     "Counters",
@@ -178,14 +180,13 @@ def silence(ifindex: int) -> None:
     netlink.set_link(ifindex, f"arp off of interface {ifindex}", flags=_IFF_NOARP, change=_IFF_NOARP)
     name = _name(ifindex)
     switch = Path("/proc/sys/net/ipv6/conf") / name / "disable_ipv6"
-    try:
-        switch.write_text("1")
-    except FileNotFoundError:
-        if _name(ifindex) != name:  # it was renamed just now
-            silence(ifindex)
-        # else there is no IPv6
-    except OSError as error:
-        raise KernelError(f"writing {switch}", error.errno or 0, hint="a writable /proc/sys is needed") from error
+    with trying(f"writing {switch}", "a writable /proc/sys is needed"):
+        try:
+            switch.write_text("1")
+        except FileNotFoundError:
+            if _name(ifindex) != name:  # it was renamed just now
+                silence(ifindex)
+            # else there is no IPv6
 
 
 def _name(ifindex: int) -> str:
@@ -240,7 +241,7 @@ def _xdp(found: netlink.Attributes, but: int) -> Xdp | None:
 
 
 def _unknown(interface: str | int) -> NoSuchInterface:
-    names = [name for _, name in socket.if_nameindex()]
+    names = [name for _, name in interfaces()]
     similar = get_close_matches(str(interface), names, n=1)
     hint = f"did you mean {similar[0]}?" if similar else f"the interfaces are {', '.join(names[:_NAMES_SHOWN])}"
-    return NoSuchInterface(f"no interface {interface!r} in this network namespace", hint=hint)
+    return NoSuchInterface(f"no interface {short(interface)} in this network namespace", hint=hint)

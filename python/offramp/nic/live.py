@@ -15,7 +15,6 @@ no privileges; changing needs CAP_NET_ADMIN, and root for sysfs. Minimum kernel:
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +29,7 @@ from offramp.nic import mark as marks
 from offramp.nic.device import first, identify, namespace, of_pci, without_interface
 from offramp.steering import Rule
 from offramp.syscalls import netlink
+from offramp.syscalls.ioctl import name_of
 
 if TYPE_CHECKING:
     from offramp.facts.capabilities import Capabilities
@@ -79,20 +79,24 @@ class LiveNic:
     def name(self) -> str:
         """A name that leads to it now: its mark, if it has one. Errors: InterfaceGone."""
         if namespace() == self.identity.netns:
-            try:
-                return self._name_now()
-            except (OSError, OverflowError):
-                mark = self.identity.mark
-                if self.identity.bus and (again := of_pci(self.identity.bus)):  # its driver came back
-                    self.identity = marks.put(mark, again) if mark else again
-                    return mark or again.name
+            if name := self._name_now():
+                return name
+            mark = self.identity.mark
+            if self.identity.bus and (again := of_pci(self.identity.bus)):  # its driver came back
+                self.identity = marks.put(mark, again) if mark else again
+                return mark or again.name
         raise self._gone()
 
-    def _name_now(self) -> str:
-        if mark := self.identity.mark:
+    def _name_now(self) -> str | None:
+        if not (mark := self.identity.mark):
+            return name_of(self.identity.ifindex)
+        try:
             netlink.link(mark)
-            return mark
-        return socket.if_indextoname(self.identity.ifindex)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+        return mark
 
     def mark(self, mark: str) -> None:
         if self.identity.mark == mark:

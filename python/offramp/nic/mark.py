@@ -15,7 +15,6 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -33,8 +32,13 @@ _Found = TypeVar("_Found")
 
 def bearer(mark: str) -> Identity | None:
     """The interface in this thread's network namespace that bears the mark."""
-    with suppress(KernelError, InterfaceError):
+    try:
         return replace(identify(mark), mark=mark)
+    except KernelError as error:
+        if error.errno != errno.ENODEV:
+            raise
+    except InterfaceError:  # just now
+        pass
     return None
 
 
@@ -64,8 +68,8 @@ def take(mark: str) -> None:
     """Take a mark away from the interface of this network namespace that bears it, if there is one."""
     try:
         netlink.remove_name(mark)
-    except KernelError as error:
-        if error.errno not in (errno.ENODEV, errno.ENOENT):
+    except KernelError:
+        if bearer(mark) is not None:  # else it is gone, whatever the answer was
             raise
 
 

@@ -18,6 +18,7 @@ import re
 from pathlib import Path
 
 from offramp.errors import KernelError, OptionError, PrivilegeError
+from offramp.syscalls.failure import failure, if_there
 from offramp.syscalls.procfs import content
 
 __all__ = [
@@ -132,23 +133,19 @@ def check_writable(address: str, what: str) -> None:
 
 
 def _number(address: str, name: str) -> int | None:
-    try:
+    with if_there(f"{name} of {address}"):
         return int(content(PCI / "devices" / address / name))
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _link(address: str, name: str) -> str | None:
-    try:
+    with if_there(f"{name} of {address}"):  # looked up in one step, because it may go at any moment
         return (PCI / "devices" / address / name).readlink().name
-    except FileNotFoundError:  # looked up in one step, because it may go at any moment
-        return None
+    return None
 
 
 def _write(path: Path, text: str, what: str) -> None:
     try:
         path.write_text(text)
-    except PermissionError as error:
-        raise PrivilegeError(what, error.errno or errno.EACCES, hint=_NEEDS) from error
     except OSError as error:
-        raise KernelError(what, error.errno or 0, hint=f"writing {path}") from error
+        raise failure(what, error, _NEEDS if isinstance(error, PermissionError) else f"writing {path}") from error

@@ -19,11 +19,12 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from offramp.errors import KernelError, OfframpError, OptionError
+from offramp.errors import KernelError, OptionError, PrivilegeError
 from offramp.immutable import immutable
 from offramp.nic.features import string_set
 from offramp.steering import equal
 from offramp.syscalls import netns
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.ioctl import ask, tell
 from offramp.syscalls.procfs import content
 
@@ -89,9 +90,9 @@ def kernel_key() -> bytes:
 
     Only the first network namespace has it; looking there from another one needs root.
     """
-    with suppress(OSError):
+    with if_there(_KERNEL_KEY):
         return _read_key()
-    with suppress(OSError, OfframpError), netns.first() as there, netns.inside(there):
+    with suppress(PrivilegeError), if_there(_KERNEL_KEY), netns.first() as there, netns.inside(there):
         return _read_key()
     return b""
 

@@ -10,12 +10,12 @@ include/uapi/linux/if_link.h.
 
 from __future__ import annotations
 
-import socket
+import errno
 from collections.abc import Mapping
-from contextlib import suppress
 
 from offramp.errors import KernelError
 from offramp.immutable import immutable
+from offramp.nic.device import interfaces
 from offramp.syscalls import netlink
 
 __all__ = ["Standing", "lower_devices", "resolve"]
@@ -40,12 +40,16 @@ def lower_devices(interface: str) -> tuple[str, ...]:
     this network namespace. Errors: KernelError (ENODEV).
     """
     ifindex, _, its = netlink.link(interface)
-    interfaces = {ifindex: _standing(its)}
-    for number, _ in socket.if_nameindex():
-        with suppress(KernelError):  # it was removed just now
+    standing = {ifindex: _standing(its)}
+    for number, _ in interfaces():
+        try:
             _, _, found = netlink.link(number)
-            interfaces[number] = _standing(found)
-    return resolve(ifindex, interfaces)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:  # else it was removed just now
+                raise
+        else:
+            standing[number] = _standing(found)
+    return resolve(ifindex, standing)
 
 
 def resolve(ifindex: int, interfaces: Mapping[int, Standing]) -> tuple[str, ...]:

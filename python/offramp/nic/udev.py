@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from offramp.syscalls.failure import if_there
 from offramp.syscalls.netns import first, namespace
 from offramp.syscalls.procfs import content
 
@@ -22,13 +23,12 @@ _RUN = Path("/run/udev")
 
 
 def settled(ifindex: int) -> bool:
-    """Whether an interface of this thread's network namespace has its lasting name. Errors: OSError (not root)."""
+    """Whether an interface of this network namespace has its lasting name. Errors: PrivilegeError (not root)."""
     if not (_RUN / "control").exists() or not _is_first():
         return True
-    try:
+    known: list[str] = []
+    with if_there(f"what udev knows of interface {ifindex}"):
         known = content(_RUN / "data" / f"n{ifindex}").splitlines()
-    except FileNotFoundError:
-        return False
     return any(line.startswith("I:") for line in known) and "E:ID_RENAMING=1" not in known
 
 

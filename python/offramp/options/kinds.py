@@ -157,7 +157,7 @@ class Duration:
         return f"{in_words(self.least)} to {in_words(self.most)}{', or never' if self.never else ''}"
 
     def check(self, name: str, value: float | str) -> float | None:
-        if self.never and value == "never":
+        if self.never and isinstance(value, str) and value == "never":
             return None
         try:
             found = duration(name, value)

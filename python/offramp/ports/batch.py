@@ -24,6 +24,7 @@ The transport layer is looked for behind IP options and up to eight IPv6 extensi
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -167,9 +168,10 @@ class Batch:
         count = len(self._burst)
         if isinstance(index, slice):
             return self._take(list(range(*index.indices(count))))
-        if not -count <= index < count:
-            raise IndexError(f"packet {index} of a batch of {count}")
-        return memoryview(self._burst.view(index % count))
+        place = operator.index(index)
+        if not -count <= place < count:
+            raise IndexError(f"packet {place} of a batch of {count}")
+        return memoryview(self._burst.view(place % count))
 
     def __iter__(self) -> Iterator[memoryview]:
         return (memoryview(self._burst.view(index)) for index in range(len(self._burst)))

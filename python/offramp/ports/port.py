@@ -195,12 +195,12 @@ class Port(_Receiver):
         if not isinstance(batch, Batch):
             raise OptionError(f"batch={short(batch)}", reason="not a Batch", hint="send() takes bytes")
         chosen = batch if mask is None else batch.select(mask)
-        place = None if queue is None else whole_number("queue", queue)
+        place = None if queue is None else _place(queue)
         return self._native.tx(place, chosen._burst, timeout)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
         """`Queue.send` on queue number `queue` of the port."""
-        return self._native.send(whole_number("queue", queue), _listed(frames), timeout)
+        return self._native.send(_place(queue), _listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
         """`Queue.flush` on each queue, in `timeout` seconds altogether."""
@@ -270,6 +270,11 @@ def open_port(uri: str, **options: object) -> Port:
     if "packets" in options:
         options["packets"] = _templates(options["packets"])
     return Port(_native.Port.open(text("uri", uri), **options))
+
+
+def _place(queue: int) -> int:
+    """The number of a queue, for native code, which knows how many there are."""
+    return max(-1, min(whole_number("queue", queue), 1 << 62))
 
 
 def _templates(packets: object) -> list[bytes]:

@@ -31,6 +31,7 @@ from offramp.ramp.sent_back import SentBack
 from offramp.ramp.settings import SettingsSource
 from offramp.ramp.sources import GuardianSource, LinkSource, PortSource, ProgramSource, StallSource
 from offramp.ramp.wanted import Wanted, acting, read
+from offramp.syscalls.failure import trying
 from offramp.text import printable
 from offramp.verdict import Verdict
 
@@ -55,13 +56,15 @@ class Attachment:
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
         process.check_not_interrupted(f"opening {interface}")
         try:
-            self._open(interface, wanted)
+            with trying(f"opening {interface}"):
+                self._open(interface, wanted)
             told = [event for event in self.events.waiting() if event.kind in _TOLD]
             _warn([*told, *(f"{interface}: {warning}" for warning in self.plan.warnings)], stacklevel=4)
         except BaseException as error:
-            lifetime.close_begun(self.events)
-            with process.alone():
-                self._opening.close()
+            with trying(f"closing what was begun on {interface}"):
+                lifetime.close_begun(self.events)
+                with process.alone():
+                    self._opening.close()
             if not isinstance(error, OfframpWarning):  # the user has made the warning an error
                 _warn(self.events.waiting(), stacklevel=4)
             raise
@@ -152,7 +155,7 @@ class Attachment:
         """
         match = Match.of(match, resolve=self._execution.wanted.options.resolve)
         process.check_not_interrupted(f"another match on {self.plan.interface}, in place")
-        with process.alone():
+        with process.alone(), trying(f"another match on {self.plan.interface}, in place"):
             self._check_open()
             self._program.check()
             before = self._execution.wanted
@@ -177,7 +180,7 @@ class Attachment:
             process.when_alone(self._close_later)
             return
         while not self.closed:  # asked first: in a forked child nobody would release the locks
-            with process.alone():
+            with process.alone(), trying(f"closing {self.plan.interface}"):
                 process.taking(self._execution.reading, _PATIENCE, self._closed_now)
         self.events.join()
         _warn(self._execution.trouble, stacklevel)  # last, because the user may have made it an error
@@ -240,11 +243,11 @@ class Attachment:
         return f"<{type(self).__name__} {printable(what)}>"
 
 
-def _successor(before: Verdict, asked: Verdict | None) -> Verdict:
+def _successor(before: Verdict, asked: object) -> Verdict:
     """The verdict that comes into force. Errors: OptionError."""
     if before is not Verdict.CLAIM:
         return before if asked is None else acting(asked)
-    if asked not in (None, Verdict.CLAIM):
+    if asked is not None and (not isinstance(asked, int) or asked != Verdict.CLAIM):
         raise OptionError(f"verdict={short(asked)}", reason="a ramp always claims", hint="attach() has other verdicts")
     return before
 

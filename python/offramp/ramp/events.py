@@ -23,7 +23,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from offramp.errors import OfframpError
+from offramp.arguments import number, short
+from offramp.errors import OfframpError, OptionError
 from offramp.immutable import field, immutable
 from offramp.text import printable
 
@@ -101,6 +102,13 @@ class Source(Protocol):
     def abandon(self) -> None: ...
 
 
+def _seconds(timeout: float) -> float:
+    seconds = number("timeout", timeout)
+    if seconds != seconds:
+        raise OptionError(f"timeout={seconds}", reason="not a number of seconds")
+    return seconds
+
+
 class Events:
     """See the module. Iterating over it takes the events that it yields."""
 
@@ -140,7 +148,7 @@ class Events:
         """Whether an event waits. Waits at most `timeout` seconds for one (None: until there is one, or no more will
         come).
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = None if timeout is None else time.monotonic() + _seconds(timeout)
         while not len(self) and not self._ended:
             left = _TURN if until is None else min(_TURN, until - time.monotonic())
             if left <= 0:
@@ -152,6 +160,8 @@ class Events:
         """Call `callback` with each event from now on; events still wait for others as well. One thread calls all
         callbacks. If one raises, threading.excepthook shows it, and it is still called later.
         """
+        if not callable(callback):
+            raise OptionError(f"callback={short(callback)}", reason="it cannot be called")
         with self._lock:
             self._listeners.append(callback)
             if not self._told_by and not self._ended:

@@ -11,8 +11,8 @@ may come in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -121,11 +121,9 @@ class Interface:
             raise
         self._news = self.changes.found
 
-    @contextmanager
-    def here(self) -> Iterator[None]:
+    def here(self) -> AbstractContextManager[None]:
         """Move this thread to where the interface was, for a while. The interface may be elsewhere now."""
-        with inside(self._namespace.fileno()):
-            yield
+        return inside(self._namespace.fileno())
 
     def news(self) -> tuple[str, ...]:
         """What an earlier process had left on it. Told only once."""

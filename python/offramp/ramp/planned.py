@@ -16,6 +16,7 @@ from offramp.planner import Plan, Situation, make_plan
 from offramp.protection import Met, Protection
 from offramp.ramp.interface import Seen, look
 from offramp.ramp.wanted import UNTRIED, Tried, Wanted, read, renamed
+from offramp.syscalls.failure import trying
 from offramp.verdict import Verdict
 
 __all__ = ["continued", "plan_for", "planned", "spec_for"]
@@ -24,9 +25,10 @@ __all__ = ["continued", "plan_for", "planned", "spec_for"]
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
     """What would be done. Does nothing."""
     wanted = Wanted(Match.of(match, resolve=options.resolve), verdict, read(options))
-    with process.alone():  # an interface in use is never seen while it is changed
-        seen = look(interface)
-    plan = planned(wanted, seen)
+    with trying(f"a plan for {interface}"):
+        with process.alone():  # an interface in use is never seen while it is changed
+            seen = look(interface)
+        plan = planned(wanted, seen)
     if seen.left:
         left = "; ".join(" ".join(text.split()) for text in seen.left)
         warning = f"what an earlier process has left is given back first, and may change this plan: {left}"

@@ -67,7 +67,11 @@ def put_in_place(execution: Execution, wanted: Wanted) -> None:
                 execution.interface.changes.change(there.add, execution.section)
             live.exchange(section)
         finally:
-            process.each([finish])  # again if an interrupt comes
+            try:
+                finish()
+            except BaseException:  # an interrupt may have come before its first line: once more
+                finish()
+                raise
 
 
 def _remove(execution: Execution, knobs: Sequence[str]) -> None:

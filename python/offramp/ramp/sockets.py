@@ -21,6 +21,7 @@ from offramp.immutable import immutable
 from offramp.planner import COPIED, Plan
 from offramp.ports.port import Port
 from offramp.ramp.holdings import Holdings, Undoing
+from offramp.syscalls.failure import trying
 from offramp.syscalls.procfs import content
 from offramp.text import printable
 
@@ -89,7 +90,8 @@ def told_by_the_kernel(plan: Plan, *, zero_copy: bool) -> Plan:
 
 def _available() -> int:
     """How many bytes of memory this machine has left."""
-    memory = content("/proc/meminfo")
+    with trying("how much memory is left"):
+        memory = content("/proc/meminfo")
     return int(memory.split("MemAvailable:")[1].split()[0]) << 10
 
 

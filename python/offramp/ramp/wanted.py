@@ -29,9 +29,9 @@ __all__ = ["UNTRIED", "NativeRefused", "NotSteered", "Refusal", "Tried", "Wanted
 _OWN = "protect "  # before the names of sets in what the user protects: they may be those of sets in the match
 
 
-def acting(verdict: Verdict) -> Verdict:
+def acting(verdict: object) -> Verdict:
     """The verdict, if it can act in the driver. Errors: OptionError."""
-    if verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
+    if not isinstance(verdict, int) or verdict not in (Verdict.DROP, Verdict.PASS, Verdict.TX):
         raise OptionError(
             f"verdict={short(verdict)}",
             reason="not offramp.DROP, offramp.TX or offramp.PASS",

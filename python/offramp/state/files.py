@@ -13,9 +13,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from offramp import arguments
+from offramp.arguments import short
 from offramp.errors import KernelError, OptionError
 
 __all__ = ["Header", "first_element", "read", "write"]
@@ -48,7 +51,9 @@ def write(path: str | os.PathLike[str], header: Header, lines: str) -> None:
 
     A file that exists keeps its permissions. Errors: KernelError.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(_checked(path)))
+    if not target.name:
+        raise OptionError(f"path={short(path)}", reason="it has no name")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -69,7 +74,7 @@ def write(path: str | os.PathLike[str], header: Header, lines: str) -> None:
 
 def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
     """The file's text, and its header if it has one. Errors: KernelError; OptionError for a file that is not text."""
-    name = os.fspath(path)
+    name = _checked(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -78,6 +83,16 @@ def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
         raise OptionError(f"loading a set from {name}", reason=f"byte {error.start} is not text") from error
     found = _HEADER.match(text)
     return text, Header(found["kind"], found["family"], int(found["capacity"])) if found else None
+
+
+def _checked(path: str | os.PathLike[str]) -> str:
+    """The path as text. Errors: OptionError."""
+    found: object = ""
+    with suppress(TypeError):
+        found = os.fspath(path)
+    if not isinstance(found, str) or not found or "\0" in arguments.text("path", found):
+        raise OptionError(f"path={short(path)}", reason="not the path of a file")
+    return found
 
 
 def first_element(text: str) -> First | None:

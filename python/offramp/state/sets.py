@@ -26,6 +26,7 @@ from offramp.errors import OptionError
 from offramp.lower.shapes import Family, Shape, Structure
 from offramp.state import files
 from offramp.state.shared import SharedSet
+from offramp.text import printable
 
 __all__ = ["Element", "HashSet", "PrefixSet", "load"]
 
@@ -50,8 +51,8 @@ class _Set(SharedSet):
         is_told = family is not None
         if family is None:
             family = self._infer(*islice(listed, 1))
-        elif family not in self._families:
-            raise OptionError(f"family={family!r}", reason=f"a {type(self).__name__} has one of {self._choices()}")
+        elif not any(family is each or str(family) == each for each in self._families):
+            raise OptionError(f"family={short(family)}", reason=f"a {type(self).__name__} has one of {self._choices()}")
         shape = Shape(self._structure(family), family, self._capacity(family, capacity, len(listed)))
         super().__init__(shape, numbers=is_told)
         if len(listed):
@@ -84,8 +85,8 @@ class _Set(SharedSet):
     @classmethod
     def _capacity(cls, family: Family, wanted: int | None, count: int) -> int:
         if cls._structure(family) == "bitmap":
-            if wanted not in (None, _PORTS):
-                raise OptionError(f"capacity={wanted}", reason=f"a set of ports has room for all {_PORTS}")
+            if wanted is not None and arguments.whole_number("capacity", wanted) != _PORTS:
+                raise OptionError(f"capacity={short(wanted)}", reason=f"a set of ports has room for all {_PORTS}")
             return _PORTS
         if wanted is None:
             return max(_LEAST_CAPACITY, 2 * count)
@@ -93,8 +94,8 @@ class _Set(SharedSet):
             capacity = operator.index(wanted)
         except TypeError:
             capacity = 0
-        if capacity < 1:
-            raise OptionError(f"capacity={wanted!r}", reason="not a positive number of elements")
+        if not 0 < capacity < 1 << 63:
+            raise OptionError(f"capacity={short(wanted)}", reason="not a number of elements, 1 or more, in any memory")
         return capacity
 
     @property
@@ -159,7 +160,7 @@ class _Set(SharedSet):
         Errors: KernelError; OptionError, with the line.
         """
         text, header = files.read(path)
-        name = os.fspath(path)
+        name = printable(os.fspath(path))
         if header is not None:
             if header.kind != cls.__name__:
                 raise OptionError(f"{name} does not hold a {cls.__name__}", hint=f"{header.kind}.load() reads it")
@@ -271,11 +272,11 @@ def load(path: str | os.PathLike[str], *, empty: Family | None = None) -> HashSe
         kind = header.kind
     elif first is None and empty is None:
         hint = "name the family: with empty=, or on the file's first line, as in a saved set"
-        raise OptionError(f"{os.fspath(path)} holds no element", hint=hint)
+        raise OptionError(f"{printable(os.fspath(path))} holds no element", hint=hint)
     else:
-        found = empty if first is None else _native.SetCore.family_of(_known(first, os.fspath(path)))
+        found = empty if first is None else _native.SetCore.family_of(_known(first, printable(os.fspath(path))))
         kind = "PrefixSet" if found in ("ip", "ip6") else "HashSet"
     for one in (HashSet, PrefixSet):
         if one.__name__ == kind:
             return one.load(path, family=empty if first is None and header is None else None)
-    raise OptionError(f"{os.fspath(path)}, line 1: {kind!r} is not a kind of set")
+    raise OptionError(f"{printable(os.fspath(path))}, line 1: {kind!r} is not a kind of set")

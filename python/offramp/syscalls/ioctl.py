@@ -17,12 +17,14 @@ import socket
 import struct
 
 from offramp.errors import InterfaceGone, KernelError, PrivilegeError
-from offramp.text import encoded
+from offramp.syscalls.failure import trying
+from offramp.text import decoded, encoded
 
-__all__ = ["UNKNOWN", "ask", "call", "netmask", "tell"]
+__all__ = ["UNKNOWN", "ask", "call", "name_of", "netmask", "tell"]
 
 SIOCETHTOOL = 0x8946
 _SIOCGIFNETMASK = 0x891B
+_SIOCGIFNAME = 0x8910
 _IFNAMSIZ = 16
 
 # The answers of drivers and the kernel to a command that they do not have, or not for this argument.
@@ -45,13 +47,15 @@ def call(interface: str, request: bytearray, what: str) -> int:
     """
     argument = (ctypes.c_char * len(request)).from_buffer(request)
     wanted = struct.pack("16sQ16x", _name(interface), ctypes.addressof(argument))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        try:
+    try:
+        with _socket(f"{what} on {interface}") as any_socket:
             return int(fcntl.ioctl(any_socket, SIOCETHTOOL, bytearray(wanted)))
-        except OSError as error:
-            raise _error(interface, what, error.errno or 0) from error
-        finally:
-            del argument  # a bytearray cannot be resized while it is exported
+    except KernelError:
+        raise
+    except OSError as error:
+        raise _error(interface, what, error.errno or 0) from error
+    finally:
+        del argument  # a bytearray cannot be resized while it is exported
 
 
 def ask(interface: str, request: bytearray, what: str) -> bytes | None:
@@ -74,14 +78,35 @@ def tell(interface: str, request: bytes, what: str) -> bytes:
 
 def netmask(name: str) -> int | None:
     """The netmask of the interface's first IPv4 address, as a number; None if it has no address (netdevice(7))."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+    answer = _answer(_SIOCGIFNETMASK, struct.pack("16s24x", _name(name)), f"the netmask of {name}")
+    return int.from_bytes(answer[20:24], "big") if answer else None  # struct ifreq: name, struct sockaddr_in
+
+
+def name_of(ifindex: int) -> str | None:
+    """The name of the interface with that number; None if there is none here (netdevice(7)). if_indextoname(3) does
+    not tell that from any other failure.
+    """
+    if not 0 < ifindex < 1 << 31:
+        return None
+    answer = _answer(_SIOCGIFNAME, struct.pack("16xi20x", ifindex), f"the name of interface {ifindex}")
+    return decoded(answer[:16].split(b"\0")[0]) if answer else None
+
+
+def _answer(command: int, request: bytes, what: str) -> bytes | None:
+    """The struct ifreq that the kernel answers; None if there is no such interface, or no such address."""
+    with trying(what), _socket(what) as any_socket:
         try:
-            answer = fcntl.ioctl(any_socket, _SIOCGIFNETMASK, struct.pack("16s24x", _name(name)))
+            return fcntl.ioctl(any_socket, command, request)
         except OSError as error:
             if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 return None
-            raise KernelError(f"the netmask of {name}", error.errno or 0) from error
-    return int.from_bytes(answer[20:24], "big")  # struct ifreq: name, struct sockaddr_in
+            raise
+
+
+def _socket(what: str) -> socket.socket:
+    """One that is there only to ask."""
+    with trying(what):
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
 
 def _name(interface: str) -> bytes:

@@ -7,6 +7,7 @@ Then the number is lost, and the descriptor stays open. So the number is stored 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
@@ -32,8 +33,13 @@ class Kept(list[int]):
         if self:
             fd = self[0]
             del self[:]
-            if fd >= 0:
-                os.close(fd)
+            try:  # no call may come before close, so this is not `suppress`
+                if fd >= 0:
+                    os.close(fd)
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    raise
+                # else a write failed that nobody waits for: the descriptor is gone all the same (close(2))
 
     def __del__(self) -> None:
         self.close()

@@ -19,7 +19,9 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from offramp.arguments import short
 from offramp.errors import KernelError, PrivilegeError
+from offramp.syscalls.failure import trying
 from offramp.text import decoded, encoded
 
 __all__ = [
@@ -48,6 +50,7 @@ _REQUEST, _ACKNOWLEDGE, _DUMP, _EXCLUSIVE, _CREATE = 1, 4, 0x300, 0x200, 0x400  
 _ERROR, _DONE = 2, 3  # NLMSG_*
 _GET_LINK, _SET_LINK, _NEW_NAMES, _DELETE_NAMES = 18, 19, 108, 109  # RTM_*
 _IFNAME, _EXT_MASK, _TARGET_NETNSID, _NAMES, _ALT_IFNAME, _IFNAMSIZ = 3, 29, 46, 52, 53, 16
+_ALTIFNAMSIZ = 128
 _CONTROLLER, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
 _NETLINK_GENERIC = 16
 _NESTED = 0x8000  # NLA_F_NESTED
@@ -126,7 +129,7 @@ def generic_dump(family: int, command: int, body: bytes, what: str) -> list[Attr
     """Ask a generic netlink family for all objects that `body` names. Returns the attributes of each."""
     found: list[Attributes] = []
     request = _message(family, _GENERIC_HEADER.pack(command, 1) + body, _REQUEST | _DUMP)
-    with _socket(_NETLINK_GENERIC) as asking:
+    with trying(what), _socket(_NETLINK_GENERIC) as asking:
         asking.send(request)
         while True:
             for kind, content in _messages(asking.recv(_ANSWER_SIZE)):
@@ -178,15 +181,19 @@ def _alternative(interface: str) -> bytes:
 
 
 def _bytes(interface: str) -> bytes:
+    """Errors: KernelError (ENODEV) for what cannot be the name of any."""
     try:
-        return encoded(interface)
-    except UnicodeEncodeError:  # no bytes of any name
-        raise KernelError(f"interface {interface!r}", errno.ENODEV) from None
+        raw = encoded(interface)
+    except UnicodeEncodeError:
+        raw = b""
+    if not 0 < len(raw) < _ALTIFNAMSIZ:
+        raise KernelError(f"interface {short(interface)}", errno.ENODEV)
+    return raw
 
 
 def _ask(protocol: int, kind: int, body: bytes, what: str, *, flags: int = _REQUEST) -> bytes:
     """The first message of the answer, without its header; empty if only an acknowledgement was asked for."""
-    with _socket(protocol) as asking:
+    with trying(what), _socket(protocol) as asking:
         asking.send(_message(kind, body, flags))
         kind, content = next(_messages(asking.recv(_ANSWER_SIZE)))
     if kind == _ERROR:

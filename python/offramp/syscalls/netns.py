@@ -14,11 +14,13 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from itertools import chain, takewhile
+from types import TracebackType
 
 from offramp.errors import KernelError, PrivilegeError
+from offramp.syscalls.failure import if_there, trying
 from offramp.syscalls.procfs import content, processes
 
 __all__ = [
@@ -36,6 +38,7 @@ _CLONE_NEWNS, _CLONE_NEWNET = 0x0002_0000, 0x4000_0000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
 _SO_NETNS_COOKIE = 71
 _HERE = "/proc/thread-self/ns/net"
+_THIS = "this thread's network namespace"
 _FIRST = "/proc/1/ns/net"
 _PATIENCE = 2.0  # seconds
 _KIND = "net:["  # how the links of network namespaces begin
@@ -45,28 +48,25 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def namespace() -> int:
     """A descriptor of this thread's network namespace, which keeps it alive. Errors: KernelError (EMFILE)."""
-    try:
+    with trying(_THIS, f"opening {_HERE}"):
         return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
 
 
 def namespace_file() -> FileIO:
     """The same, owned by an object. It is closed when nobody refers to it, even if a signal handler
     raises right now.
     """
-    try:
+    with trying(_THIS, f"opening {_HERE}"):
         return open(_HERE, "rb", buffering=0)
-    except OSError as error:
-        raise KernelError("this thread's network namespace", error.errno or 0, hint=f"opening {_HERE}") from error
 
 
 @contextmanager
 def first() -> Iterator[int]:
-    """A descriptor of process 1's namespace, the machine's own unless this is a container. Errors: OSError (needs
-    root).
+    """A descriptor of process 1's namespace, the machine's own unless this is a container. Errors: PrivilegeError
+    (needs root), KernelError.
     """
-    descriptor = os.open(_FIRST, os.O_RDONLY | os.O_CLOEXEC)
+    with trying("the network namespace of process 1", f"opening {_FIRST}"):
+        descriptor = os.open(_FIRST, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
@@ -75,47 +75,67 @@ def first() -> Iterator[int]:
 
 def namespace_cookie() -> int:
     """The number of this thread's network namespace. Unlike its inode number, it is not used again in this boot."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+    with trying(_THIS), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
 
 
-@contextmanager
-def inside(namespace: int) -> Iterator[None]:
-    """Be in a network namespace, by its descriptor. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError."""
-    if os.path.samestat(os.fstat(namespace), os.stat(_HERE)):
-        yield
-        return
-    with namespace_file() as home:
-        number = home.fileno()
-        try:
-            enter(namespace)
-            yield
-        finally:
+class inside:
+    """Be in a network namespace, by its descriptor. A context manager; of a generator's, an interrupt could leave the
+    end to whichever thread drops it. Errors: PrivilegeError (CAP_SYS_ADMIN), KernelError.
+    """
+
+    def __init__(self, namespace: int) -> None:
+        self._namespace = namespace
+        self._home: FileIO | None = None
+
+    def __enter__(self) -> None:
+        with trying(_THIS):
+            is_here = os.path.samestat(os.fstat(self._namespace), os.stat(_HERE))
+        if not is_here:
+            self._home = namespace_file()
             try:
-                enter(number)
-            except BaseException:  # once more: an interrupt may have come before
-                enter(number)
+                enter(self._namespace)
+            except BaseException:  # an interrupt may have come when it was done
+                self._go_back()
                 raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._go_back()
+
+    def _go_back(self) -> None:
+        if self._home is None:
+            return
+        try:
+            enter(self._home.fileno())
+        except BaseException:  # once more: an interrupt may have come before
+            enter(self._home.fileno())
+            raise
+        finally:
+            self._home.close()
 
 
 def other_namespaces() -> Iterator[int]:
     """Descriptors of all other network namespaces: of threads, mounted ones, and those that somebody has a descriptor
     of. Use each before the next one.
 
-    A namespace that only a socket keeps alive is not found. Errors: PrivilegeError if some may not be looked at.
+    A namespace that only a socket keeps alive is not found. Errors: PrivilegeError if some may not be looked at,
+    KernelError (EMFILE).
     """
-    here = os.stat(_HERE)
+    with trying(_THIS):
+        here = os.stat(_HERE)
     seen = {here.st_ino}
     refused = ""
     for path in chain(_mounted(), _of_threads(), _of_descriptors()):
-        try:
-            if os.stat(path).st_ino in seen:
-                continue
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except PermissionError:
-            refused = path
-            continue
-        except OSError:  # it ended just now
+        descriptor = -1
+        with if_there(f"looking at {path}"):  # else it ended just now
+            try:
+                if os.stat(path).st_ino not in seen:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except PermissionError:
+                refused = path
+        if descriptor < 0:
             continue
         try:
             seen.add(os.fstat(descriptor).st_ino)
@@ -129,7 +149,7 @@ def other_namespaces() -> Iterator[int]:
 
 def _mounted() -> Iterator[str]:
     """Where namespaces are mounted, so that they live without a process: ip-netns(8), container engines."""
-    with suppress(OSError):
+    with if_there("the mounts of this thread"):
         for line in content("/proc/thread-self/mountinfo").split("\n"):
             _, _, _, root, place, *_ = [*line.split(" "), *[""] * 5]
             if root.startswith(_KIND):
@@ -137,18 +157,20 @@ def _mounted() -> Iterator[str]:
 
 
 def _of_threads() -> Iterator[str]:
-    for process in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):
-            yield from (f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task"))
+    with trying("listing /proc"):
+        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
+    for process in processes:
+        with if_there(f"the threads of process {process}"):
+            yield from [f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task")]
 
 
 def _of_descriptors() -> Iterator[str]:
     """For some time only: there may be many millions."""
     deadline = time.monotonic() + _PATIENCE
     for process in takewhile(lambda _: time.monotonic() < deadline, processes()):
-        with suppress(OSError):
+        with if_there(f"process {process.pid}"):
             found = [number for number, target in process.descriptors() if target.startswith(_KIND)]
-            yield from (f"/proc/{process.pid}/fd/{number}" for number in found)
+            yield from [f"/proc/{process.pid}/fd/{number}" for number in found]
 
 
 def enter(namespace: int) -> None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from offramp.errors import KernelError
+from offramp.syscalls.failure import trying
 from offramp.syscalls.procfs import content
 
 __all__ = ["FOR_BPF", "Capability", "held", "hint", "missing"]
@@ -37,7 +39,8 @@ _IMPLIED_BY_SYS_ADMIN = frozenset(FOR_BPF)
 
 def held() -> frozenset[Capability]:
     """The capabilities in this thread's effective set, of those that matter here."""
-    status = content("/proc/thread-self/status")
+    with trying("the capabilities of this thread"):
+        status = content("/proc/thread-self/status")
     bits = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
     found = {capability for capability in Capability if bits >> capability & 1}
     if Capability.CAP_SYS_ADMIN in found:
@@ -53,7 +56,10 @@ def missing(needed: tuple[Capability, ...] = FOR_BPF) -> tuple[Capability, ...]:
 
 def hint(needed: tuple[Capability, ...] = FOR_BPF) -> str:
     """What to do about EPERM, in half a sentence that names the missing capabilities."""
-    lacking = missing(needed)
+    try:
+        lacking = missing(needed)
+    except KernelError:  # what is missing cannot be seen now, and something else has failed already
+        return f"{', '.join(capability.name for capability in needed)} are needed"
     if lacking:
         return f"missing {', '.join(capability.name for capability in lacking)}; run as root or grant them"
     return "no capability is missing here: a user namespace, kernel lockdown or a security module forbids it"

@@ -14,9 +14,9 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 
+from offramp.syscalls.failure import if_there, trying
 from offramp.syscalls.kept import Kept
 from offramp.text import decoded, printable
 
@@ -97,9 +97,12 @@ class Process:
         within = kept.keep(partial(os.open, dir_fd=self._kept[0]), "fd", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with os.scandir(within) as entries:
-                for entry in entries:
-                    with suppress(OSError):  # it was closed just now
-                        yield entry.name, os.readlink(entry.name, dir_fd=within)
+                for number in (entry.name for entry in entries):
+                    target = ""
+                    with if_there(f"descriptor {number} of process {self.pid}"):  # else it was closed just now
+                        target = os.readlink(number, dir_fd=within)
+                    if target:
+                        yield number, target
         finally:
             kept.close()
 
@@ -109,9 +112,11 @@ class Process:
 
 def processes() -> Iterator[Process]:
     """All processes that are visible here; each is closed when the next one comes."""
-    for number in filter(str.isdecimal, os.listdir("/proc")):
+    with trying("listing /proc"):
+        numbers = [name for name in os.listdir("/proc") if name.isdecimal()]
+    for number in numbers:
         process = None
-        with suppress(OSError):  # it ended just now
+        with if_there(f"process {number}"):  # else it ended just now
             process = Process(int(number))
         if process is not None:
             try:
@@ -122,6 +127,6 @@ def processes() -> Iterator[Process]:
 
 def command(pid: int) -> str | None:
     """The name of a process, for people; None if it has ended."""
-    with suppress(OSError):
+    with if_there(f"the name of process {pid}"):
         return printable(content(f"/proc/{pid}/comm").strip())
     return None

@@ -7,13 +7,16 @@ import asyncio
 import errno
 import fcntl
 import signal
+import struct
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from offramp.bpf import Program, XdpLink, XdpMode, owner
 from offramp.errors import InterfaceBusy, InterfaceGone, KernelError, VerifierError
 from offramp.syscalls import privileges
+from offramp.syscalls.bpf import Command, bpf
 from offramp.testing import Lab, Wire
 from tests.rigs.bytecode import NOTHING_IN_R0, descriptors, load, words
 from tests.rigs.processes import holder
@@ -22,6 +25,7 @@ from tests.rigs.waiting import eventually
 pytestmark = pytest.mark.skipif(bool(privileges.missing()), reason=privileges.hint())
 
 MODES: tuple[XdpMode, ...] = ("native", "generic")
+LINK_DETACH = 34  # enum bpf_cmd: by force
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -141,3 +145,22 @@ def test_descriptors_end_with_exec(wire: Wire) -> None:
     with wire.b.host, words(1) as array, load() as program, XdpLink.attach(program, wire.b.ifindex) as link:
         for each in (array, program, link):
             assert fcntl.fcntl(each, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+
+
+def test_a_link_that_was_detached_is_told_as_gone(wire: Wire) -> None:
+    """By its number, the interface is there: it is the link that is severed (ENOLINK)."""
+    with wire.b.host, load(name="old") as old, load(name="new") as new, XdpLink.attach(old, wire.b.ifindex) as link:
+        bpf(cast(Command, LINK_DETACH), struct.pack("I", link.fd))
+        with pytest.raises(InterfaceGone, match="removed, or somebody has detached it"):
+            link.update(new, old)
+
+
+def test_a_link_of_an_interface_that_was_made_anew(lab: Lab) -> None:
+    """With the number of the one before."""
+    wire = lab.wire(lab.host("a"), lab.host("b"))
+    with wire.b.host, load(name="old") as old, load(name="new") as new, XdpLink.attach(old, wire.b.ifindex) as link:
+        with wire.b.host.netlink() as route:
+            route.link("del", index=wire.b.ifindex)
+            route.link("add", ifname="eth0", kind="veth", index=wire.b.ifindex, peer="eth1")
+        with pytest.raises(InterfaceGone, match="removed, or somebody has detached it"):
+            link.update(new, old)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import gc
 import os
 import select
+import signal
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,11 @@ class Rig:
     def is_closed(self) -> bool:
         return self.guard is not None and self.guard.closed
 
+    def leave(self) -> None:
+        assert self.guard is not None
+        with self.guard:
+            pass
+
     def replace(self) -> None:
         assert self.guard is not None
         self.guard.replace(OTHER)
@@ -107,7 +114,7 @@ class Rig:
     def ready(self, verb: str) -> Work:
         if verb != "open":
             self.open()
-        return {"open": self.open, "close": self.close, "replace": self.replace}[verb]
+        return {"open": self.open, "close": self.close, "leave": self.leave, "replace": self.replace}[verb]
 
     def places(self, verb: str, most: int) -> list[int]:
         for _ in range(2):  # once, so that modules are loaded and programs compiled
@@ -153,7 +160,7 @@ VERBS = ["open", "replace", "close"]
 
 
 @pytest.mark.parametrize("kind", [Interrupt, pytest.param(Alarm, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, pytest.param("leave", marks=pytest.mark.soak)])
 def test_a_handler_that_raises(rig: Rig, verb: str, most: int, kind: type[BaseException]) -> None:
     def interrupt() -> None:
         raise kind
@@ -224,6 +231,63 @@ def test_a_handler_that_opens(rig: Rig, verb: str, most: int) -> None:
     assert all("this signal handler interrupts its thread in opening, replacing or closing" in text for text in refused)
 
 
+def close(guard: offramp.Attachment) -> None:
+    guard.close()
+
+
+def read_the_ledger(guard: offramp.Attachment) -> None:
+    guard.ledger()
+    len(guard.events)
+
+
+def replace(guard: offramp.Attachment) -> None:
+    with suppress(Closed):
+        guard.replace(OTHER)
+
+
+def open_another(guard: offramp.Attachment) -> None:
+    offramp.attach("eth0", "udp dst port 99").close()
+
+
+DEEDS = (close, read_the_ledger, replace, open_another)
+
+
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.soak) for turn in range(1, len(DEEDS)))])
+@pytest.mark.parametrize("verb", ["replace", "close", pytest.param("leave", marks=pytest.mark.soak)])
+def test_another_thread(rig: Rig, verb: str, most: int, turn: int) -> None:
+    """It waits for its turn, or it does not have to: nobody waits for ever, and nobody finds anything half done."""
+    raised: list[BaseException] = []
+    threads: list[threading.Thread] = []
+
+    def there(guard: offramp.Attachment) -> None:
+        try:
+            with rig.wire.b.host:
+                deed(guard)
+        except BaseException as error:
+            raised.append(error)
+
+    def meanwhile() -> None:
+        threads.append(threading.Thread(target=there, args=(rig.guard,)))
+        threads[-1].start()
+        threads[-1].join(0.005)
+
+    places = rig.places(verb, most)
+    before = held()
+    for number, place in enumerate(places):
+        deed = DEEDS[(number + turn) % len(DEEDS)]
+        work = rig.ready(verb)
+        where = f"place {place}"
+        with suppress(Closed):  # of what was going to be replaced
+            where = at(place, meanwhile, work) or where
+        while threads:
+            threads[-1].join(20)
+            assert not threads.pop().is_alive(), where
+        assert raised == [], where
+        rig.end()
+        rig.check(where)
+        assert not held() - before, where
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_collector_finds_a_forgotten_one(rig: Rig, verb: str, most: int) -> None:
     def forget() -> None:
@@ -275,3 +339,33 @@ def test_a_fork(rig: Rig, verb: str, most: int, tmp_path: Path) -> None:
         rig.check(where)
         assert not held() - before, where
     assert eventually(lambda: not orphans())
+
+
+@pytest.mark.parametrize("turns", [25, pytest.param(165, marks=pytest.mark.soak)])
+def test_alarms_that_close_at_any_moment(wire: Wire, turns: int) -> None:
+    """As a program does that ends what it has when its time is over."""
+    before = held()
+    late: list[BaseException] = []
+
+    def over(number: int, frame: object) -> None:
+        for guard in offramp.ramps():
+            try:
+                guard.close()
+            except BaseException as error:
+                late.append(error)
+
+    previous = signal.signal(signal.SIGALRM, over)
+    try:
+        for turn in range(turns):
+            signal.setitimer(signal.ITIMER_REAL, 0.0003 + 0.03 * turn / turns)
+            guard = offramp.open("eth0", MATCH) if turn % 2 else offramp.attach("eth0", MATCH)
+            with suppress(Closed), guard:
+                guard.replace(OTHER)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            guard.close()
+            assert guard.closed
+            assert eventually(lambda: not has_xdp(wire.b))
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert late == []
+    assert not held() - before

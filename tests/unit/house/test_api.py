@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
+import sys
 
 import pytest
 
@@ -56,3 +58,33 @@ def test_import_offramp_loads_nothing_heavy() -> None:
     assert "offramp" in loaded
     assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
     assert not [name for name in loaded if name.startswith("offramp.") and name not in LIGHT]
+
+
+HANDLER = """
+import sys, offramp
+count, said = 0, []
+def interrupt(frame, event, argument):
+    global count
+    if "/offramp/" in frame.f_code.co_filename:
+        count += 1
+        if count == int(sys.argv[1]):
+            sys.settrace(None)
+            try:
+                said.append(str(offramp.Match("udp")))
+            except offramp.OfframpError as error:
+                said.append(str(error))
+    return interrupt
+sys.settrace(interrupt)
+offramp.Match
+sys.settrace(None)
+print(said[0], "|", offramp.Match("udp"))
+"""
+
+
+@pytest.mark.parametrize("moment", [1, 30, 300, 1000, 2500])
+def test_a_signal_handler_that_is_the_first_to_use_it_while_it_is_imported(moment: int) -> None:
+    """It works, or says why it cannot; and what was interrupted goes on."""
+    command = [sys.executable, "-c", HANDLER, str(moment)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    reason = "this signal handler interrupts its thread in importing offramp"
+    assert said == "udp | udp" or (said.startswith(f"offramp.Match: {reason}") and said.endswith("| udp"))
