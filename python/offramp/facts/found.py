@@ -25,7 +25,7 @@ class Sign:
             return f"a raw socket of IP protocol {numbers}"
         if self.table == "udp":
             return f"a UDP socket on port {numbers}, of root or of a system user"
-        return f"a listening TCP socket on port {numbers}, or a session of root's there"
+        return f"a listening TCP socket on port {numbers}, or a connection of root's to that port"
 
 
 DAEMONS: Final[Mapping[str, Sign]] = {  # protocols that keep a route alive, and who speaks them

@@ -142,7 +142,7 @@ def _daemons(listening: list[_Socket], connected: list[_Socket]) -> set[str]:
     by_table = {
         "raw": {each.port for each in _sockets_of("raw", _UNCONNECTED)},
         "udp": {each.port for each in _sockets_of("udp", _UNCONNECTED) if each.user < _FIRST_PERSON},
-        "tcp": {*_privileged_listeners(listening), *_ports_of_root(connected)},
+        "tcp": {*_privileged_listeners(listening), *_called_by_root(listening, connected)},
     }
     return {name for name, sign in DAEMONS.items() if not by_table[sign.table].isdisjoint(sign.numbers)}
 
@@ -154,11 +154,12 @@ def _privileged_listeners(listening: list[_Socket]) -> Iterator[int]:
             yield each.port
 
 
-def _ports_of_root(connected: list[_Socket]) -> Iterator[int]:
-    """At either end of root's connections."""
+def _called_by_root(listening: list[_Socket], connected: list[_Socket]) -> Iterator[int]:
+    """The ports to which root has connected. A caller's port tells nothing: whoever calls chooses it."""
+    served = {each.port for each in listening}
     for each in connected:
-        if each.user == _ROOT:
-            yield from (each.port, each.remote_port)
+        if each.user == _ROOT and each.port not in served:
+            yield each.remote_port
 
 
 def _first_unprivileged() -> int:

@@ -189,3 +189,12 @@ def test_a_session_of_bgp_without_a_listener(wire: Wire) -> None:
         with socket.create_connection((wire.a.ip, 179)):
             assert find().daemons == ("BGP",)  # root's
         assert find().daemons == ()
+
+
+def test_who_calls_chooses_the_port_and_so_it_tells_nothing(wire: Wire) -> None:
+    with wire.b.host:
+        listener = socket.create_server((wire.b.ip, 8080))
+    with listener, wire.a.host, socket.create_connection(listener.getsockname(), source_address=(wire.a.ip, 179)):
+        accepted, _ = listener.accept()
+        with accepted, wire.b.host:
+            assert find().daemons == ()

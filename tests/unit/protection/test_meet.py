@@ -81,9 +81,9 @@ def test_no_packet_is_of_both_if_they_do_not_meet(seed: int) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("seed", range(100, 110))
 def test_no_packet_is_of_both_if_they_do_not_meet_at_length(seed: int) -> None:
-    sweep(seed, 1000)
+    sweep(seed, 300)
 
 
 def sweep(seed: int, rounds: int) -> None:
