@@ -107,7 +107,9 @@ impl Port {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None, sending=None))]
+    #[pyo3(signature = (
+        interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None, sending=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn af_xdp(
         py: Python<'_>,
