@@ -71,6 +71,17 @@ def _huge(path: Path) -> None:
         file.truncate(1 << 40)
 
 
+def _others(path: Path) -> None:
+    path.write_bytes(b"{}")
+    path.chmod(0o600)
+    os.chown(path, 65534, 65534)
+
+
+def _for_all(path: Path) -> None:
+    path.write_bytes(b"{}")
+    path.chmod(0o666)
+
+
 CONTENTS: dict[str, Callable[[Path], object]] = {
     "a symbolic link": lambda path: path.symlink_to("/etc/hostname"),
     "a symbolic link to nothing": lambda path: path.symlink_to("nowhere"),
@@ -79,8 +90,8 @@ CONTENTS: dict[str, Callable[[Path], object]] = {
     "a socket": _bound,
     "a directory": lambda path: path.mkdir(0o700),
     "a device": lambda path: os.mknod(path, 0o20600, os.makedev(1, 5)),  # /dev/zero
-    "another's file": lambda path: (path.write_bytes(b"{}"), path.chmod(0o600), os.chown(path, 65534, 65534)),
-    "a file for all": lambda path: (path.write_bytes(b"{}"), path.chmod(0o666)),
+    "another's file": _others,
+    "a file for all": _for_all,
     "a huge file": _huge,
     "garbage": lambda path: path.write_bytes(bytes(range(256)) * 999),
     "deep JSON": lambda path: path.write_bytes(b"[" * 100_000),
