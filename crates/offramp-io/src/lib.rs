@@ -29,7 +29,7 @@ pub use code::{Code, Packets};
 pub use counters::Counters;
 pub use error::Error;
 pub use events::{Event, Events, Happening};
-pub use heartbeat::{Heartbeat, Pulse};
+pub use heartbeat::{Heartbeat, Heartbeats, Pulse};
 pub use link::Link;
 pub use memory::{MapMemory, OwnMemory};
 pub use port::{Look, Parts, Port};

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from offramp import _native
-from offramp.bpf import Map, MapFlag, MapType
+from offramp.bpf import Map, MapFlag, MapType, clock
 from offramp.emit.program import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.immutable import immutable
@@ -100,6 +100,7 @@ def _bound(plan: Plan, heartbeats: Map) -> _native.Port:
             copying=plan.copying or "copy",
             heartbeats=heartbeats.fd if plan.stall is not None else None,
             stall=plan.stall,
+            ahead=clock.machine_is_ahead() if plan.stall is not None else 0,
         )
     except KernelError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
