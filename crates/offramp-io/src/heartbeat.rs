@@ -2,7 +2,7 @@
 //! The reader tells the XDP program that it is alive, so that a stopped reader does not black-hole its flow.
 //!
 //! The map is a `BPF_F_MMAPABLE` array of one element: a u64 per queue, the time of the last look at that queue in
-//! nanoseconds of the machine's `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
+//! nanoseconds of the machine's `CLOCK_MONOTONIC_COARSE`, as `bpf_ktime_get_coarse_ns` tells it (Linux 5.11).
 //! In a time namespace this process reads that clock with an offset, so the caller says how far the machine is ahead.
 
 use std::os::fd::BorrowedFd;

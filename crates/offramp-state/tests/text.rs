@@ -2,7 +2,7 @@
 //! Elements and their text.
 
 use offramp_state::shape::from_number;
-use offramp_state::text::{family_of, from_lines, from_text};
+use offramp_state::text::{Unread, family_of, from_lines, from_text};
 use offramp_state::{Family, Shape, Structure, Wrong};
 
 fn shape(structure: Structure, family: Family) -> Shape {
@@ -96,5 +96,8 @@ fn lines_have_numbers() {
     let net = shape(NET.0, NET.1);
     let text = "# a comment\n\n 10.0.0.0/8 # inside\r\n10.1.0.0/16";
     assert_eq!(from_lines(net, text).expect("good lines").len(), 2);
-    assert_eq!(from_lines(net, "10.0.0.0/8\n\nten\n"), Err((3, "ten", Wrong::Text)));
+    assert_eq!(
+        from_lines(net, "10.0.0.0/8\n\nten\n"),
+        Err(Unread::Line(3, "ten", Wrong::Text))
+    );
 }

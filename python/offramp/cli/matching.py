@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offramp import reading
 from offramp.errors import KernelError, OptionError
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def content(option: str, path: str, most: int) -> bytes:
     try:
         if path == "-":
             return sys.stdin.buffer.read(most + 1)
-        with Path(path).open("rb") as file:
-            return file.read(most + 1)
+        return reading.content(option, path, most)
     except OSError as error:
         raise _unreadable(option, error.errno) from error
 

@@ -57,7 +57,7 @@ class InterfaceLock:
     def __init__(self, device: Identity) -> None:
         directory = os.environ.get(VARIABLE) or _DIRECTORY
         key = device.bus.replace("/", "_") or f"{namespace_cookie():x}-{device.ifindex}"
-        self._pid = os.getpid()
+        self._generation = process.generation()
         self._token = object()
         self._path = f"{directory}/{key}.lock"
         with process.alone():
@@ -70,7 +70,7 @@ class InterfaceLock:
 
     def close(self) -> None:
         """Let go. Closing twice is allowed."""
-        if self._pid != os.getpid():  # a forked child has nothing to let go of
+        if self._generation != process.generation():  # a forked child has nothing to let go of
             return
         with process.alone():
             _holders.pop(self._token, None)

@@ -5,12 +5,14 @@ mod descriptor;
 mod errno;
 mod interface;
 mod mapping;
+mod process;
 mod socket;
 
 pub use descriptor::{eventfd, lead_nowhere, lower, raise};
 use errno::errno;
 pub use interface::{Flags, index_of, name_and_flags};
 pub use mapping::Mapping;
+pub use process::process;
 pub use socket::{Datagrams, bind, get_option, kick_rx, kick_tx, poll_readable, receive, set_option, socket};
 
 pub const REALTIME: libc::clockid_t = libc::CLOCK_REALTIME;
