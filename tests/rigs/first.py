@@ -25,7 +25,7 @@ def main() -> int:
     assert os.getpid() == 1
     hosts, networks = HashSet(["10.0.0.1"]), PrefixSet(["10.0.0.0/8"])
     port, end = offramp.Port.null([bytes(60)]), offramp.open_port("loop:")
-    with offramp.open("eth0", "src host in @hosts and udp", hosts=hosts) as ramp:
+    with offramp.open("eth0", offramp.Match("src host in @hosts and udp", hosts=hosts)) as ramp:
         attempts: list[Callable[[], object]] = [
             lambda: hosts.add("10.0.0.2"),
             hosts.clear,
