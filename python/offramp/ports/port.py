@@ -268,7 +268,7 @@ def open_port(uri: str, **options: object) -> Port:
 
 def _templates(packets: object) -> list[bytes]:
     try:
-        return [_template(memoryview(packet)) for packet in several("packets", packets)]  # type: ignore[arg-type]
+        return [_template(memoryview(packet)) for packet in several("packets", packets)]  # type: ignore[arg-type, var-annotated]
     except TypeError:
         reason = "not a list of packets, each of them bytes"
         raise OptionError(f"packets={short(packets)}", reason=reason) from None

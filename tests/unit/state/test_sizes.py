@@ -25,7 +25,7 @@ BEFORE = ["10.0.0.1", "10.0.0.2"]
 class Lying:
     """An iterable that says a length of its own choice."""
 
-    def __init__(self, length: Callable[[], int], elements: Iterable[object]) -> None:
+    def __init__(self, length: Callable[[], int], elements: Iterable[Any]) -> None:
         self._length, self._elements = length, elements
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class Lying:
     def __contains__(self, element: object) -> bool:
         return True
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._elements)
 
 
@@ -151,13 +151,15 @@ def test_a_selection_of_packets_that_has_no_memory() -> None:
     port = offramp.Port.null([bytes(60)], repeat=False)
     batch = port.rx()
     assert batch is not None
+    much: Any
+    long: Any = np.broadcast_to(np.zeros(1, np.uint8), (1 << 40,))
     for much in (np.broadcast_to(np.zeros(1, np.uint16), (1 << 40,)),):
         with pytest.raises(OptionError, match="packets of a batch of 1"):
             batch._burst.select(much.data)
         with pytest.raises(OptionError):
             port.send(np.broadcast_to(np.zeros(1, np.uint8), (1 << 40,)))
         with pytest.raises(OptionError):
-            offramp.Port.null([np.broadcast_to(np.zeros(1, np.uint8), (1 << 40,))])
+            offramp.Port.null([long])
         with pytest.raises(OptionError):
             offramp.Port.null(itertools.repeat(b"x" * 60))
     port.close()
