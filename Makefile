@@ -23,7 +23,7 @@ MIN_RUST   := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 RUST       := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 
 DEMO_PACKAGES := iptables util-linux
-TEST_PACKAGES := $(DEMO_PACKAGES) bpftool curl ethtool iproute2 libpcap0.8 nginx-light procps tcpdump
+TEST_PACKAGES := $(DEMO_PACKAGES) bpftool curl ethtool iproute2 libpcap0.8 nginx-light procps tcpdump xdp-tools
 
 # As root, or in CI, a kernel test that is skipped has failed: nothing that can be tested goes untested unseen.
 IS_ROOT  := $(filter 0,$(shell id -u))

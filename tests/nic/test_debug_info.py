@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stranger's program looks into a live ramp by fentry, as those of bpftrace and xdpdump do."""
+"""A stranger looks into a live ramp: a program that runs by fentry, and xdpdump."""
 
 from __future__ import annotations
+
+import signal
+import subprocess
 
 import pytest
 
@@ -10,7 +13,7 @@ from offramp.ramp.interface import _in_use
 from offramp.testing import Wire
 from tests.rigs.bytecode import read_words
 from tests.rigs.fentry import fentry
-from tests.rigs.traffic import MATCH, send
+from tests.rigs.traffic import MATCH, datagrams, send
 from tests.rigs.waiting import eventually
 
 pytestmark = pytest.mark.nic("e1000e")
@@ -48,3 +51,19 @@ def test_the_program_that_takes_its_place_can_be_looked_into_too(wire: Wire) -> 
             send(wire, 5)
             assert eventually(lambda: guard.ledger().claimed >= 5, PATIENCE)
             assert read_words(seen)[0] >= 5
+
+
+@pytest.mark.filterwarnings("ignore::offramp.OfframpWarning")
+def test_xdpdump_shows_each_packet_and_its_verdict(wire: Wire) -> None:
+    words = ["stdbuf", "-oL", "xdpdump", "--interface", wire.b.name, "--rx-capture", "entry,exit"]
+    with (
+        wire.b.host,
+        offramp.attach(wire.b.name, MATCH),
+        subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as dump,
+    ):
+        assert dump.stdout is not None
+        with datagrams(wire):
+            shown = next((line for line in dump.stdout if "exit[DROP]" in line), "")
+            dump.send_signal(signal.SIGINT)
+            dump.stdout.read()
+    assert "offramp_drop()@exit[DROP]: packet size" in shown

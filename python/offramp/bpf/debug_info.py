@@ -2,7 +2,7 @@
 """What our programs tell whoever looks in, by BTF, the kernel's type information.
 
     bpftool prog dump xlated        shows the source above the code: each match, and its verdict
-    bpftrace, xdpdump, fentry       find the function by its name, and know its argument: int NAME(struct xdp_md *ctx)
+    xdpdump, and others by fentry   find the function by its name, and know its argument: int NAME(struct xdp_md *ctx)
 
 A program is one function without calls of its own, so it has one entry for its function and one for its line. The types
 are loaded beside the program, which keeps them. A kernel that refuses them gets the program without them.
