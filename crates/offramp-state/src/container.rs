@@ -76,6 +76,5 @@ pub trait Container: Sized + Send + 'static {
     }
 
     /// All keys, ascending.
-    #[must_use]
     fn keys(&self, home: &Home) -> Result<Vec<Self::Key>, Error>;
 }
