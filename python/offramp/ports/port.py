@@ -19,7 +19,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from offramp import _native
 
 __all__ = ["Facts", "Port", "Queue", "open_port"]
+
+_MOST_BYTES: Final = 65536  # of a packet
 
 
 @immutable
@@ -279,19 +281,25 @@ def _place(queue: int) -> int:
 
 def _templates(packets: object) -> list[bytes]:
     try:
-        return [bytes(memoryview(packet)) for packet in packets]  # type: ignore[attr-defined]
+        return [_template(memoryview(packet)) for packet in several("packets", packets)]  # type: ignore[arg-type, var-annotated]
     except TypeError:
         reason = "not a list of packets, each of them bytes"
         raise OptionError(f"packets={short(packets)}", reason=reason) from None
 
 
-def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
+def _template(packet: memoryview) -> bytes:
+    if packet.nbytes > _MOST_BYTES:  # a buffer may say that it has any length, and have no memory for it
+        raise OptionError(f"a packet of {packet.nbytes} bytes", reason=f"longer than {_MOST_BYTES}")
+    return bytes(packet)
+
+
+def _listed(frames: Buffer | Iterable[Buffer]) -> tuple[Buffer, ...]:
     """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
     try:
         is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
     except TypeError:
         is_one = False
-    return [frames] if is_one else list(several("frames", frames))  # type: ignore[list-item, arg-type]
+    return (frames,) if is_one else several("frames", frames)  # type: ignore[return-value, arg-type]
 
 
 _open_here: weakref.WeakSet[Port] = weakref.WeakSet()

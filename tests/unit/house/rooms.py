@@ -33,6 +33,7 @@ GROUND = {
     "immutable": Room("values with named fields, which never change", pure=True),
     "arguments": Room("the arguments of public calls, checked", pure=True),
     "checksum": Room("the internet checksum", pure=True),
+    "reading": Room("files that users name, read within bounds of size and time"),
     "process": Room("what this process lets go of when it forks or ends, and in which order"),
 }
 """Imported by all. A ground file imports other ground files at most."""
