@@ -24,7 +24,7 @@ Copying = Literal["auto", "copy", "zero-copy"]
 Requirement = Literal["native", "zero-copy"]
 LayoutChoice = Literal["auto", "hidden-queue", "in-driver", "vf"]
 
-NO_SOCKET: Final = "packets end in the driver, so there is no socket"
+NO_SOCKET: Final = "the driver acts on the packets, so there is no socket"
 
 _BOTH: Final = ("open", "attach")
 _MOST_FRAMES: Final = 1 << 20  # 2 or 4 GiB for each queue, which the kernel pins
@@ -172,7 +172,7 @@ class Options:
             raise OptionError(
                 f"frames={self.frames} with ring={self.ring}",
                 reason=f"not from {self.ring + 1} to {_MOST_FRAMES}",
-                hint="the fill ring takes one for each of its entries, and sending needs some too",
+                hint=f"the fill ring takes one for each of its entries: frames={2 * self.ring} suits this ring",
             )
         if self.probe and not self.observe:
             raise OptionError("probe without observe", reason="nobody would watch where the answer arrives")

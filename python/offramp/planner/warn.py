@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from offramp.facts.offloads import OFFLOADS
 from offramp.planner.layout import Layout
-from offramp.planner.plan import Plan
+from offramp.planner.plan import Plan, shortened
 from offramp.planner.protect import PROTECTED
 from offramp.planner.situation import Situation
 from offramp.planner.widen import widened
@@ -61,7 +61,9 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
         found.append(f"nothing is protected: {PROTECTED} are diverted too if they match")
     if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
-            f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
+            f"{shortened(plan.match)} is read from queue{'s' * (len(plan.queues) > 1)} "
+            f"{', '.join(map(str, plan.queues))} of {link.rx_queues} receive queues: matching packets on the others "
+            "stay with the kernel"  # it names the ramp, because Python shows the same text only once
         )
     return found
 

@@ -21,12 +21,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from offramp import process
-from offramp.arguments import several, short, text, truth, whole_number
+from offramp.arguments import short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.immutable import immutable
-from offramp.ports.batch import Batch
+from offramp.ports.batch import Batch, listed
 from offramp.ports.events import PortEvent
 from offramp.ports.ledger import QueueLedger
+from offramp.public import Public, in_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -52,7 +53,7 @@ class Facts:
         return f"{self.kind}:{self.target}"
 
 
-class _Receiver:
+class _Receiver(Public):
     """What a port and a single queue have in common."""
 
     _native: _native.Port
@@ -97,7 +98,7 @@ class Queue(_Receiver):
 
         If these are fewer than given, the interface took no more in `timeout` seconds.
         """
-        return self._native.send(self.place, _listed(frames), timeout)
+        return self._native.send(self.place, listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
         """Wait until everything sent has left. Returns how many frames have not left after `timeout` seconds."""
@@ -124,7 +125,11 @@ class Queue(_Receiver):
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
-        return f"<Queue {self.place} of {self.facts}>"
+        try:
+            self._native.check()
+        except Closed:
+            return f"<Queue {self.place} of {self.facts}, closed>"
+        return f"<Queue {', '.join((f'{self.place} of {self.facts}', *self.facts.modes))}>"
 
 
 class Port(_Receiver):
@@ -193,11 +198,14 @@ class Port(_Receiver):
         return self._native.tx(place, chosen._burst, timeout)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
-        """`Queue.send` on queue number `queue` of the port."""
-        return self._native.send(whole_number("queue", queue), _listed(frames), timeout)
+        """Copy `frames` (bytes from the Ethernet header on) to the tx ring of `queue`. Returns how many were accepted.
+
+        If these are fewer than given, the interface took no more in `timeout` seconds.
+        """
+        return self._native.send(whole_number("queue", queue), listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """`Queue.flush` on each queue."""
+        """Wait until everything sent has left, `timeout` seconds on each queue. Returns how many frames have not."""
         return sum(queue.flush(timeout) for queue in self.queues)
 
     def discard(self, seconds: float) -> int:
@@ -229,7 +237,7 @@ class Port(_Receiver):
             self._native.abandon()
 
     def __repr__(self) -> str:
-        count = f"{len(self.queues)} queue{'s' * (len(self.queues) != 1)}"
+        count = in_numbers(len(self.queues), "queue")
         state = "closed" if self._closed else ", ".join((count, *self.facts.modes))
         return f"<Port {self.facts}, {state}>"
 
@@ -270,15 +278,6 @@ def _templates(packets: object) -> list[bytes]:
     except TypeError:
         reason = "not a list of packets, each of them bytes"
         raise OptionError(f"packets={short(packets)}", reason=reason) from None
-
-
-def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
-    """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
-    try:
-        is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
-    except TypeError:
-        is_one = False
-    return [frames] if is_one else list(several("frames", frames))  # type: ignore[list-item, arg-type]
 
 
 _open_here: weakref.WeakSet[Port] = weakref.WeakSet()

@@ -8,12 +8,15 @@
           ├─ redirect_failed   to the kernel: matched, but no socket was in the XSKMAP
           ├─ missed_by_nic     to the kernel: matched, but the NIC did not bring it to the hidden queue
           ├─ exits             the verdicts that the program's body has counters of its own for; a match has none
-          └─ claimed ─┬─ (attach)  the verdict: dropped, sent back, passed
-                      └─ (open) ───┬─ received        by the application
-                                   ├─ waiting         in the rx ring, not yet read
-                                   ├─ rx_dropped      lost: no frame to write to; the application was too slow
-                                   ├─ rx_ring_full    lost: no room in the rx ring; rare, as the fill ring empties first
-                                   └─ redirect_lost   lost, and not counted by the kernel: the socket was unbound
+          └─ the verdict's, which `claimed` counts whatever it is called:
+             dropped (DROP), observed (PASS: counted, and to the kernel), sent_back (TX), or
+             claimed (CLAIM) ─┬─ received        by the application
+                              ├─ waiting         in the rx ring, not yet read
+                              ├─ rx_dropped      lost: no frame to write to; the application was too slow
+                              ├─ rx_ring_full    lost: no room in the rx ring; rare, as the fill ring empties first
+                              └─ redirect_lost   lost, and not counted by the kernel: the socket was unbound
+    sent ────┬─ completed   what the application has sent: the kernel reports it as done
+             └─ tx_invalid  refused by the kernel
 
 `redirect_lost` is what is left when everything else is subtracted. While packets are in flight between the program's
 counter and the ring, it holds them too. If a ledger could not be read (in a forked child, or because the last reading
@@ -33,6 +36,9 @@ from offramp.verdict import Verdict
 __all__ = ["Ledger"]
 
 _TO_THE_KERNEL = ("protected", "passed", "early", "stalled", "redirect_failed", "missed_by_nic")
+_OF_SOCKETS = ("early", "stalled", "redirect_failed", "missed_by_nic")  # without sockets none can be
+_SENT = ("sent", "completed", "tx_invalid")
+_NAMES = {Verdict.DROP: "dropped", Verdict.PASS: "observed", Verdict.TX: "sent_back"}  # of the verdict's own row
 _ON_THE_WAY = ("received", "waiting", "rx_dropped", "rx_ring_full")  # of claimed packets, as sockets count them
 
 
@@ -68,8 +74,58 @@ class Ledger:
         return sum(getattr(queue, name) for queue in self.queues)
 
     @property
+    def matched_as(self) -> str:
+        """The name of the verdict's own row: claimed, dropped, observed or sent_back."""
+        return _NAMES.get(self.verdict, "claimed")
+
+    @property
+    def dropped(self) -> int:
+        """Matching packets that ended in the driver."""
+        return self._if(Verdict.DROP)
+
+    @property
+    def observed(self) -> int:
+        """Matching packets that were counted, and went on to the kernel."""
+        return self._if(Verdict.PASS)
+
+    @property
+    def sent_back(self) -> int:
+        """Matching packets that the driver was told to send back."""
+        return self._if(Verdict.TX)
+
+    def _if(self, verdict: Verdict) -> int:
+        return self.claimed if self.verdict is verdict else 0
+
+    @property
     def received(self) -> int:
         return self.total("received")
+
+    @property
+    def waiting(self) -> int:
+        return self.total("waiting")
+
+    @property
+    def rx_dropped(self) -> int:
+        return self.total("rx_dropped")
+
+    @property
+    def rx_ring_full(self) -> int:
+        return self.total("rx_ring_full")
+
+    @property
+    def sent(self) -> int:
+        """Packets that the application has sent: put into the tx rings."""
+        return self.total("sent")
+
+    @property
+    def completed(self) -> int:
+        """The sent packets that the kernel reported as done."""
+        return self.total("completed")
+
+    @property
+    def tx_invalid(self) -> int:
+        """Sent packets that the kernel refused."""
+        return self.total("tx_invalid")
 
     @property
     def lost(self) -> int:
@@ -94,14 +150,17 @@ class Ledger:
         derived = {"redirect_lost": self.redirect_lost, "lost": self.lost, "exact": self.exact}
         counts = asdict(self)
         exits: dict[str, object] = counts.pop("exits")
+        counts[self.matched_as] = counts.pop("claimed")
         return counts | exits | {"verdict": self.verdict.name} | totals | derived
 
     def __str__(self) -> str:
         if not self.known:
             return "unknown: the counters could not be read"
-        names = [name for name in ("seen", *_TO_THE_KERNEL, "claimed") if name != "missed_by_nic" or self.missed_by_nic]
-        rows = [*((name, getattr(self, name)) for name in names), *self.exits.items()]
-        if self.verdict is Verdict.CLAIM:
-            rows += [(f"  {name}", self.total(name)) for name in _ON_THE_WAY]
-            rows.append(("  redirect_lost", self.redirect_lost))
+        claims = self.verdict is Verdict.CLAIM
+        unless_any = ("missed_by_nic",) if claims else _OF_SOCKETS
+        names = [name for name in ("seen", *_TO_THE_KERNEL) if name not in unless_any or getattr(self, name)]
+        rows = [*((name, getattr(self, name)) for name in names), *self.exits.items(), (self.matched_as, self.claimed)]
+        if claims:
+            rows += [(f"  {name}", getattr(self, name)) for name in (*_ON_THE_WAY, "redirect_lost")]
+            rows += [(name, self.total(name)) for name in _SENT if any(map(self.total, _SENT))]
         return "\n".join(f"{name:<18}{count:>16,}" for name, count in rows)

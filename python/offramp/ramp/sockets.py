@@ -118,12 +118,14 @@ def _explain(error: KernelError, plan: Plan) -> Exception:
         case errno.EBUSY:
             return InterfaceBusy(what, reason="another AF_XDP socket is bound to the queue")
         case errno.EOPNOTSUPP if plan.copying == "zero-copy":
-            return NotSupported(what, reason="the driver has no zero-copy", hint="copying auto falls back to a copy")
+            return NotSupported(
+                what, reason="the driver has no zero-copy", hint="without asking for zero-copy, packets are copied"
+            )
         case errno.EINVAL if plan.copying == "zero-copy":
             return NotSupported(
                 what,
                 reason="the driver refuses zero-copy here [EINVAL]",
-                hint="copying auto falls back to a copy; virtio-net has zero-copy only with QEMU's iommu_platform=on",
+                hint="without asking for zero-copy, packets are copied; virtio-net needs QEMU's iommu_platform=on",
             )
         case errno.ENETDOWN:
             return InterfaceDown(what, hint=f"ip link set {plan.interface} up")

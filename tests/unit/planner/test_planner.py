@@ -97,7 +97,8 @@ def test_the_plan_as_text() -> None:
         "  protected: ARP, ND, DHCP, TCP port 22 (SSH)\n"
         "       vlan any and ((arp) or (icmp6 and icmp6[0] >= 133 and icmp6[0] <= 137)"
         " or (udp dst port 67 or 68 or 546 or 547) or (tcp port 22))\n"
-        "  warning: eth0 has 3 receive queues: matching packets on the others stay with the kernel"
+        "  warning: udp dst port 4321 is read from queues 0, 2 of 3 receive queues: matching packets on the others "
+        "stay with the kernel"
     )
 
 
