@@ -22,12 +22,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from offramp import process
-from offramp.arguments import several, short, text, truth, whole_number
+from offramp.arguments import short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.immutable import immutable
-from offramp.ports.batch import Batch
+from offramp.ports.batch import Batch, listed
 from offramp.ports.events import PortEvent
 from offramp.ports.ledger import QueueLedger
+from offramp.public import Public, in_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -55,7 +56,7 @@ class Facts:
         return f"{self.kind}:{self.target}"
 
 
-class _Receiver:
+class _Receiver(Public):
     """What a port and a single queue have in common."""
 
     _native: _native.Port
@@ -103,7 +104,7 @@ class Queue(_Receiver):
         a frame holds: see `facts.largest_frame`. Errors: OptionError naming a frame of another length, or if this queue
         can only receive; then none is sent.
         """
-        return self._native.send(self.place, _listed(frames), timeout)
+        return self._native.send(self.place, listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
         """Wait until everything sent has left. Returns how many frames have not left after `timeout` seconds."""
@@ -130,7 +131,11 @@ class Queue(_Receiver):
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
-        return f"<Queue {self.place} of {self.facts}>"
+        try:
+            self._native.check()
+        except Closed:
+            return f"<Queue {self.place} of {self.facts}, closed>"
+        return f"<Queue {', '.join((f'{self.place} of {self.facts}', *self.facts.modes))}>"
 
 
 class Port(_Receiver):
@@ -201,11 +206,11 @@ class Port(_Receiver):
         return self._native.tx(place, chosen._burst, timeout)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
-        """`Queue.send` on queue number `queue` of the port."""
-        return self._native.send(_place(queue), _listed(frames), timeout)
+        """Copy `frames` (bytes from the Ethernet header on) to the tx ring of `queue`: see `Queue.send`."""
+        return self._native.send(_place(queue), listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """`Queue.flush` on each queue, in `timeout` seconds altogether."""
+        """Wait until everything sent has left, `timeout` seconds altogether. Returns how many frames have not."""
         start = time.monotonic()
         left = self.queues[0].flush(timeout)
         return left + sum(queue.flush(max(timeout - (time.monotonic() - start), 0)) for queue in self.queues[1:])
@@ -239,7 +244,7 @@ class Port(_Receiver):
             self._native.abandon()
 
     def __repr__(self) -> str:
-        count = f"{len(self.queues)} queue{'s' * (len(self.queues) != 1)}"
+        count = in_numbers(len(self.queues), "queue")
         state = "closed" if self._closed else ", ".join((count, *self.facts.modes))
         return f"<Port {self.facts}, {state}>"
 
@@ -291,15 +296,6 @@ def _template(packet: memoryview) -> bytes:
     if packet.nbytes > _MOST_BYTES:  # a buffer may say that it has any length, and have no memory for it
         raise OptionError(f"a packet of {packet.nbytes} bytes", reason=f"longer than {_MOST_BYTES}")
     return bytes(packet)
-
-
-def _listed(frames: Buffer | Iterable[Buffer]) -> tuple[Buffer, ...]:
-    """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
-    try:
-        is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
-    except TypeError:
-        is_one = False
-    return (frames,) if is_one else several("frames", frames)  # type: ignore[return-value, arg-type]
 
 
 _open_here: weakref.WeakSet[Port] = weakref.WeakSet()
