@@ -147,13 +147,13 @@ _SHORT: Final = 1700  # bytes, which fit a frame of 2048 with its headroom
 _LONGEST: Final = 3800
 
 
-def listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
+def listed(frames: Buffer | Iterable[Buffer]) -> tuple[Buffer, ...]:
     """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
     try:
         is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
     except TypeError:
         is_one = False
-    return [frames] if is_one else list(several("frames", frames))  # type: ignore[list-item, arg-type]
+    return (frames,) if is_one else several("frames", frames)  # type: ignore[return-value, arg-type]
 
 
 def _place(index: Any) -> int:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from offramp import process
-from offramp.arguments import short, text, truth, whole_number
+from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.immutable import immutable
 from offramp.ports.batch import Batch, listed

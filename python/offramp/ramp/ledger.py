@@ -10,15 +10,16 @@
           ├─ too_long          to the kernel: matched, but the frame is longer than what a socket takes
           ├─ exits             the verdicts that the program's body has counters of its own for; a match has none
           └─ the verdict's, which `claimed` counts whatever it is called:
-             dropped (DROP), observed (PASS: counted, and to the kernel), sent_back (TX; tx_failed of these the driver
-              did not send, as it counts), or
+             dropped (DROP), observed (PASS: counted, and to the kernel), sent_back (TX; of these the driver did not send
+             tx_failed, as it counts itself), or
              claimed (CLAIM) ─┬─ received        by the application
                               ├─ waiting         in the rx ring, not yet read
                               ├─ rx_dropped      lost: no frame to write to; the application was too slow
                               ├─ rx_ring_full    lost: no room in the rx ring; rare, as the fill ring empties first
                               └─ redirect_lost   lost, and not counted by the kernel: the socket was unbound
     sent ────┬─ completed   what the application has sent: the kernel reports it as done
-             └─ tx_invalid  refused by the kernel
+             ├─ tx_dropped  of these, what the interface dropped, as it had no carrier or its peer took none
+             └─ tx_invalid  refused by the kernel; tx_ring_full: never sent, as the tx ring had no room in time
 
 `redirect_lost` is what is left when everything else is subtracted. While packets are in flight between the program's
 counter and the ring, it holds them too. If a ledger could not be read (in a forked child, or because the last reading
