@@ -10,8 +10,8 @@
           ├─ too_long          to the kernel: matched, but the frame is longer than what a socket takes
           ├─ exits             the verdicts that the program's body has counters of its own for; a match has none
           └─ the verdict's, which `claimed` counts whatever it is called:
-             dropped (DROP), observed (PASS: counted, and to the kernel), sent_back (TX; of these the driver did not send
-             tx_failed, as it counts itself), or
+             dropped (DROP), observed (PASS: counted, and to the kernel),
+             sent_back (TX; of these the driver did not send tx_failed, as it counts itself), or
              claimed (CLAIM) ─┬─ received        by the application
                               ├─ waiting         in the rx ring, not yet read
                               ├─ rx_dropped      lost: no frame to write to; the application was too slow
