@@ -103,12 +103,14 @@ def meant(word: str, words: Iterable[str]) -> str:
     return next((f"did you mean {near}?" for near in get_close_matches(word, tuple(words), 1)), "")
 
 
-def several(name: str, values: Iterable[T]) -> tuple[T, ...]:
-    """The values as a tuple, whatever they say of their number. Errors: OptionError, if they may never end."""
+def several(name: str, values: Iterable[T], of: str = "") -> tuple[T, ...]:
+    """The values as a tuple, whatever they say of their number; `of`: what they are. Errors: OptionError, if they may
+    never end.
+    """
     try:
         listed = tuple(islice(iter(values), MOST + 1))
     except TypeError:
-        raise OptionError(f"{name}={short(values)}", reason="not a list") from None
+        raise OptionError(f"{name}={short(values)}", reason=f"not a list{of and ' of '}{of}") from None
     if len(listed) > MOST:
         raise OptionError(f"{name}={short(values)}", reason=f"more than {MOST:,} values")
     return listed

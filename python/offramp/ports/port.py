@@ -19,7 +19,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Port", "Queue", "open_port"]
 
 _MOST_BYTES: Final = 65536  # of a packet
+_PACKETS: Final = "packets, each of them bytes"
 
 
 @immutable
@@ -285,11 +286,11 @@ def _place(queue: int) -> int:
 
 
 def _templates(packets: object) -> list[bytes]:
+    listed = several("packets", cast("Iterable[Buffer]", packets), _PACKETS)
     try:
-        return [_template(memoryview(packet)) for packet in several("packets", packets)]  # type: ignore[arg-type, var-annotated]
+        return [_template(memoryview(packet)) for packet in listed]
     except TypeError:
-        reason = "not a list of packets, each of them bytes"
-        raise OptionError(f"packets={short(packets)}", reason=reason) from None
+        raise OptionError(f"packets={short(packets)}", reason=f"not a list of {_PACKETS}") from None
 
 
 def _template(packet: memoryview) -> bytes:
