@@ -14,6 +14,7 @@ from offramp.journal import guardian
 from offramp.planner import ETHERNET
 from offramp.ports.events import PortEvent
 from offramp.ramp.events import EventKind, News
+from offramp.text import printable
 
 if TYPE_CHECKING:
     from offramp import _native
@@ -29,7 +30,7 @@ class LinkSource:
         """In this thread's network namespace. Errors: KernelError."""
         from offramp import _native
 
-        self._watch = _native.LinkWatch(name, ifindex)
+        self._watch = _native.LinkWatch(printable(name), ifindex)
 
     def look(self) -> list[News]:
         return [_news(each) for each in self._watch.events()]

@@ -88,7 +88,7 @@ def test_the_ledger_is_exact_at_rest(result: dict[str, Any]) -> None:
     assert ledger["passed"] > 0  # HTTP
     assert ledger["claimed"] == ledger["received"] + ledger["lost"]
     assert 0 <= ledger["claimed"] + user["refused"] - user["sent"] < 100
-    assert result["driver_ledger"]["claimed"] == driver["received"]
+    assert result["driver_ledger"]["dropped"] == driver["received"]
 
 
 def test_it_says_who_shares_a_cpu(result: dict[str, Any]) -> None:
