@@ -18,6 +18,8 @@ from tests.rigs.links import veth
 from tests.rigs.traffic import PORT
 from tests.rigs.waiting import eventually
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 OFFRAMP = str(Path(sys.executable).with_name("offramp"))
 PIPES = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 PACKETS, FLOWS = 400, 40

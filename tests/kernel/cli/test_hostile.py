@@ -28,6 +28,8 @@ from tests.rigs.hostile import INTERFACES, PROCESSES, is_safe, process_called
 from tests.rigs.processes import fork, forked, holder
 from tests.rigs.waiting import eventually
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 IFNAME = 3
 CLI = "import sys; from offramp.cli import main; sys.exit(main(sys.argv[1:]))"
 

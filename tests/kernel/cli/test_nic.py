@@ -61,7 +61,7 @@ def test_no_such_change_and_no_such_thing(wire: Wire) -> None:
         failed = offramp(wire.b.host, "eth0", *words.split(), check=False)
         assert (failed.returncode, failed.stdout) == (1, ""), "what was not done is not told as done"
         assert f"{what} of eth0: Operation not supported" in failed.stderr
-        assert "the driver has no such setting" in failed.stderr
+        assert "no such setting" in failed.stderr or "it is not a PCI device" in failed.stderr
     failed = offramp(wire.b.host, "eth0", "steer", "flow-type", "udp4", "dst-port", "53", "action", "0", check=False)
     assert (failed.returncode, failed.stderr) == (
         1,

@@ -43,7 +43,8 @@ def step(cause: Cause, do: str, mode: str) -> None:
                 assert process.returncode == 1
                 assert err.splitlines()[-1].startswith(ENDS[cause.ends]), err
         ledger = json.loads(out)["ledger"]
-        assert sum(ledger.get(name, 0) for name in ("claimed", "dropped", "redirect_failed", "early")) >= 10  # of a slow start
+        counters = ("claimed", "dropped", "redirect_failed", "early")  # of a slow start
+        assert sum(ledger.get(name, 0) for name in counters) >= 10
         assert ledger["exact"]
         assert bool(ledger["detached"]) is (cause.ends is Detached)
         told = [json.loads(line)["kind"] for line in err.splitlines() if line.startswith("{")]

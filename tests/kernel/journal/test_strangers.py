@@ -21,6 +21,8 @@ from tests.rigs import swapper
 from tests.rigs.processes import forked, line_of, piped
 from tests.rigs.waiting import eventually
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 OTHER_MAC = "02:00:00:00:00:99"
 
 

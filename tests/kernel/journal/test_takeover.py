@@ -22,6 +22,8 @@ from tests.rigs.processes import line_of, piped
 from tests.rigs.slow import slowed
 from tests.rigs.waiting import eventually
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 KNOBS = ("feature.rx-gro", "feature.rx-vlan-hw-parse")
 
 

@@ -25,6 +25,8 @@ from offramp.testing import Host, Lab
 from tests.kernel.journal.changes import marks
 from tests.rigs.interrupts import at, count, sample
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 IFNAME = 3
 KNOBS = ("feature.rx-gro", "feature.rx-vlan-hw-parse", "mtu")
 BATCH = """

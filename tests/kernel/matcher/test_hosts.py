@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 INSIDE = Path(__file__).with_name("inside.py")
 
 

@@ -14,6 +14,8 @@ from offramp.errors import OfframpWarning
 from offramp.testing import Host, Lab, Wire
 from tests.rigs.waiting import eventually
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 BLOCKED, FORWARDING = "blocking", "forwarding"
 TIMERS = ("forward_delay", "200", "hello_time", "100", "max_age", "600")  # the shortest there are, in 1/100 s
 

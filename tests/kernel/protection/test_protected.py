@@ -22,6 +22,8 @@ from tests.generators.protected import NEIGHBOURS, PROTECTED_FRAMES
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender, Tap, hush, tagged, tags_beside
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 ALWAYS = [frame for name, frame in PROTECTED_FRAMES if name not in DAEMONS]
 WHERE_FOUND = [(name, frame) for name, frame in PROTECTED_FRAMES if name in DAEMONS]
 OTHERS = [frame for _, frame in NEIGHBOURS]

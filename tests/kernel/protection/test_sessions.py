@@ -26,6 +26,8 @@ NOBODY = 65534
 
 CLIENT = """
 import resource, socket, sys
+
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
 name, address, port, count, first = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 open("/proc/self/comm", "wb").write(name.encode("latin-1"))
 held = []

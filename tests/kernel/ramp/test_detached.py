@@ -24,7 +24,7 @@ from tests.rigs.processes import in_child
 from tests.rigs.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket, send
 from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left")
+pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]
 TAKING: dict[str, Callable[[Wire], None]] = {
     "detached": lambda wire: taker.detach(wire.b),
     "replaced": lambda wire: taker.put_another(wire.b),

@@ -23,7 +23,7 @@ from offramp.verdict import Verdict
 from tests.rigs.links import KINDS, Kind, carry_out, made
 from tests.rigs.tap import opened_tap
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left")
+pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]
 
 ASKED: dict[str, tuple[Verdict, dict[str, Any]]] = {
     "claim": (Verdict.CLAIM, {}),

@@ -25,7 +25,7 @@ from tests.rigs.links import carry_out, veth
 from tests.rigs.traffic import send
 from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left")
+pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]
 
 NATIVE, SOCKETS = 3506, 3818
 MTUS = (68, 576, 1280, 1500, 1770, 1771, NATIVE, NATIVE + 1, 3600, SOCKETS, SOCKETS + 1, 9000, 65535)

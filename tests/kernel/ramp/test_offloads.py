@@ -27,7 +27,7 @@ from tests.rigs.tap import opened_tap, segments
 from tests.rigs.traffic import PORT
 from tests.rigs.waiting import eventually
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left")
+pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]
 
 UDP_SEGMENT = 103  # linux/udp.h
 SIZE, SEGMENTS = 1000, 4

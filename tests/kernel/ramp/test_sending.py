@@ -20,7 +20,7 @@ from tests.rigs.traffic import MATCH, PORT
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Tap
 
-pytestmark = pytest.mark.usefixtures("nothing_is_left")
+pytestmark = [pytest.mark.speed, pytest.mark.usefixtures("nothing_is_left")]
 
 FLOWS, PACKETS = 40, 400
 QUEUES = (1, 2, 3, 4, 8)

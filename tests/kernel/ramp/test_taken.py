@@ -9,6 +9,8 @@ import pytest
 
 from tests.rigs.taken import STEPS, Cause, step
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 ROUNDS = 10_000  # steps, in the long run
 FIXED = STEPS[::5]  # each cause, each who waits, both modes
 
