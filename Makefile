@@ -108,7 +108,9 @@ wheel: build ## build a wheel and import it in a clean venv
 	"$$clean"/bin/pip install --quiet --constraint requirements.lock dist/*.whl; \
 	cd "$$clean"; \
 	bin/python -c 'import offramp, offramp._native; print("imported offramp", offramp.__version__)'; \
-	bin/offramp --help >/dev/null
+	bin/offramp --help >/dev/null; \
+	test -s share/man/man1/offramp-run.1; \
+	test -n "$$(bin/offramp --show-completion bash)"
 	@ls -sh dist/*.whl
 
 .PHONY: bench

@@ -27,7 +27,7 @@ def main(interface: str, path: str) -> None:
                     blocked.replace(offramp.PrefixSet.load(path, family="ip"))  # packets meet the old ones or the new
                 except offramp.OfframpError as error:  # half written, or mistyped: what was in force stays so
                     print(error, file=sys.stderr)
-                print(f"{len(blocked):,} networks; {guard.ledger().claimed:,} packets dropped", flush=True)
+                print(f"{len(blocked):,} networks; {guard.ledger().dropped:,} packets dropped", flush=True)
         except KeyboardInterrupt:
             pass
     print(guard.ledger())

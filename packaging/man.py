@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual pages, made of what `--help` says, so that they stay true: `make man` writes packaging/man/*.1.
+"""The manual pages, made of what `--help` says, so that they stay true: `make man` writes them
+into packaging/data, whose tree a wheel installs.
 
 One page for offramp and one for each verb. A block that `--help` does not wrap (after a line with \\b) is the examples.
 Source: man(7), man-pages(7).
@@ -18,7 +19,7 @@ import offramp
 from offramp.cli import app
 from offramp.cli.verb import argument
 
-PLACE = Path(__file__).with_name("man")
+PLACE = Path(__file__).with_name("data") / "data/share/man/man1"  # as a wheel installs it, below its prefix
 _EXAMPLES = "\b\n"
 _EXIT_STATUS = """0 it is done; 1 it failed; 2 bad input (a match, an option, a file or interface that does not exist);
 130 interrupted. An error is one line on stderr."""
@@ -47,6 +48,11 @@ def _page(name: str, command: Any, context: Any, verbs: list[str]) -> Iterator[s
     plain = [block for block in blocks if not block.startswith(_EXAMPLES)]
     if plain:
         yield ".SH DESCRIPTION\n" + ".PP\n".join(f"{_text(block)}\n" for block in plain)
+    if verbs:
+        yield ".SH VERBS\n"
+        for verb in verbs:
+            said = command.get_command(context, verb).help.partition("\n\n")[0]
+            yield f".TP\n.BR {_text(f'offramp-{verb}')} (1)\n{_text(said)}\n"
     yield from _terms("ARGUMENTS", context, [each for each in command.params if each.param_type_name == "argument"])
     yield from _terms("OPTIONS", context, [each for each in command.get_params(context) if _is_option(each)])
     for block in blocks:
@@ -78,7 +84,7 @@ def _text(text: str) -> str:
 
 
 def main() -> None:
-    PLACE.mkdir(exist_ok=True)
+    PLACE.mkdir(parents=True, exist_ok=True)
     wanted = pages()
     for stale in set(PLACE.glob("*.1")) - {PLACE / name for name in wanted}:
         stale.unlink()

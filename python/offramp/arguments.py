@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from reprlib import repr as short
 from typing import Final, SupportsIndex, TypeVar
 
@@ -19,6 +20,8 @@ from offramp.text import encoded
 __all__ = ["duration", "in_words", "meant", "number", "one_of", "several", "short", "text", "truth", "whole_number"]
 
 T = TypeVar("T")
+
+MOST: Final = 1 << 22  # values in a list: as many as the largest set that is made for twice as many elements holds
 
 _NUMBER: Final = r"(\d+(?:\.\d*)?|\.\d+)"
 _PLAIN: Final = re.compile(_NUMBER, re.ASCII)
@@ -100,8 +103,14 @@ def meant(word: str, words: Iterable[str]) -> str:
     return next((f"did you mean {near}?" for near in get_close_matches(word, tuple(words), 1)), "")
 
 
-def several(name: str, values: Iterable[T]) -> tuple[T, ...]:
+def several(name: str, values: Iterable[T], of: str = "") -> tuple[T, ...]:
+    """The values as a tuple, whatever they say of their number; `of`: what they are. Errors: OptionError, if they may
+    never end.
+    """
     try:
-        return tuple(values)
+        listed = tuple(islice(iter(values), MOST + 1))
     except TypeError:
-        raise OptionError(f"{name}={short(values)}", reason="not a list") from None
+        raise OptionError(f"{name}={short(values)}", reason=f"not a list{of and ' of '}{of}") from None
+    if len(listed) > MOST:
+        raise OptionError(f"{name}={short(values)}", reason=f"more than {MOST:,} values")
+    return listed

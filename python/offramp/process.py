@@ -26,6 +26,9 @@ comes:
     a fork       has the lock once more, exactly, until it is done. An interrupt is shown, and the fork goes on
     each         does again what was cut short
 
+A process is told from its parent by its forks, not by its number: the first process of a PID namespace is 1, and so may
+its child be (`generation`; native code: sys/process.rs).
+
 Python runs handlers where a function begins, after a call returns, and where a loop goes back; nowhere else.
 Only this module calls os.register_at_fork and atexit.register.
 """
@@ -50,6 +53,7 @@ __all__ = [
     "alone",
     "check_not_interrupted",
     "each",
+    "generation",
     "holds",
     "if_alone",
     "is_interrupted",
@@ -69,6 +73,7 @@ class _Holder:
 _Result = TypeVar("_Result")
 _holders: dict[str, _Holder] = {}
 _undivided = threading.RLock()
+_forks: list[None] = []
 _is_ours: Callable[[], bool] = _undivided._is_owned  # type: ignore[attr-defined]  # as threading.Condition asks
 
 
@@ -79,6 +84,11 @@ def holds(name: str, *, in_child: Callable[[], None], at_exit: Callable[[], None
     assert name in ORDER, name
     assert name not in _holders, name
     _holders[name] = _Holder(in_child, at_exit)
+
+
+def generation() -> int:
+    """How many forks lie behind this process: different in it and in all that it was forked from."""
+    return len(_forks)
 
 
 def alone() -> AbstractContextManager[object]:
@@ -190,6 +200,7 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
+os.register_at_fork(after_in_child=partial(_forks.append, None))  # before all others; made in C: no interrupt can come
 os.register_at_fork(before=_have_the_lock)  # the last registered comes first
 os.register_at_fork(before=_undivided.acquire, after_in_parent=_undivided.release)
 os.register_at_fork(after_in_child=_in_child)

@@ -29,6 +29,7 @@ from offramp.bpf import Map, MapType, Program, Scope, bind
 from offramp.emit.match import MatchBody
 from offramp.emit.program import COUNTERS, MapSlot, Spec
 from offramp.llvm.programs import xdp
+from offramp.lower.expression import AUTHENTICATION
 from tests.generators.aim import Aim
 from tests.generators.expressions import Expressions
 from tests.generators.packets import Packet, Packets
@@ -104,6 +105,8 @@ class Differential:
             packets = [_aimed(aim, reference, packet) if i % 3 == 0 else packet for i, packet in enumerate(packets)]
             if reference.looks_up_ip6:  # see unions.py
                 packets = [packet for packet in packets if len(packet.data) >= BEHIND_ADDRESSES]
+            if "protochain" in text:  # libpcap goes round for ever behind some authentication headers
+                packets = [packet for packet in packets if AUTHENTICATION not in packet.data]
             native = self._native(match, packets)
             for index, (data, length) in enumerate(packets):
                 answers = {"libpcap": oracle(data)}

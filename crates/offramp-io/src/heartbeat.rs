@@ -2,7 +2,8 @@
 //! The reader tells the XDP program that it is alive, so that a stopped reader does not black-hole its flow.
 //!
 //! The map is a `BPF_F_MMAPABLE` array of one element: a u64 per queue, the time of the last look at that queue in
-//! nanoseconds of `CLOCK_MONOTONIC_COARSE`, the clock of the helper `bpf_ktime_get_coarse_ns` (Linux 5.11).
+//! nanoseconds of the machine's `CLOCK_MONOTONIC_COARSE`, as `bpf_ktime_get_coarse_ns` tells it (Linux 5.11).
+//! In a time namespace this process reads that clock with an offset, so the caller says how far the machine is ahead.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,20 @@ struct Heart {
     queue: usize,
     place: usize,
     stall: u64,
+    /// How many nanoseconds the machine's clock is ahead of this process's.
+    ahead: i64,
     events: Arc<Events>,
+}
+
+/// What a program knows of the readers of its queues.
+#[derive(Clone, Copy)]
+pub struct Heartbeats<'a> {
+    /// The map in which the program checks whether they live.
+    pub map: BorrowedFd<'a>,
+    /// How long it waits before it gives up on one; `None`: for ever.
+    pub stall: Option<Duration>,
+    /// How many nanoseconds the machine's clock is ahead of this process's.
+    pub ahead: i64,
 }
 
 impl Heart {
@@ -28,7 +42,7 @@ impl Heart {
         let cell = memory.at::<AtomicU64>(self.queue * size_of::<u64>());
         // SAFETY: inside the mapping, aligned, and accessed atomically by both sides.
         let cell = unsafe { cell.as_ref() };
-        let now = clock(libc::CLOCK_MONOTONIC_COARSE);
+        let now = clock(libc::CLOCK_MONOTONIC_COARSE).wrapping_add_signed(self.ahead);
         let nanoseconds = now.saturating_sub(cell.load(Ordering::Relaxed));
         cell.store(now, Ordering::Relaxed);
         if nanoseconds > self.stall {
@@ -46,20 +60,17 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Maps the heartbeats of an interface, and makes all of them beat now. Returns those of `queues`. If a heart was
-    /// silent for more than `stall`, the next beat makes an event.
-    pub fn map(
-        fd: BorrowedFd<'_>,
-        queues: &[u32],
-        stall: Option<Duration>,
-        events: &Arc<Events>,
-    ) -> Result<Vec<Self>, Error> {
+    /// silent for longer than the program waits, the next beat makes an event.
+    pub fn map(with: Heartbeats<'_>, queues: &[u32], events: &Arc<Events>) -> Result<Vec<Self>, Error> {
+        let Heartbeats { map, stall, ahead } = with;
         let count = queues.iter().max().map_or(0, |&queue| queue as usize + 1);
-        let memory = Arc::new(Mapping::of_file(fd, count * size_of::<u64>(), 0, "heartbeats")?);
+        let memory = Arc::new(Mapping::of_file(map, count * size_of::<u64>(), 0, "heartbeats")?);
         let stall = stall.map_or(u64::MAX, |stall| u64::try_from(stall.as_nanos()).unwrap_or(u64::MAX));
         let heart = |queue, place, stall| Heart {
             queue,
             place,
             stall,
+            ahead,
             events: Arc::clone(events),
         };
         (0..count).for_each(|queue| heart(queue, 0, u64::MAX).beat(&memory));
@@ -112,6 +123,7 @@ mod tests {
             queue: 3,
             place: 1,
             stall,
+            ahead: 0,
             events: Arc::default(),
         };
         let never = heart(u64::MAX);

@@ -32,7 +32,7 @@ pub use code::{Code, Packets};
 pub use counters::Counters;
 pub use error::Error;
 pub use events::{Event, Events, Happening};
-pub use heartbeat::{Heartbeat, Pulse};
+pub use heartbeat::{Heartbeat, Heartbeats, Pulse};
 pub use lengths::{Lengths, Mtu, Unsendable};
 pub use link::Link;
 pub use memory::{MapMemory, OwnMemory};

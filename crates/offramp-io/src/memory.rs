@@ -89,7 +89,11 @@ mod tests {
     #[test]
     fn a_set_lives_in_sparse_memory() {
         let shape = Shape::new(Structure::Hash, Family::Ip, 1 << 20).expect("a shape");
-        let set = Set::new(shape, Box::new(OwnMemory::new(shape.bytes()).expect("memory")));
+        let set = Set::new(
+            shape,
+            Box::new(OwnMemory::new(shape.bytes()).expect("memory")),
+            crate::sys::process,
+        );
         assert_eq!(set.change(|writer| writer.insert(Item::from(7_u64))), Ok(true));
         assert!(set.matches(7) && !set.matches(8));
     }

@@ -15,6 +15,9 @@ use pyo3::prelude::*;
 use crate::buffer::Exported;
 use crate::errors;
 
+/// A selection may name a packet several times. A buffer may say that it has any number, and have no memory for them.
+const MOST_ROWS: usize = 1 << 16;
+
 /// Received packets, or a selection of them. Selections share the packets. The frames go back when the last selection
 /// is dropped.
 #[pyclass(frozen, module = "offramp._native")]
@@ -108,6 +111,10 @@ impl Burst {
     }
 
     fn select(&self, indices: PyBuffer<u16>, py: Python<'_>) -> PyResult<Self> {
+        if indices.item_count() > MOST_ROWS {
+            let what = format!("{} packets of a batch of {}", indices.item_count(), self.rows.len());
+            return Err(errors::option(py, &what));
+        }
         let rows: PyResult<_> = indices
             .to_vec(py)?
             .into_iter()

@@ -55,6 +55,9 @@ pub fn family(element: &Bound<'_, PyAny>) -> PyResult<Option<Family>> {
     })
 }
 
+/// A longer text is cut in errors.
+const LONG: usize = 200;
+
 /// The element that a Python object stands for. `numbers`: whether a Python number may be one.
 pub fn item(shape: Shape, numbers: bool, element: &Bound<'_, PyAny>) -> PyResult<Item> {
     read(shape, numbers, element).map_err(|refused| refused.told(shape, element))
@@ -97,6 +100,11 @@ impl Refused {
         let text = element
             .repr()
             .map_or_else(|_| "an element".into(), |text| text.to_string());
+        let text = if text.len() > LONG {
+            errors::short(element)
+        } else {
+            text
+        };
         let (what, hint) = describe(shape, &text, wrong);
         errors::make(element.py(), "OptionError", &what, &hint)
     }

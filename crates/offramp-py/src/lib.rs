@@ -35,6 +35,7 @@ fn drain_udp(py: Python<'_>, fd: i32, seconds: seconds::Seconds) -> PyResult<u64
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let _ = offramp_io::sys::process(); // from now on forks are counted
     module.add_class::<port::Port>()?;
     module.add_class::<events::LinkWatch>()?;
     module.add_class::<burst::Burst>()?;

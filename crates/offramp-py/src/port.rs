@@ -22,6 +22,9 @@ use crate::events::as_dicts;
 use crate::options::{options_of, unicode};
 use crate::seconds::Seconds;
 
+/// No frame is longer. A buffer may say that it has any length, and have no memory for it.
+const MOST_BYTES: usize = 1 << 16;
+
 /// Queues of one interface, or of none.
 #[pyclass(frozen, module = "offramp._native")]
 pub struct Port {
@@ -107,7 +110,10 @@ impl Port {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None, sending=None))]
+    #[pyo3(signature = (
+        interface, ifindex, queues, *, frames, frame_size, ring, copying, heartbeats=None, stall=None, ahead=0,
+        sending=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn af_xdp(
         py: Python<'_>,
@@ -120,6 +126,7 @@ impl Port {
         copying: &str,
         heartbeats: Option<i32>,
         stall: Option<Seconds>,
+        ahead: i64,
         sending: Option<Vec<u32>>,
     ) -> PyResult<Self> {
         let copying = COPYING.value.meaning(COPYING.name, copying);
@@ -137,8 +144,12 @@ impl Port {
             copying,
         };
         let stall = stall.map(|stall| stall.duration());
-        // SAFETY: the caller keeps the map open during the call.
-        let heartbeats = heartbeats.map(|fd| (unsafe { BorrowedFd::borrow_raw(fd) }, stall));
+        let heartbeats = heartbeats.map(|fd| io::Heartbeats {
+            // SAFETY: the caller keeps the map open during the call.
+            map: unsafe { BorrowedFd::borrow_raw(fd) },
+            stall,
+            ahead,
+        });
         let port = py.detach(|| assemble(&binding, heartbeats).map(io::Port::new));
         port.map(Self::new).map_err(|error| errors::raise(py, interface, error))
     }
@@ -196,13 +207,19 @@ impl Port {
         py.detach(send).map_err(|error| self.fail(py, error))
     }
 
-    fn send(&self, py: Python<'_>, queue: i64, frames: Vec<Bound<'_, PyAny>>, timeout: Seconds) -> PyResult<usize> {
+    fn send(&self, py: Python<'_>, queue: i64, frames: &Bound<'_, PyTuple>, timeout: Seconds) -> PyResult<usize> {
         let deadline = timeout.later(py)?;
-        let bytes = |frame: &Bound<'_, PyAny>| PyBuffer::<u8>::get(frame).and_then(|frame| frame.to_vec(py));
+        let bytes = |frame: &Bound<'_, PyAny>| {
+            let frame = PyBuffer::<u8>::get(frame)?;
+            if frame.item_count() > MOST_BYTES {
+                return Err(errors::option(py, "too long for a frame"));
+            }
+            frame.to_vec(py)
+        };
         let frames: PyResult<Vec<Vec<u8>>> = frames
             .iter()
             .enumerate()
-            .map(|(row, frame)| bytes(frame).map_err(|_| errors::option(py, &format!("frame {row}: not bytes"))))
+            .map(|(row, frame)| bytes(&frame).map_err(|_| errors::option(py, &format!("frame {row}: not bytes"))))
             .collect();
         let frames = frames?;
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();

@@ -4,9 +4,12 @@
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use offramp_io::sys::process;
 use offramp_io::{MapMemory, OwnMemory};
-use offramp_state::text::from_lines;
+use offramp_state::region::room_for;
+use offramp_state::text::{Unread, from_lines};
 use offramp_state::{Error, Family, Item, Items, Reader, Set, Shape, Structure, Writer};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -32,7 +35,7 @@ impl SetCore {
             errors::make(py, "OptionError", &what, "choose a smaller capacity=, from 1 on")
         })?;
         let memory = OwnMemory::new(shape.bytes()).map_err(|error| errors::raise(py, "a set", error))?;
-        let set = Arc::new(Set::new(shape, Box::new(memory)));
+        let set = Arc::new(Set::new(shape, Box::new(memory), process));
         let numbers = numbers || family == Family::Port;
         Ok(Self { set, numbers })
     }
@@ -87,7 +90,7 @@ impl SetCore {
             return Ok(false);
         };
         if self.set.shape().has_networks() && is_network(element)? {
-            return self.look(element.py(), |writer| writer.contains(item));
+            return self.look(element.py(), |writer| Ok(writer.contains(item)));
         }
         Ok(self.set.matches(item.value))
     }
@@ -102,34 +105,37 @@ impl SetCore {
             let what = format!("{} is a network", address.repr()?);
             return Err(errors::make(py, "OptionError", &what, "look up an address"));
         }
-        let found = self.look(py, |writer| writer.longest(item.value))?;
+        let found = self.look(py, |writer| Ok(writer.longest(item.value)))?;
         Ok(found.map(|item| text_of(shape.family(), item)))
     }
 
     /// Adds all of them; if one is wrong, or they do not fit, adds none.
     fn extend(&self, elements: &Bound<'_, PyAny>) -> PyResult<()> {
-        let items = self.items(elements)?;
+        let items = self.items(elements, Wanted::All)?;
         self.change_long(elements.py(), |writer| writer.extend(&items))
     }
 
     /// Removes those that are there; if one is wrong, removes none.
     fn subtract(&self, elements: &Bound<'_, PyAny>) -> PyResult<()> {
-        let items = self.items(elements)?;
+        let items = self.items(elements, Wanted::Present)?;
         self.change_long(elements.py(), |writer| writer.subtract(&items))
     }
 
     /// Replaces the elements. A packet sees the old ones or the new ones.
     fn replace(&self, elements: &Bound<'_, PyAny>) -> PyResult<()> {
-        let items = self.items(elements)?;
+        let items = self.items(elements, Wanted::All)?;
         self.change_long(elements.py(), |writer| writer.replace(items))
     }
 
     /// `replace` with the lines of a file; `name` is the file's name, for errors.
     fn replace_lines(&self, py: Python<'_>, text: &str, name: &str) -> PyResult<()> {
         let shape = self.set.shape();
-        let items = py.detach(|| from_lines(shape, text)).map_err(|(number, line, wrong)| {
-            let (what, hint) = describe(shape, &format!("{line:?}"), wrong);
-            errors::make(py, "OptionError", &format!("{name}, line {number}: {what}"), &hint)
+        let items = py.detach(|| from_lines(shape, text)).map_err(|unread| match unread {
+            Unread::Line(number, line, wrong) => {
+                let (what, hint) = describe(shape, &format!("{line:?}"), wrong);
+                errors::make(py, "OptionError", &format!("{name}, line {number}: {what}"), &hint)
+            }
+            Unread::Memory => refusal(py, Error::Memory),
         })?;
         self.change_long(py, |writer| writer.replace(items))
     }
@@ -140,7 +146,7 @@ impl SetCore {
     }
 
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        let none = Items::new(self.set.shape(), 0);
+        let none = Items::new(self.set.shape());
         self.change_long(py, |writer| writer.replace(none))
     }
 
@@ -148,6 +154,7 @@ impl SetCore {
     fn elements<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let family = self.set.shape().family();
         let items = self.look(py, |writer| writer.items())?;
+        room_for(items.len().saturating_mul(OBJECT)).map_err(|error| refusal(py, error))?;
         if let (Family::Port, Items::Numbers(ports)) = (family, &items) {
             return PyList::new(py, ports);
         }
@@ -164,6 +171,7 @@ impl SetCore {
     fn lines(&self, py: Python<'_>) -> PyResult<String> {
         let family = self.set.shape().family();
         let items = self.look(py, |writer| writer.items())?;
+        room_for(items.len().saturating_mul(2 * LINE)).map_err(|error| refusal(py, error))?;
         Ok(py.detach(|| {
             let mut text = String::with_capacity(items.len() * 18);
             for index in 0..items.len() {
@@ -227,8 +235,8 @@ impl SetCore {
             .map_err(|error| refusal(py, error))
     }
 
-    fn look<T: Send>(&self, py: Python<'_>, look: impl FnOnce(&dyn Writer) -> T + Send) -> PyResult<T> {
-        py.detach(|| self.set.look(look)).map_err(|error| match error {
+    fn look<T: Send>(&self, py: Python<'_>, look: impl FnOnce(&dyn Writer) -> Result<T, Error> + Send) -> PyResult<T> {
+        py.detach(|| self.set.look(look).and_then(|found| found)).map_err(|error| match error {
             Error::Forked => errors::make(
                 py,
                 "Closed",
@@ -243,24 +251,61 @@ impl SetCore {
         elements::item(self.set.shape(), self.numbers, element)
     }
 
-    fn items(&self, elements: &Bound<'_, PyAny>) -> PyResult<Items> {
+    /// The elements, whatever gives them: it may say a wrong number of them, or never end. So no more are kept than
+    /// twice what the set can hold; then repetitions go, and what is left has to fit.
+    fn items(&self, elements: &Bound<'_, PyAny>, wanted: Wanted) -> PyResult<Items> {
         if elements.is_instance_of::<PyString>() || elements.is_instance_of::<PyBytes>() {
-            let what = format!("{} is one element, where many are expected", elements.repr()?);
+            let what = format!("{} is one element, where many are expected", errors::short(elements));
             return Err(errors::make(elements.py(), "OptionError", &what, "put it in a list"));
         }
-        let mut items = Items::new(self.set.shape(), elements.len().unwrap_or(0));
-        let each = elements.try_iter().map_err(|_| {
-            errors::option(
-                elements.py(),
-                &format!("elements={}: not a list", errors::short(elements)),
-            )
-        })?;
-        for element in each {
-            items.push(self.item(&element?)?);
+        let py = elements.py();
+        let most = FEW.max(2 * self.set.shape().capacity());
+        let mut items = Items::new(self.set.shape());
+        let each = elements
+            .try_iter()
+            .map_err(|_| errors::option(py, &format!("elements={}: not a list", errors::short(elements))))?;
+        for (count, element) in each.enumerate() {
+            if count % FEW == FEW - 1 {
+                py.check_signals()?; // an iterator made in C may never end, and runs no handlers
+            }
+            items.push(self.item(&element?)?).map_err(|error| refusal(py, error))?;
+            if items.len() >= most {
+                self.make_fewer(py, &mut items, wanted)?;
+            }
         }
         Ok(items)
     }
+
+    fn make_fewer(&self, py: Python<'_>, items: &mut Items, wanted: Wanted) -> PyResult<()> {
+        let capacity = self.set.shape().capacity();
+        if wanted == Wanted::Present {
+            self.look(py, |writer| {
+                items.retain(|item| writer.contains(item));
+                Ok(())
+            })?;
+        }
+        py.detach(|| items.make_distinct());
+        if items.len() > capacity {
+            let wanted = items.len();
+            return Err(refusal(py, Error::Full { wanted, capacity }));
+        }
+        Ok(())
+    }
 }
+
+/// Which elements matter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Those that are in the set.
+    Present,
+}
+
+/// So many elements are kept in any case, and between two looks for signals.
+const FEW: usize = 1 << 16;
+/// At most so many bytes has an element as an object of Python, with its place in a list; and as a line.
+const OBJECT: usize = 128;
+const LINE: usize = 48;
 
 const MORE: &str = "make it with more capacity=";
 
@@ -280,6 +325,7 @@ fn refusal(py: Python<'_>, error: Error) -> PyErr {
             let what = what.to_owned();
             errors::raise(py, "a set", offramp_io::Error::System { what, errno })
         }
+        Error::Memory => PyMemoryError::new_err("there is not enough memory to change or to read the set"),
         Error::Busy => errors::option(py, "the set is busy"),
     }
 }

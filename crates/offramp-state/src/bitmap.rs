@@ -105,7 +105,7 @@ impl Container for Bitmap {
         Ok(())
     }
 
-    fn keys(&self, home: &Home) -> Vec<u64> {
+    fn keys(&self, home: &Home) -> Result<Vec<u64>, Error> {
         let mut all = Vec::with_capacity(self.len);
         for (number, word) in self.current(home).iter().enumerate() {
             let mut bits = word.load(Ordering::Relaxed);
@@ -114,7 +114,7 @@ impl Container for Bitmap {
                 bits &= bits - 1;
             }
         }
-        all
+        Ok(all)
     }
 }
 

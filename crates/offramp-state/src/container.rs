@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::error::Error;
 use crate::item::{Item, Key};
-use crate::region::{Home, MAX_BYTES};
+use crate::region::{Home, MAX_BYTES, room_for};
 
 /// The keys in a set's memory, as its writer sees them. What readers have to know is in the memory.
 pub trait Container: Sized + Send + 'static {
@@ -67,11 +67,14 @@ pub trait Container: Sized + Send + 'static {
     /// Becomes the set of all keys in `ranges`, which are inclusive, ascending and disjoint. It is not changed
     /// afterwards.
     fn fix(&mut self, home: &Home, ranges: &[(u128, u128)]) -> Result<(), Error> {
+        let count =
+            |&(first, last): &(u128, u128)| usize::try_from(last - first).unwrap_or(usize::MAX).saturating_add(1);
+        let wanted = ranges.iter().map(count).fold(0, usize::saturating_add);
+        room_for(wanted.saturating_mul(2 * size_of::<Self::Key>()))?;
         let keys = ranges.iter().flat_map(|&(first, last)| first..=last);
         self.replace(home, keys.map(|key| Item::from(key).into()).collect())
     }
 
     /// All keys, ascending.
-    #[must_use]
-    fn keys(&self, home: &Home) -> Vec<Self::Key>;
+    fn keys(&self, home: &Home) -> Result<Vec<Self::Key>, Error>;
 }

@@ -99,16 +99,17 @@ impl<K: Hashed> Hash<K> {
     }
 
     /// The elements, in no order.
-    fn elements(&self, home: &Home) -> Vec<K> {
+    fn elements(&self, home: &Home) -> Result<Vec<K>, Error> {
         let half = self.current(home);
-        let mut all = Vec::with_capacity(self.len);
+        let mut all = Vec::new();
+        all.try_reserve_exact(self.len).map_err(|_| Error::Memory)?;
         for slot in half.slots {
             let content = slot.load(Ordering::Relaxed);
             if content & TAKEN != 0 {
                 all.push(K::read(content, half.entries));
             }
         }
-        all
+        Ok(all)
     }
 
     /// An entry that nobody reads. There always is one, because at least a quarter of the capacity is unused, free or
@@ -204,7 +205,7 @@ impl<K: Hashed> Container for Hash<K> {
                     self.len += 1;
                     return Ok(true);
                 }
-                _ => self.rebuild(home, &self.elements(home))?, // and try again there
+                _ => self.rebuild(home, &self.elements(home)?)?, // and try again there
             }
         }
     }
@@ -252,8 +253,8 @@ impl<K: Hashed> Container for Hash<K> {
         self.rebuild(home, &distinct(keys))
     }
 
-    fn keys(&self, home: &Home) -> Vec<K> {
-        distinct(self.elements(home))
+    fn keys(&self, home: &Home) -> Result<Vec<K>, Error> {
+        self.elements(home).map(distinct)
     }
 }
 

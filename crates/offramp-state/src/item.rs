@@ -2,6 +2,7 @@
 //! Elements of all families as numbers, and as the keys that containers keep.
 
 use crate::address::{Address, Prefix};
+use crate::error::Error;
 
 /// What the elements of a set are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +64,32 @@ macro_rules! keys {
         }
 
         impl Items {
+            /// Appends `item`. How many will come is not known in advance: whoever gives them may be wrong about it.
             #[inline]
-            pub fn push(&mut self, item: Item) {
+            pub fn push(&mut self, item: Item) -> Result<(), Error> {
                 match self {
-                    $(Self::$variant(all) => all.push(item.into())),+
+                    $(Self::$variant(all) => {
+                        all.try_reserve(1).map_err(|_| Error::Memory)?;
+                        all.push(item.into());
+                    }),+
+                }
+                Ok(())
+            }
+
+            /// Sorts them, and leaves out repetitions.
+            pub fn make_distinct(&mut self) {
+                match self {
+                    $(Self::$variant(all) => {
+                        all.sort_unstable();
+                        all.dedup();
+                    }),+
+                }
+            }
+
+            /// Leaves out those that `keep` does not want.
+            pub fn retain(&mut self, keep: impl Fn(Item) -> bool) {
+                match self {
+                    $(Self::$variant(all) => all.retain(|&key| keep(key.into()))),+
                 }
             }
 

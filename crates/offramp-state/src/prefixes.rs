@@ -186,8 +186,8 @@ where
         self.tree.fix(home, &ranges.iter().map(numbers).collect::<Vec<_>>())
     }
 
-    fn keys(&self, _: &Home) -> Vec<Prefix<A>> {
-        self.all.iter().copied().collect()
+    fn keys(&self, _: &Home) -> Result<Vec<Prefix<A>>, Error> {
+        Ok(self.all.iter().copied().collect())
     }
 }
 

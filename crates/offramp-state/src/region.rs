@@ -21,6 +21,15 @@ pub const GRACES: usize = 1;
 /// The verifier follows an address in a map's value this far (`BPF_MAX_VAR_OFF`).
 pub const MAX_BYTES: usize = 1 << 29;
 
+/// Finds out whether there is memory for work that needs so many bytes. Trees, and text, end the process if there is
+/// none for them; so it is tried before anything is changed.
+pub fn room_for(bytes: usize) -> Result<(), Error> {
+    let mut room = Vec::<u8>::new();
+    room.try_reserve_exact(bytes).map_err(|_| Error::Memory)?;
+    std::hint::black_box(&room);
+    Ok(())
+}
+
 /// Memory that a set can live in.
 ///
 /// # Safety
@@ -138,7 +147,7 @@ impl Window {
             let before = words[GRACES].load(Ordering::Acquire);
             let result = read(words);
             // As in a sequence lock: if a load in `read` saw a store made after a grace period, the load below sees its
-            // count. sees its count.
+            // count.
             fence(Ordering::Acquire);
             if words[GRACES].load(Ordering::Relaxed) == before {
                 break result;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One interface for all sets: one writer at a time, and readers that need no lock.
 
-use std::process;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -19,23 +18,26 @@ pub struct Set {
     window: Arc<Window>,
     writer: Mutex<Box<dyn Writer>>,
     /// The process that may change it. A forked child has the lock in the state that it had, and may share the memory.
-    process: u32,
+    made_by: u64,
+    process: fn() -> u64,
 }
 
 /// How long a forked child waits for a lock, in milliseconds. A thread that the child does not have may hold it.
 const LOCK_MS: u32 = 1000;
 
 impl Set {
-    /// An empty set in `memory`, which is all zeros and has [`Shape::bytes`].
+    /// An empty set in `memory`, which is all zeros and has [`Shape::bytes`]. `process` tells a forked child from its
+    /// parents.
     #[must_use]
-    pub fn new(shape: Shape, memory: Box<dyn Memory>) -> Self {
+    pub fn new(shape: Shape, memory: Box<dyn Memory>, process: fn() -> u64) -> Self {
         let home = Home::new(memory, shape.words());
         Self {
             shape,
             len: AtomicUsize::new(0),
             window: home.window(),
             writer: Mutex::new((shape.kind().writer)(shape.capacity(), home)),
-            process: process::id(),
+            made_by: process(),
+            process,
         }
     }
 
@@ -85,17 +87,17 @@ impl Set {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_ours(&self) -> bool {
+        (self.process)() == self.made_by
+    }
+
     fn check_process(&self) -> Result<(), Error> {
-        if process::id() == self.process {
-            Ok(())
-        } else {
-            Err(Error::Forked)
-        }
+        if self.is_ours() { Ok(()) } else { Err(Error::Forked) }
     }
 
     /// What only the writer knows. In a forked child: `Forked`, if a thread was changing the set during the fork.
     pub fn look<T>(&self, look: impl FnOnce(&dyn Writer) -> T) -> Result<T, Error> {
-        if process::id() == self.process {
+        if self.is_ours() {
             return Ok(look(&**self.locked()));
         }
         for _ in 0..LOCK_MS {

@@ -70,10 +70,10 @@ impl Shape {
 }
 
 impl Items {
-    /// An empty list for a set of this shape, with room for some.
+    /// An empty list for a set of this shape.
     #[must_use]
-    pub fn new(shape: Shape, room: usize) -> Self {
-        (shape.kind().items)(room)
+    pub fn new(shape: Shape) -> Self {
+        (shape.kind().items)()
     }
 }
 

@@ -111,14 +111,24 @@ pub fn network_text(family: Family, network: u128, length: u8) -> String {
     text
 }
 
+/// Why a text is not a list of elements.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unread<'a> {
+    /// The number of a line, counted from 1, its content, and what is wrong.
+    Line(usize, &'a str, Wrong),
+    /// There is no memory for them all.
+    Memory,
+}
+
 /// The elements of a text with one on each line, in the formats that lists come in (docs/sets.md); '#' and ';' begin a
-/// comment. `Err` is the number of a line, counted from 1, its content, and what is wrong.
-pub fn from_lines(shape: Shape, text: &str) -> Result<Items, (usize, &str, Wrong)> {
-    let mut items = Items::new(shape, text.len() / 16);
+/// comment.
+pub fn from_lines(shape: Shape, text: &str) -> Result<Items, Unread<'_>> {
+    let mut items = Items::new(shape);
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split(['#', ';']).next().unwrap_or_default().trim_ascii();
         if let Some(element) = element_of(line) {
-            items.push(from_text(shape, element).map_err(|wrong| (number, line, wrong))?);
+            let item = from_text(shape, element).map_err(|wrong| Unread::Line(number, line, wrong))?;
+            items.push(item).map_err(|_| Unread::Memory)?;
         }
     }
     Ok(items)

@@ -4,7 +4,7 @@
 use crate::container::Container;
 use crate::error::Error;
 use crate::item::{Item, Items, Key};
-use crate::region::{Home, Memory};
+use crate::region::{Home, Memory, room_for};
 
 /// The right to change a set, whatever it keeps.
 pub trait Writer: Send {
@@ -43,8 +43,7 @@ pub trait Writer: Send {
     fn fix(&mut self, ranges: &[(u128, u128)]) -> Result<(), Error>;
 
     /// All elements, ascending.
-    #[must_use]
-    fn items(&self) -> Items;
+    fn items(&self) -> Result<Items, Error>;
 
     /// Whether it may wait and work for long. If it may not, whatever would have to returns [`Error::Busy`].
     fn be_patient(&mut self, patient: bool);
@@ -63,6 +62,13 @@ impl<C: Container> Typed<C> {
     pub(crate) fn new(capacity: usize, home: Home) -> Self {
         let container = C::new(capacity, &home);
         Self { container, home }
+    }
+
+    /// Whether there is memory for work on so many keys beside those that are there: several copies of them, in trees
+    /// whose nodes are half full.
+    fn room_with(&self, more: usize) -> Result<(), Error> {
+        let keys = self.container.len().saturating_add(more);
+        room_for(keys.saturating_mul(8 * size_of::<C::Key>()))
     }
 }
 
@@ -88,15 +94,18 @@ impl<C: Container> Writer for Typed<C> {
     }
 
     fn extend(&mut self, items: &Items) -> Result<(), Error> {
+        self.room_with(items.len())?;
         self.container.extend(&self.home, Key::slice(items))
     }
 
     fn subtract(&mut self, items: &Items) -> Result<(), Error> {
+        self.room_with(items.len())?;
         self.container.subtract(&self.home, Key::slice(items))
     }
 
     fn replace(&mut self, items: Items) -> Result<(), Error> {
         self.home.be_patient()?;
+        self.room_with(items.len())?;
         self.container.replace(&self.home, Key::unpack(items))
     }
 
@@ -105,8 +114,9 @@ impl<C: Container> Writer for Typed<C> {
         self.container.fix(&self.home, ranges)
     }
 
-    fn items(&self) -> Items {
-        Key::pack(self.container.keys(&self.home))
+    fn items(&self) -> Result<Items, Error> {
+        self.room_with(0)?;
+        self.container.keys(&self.home).map(Key::pack)
     }
 
     fn be_patient(&mut self, patient: bool) {

@@ -29,8 +29,8 @@ fn spread(shape: Shape, key: u64) -> u128 {
 }
 
 fn items(shape: Shape, keys: impl Iterator<Item = u64>) -> Items {
-    let mut items = Items::new(shape, 0);
-    keys.for_each(|key| items.push(item(shape, key)));
+    let mut items = Items::new(shape);
+    keys.for_each(|key| items.push(item(shape, key)).expect("memory"));
     items
 }
 
@@ -50,7 +50,7 @@ fn change(shape: Shape, writer: &mut dyn Writer, round: u64) -> Result<(), Error
 fn never_wrong(structure: Structure, family: Family) {
     let capacity = if structure == Structure::Bitmap { 65536 } else { 150 };
     let shape = Shape::new(structure, family, capacity).expect("a shape");
-    let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words()))));
+    let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words())), || 0));
     let staying = items(shape, 0..STAYING);
     set.change(|writer| writer.extend(&staying)).expect("room");
     let done = AtomicBool::new(false);
@@ -106,7 +106,7 @@ fn ranges_are_never_wrong() {
 #[test]
 fn what_is_below_a_network_stays_when_it_goes() {
     let shape = Shape::new(Structure::Ranges, Family::Ip, 200).expect("a shape");
-    let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words()))));
+    let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words())), || 0));
     let below = items(shape, 0..STAYING);
     set.change(|writer| writer.extend(&below)).expect("room");
     let above = Item {
@@ -134,7 +134,7 @@ fn what_is_below_a_network_stays_when_it_goes() {
 #[test]
 fn what_a_reader_has_begun_with_stays() {
     let shape = Shape::new(Structure::Hash, Family::Ip, 100).expect("a shape");
-    let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words()))));
+    let set = Arc::new(Set::new(shape, Box::new(Heap::new(shape.words())), || 0));
     set.change(|writer| writer.replace(Items::Numbers(vec![1])))
         .expect("room");
     let reader = set.read();

@@ -7,7 +7,7 @@ const FAMILIES: [Family; 4] = [Family::Ip, Family::Ip6, Family::Port, Family::Et
 
 fn set(structure: Structure, family: Family, capacity: usize) -> Set {
     let shape = Shape::new(structure, family, capacity).expect("a shape");
-    Set::new(shape, Box::new(Heap::new(shape.words())))
+    Set::new(shape, Box::new(Heap::new(shape.words())), || 0)
 }
 
 #[test]

@@ -30,11 +30,11 @@ fn set(structure: Structure, family: Family, capacity: usize) -> (Arc<Set>, Arc<
     let memory = Heap::watched(shape.words(), move || {
         counted.fetch_add(1, Ordering::Relaxed);
     });
-    (Arc::new(Set::new(shape, Box::new(memory))), waits)
+    (Arc::new(Set::new(shape, Box::new(memory), || 0)), waits)
 }
 
 fn ascending(set: &Set) -> Items {
-    set.look(|writer| writer.items()).expect("not forked")
+    set.look(|writer| writer.items()).expect("not forked").expect("memory")
 }
 
 /// Numbers of a universe of four times the capacity, so that most of the time the set is nearly full.
@@ -44,9 +44,9 @@ fn numbers_behave(family: Family, structure: Structure, capacity: usize, rounds:
     let mut random = Random(capacity as u64);
     let universe = (4 * capacity as u64).min(1 << family.bits().min(60));
     let list = |keys: &[u64]| {
-        let mut items = Items::new(set.shape(), 0);
+        let mut items = Items::new(set.shape());
         for &key in keys {
-            items.push(Item::from(key));
+            items.push(Item::from(key)).expect("memory");
         }
         items
     };
@@ -204,9 +204,9 @@ fn networks_behave(family: Family, capacity: usize, rounds: usize, seed: u64) {
         (first, length)
     };
     let list = |networks: &[(u128, u8)]| {
-        let mut items = Items::new(set.shape(), 0);
+        let mut items = Items::new(set.shape());
         for &(first, length) in networks {
-            items.push(prefix(first, length));
+            items.push(prefix(first, length)).expect("memory");
         }
         items
     };

@@ -2,7 +2,7 @@
 //! Elements and their text.
 
 use offramp_state::shape::from_number;
-use offramp_state::text::{family_of, from_lines, from_text};
+use offramp_state::text::{Unread, family_of, from_lines, from_text};
 use offramp_state::{Family, Shape, Structure, Wrong};
 
 fn shape(structure: Structure, family: Family) -> Shape {
@@ -96,8 +96,9 @@ fn lines_have_numbers() {
     let net = shape(NET.0, NET.1);
     let text = "# a comment\n\n 10.0.0.0/8 # inside\r\n10.1.0.0/16";
     assert_eq!(from_lines(net, text).expect("good lines").len(), 2);
-    assert_eq!(from_lines(net, "10.0.0.0/8\n\nten\n"), Err((3, "ten", Wrong::Text)));
-    assert_eq!(from_lines(net, "ten words # 10\n"), Err((1, "ten words", Wrong::Text)));
+    let wrong = |text| from_lines(net, text).expect_err("a line that is wrong");
+    assert_eq!(wrong("10.0.0.0/8\n\nten\n"), Unread::Line(3, "ten", Wrong::Text));
+    assert_eq!(wrong("ten words # 10\n"), Unread::Line(1, "ten words", Wrong::Text));
 }
 
 #[test]
@@ -112,6 +113,6 @@ fn lines_of_lists_from_elsewhere() {
         "add x 10.0.0.0/8 nomatch",
         "add x",
     ] {
-        assert_eq!(from_lines(net, line), Err((1, line, Wrong::Text)));
+        assert_eq!(from_lines(net, line), Err(Unread::Line(1, line, Wrong::Text)));
     }
 }

@@ -9,6 +9,7 @@
     links.py        a program attached to an interface for as long as a descriptor lives
     owner.py        who has attached what to an interface
     btf.py          ids of kernel functions (kfuncs)
+    clock.py        the clock that programs read, as seen from a time namespace
     debug_info.py   what a program tells whoever looks in
     probe.py        what this kernel can do, found by trying
 

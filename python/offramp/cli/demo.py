@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from offramp.cli.interrupts import raising
 from offramp.cli.parameters import AsJson, flag
 from offramp.options import Option
 from offramp.options.kinds import Duration
@@ -38,4 +39,6 @@ def demo(
     from offramp.demo import run
 
     flood = _SECONDS.default if seconds is None else _SECONDS.typed(seconds)
-    raise typer.Exit(run(as_json=as_json, plot=plot, seconds=flood))
+    with raising():
+        status = run(as_json=as_json, plot=plot, seconds=flood)
+    raise typer.Exit(status)

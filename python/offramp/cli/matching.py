@@ -7,9 +7,9 @@ import os
 import re
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offramp import reading
 from offramp.errors import KernelError, OfframpError, OptionError
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def content(option: str, path: str, most: int) -> bytes:
     try:
         if path == "-":
             return sys.stdin.buffer.read(most + 1)
-        with Path(path).open("rb") as file:
-            return file.read(most + 1)
+        return reading.content(option, path, most)
     except OSError as error:
         raise _unreadable(option, error.errno) from error
 

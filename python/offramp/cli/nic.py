@@ -6,20 +6,25 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offramp.cli.interrupts import noted, raising
 from offramp.cli.parameters import AsJson, Interface, flag, for_time
 from offramp.errors import OptionError
 from offramp.text import printable
 
 if TYPE_CHECKING:
+    from offramp.facts.capabilities import Capabilities
     from offramp.nic.live import LiveNic
+    from offramp.nic.rates import Rates
 
 __all__ = ["nic"]
 
 _FOR = for_time("undo the change after this time: 60s, 5m or 2h")
+_TURN = 0.05  # seconds until a signal is noticed
 _CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -62,8 +67,8 @@ def nic(
       bind DRIVER|none
 
     A change is written to the journal before it is made. It stays until `offramp restore`. With --for TIME it is undone
-    after that time, or earlier if this process ends. Showing needs no privileges; changing needs CAP_NET_ADMIN (vf
-    count and bind: root).
+    after that time, or earlier if this process ends. With --watch --json, each second is one object on one line.
+    Showing needs no privileges; changing needs CAP_NET_ADMIN (vf count and bind: root).
     """
     from offramp.nic.live import open_nic
 
@@ -72,7 +77,8 @@ def nic(
     if change:
         if watch:
             raise OptionError("--watch with a change", reason="they exclude each other")
-        _change(device, change, seconds, as_json=as_json)
+        with raising():
+            _change(device, change, seconds, as_json=as_json)
     elif seconds is not None:
         raise OptionError("--for without a change", reason="there is nothing to take back")
     else:
@@ -80,21 +86,35 @@ def nic(
 
 
 def _show(device: LiveNic, *, forever: bool, as_json: bool) -> None:
-    from offramp.cli.nic_view import text, to_dict
-    from offramp.nic.ethtool import drvinfo
     from offramp.nic.rates import RateMeter
 
     meter = RateMeter(device.name, device.identity.ifindex)
-    while True:
-        time.sleep(1)
-        able, rates = device.capabilities(), meter.rates()
-        if as_json:
-            print(json.dumps(to_dict(device.identity, able, rates)), flush=True)
-        else:
-            page = text(device.identity, drvinfo(device.name), able, rates)
-            print(f"{_CLEAR}{page}" if forever and sys.stdout.isatty() else page, flush=True)
-        if not forever:
-            return
+    watching: AbstractContextManager[list[int]] = noted() if forever else nullcontext([])
+    with watching as signals:
+        while _slept(signals):
+            able, rates = device.capabilities(), meter.rates()
+            _show_one(device, able, rates, forever=forever, as_json=as_json)
+            if not forever:
+                return
+
+
+def _slept(signals: list[int]) -> bool:
+    """Sleep for a second; False if a signal came meanwhile."""
+    due = time.monotonic() + 1
+    while not signals and (left := due - time.monotonic()) > 0:
+        time.sleep(min(_TURN, left))
+    return not signals
+
+
+def _show_one(device: LiveNic, able: Capabilities, rates: Rates, *, forever: bool, as_json: bool) -> None:
+    from offramp.cli.nic_view import text, to_dict
+    from offramp.nic.ethtool import drvinfo
+
+    if as_json:
+        print(json.dumps(to_dict(device.identity, able, rates)), flush=True)
+    else:
+        page = text(device.identity, drvinfo(device.name), able, rates)
+        print(f"{_CLEAR}{page}" if forever and sys.stdout.isatty() else page, flush=True)
 
 
 def _change(device: LiveNic, words: list[str], seconds: float | None, *, as_json: bool) -> None:

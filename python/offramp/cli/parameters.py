@@ -43,12 +43,18 @@ class Do(StrEnum):
     COUNT = "count"  # in user space
     DROP = "drop"  # in the driver
     ECHO = "echo"  # in user space
+    PASS = "pass"  # in the driver: counted there
 
     @property
     def verdict(self) -> Verdict:
         from offramp.verdict import Verdict
 
-        return Verdict.DROP if self is Do.DROP else Verdict.CLAIM
+        return {Do.DROP: Verdict.DROP, Do.PASS: Verdict.PASS}.get(self, Verdict.CLAIM)
+
+    @property
+    def in_driver(self) -> bool:
+        """Whether the driver does it alone, as an attachment."""
+        return self in (Do.DROP, Do.PASS)
 
     @classmethod
     def typed(cls, word: str) -> Do:
@@ -73,12 +79,16 @@ def for_time(sentence: str) -> Option:
 _DO = Option(
     "do",
     Choice(tuple(Do)),
-    "what becomes of the packets: count: they come to user space and are counted, and nobody else gets them; drop: "
-    "they end in the driver; echo: they go back to the sender, addresses exchanged",
+    "what becomes of the packets: pass: the driver counts them, and they go on to the kernel; count: they come to user "
+    "space and are counted, and nobody else gets them; drop: they end in the driver; echo: they go back to the sender, "
+    "addresses exchanged",
 )
 
 Interface = Annotated[
-    str, typer.Argument(metavar="INTERFACE", show_default=False, help="A network interface of this namespace.")
+    str,
+    typer.Argument(
+        metavar="INTERFACE", show_default=False, help="A network interface of this namespace; also as -i INTERFACE."
+    ),
 ]
 Words = Annotated[
     list[str] | None,
@@ -137,21 +147,21 @@ def _parameters(option: Option) -> Iterator[inspect.Parameter]:
 
 
 def chosen(do: Do, typed: Mapping[str, Any]) -> Options:
-    """The options asked for, checked: those of `offramp.attach` with --do drop, else those of `offramp.open`.
+    """The options asked for, checked: those of `offramp.attach` if the driver acts, else those of `offramp.open`.
 
     Errors: OptionError.
     """
     typed = _switched_off(typed)
     given = {name: value for name, value in typed.items() if value not in (None, []) and value is not _unset(name)}
     for name in given:
-        if do is Do.DROP and "attach" not in TABLE[name].calls:
-            raise OptionError(f"{TABLE[name].spelled} with --do drop", reason=NO_SOCKET)
+        if do.in_driver and "attach" not in TABLE[name].calls:
+            raise OptionError(f"{TABLE[name].spelled} with --do {do}", reason=NO_SOCKET)
     read: dict[str, Any] = {
         name: value if isinstance(value, bool) else TABLE[name].typed(value) for name, value in given.items()
     }
     options = Options(**read)
-    if do is Do.DROP and options.wants_zero_copy:
-        raise OptionError("--require zero-copy with --do drop", reason=NO_SOCKET)
+    if do.in_driver and options.wants_zero_copy:
+        raise OptionError(f"--require zero-copy with --do {do}", reason=NO_SOCKET)
     return options
 
 

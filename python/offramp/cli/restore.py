@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offramp.cli.interrupts import raising
 from offramp.cli.parameters import AsJson
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def restore(
     it is left alone, and this is said. What a living process has changed is not touched.
 
     Exit status: 0 if all is dealt with, or there was nothing to do; 1 if a setting could not be restored, or a journal
-    is refused because it is not in offramp's form. Needs root.
+    is refused because it is not in offramp's form. Needs root, or CAP_NET_ADMIN; and
+    CAP_SYS_ADMIN and CAP_SYS_PTRACE for interfaces of other network namespaces, CAP_DAC_OVERRIDE for others' journals.
     """
     from offramp import journal
 
@@ -51,7 +53,8 @@ def restore(
         text = "\n".join(map(str, entries)) or _nothing(wanted)
         print(json.dumps({"journals": [entry.to_dict() for entry in entries]}) if as_json else text)
         return
-    reports = journal.restore(wanted)
+    with raising():
+        reports = journal.restore(wanted)
     if as_json:
         print(json.dumps({"journals": [report.to_dict() for report in reports]}))
     else:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`offramp run`: take chosen packets from the kernel, and count, drop or echo them until Ctrl-C.
+"""`offramp run`: observe chosen packets, or take them from the kernel and count, drop or echo them, until Ctrl-C.
 
-    reading thread    receives (count: in native code; echo: a batch at a time), or, for drop, watches the interface
+    reading thread    receives (count: in native code; echo: a batch at a time), or, for pass and drop, watches the
+                      interface
     main thread       shows the ledger, prints events, follows the match's file, and handles signals
 
 There are two threads because drawing a table takes longer than a ring takes to overflow.
@@ -22,6 +23,9 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import typer
+
+from offramp.cli.interrupts import INTERRUPTED, noted
 from offramp.cli.matching import matching, with_own
 from offramp.cli.parameters import (
     AsJson,
@@ -77,38 +81,36 @@ def run(
     reload: Annotated[bool, flag(_RELOAD)] = False,
     **typed: Any,
 ) -> None:
-    """Count, drop or echo matching packets.
+    """Observe, count, drop or echo matching packets.
 
     \b
+    offramp run eth0 udp dst port 4321 --do pass
     offramp run eth0 udp dst port 4321 --do count
     offramp run eth0 'src net 203.0.113.0/24' --do drop
     offramp run eth0 udp dst port 7 --do echo --for 1m30s
 
     Events are printed on stderr, with --json as objects; docs/events.md lists them.
 
-    The kernel does not get these packets until Ctrl-C, SIGTERM or SIGHUP. Then `run` prints the ledger of all packets,
-    and ends with exit status 0. Packets that do not match stay with the kernel. So do protected packets, which
-    are listed at the start, except with --no-protect. If the interface goes down, `run` waits for it. If it is
-    removed, or if somebody takes our program off it, `run` says so, and ends with exit status 1.
+    With pass, the kernel keeps every packet. Else it does not get the matching ones until Ctrl-C, SIGTERM or SIGHUP.
+    Then `run` prints the ledger of all packets, and ends with exit status 0. Packets that do not match stay with the
+    kernel. So do protected packets, which are listed at the start, except with --no-protect. If the interface goes
+    down, `run` waits for it. If it is removed, or if somebody takes our program off it, `run` says so, and ends with
+    exit status 1.
 
-    Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root.
+    Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and CAP_NET_RAW for count and echo; or root. With --json, one object
+    is printed at the end.
     """
     what = Do.typed(do)
     options = chosen(what, typed)
     limit = math.inf if seconds is None else _FOR.typed(seconds)
     followed = _followed(file, sets, options) if reload else None
     packets = matching(match, file, sets, options)
-    with (
-        _open(interface, packets, what, with_own(options, sets)) as ramp,
-        _signals(followed) as signals,
-        _display(ramp, what, as_json) as display,
-    ):
+    with _signals(followed) as signals, _open(interface, packets, what, with_own(options, sets)) as ramp:
+        if signals:
+            raise typer.Exit(INTERRUPTED)
         if what is Do.ECHO:
             _check_sends(ramp)
-        meanwhile = Meanwhile(ramp, followed, as_json=as_json)
-        outcome = _work(ramp, what, display, meanwhile, _Until(signals, limit))
-        meanwhile.tell()
-        display.end(outcome.ledger, outcome.seconds)
+        outcome = _shown(ramp, what, followed, _Until(signals, limit), as_json=as_json)
     if as_json:
         print(json.dumps(_summary(ramp, what, outcome)), flush=True)
     if outcome.error is not None:
@@ -116,6 +118,15 @@ def run(
     if not outcome.packets and not as_json:
         seen = outcome.ledger.seen
         print(f"offramp: no packet matched; {seen:,} arrived on {printable(ramp.plan.interface)}", file=sys.stderr)
+
+
+def _shown(ramp: Attachment, what: Do, followed: Followed | None, until: _Until, *, as_json: bool) -> _Outcome:
+    with _display(ramp, what, as_json) as display:
+        meanwhile = Meanwhile(ramp, followed, as_json=as_json)
+        outcome = _work(ramp, what, display, meanwhile, until)
+        meanwhile.tell()
+        display.end(outcome.ledger, outcome.seconds)
+    return outcome
 
 
 @immutable
@@ -127,8 +138,8 @@ class _Outcome:
 
     @property
     def packets(self) -> int:
-        """Those that were dropped, or that this process has received."""
-        return self.ledger.claimed if self.ledger.verdict is Verdict.DROP else self.ledger.received
+        """Those that this process has received, or on which the driver has acted."""
+        return self.ledger.received if self.ledger.verdict is Verdict.CLAIM else self.ledger.claimed
 
 
 def _summary(ramp: Attachment, do: Do, outcome: _Outcome) -> dict[str, object]:
@@ -149,7 +160,7 @@ def _summary(ramp: Attachment, do: Do, outcome: _Outcome) -> dict[str, object]:
 def _open(interface: str, match: Match, do: Do, options: Options) -> Attachment:
     from offramp.ramp.ramp import Attachment, Ramp
 
-    return (Attachment if do is Do.DROP else Ramp)(interface, match, do.verdict, options)
+    return (Attachment if do.in_driver else Ramp)(interface, match, do.verdict, options)
 
 
 def _check_sends(ramp: Attachment) -> None:
@@ -233,7 +244,7 @@ def _work(ramp: Attachment, do: Do, display: Display, meanwhile: Meanwhile, unti
 
 def _read(ramp: Attachment, do: Do, done: Event) -> None:
     """What the reading thread does until `done`. Errors: InterfaceGone, ..."""
-    turn = {Do.COUNT: _count, Do.ECHO: _echo, Do.DROP: _stand_by}[do]
+    turn = {Do.COUNT: _count, Do.ECHO: _echo}.get(do, _stand_by)
     name, down = ramp.plan.interface, False
     while not done.is_set():
         try:
@@ -271,22 +282,11 @@ def _stand_by(ramp: Attachment) -> None:
 
 @contextmanager
 def _signals(followed: Followed | None) -> Iterator[list[int]]:
-    """The list of SIGINT, SIGTERM and SIGHUP received; they no longer interrupt anything. If nohup ignores SIGHUP, it
-    stays ignored. If a file is followed, SIGHUP reads it and ends nothing.
-    """
-    received: list[int] = []
+    """See `noted`. If a file is followed, SIGHUP reads it and ends nothing."""
 
-    def receive(number: int, _: FrameType | None) -> None:
-        if followed is not None and number == signal.SIGHUP:
+    def ask(number: int, _: FrameType | None) -> None:
+        if followed is not None:
             followed.asked = True
-        else:
-            received.append(number)
 
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and followed is None
-    hangup = () if ignored else (signal.SIGHUP,)
-    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM, *hangup)}
-    try:
+    with noted({signal.SIGHUP: ask} if followed is not None else {}) as received:
         yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

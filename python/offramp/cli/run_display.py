@@ -37,6 +37,7 @@ _ROWS = {
     "missed_by_nic": (1, "to the kernel: matched, on another queue than the hidden one"),
     "too_long": (1, "to the kernel: matched, but longer than a frame"),
     "dropped": (1, "matched; ended in the driver"),
+    "observed": (1, "to the kernel: matched, and was counted"),
     "claimed": (1, "matched"),
     "received": (2, "by this process"),
     "sent": (2, "of these, back to where they came from"),
@@ -54,9 +55,9 @@ _AT_REST = ("waiting", "redirect_lost")  # these also hold packets in flight
 def counts(ledger: Ledger, do: Do, *, at_rest: bool, steered: bool = False) -> dict[str, int]:
     """The figures to show, in the order of _ROWS. `steered`: the NIC brings the flow to a hidden queue."""
     kernel = {name: getattr(ledger, name) for name in ("seen", "protected", "passed")}
-    if do is Do.DROP:
-        return kernel | {"dropped": ledger.claimed}
-    names = [name for name in tuple(_ROWS)[3:] if name != "dropped"]
+    if do.in_driver:
+        return kernel | {ledger.matched_as: ledger.claimed}
+    names = [name for name in tuple(_ROWS)[3:] if name not in ("dropped", "observed")]
     unwanted = {*(() if at_rest else _AT_REST), *(() if steered else ("missed_by_nic",))}
     figures = ledger.to_dict()
     wanted = [name for name in names if name not in unwanted and (name not in _OF_ECHO or do is Do.ECHO)]
@@ -151,7 +152,7 @@ class Lines(Display):
 
     def show(self, ledger: Ledger, seconds: float) -> None:
         _, rates = self._since_last(ledger, seconds)
-        if self.do is not Do.DROP:
+        if not self.do.in_driver:
             rates["lost"] = rates.pop("rx_ring_full") + rates.pop("rx_dropped")
         if self._lines % _HEADER_EVERY == 0:
             print(f"{'s':>5}", *(f"{name:>{_WIDTH}}" for name in rates))

@@ -17,6 +17,12 @@ class Verb(TyperCommand):
         settings["short_help"] = str(settings.get("help")).partition("\n\n")[0]
         super().__init__(name, **settings)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """-i names the interface, as tcpdump's users type it."""
+        if any(each.name == "interface" for each in self.params):
+            args = _interface_first(args)
+        return super().parse_args(ctx, args)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", *(_in_brackets(each) for each in self.params if _is_argument(each))]
 
@@ -28,6 +34,17 @@ class Verb(TyperCommand):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _interface_first(args: list[str]) -> list[str]:
+    for place, word in enumerate(args):
+        if word == "--":
+            break
+        if word == "-i" and place + 1 < len(args):
+            return [args[place + 1], *args[:place], *args[place + 2 :]]
+        if word.startswith("-i") and len(word) > 2:
+            return [word[2:], *args[:place], *args[place + 1 :]]
+    return args
 
 
 def argument(param: Any) -> str:

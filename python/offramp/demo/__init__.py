@@ -62,7 +62,7 @@ def run(*, as_json: bool = False, plot: Path | None = None, seconds: float = SEC
     else:
         report.print_table(result)
         if picture is None:
-            remarks.print("no picture, because matplotlib is missing: pip install 'offramp\\[plot]'", highlight=False)
+            remarks.print("no picture, because matplotlib is missing: pip install matplotlib", highlight=False)
     return 0 if report.exact(result) else 1
 
 
@@ -77,7 +77,7 @@ def _picture(wanted: Path | None, *, needed: bool) -> Path | None:
         raise OptionError(f"--plot {path}", reason="not a .png file, which is what is drawn")
     if find_spec("matplotlib") is None:
         if wanted is not None:
-            raise OptionError(f"--plot {wanted}", reason="matplotlib is missing", hint="pip install 'offramp[plot]'")
+            raise OptionError(f"--plot {wanted}", reason="matplotlib is missing", hint="pip install matplotlib")
         return None
     if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise OptionError(f"cannot write {path}", hint="--plot FILE.png names another file")

@@ -28,7 +28,7 @@ class MapSlot(IntEnum):
 
     COUNTERS = 1  # PERCPU_ARRAY, one element: u64[len(Spec.counters)]
     SOCKETS = 2  # XSKMAP[queues], by rx_queue_index
-    HEARTBEATS = 3  # ARRAY, BPF_F_MMAPABLE, one element: u64[queues], CLOCK_MONOTONIC in ns of each queue's reader
+    HEARTBEATS = 3  # ARRAY, BPF_F_MMAPABLE, one element: u64[queues], each reader's time: bpf/clock.py
 
 
 class KfuncSlot(IntEnum):

@@ -73,14 +73,14 @@ class InterfaceLock:
     _briefly = False
 
     def __init__(self, device: Identity, *, namespace: int | None = None, briefly: bool = False) -> None:
-        self._pid = os.getpid()
+        self._generation = process.generation()
         self._token = object()
         self._path = path_of(device, namespace)
         self._briefly = briefly
         name = device.name or device.bus
         with process.alone():
             if briefly and self._path in _holders.values():
-                raise _busy(name, self._pid)
+                raise _busy(name, os.getpid())
             try:
                 _holders[self._token] = self._path
                 _take(self._path, name, briefly)
@@ -90,7 +90,7 @@ class InterfaceLock:
 
     def close(self) -> None:
         """Let go. Closing twice is allowed."""
-        if self._pid != os.getpid():  # a forked child has nothing to let go of
+        if self._generation != process.generation():  # a forked child has nothing to let go of
             return
         with process.alone():
             _holders.pop(self._token, None)

@@ -145,7 +145,7 @@ def _ask(request: bytes) -> tuple[int, bytes]:
         answer = child.ask(request)
     except BaseException as error:
         child.close()
-        if isinstance(error, Exception) and child.owner != os.getpid():  # a signal's handler has forked
+        if isinstance(error, Exception) and child.owner != process.generation():  # a signal's handler has forked
             return _ask(request)
         raise
     if _idle:
@@ -174,7 +174,7 @@ class _Child:
         import subprocess
         from subprocess import PIPE
 
-        self.owner = os.getpid()
+        self.owner = process.generation()
         self._said = Kept()
         self._started = started = list[subprocess.Popen[bytes]]()
         _children.add(self)
@@ -190,7 +190,7 @@ class _Child:
                 process_group=0,  # Ctrl-C is for us
             )
             started.extend(map(start, [command]))  # owned at once, as in syscalls/kept.py
-        if self.owner != os.getpid():  # a signal's handler has forked, and the child is ours or our parent's
+        if self.owner != process.generation():  # a signal's handler has forked, and the child is ours or our parent's
             self._forget()
             self.process.wait()
 

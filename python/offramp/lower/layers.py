@@ -152,7 +152,7 @@ class Layers:
             case protocols.AARP:
                 return Any((is_type, All((self._is_length(), self._is_snap(0, AARP)))))
             case _ if number <= MAX_LENGTH:
-                return All((self._is_length(), equal(load(self.payload, 0, 1), number)))
+                return All((self._is_length(), equal(load(self.type, 2, 1), number)))
             case _:
                 return is_type
 

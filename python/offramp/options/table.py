@@ -24,7 +24,7 @@ Copying = Literal["auto", "copy", "zero-copy"]
 Requirement = Literal["native", "zero-copy"]
 LayoutChoice = Literal["auto", "hidden-queue", "in-driver", "vf"]
 
-NO_SOCKET: Final = "packets end in the driver, so there is no socket"
+NO_SOCKET: Final = "the driver acts on the packets, so there is no socket"
 
 _BOTH: Final = ("open", "attach")
 _MOST_FRAMES: Final = 1 << 20  # 2 or 4 GiB for each queue, which the kernel pins

@@ -9,7 +9,7 @@ from offramp.facts.link import Link, Peer
 from offramp.facts.offloads import OFFLOADS, SEGMENTATION_OFF, TAG_INSERTION_OFF
 from offramp.planner.layout import Layout
 from offramp.planner.native import peer_of, why_not_native
-from offramp.planner.plan import Plan
+from offramp.planner.plan import Plan, shortened
 from offramp.planner.situation import Situation
 from offramp.protection import KEPT, PROTECTED
 from offramp.verdict import Verdict
@@ -67,7 +67,9 @@ def _of_interface(plan: Plan, situation: Situation) -> list[str]:
     found += _of_protection(plan)
     if plan.queues and len(plan.queues) < link.rx_queues and plan.layout == "in-driver":
         found.append(
-            f"{link.name} has {link.rx_queues} receive queues: matching packets on the others stay with the kernel"
+            f"{shortened(plan.match)} is read from queue{'s' * (len(plan.queues) > 1)} "
+            f"{', '.join(map(str, plan.queues))} of {link.rx_queues} receive queues: matching packets on the others "
+            "stay with the kernel"  # it names the ramp, because Python shows the same text only once
         )
     return found
 

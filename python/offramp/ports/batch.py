@@ -3,7 +3,9 @@
 
     batch.ip.src          uint32[n]: a column; its layer is parsed once for the whole batch; a copy that outlives all
     batch[3]              memoryview: the frame itself, not copied, read-only
-    batch.select(mask)    a Batch of some of the packets
+    batch[mask]           a Batch of some of the packets; so do batch[2:5], batch[[0, 3]] and batch.select(mask)
+    batch.columns()       all columns in a dict, as pandas.DataFrame takes it
+    Batch.of(frames)      a batch without a port, to test with
 
 A batch owns its frames. They go back to the kernel when the batch, the selections made from it and the views of its
 packets are all gone. So keep columns as long as you like, and batches and views no longer than needed. When too few
@@ -25,19 +27,22 @@ The transport layer is looked for behind IP options and up to eight IPv6 extensi
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
+from offramp.arguments import one_of, several
 from offramp.errors import OptionError
+from offramp.public import Public, in_numbers
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Buffer
 
     from offramp import _native
 
-__all__ = ["Batch", "Ethernet", "Ipv4", "Ipv6", "Tcp", "Udp", "Vlan"]
+__all__ = ["Batch", "Ethernet", "Ipv4", "Ipv6", "Tcp", "Udp", "Vlan", "listed"]
 
 T = TypeVar("T", bound="np.generic")
 
@@ -52,12 +57,20 @@ class _Column(Generic[T]):
         return layer._batch._column(self._name)
 
 
-class _Layer:
+class _Layer(Public):
     __slots__ = ("_batch",)
     name: str
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [name for name, value in vars(cls).items() if isinstance(value, _Column)]
+
+    def __repr__(self) -> str:
+        present = int(self._batch._column(f"{self.name}.present").sum())
+        return f"<{self.name}: {present} of {in_numbers(len(self._batch), 'packet')}; {' '.join(self._names())}>"
 
 
 class Ethernet(_Layer):
@@ -128,6 +141,40 @@ class Udp(_Layer):
     len = _Column["np.uint16"]()
 
 
+_LAYERS: Final = {layer.name: layer for layer in (Ethernet, Vlan, Ipv4, Ipv6, Tcp, Udp)}
+_MOST: Final = 256  # packets of a batch
+_SHORT: Final = 1700  # bytes, which fit a frame of 2048 with its headroom
+_LONGEST: Final = 3800
+
+
+def listed(frames: Buffer | Iterable[Buffer]) -> tuple[Buffer, ...]:
+    """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
+    try:
+        is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
+    except TypeError:
+        is_one = False
+    return (frames,) if is_one else several("frames", frames)  # type: ignore[return-value, arg-type]
+
+
+def _place(index: Any) -> int:
+    """The index of one packet. Errors: TypeError, as a list's."""
+    try:
+        return operator.index(index)
+    except TypeError:
+        kind = type(index).__name__
+        raise TypeError(f"a packet's number, a slice, a mask or several numbers, not {kind}") from None
+
+
+def _of_one_dimension(column: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    if column.ndim == 1:
+        return column
+    rows = np.empty(len(column), object)
+    rows[:] = [row.tobytes() for row in column]
+    return rows
+
+
 @cache
 def _array_maker() -> Callable[[str, _native.Column], NDArray[Any]]:
     """The function that turns a column into an array. Made once: even an import statement costs as much."""
@@ -140,8 +187,30 @@ def _array_maker() -> Callable[[str, _native.Column], NDArray[Any]]:
     return lambda name, column: frombuffer(column, dtypes[name])
 
 
-class Batch:
+class Batch(Public):
     """Packets of one receive queue, in the order of their arrival."""
+
+    @classmethod
+    def of(cls, frames: Buffer | Iterable[Buffer]) -> Self:
+        """A batch that holds copies of these frames (bytes from the Ethernet header on), at most 256.
+
+        It is like a received one, but needs no port, network or privileges: test a function that takes a batch with
+        it. Errors: OptionError.
+        """
+        from offramp import _native
+
+        given = [bytes(memoryview(frame)) for frame in listed(frames)]
+        if len(given) > _MOST:
+            raise OptionError(f"a batch of {len(given)} frames", reason=f"a batch has at most {_MOST}")
+        if longest := [frame for frame in given if len(frame) > _LONGEST]:
+            raise OptionError(f"a frame of {len(longest[0])} bytes", reason=f"a frame has at most {_LONGEST}")
+        size = 4096 if any(len(frame) > _SHORT for frame in given) else 2048
+        port = _native.Port.open("null:", packets=given or [bytes(14)], repeat=False, frame_size=size)
+        burst = port.rx(None, 0)
+        port.close()
+        assert burst is not None
+        batch = cls(burst)
+        return batch if given else cls(batch._take([])._burst)
 
     def __init__(self, burst: _native.Burst) -> None:
         self._burst = burst
@@ -159,16 +228,20 @@ class Batch:
     @overload
     def __getitem__(self, index: int) -> memoryview: ...
     @overload
-    def __getitem__(self, index: slice) -> Batch: ...
-    def __getitem__(self, index: int | slice) -> memoryview | Batch:
-        """The bytes of one packet, from the Ethernet header on, without a copy; or a Batch of several packets.
+    def __getitem__(self, index: slice | NDArray[Any] | Sequence[Any]) -> Batch: ...
+    def __getitem__(self, index: int | slice | NDArray[Any] | Sequence[Any]) -> memoryview | Batch:
+        """The bytes of one packet, from the Ethernet header on, without a copy; or a Batch of several packets, by a
+        slice, a mask or their numbers: batch[batch.udp.present].
 
         The view is read-only. The packet's frame is not recycled while the view, or an array made from it, lives.
+        Errors: IndexError; OptionError for a mask of another length or kind.
         """
         count = len(self._burst)
         if isinstance(index, slice):
             return self._take(list(range(*index.indices(count))))
-        place = operator.index(index)
+        if isinstance(index, (list, tuple)) or getattr(index, "ndim", None):
+            return self.select(index)
+        place = _place(index)
         if not -count <= place < count:
             raise IndexError(f"packet {place} of a batch of {count}")
         return memoryview(self._burst.view(place % count))
@@ -261,8 +334,20 @@ class Batch:
         """UDP headers."""
         return Udp(self)
 
+    def columns(self, *layers: str) -> dict[str, NDArray[Any]]:
+        """All columns, or those of some layers, by their names: {"length": ..., "timestamp": ..., "ip.src": ...}.
+
+        Each is an array of one dimension, as `pandas.DataFrame(batch.columns())` takes it: addresses of 6 and 16
+        bytes are `bytes`, which `ipaddress.ip_address` takes too. Errors: OptionError for a layer that does not exist.
+        """
+        found: dict[str, NDArray[Any]] = {"length": self.length, "timestamp": self.timestamp}
+        for layer in layers or tuple(_LAYERS):
+            for name in _LAYERS[one_of("layer", layer, _LAYERS)]._names():
+                found[f"{layer}.{name}"] = _of_one_dimension(self._column(f"{layer}.{name}"))
+        return found
+
     def __repr__(self) -> str:
-        return f"<Batch of {len(self)} packets of queue {self.queue}>"
+        return f"<Batch of {in_numbers(len(self), 'packet')} of queue {self.queue}>"
 
     def _column(self, name: str) -> NDArray[Any]:
         array = self._arrays.get(name)

@@ -19,15 +19,16 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from offramp import process
 from offramp.arguments import several, short, text, truth, whole_number
 from offramp.errors import Closed, OptionError
 from offramp.immutable import immutable
-from offramp.ports.batch import Batch
+from offramp.ports.batch import Batch, listed
 from offramp.ports.events import PortEvent
 from offramp.ports.ledger import QueueLedger
+from offramp.public import Public, in_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from offramp import _native
 
 __all__ = ["Facts", "Port", "Queue", "open_port"]
+
+_MOST_BYTES: Final = 65536  # of a packet
+_PACKETS: Final = "packets, each of them bytes"
 
 
 @immutable
@@ -53,7 +57,7 @@ class Facts:
         return f"{self.kind}:{self.target}"
 
 
-class _Receiver:
+class _Receiver(Public):
     """What a port and a single queue have in common."""
 
     _native: _native.Port
@@ -101,7 +105,7 @@ class Queue(_Receiver):
         a frame holds: see `facts.largest_frame`. Errors: OptionError naming a frame of another length, or if this queue
         can only receive; then none is sent.
         """
-        return self._native.send(self.place, _listed(frames), timeout)
+        return self._native.send(self.place, listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
         """Wait until everything sent has left. Returns how many frames have not left after `timeout` seconds."""
@@ -128,7 +132,11 @@ class Queue(_Receiver):
         return QueueLedger(**self._native.counters(self.place), ended=self.ended)
 
     def __repr__(self) -> str:
-        return f"<Queue {self.place} of {self.facts}>"
+        try:
+            self._native.check()
+        except Closed:
+            return f"<Queue {self.place} of {self.facts}, closed>"
+        return f"<Queue {', '.join((f'{self.place} of {self.facts}', *self.facts.modes))}>"
 
 
 class Port(_Receiver):
@@ -199,11 +207,11 @@ class Port(_Receiver):
         return self._native.tx(place, chosen._burst, timeout)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
-        """`Queue.send` on queue number `queue` of the port."""
-        return self._native.send(_place(queue), _listed(frames), timeout)
+        """Copy `frames` (bytes from the Ethernet header on) to the tx ring of `queue`: see `Queue.send`."""
+        return self._native.send(_place(queue), listed(frames), timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """`Queue.flush` on each queue, in `timeout` seconds altogether."""
+        """Wait until everything sent has left, `timeout` seconds altogether. Returns how many frames have not."""
         start = time.monotonic()
         left = self.queues[0].flush(timeout)
         return left + sum(queue.flush(max(timeout - (time.monotonic() - start), 0)) for queue in self.queues[1:])
@@ -237,7 +245,7 @@ class Port(_Receiver):
             self._native.abandon()
 
     def __repr__(self) -> str:
-        count = f"{len(self.queues)} queue{'s' * (len(self.queues) != 1)}"
+        count = in_numbers(len(self.queues), "queue")
         state = "closed" if self._closed else ", ".join((count, *self.facts.modes))
         return f"<Port {self.facts}, {state}>"
 
@@ -278,20 +286,17 @@ def _place(queue: int) -> int:
 
 
 def _templates(packets: object) -> list[bytes]:
+    listed = several("packets", cast("Iterable[Buffer]", packets), _PACKETS)
     try:
-        return [bytes(memoryview(packet)) for packet in packets]  # type: ignore[attr-defined]
+        return [_template(memoryview(packet)) for packet in listed]
     except TypeError:
-        reason = "not a list of packets, each of them bytes"
-        raise OptionError(f"packets={short(packets)}", reason=reason) from None
+        raise OptionError(f"packets={short(packets)}", reason=f"not a list of {_PACKETS}") from None
 
 
-def _listed(frames: Buffer | Iterable[Buffer]) -> list[Buffer]:
-    """One frame or many. A matrix is both a buffer and an iterable; each of its rows is a frame."""
-    try:
-        is_one = memoryview(frames).ndim == 1  # type: ignore[arg-type]  # that is what we want to know
-    except TypeError:
-        is_one = False
-    return [frames] if is_one else list(several("frames", frames))  # type: ignore[list-item, arg-type]
+def _template(packet: memoryview) -> bytes:
+    if packet.nbytes > _MOST_BYTES:  # a buffer may say that it has any length, and have no memory for it
+        raise OptionError(f"a packet of {packet.nbytes} bytes", reason=f"longer than {_MOST_BYTES}")
+    return bytes(packet)
 
 
 _open_here: weakref.WeakSet[Port] = weakref.WeakSet()

@@ -20,6 +20,7 @@ from offramp.llvm import child as llvm
 from offramp.matcher import Match
 from offramp.options import Options
 from offramp.planner import NO_PACKET, Plan, shortened
+from offramp.public import Public
 from offramp.ramp import lifetime
 from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.execution import carried_out
@@ -44,7 +45,7 @@ _PATIENCE = 0.1  # seconds, for somebody who reads the ledger
 _TOLD = (EventKind.LEFT_BEHIND, EventKind.PLAN_CHANGED)  # the call that opens also warns about these
 
 
-class Attachment:
+class Attachment(Public):
     """A verdict in force on an interface, in its driver. Closing it gives the packets back. A context manager."""
 
     def __init__(self, interface: str, match: str | Match, verdict: Verdict, options: Options) -> None:

@@ -155,7 +155,10 @@ class Ramp(Attachment):
         return all(queue.zero_copy for queue in self.queues)
 
     def rx(self, timeout: float | None = None) -> Batch | None:
-        """The next packets of any queue: see `Port.rx`."""
+        """The next packets of any queue, up to 256. Waits at most `timeout` seconds; 0: not at all; None: for ever.
+
+        Returns None if none came. Errors: BatchInUse, InterfaceDown, InterfaceGone, Closed.
+        """
         return self.port.rx(timeout)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -168,13 +171,20 @@ class Ramp(Attachment):
         yield from batches  # in a method, because the loop also has to keep this ramp alive
 
     def tx(self, batch: Batch, mask: ArrayLike | None = None, timeout: float = 1.0, queue: int | None = None) -> int:
-        """Send received packets back out of this interface without a copy: see `Port.tx`."""
+        """Send the packets of `batch`, or those that `mask` selects, back out of this interface without a copy.
+
+        They go out of the queue they came in on; `queue` names another. Packets with live views are copied. Returns how
+        many were accepted, in order. Errors: OptionError for packets that were already sent.
+        """
         return self.port.tx(batch, mask, timeout, queue)
 
     def send(self, frames: Buffer | Iterable[Buffer], queue: int = 0, timeout: float = 1.0) -> int:
-        """Send frames of bytes: see `Port.send`."""
+        """Copy `frames` (bytes from the Ethernet header on) to the tx ring of `queue`. Returns how many were accepted.
+
+        If these are fewer than given, the interface took no more in `timeout` seconds. Errors: OptionError.
+        """
         return self.port.send(frames, queue, timeout)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """Wait until everything sent has left: see `Port.flush`."""
+        """Wait until everything sent has left, `timeout` seconds on each queue. Returns how many frames have not."""
         return self.port.flush(timeout)

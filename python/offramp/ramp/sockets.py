@@ -14,7 +14,7 @@ import struct
 from dataclasses import replace
 
 from offramp import _native
-from offramp.bpf import Map, MapFlag, MapType
+from offramp.bpf import Map, MapFlag, MapType, clock
 from offramp.emit.program import MapSlot
 from offramp.errors import InterfaceBusy, InterfaceDown, KernelError, NotSupported, OptionError, PrivilegeError
 from offramp.immutable import immutable
@@ -107,6 +107,7 @@ def _bound(plan: Plan, heartbeats: Map) -> _native.Port:
             copying=plan.copying or "copy",
             heartbeats=heartbeats.fd if plan.stall is not None else None,
             stall=plan.stall,
+            ahead=clock.machine_is_ahead() if plan.stall is not None else 0,
             sending=plan.send_queues,
         )
     except KernelError as error:

@@ -10,17 +10,20 @@ the lines (text.rs); here only the first one is looked at, for the family of the
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from offramp import arguments
+from offramp import arguments, reading
 from offramp.arguments import short
 from offramp.errors import KernelError, OptionError
 
 __all__ = ["Header", "first_element", "read", "write"]
+
+MOST: Final = 1 << 28  # bytes of a file: 60 for each element of the largest set
 
 _HEADER = re.compile(r"# offramp (?P<kind>\w+) family=(?P<family>\w+) capacity=(?P<capacity>\d{1,18})[^\S\n]*\n")
 _ELEMENT = re.compile(r"^[^\S\n]*(?!create\s)(?:add[^\S\n]+[^#;\s]+[^\S\n]+)?(?P<element>[^#;\s]+)", re.MULTILINE)
@@ -73,13 +76,18 @@ def write(path: str | os.PathLike[str], header: Header, lines: str) -> None:
 
 def read(path: str | os.PathLike[str]) -> tuple[str, Header | None]:
     """The file's text, and its header if it has one. Errors: KernelError; OptionError for a file that is not text."""
-    name = _checked(path)
+    what = f"loading a set from {_checked(path)}"
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        data = reading.content(what, path, MOST)
+        if len(data) > MOST:
+            raise OptionError(what, reason=f"longer than {MOST >> 20} MiB: no set is that large")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
-        raise KernelError(f"loading a set from {name}", error.errno or 0) from error
+        raise KernelError(what, error.errno or 0) from error
     except UnicodeDecodeError as error:
-        raise OptionError(f"loading a set from {name}", reason=f"byte {error.start} is not text") from error
+        raise OptionError(what, reason=f"byte {error.start} is not text") from error
+    except MemoryError:
+        raise KernelError(what, errno.ENOMEM) from None
     found = _HEADER.match(text)
     return text, Header(found["kind"], found["family"], int(found["capacity"])) if found else None
 

@@ -35,6 +35,7 @@ Element: TypeAlias = Address | IPv4Network | IPv6Network
 
 _LEAST_CAPACITY: Final = 65536
 _PORTS: Final = 65536
+_MOST_CAPACITY: Final = 1 << 29  # less fits into memory that programs can look into; the shape knows how much
 
 
 class _Set(SharedSet):
@@ -48,14 +49,15 @@ class _Set(SharedSet):
         if isinstance(elements, str | bytes):
             raise OptionError(f"{elements!r} is one element, but several are expected", hint="put it in a list")
         listed = elements if isinstance(elements, Collection) else arguments.several("elements", elements)
+        count = _count(listed)
         is_told = family is not None
         if family is None:
             family = self._infer(*islice(listed, 1))
         elif not any(family is each or str(family) == each for each in self._families):
             raise OptionError(f"family={short(family)}", reason=f"a {type(self).__name__} has one of {self._choices()}")
-        shape = Shape(self._structure(family), family, self._capacity(family, capacity, len(listed)))
+        shape = Shape(self._structure(family), family, self._capacity(family, capacity, count))
         super().__init__(shape, numbers=is_told)
-        if len(listed):
+        if count or not isinstance(listed, list | tuple):  # others may hold more than they say
             self.replace(listed)
 
     @classmethod
@@ -89,14 +91,14 @@ class _Set(SharedSet):
                 raise OptionError(f"capacity={short(wanted)}", reason=f"a set of ports has room for all {_PORTS}")
             return _PORTS
         if wanted is None:
-            return max(_LEAST_CAPACITY, 2 * count)
+            return _possible(max(_LEAST_CAPACITY, 2 * count))
         try:
             capacity = operator.index(wanted)
         except TypeError:
             capacity = 0
-        if not 0 < capacity < 1 << 63:
+        if capacity < 1:
             raise OptionError(f"capacity={short(wanted)}", reason="not a number of elements, 1 or more, in any memory")
-        return capacity
+        return _possible(capacity)
 
     @property
     def family(self) -> Family:
@@ -239,6 +241,21 @@ class PrefixSet(_Set):
     def __iter__(self) -> Iterator[str]:
         """The networks as they are now, ascending, a network before those inside it."""
         return (str(element) for element in self._core.elements())
+
+
+def _possible(capacity: int) -> int:
+    if capacity > _MOST_CAPACITY:
+        what = f"a set for {short(capacity)} elements does not fit into memory that programs can look into"
+        raise OptionError(what, hint="choose a smaller capacity=, from 1 on")
+    return capacity
+
+
+def _count(elements: Collection[Element]) -> int:
+    """How many elements it says that it has."""
+    try:
+        return len(elements)
+    except (OverflowError, ValueError) as error:
+        raise OptionError(f"elements={short(elements)}", reason=f"its length is impossible: {error}") from error
 
 
 def _known(first: files.First | None, name: str) -> str | None:

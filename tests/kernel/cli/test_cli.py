@@ -132,7 +132,7 @@ def test_echo_finishes_what_the_sender_left_to_its_nic(wire: Wire, six: bool) ->
         end(process)
 
 
-@pytest.mark.parametrize("do", ["count", "drop"])
+@pytest.mark.parametrize("do", ["count", "drop", "pass"])
 def test_json_is_one_object_and_nothing_else(wire: Wire, do: str) -> None:
     with running(wire.b.host, *FLOW, "--do", do, "--json", "--for", "1") as process:
         send(wire, 100)
@@ -141,7 +141,8 @@ def test_json_is_one_object_and_nothing_else(wire: Wire, do: str) -> None:
     summary = json.loads(out)
     assert (summary["interface"], summary["match"], summary["mode"]) == ("eth0", f"udp dst port {PORT}", "native")
     assert summary["zero_copy"] is (False if do == "count" else None)
-    assert summary["packets"] == summary["ledger"]["claimed"] == 100
+    row = {"count": "claimed", "drop": "dropped", "pass": "observed"}[do]
+    assert summary["packets"] == summary["ledger"][row] == 100
     assert summary["ledger"]["exact"]
     assert summary["pps"] == pytest.approx(100 / summary["seconds"], rel=0.01)
     assert 1 <= summary["seconds"] < 5
@@ -366,3 +367,20 @@ def test_doctor_names_an_mtu_that_is_too_large(wire: Wire) -> None:
     found = checks(wire.b.host, status=1)
     assert found["MTU"]["remedy"].startswith("ip link set eth0 mtu 3506")
     assert found["plan"]["status"] == "missing"
+
+
+# -- what a new user types ---------------------------------------------------------------------------------------------
+
+
+def test_pass_counts_and_the_kernel_keeps_every_packet(wire: Wire) -> None:
+    with wire.b.host, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((wire.b.ip, PORT))
+        listener.settimeout(5)
+        with running(wire.b.host, *FLOW, "--do", "pass", "--for", "1s") as process:
+            send(wire, 100)
+            out, err = process.communicate(timeout=10)
+        assert process.returncode == 0, err
+        assert figure(out, "observed") == 100
+        assert "claimed" not in out
+        for _ in range(100):
+            assert listener.recv(2000)

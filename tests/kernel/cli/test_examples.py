@@ -97,7 +97,7 @@ def test_blocklist(wire: Wire, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 0
-    dropped = re.search(r"^claimed +([\d,]+)", output, re.MULTILINE)
+    dropped = re.search(r"^dropped +([\d,]+)", output, re.MULTILINE)
     assert dropped is not None
     assert int(dropped[1].replace(",", "")) > 0
 

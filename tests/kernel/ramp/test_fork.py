@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ import offramp
 from offramp.errors import Closed
 from offramp.ramp.ramp import Ramp
 from offramp.testing import Lab, Wire
+from tests.rigs import first
 from tests.rigs.leftovers import has_xdp, kernel_objects, orphans
 from tests.rigs.processes import ends_with, fork
 from tests.rigs.threads import finish
@@ -103,6 +105,13 @@ def test_the_child_holds_nothing(wire: Wire, ramp: Ramp, before: list[str]) -> N
         assert not has_xdp(wire.b)
         with offramp.open("eth0", MATCH) as again, datagrams(wire):
             assert claims(again)
+
+
+def test_a_child_with_the_same_number_is_told_too(wire: Wire) -> None:
+    """Each is process 1 of its PID namespace."""
+    command = ["unshare", "--pid", "--fork", sys.executable, str(Path(first.__file__))]
+    assert wire.b.host.popen(command).wait(60) == 0
+    assert not has_xdp(wire.b)
 
 
 def test_the_child_is_told(wire: Wire, ramp: Ramp) -> None:

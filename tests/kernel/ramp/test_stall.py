@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import offramp
+from offramp.bpf import clock
 from offramp.testing import Lab, Wire
 from tests.rigs import reader
 from tests.rigs.traffic import MATCH, claims, datagrams, kernel_receives, kernel_socket
@@ -30,9 +31,9 @@ def kernel(wire: Wire) -> Iterator[socket.socket]:
         yield receiver
 
 
-def read_elsewhere(wire: Wire, stall: float) -> subprocess.Popen[str]:
-    """A process that receives the flow."""
-    argv = [sys.executable, str(Path(reader.__file__)), str(stall)]
+def read_elsewhere(wire: Wire, stall: float, *within: str) -> subprocess.Popen[str]:
+    """A process that receives the flow, started by the command `within`."""
+    argv = [*within, sys.executable, str(Path(reader.__file__)), str(stall)]
     process: subprocess.Popen[str] = wire.b.host.popen(argv, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
@@ -49,6 +50,29 @@ def test_a_stopped_reader(wire: Wire, kernel: socket.socket) -> None:
         process.send_signal(signal.SIGCONT)
     assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
     wire.b.host.kill(process)
+
+
+@pytest.mark.parametrize("seconds", [1000, -1000, 0, 10**8])
+def test_a_stopped_reader_in_a_time_namespace(wire: Wire, kernel: socket.socket, seconds: int) -> None:
+    """Its own clock is another one than the program's, in either direction."""
+    if seconds < 0 and time.monotonic() < 2 - seconds:
+        pytest.skip("this machine is not up for so long, and no clock is negative")
+    process = read_elsewhere(wire, STALL, "unshare", "-T", "--monotonic", str(seconds))
+    try:
+        assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
+        process.send_signal(signal.SIGSTOP)
+        assert kernel_receives(kernel, STALL + 1.0)
+        assert kernel_receives(kernel, 0.2)
+        process.send_signal(signal.SIGCONT)
+        assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
+    finally:
+        wire.b.host.kill(process)
+
+
+def test_the_machines_clock_is_asked_only_in_a_time_namespace() -> None:
+    """Here it is ahead by nothing; measured, too, as exactly as the clock ticks."""
+    assert clock.machine_is_ahead() == 0
+    assert abs(clock.measure()) <= 20_000_000
 
 
 def test_a_slow_reader(wire: Wire, kernel: socket.socket) -> None:

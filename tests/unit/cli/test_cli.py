@@ -28,7 +28,7 @@ from offramp.state import HashSet, PrefixSet
 from offramp.verdict import Verdict
 from tests.rigs.imported import loaded_by
 
-VERBS = ("run", "plan", "doctor", "nic", "ports", "restore", "demo")
+VERBS = ("run", "plan", "doctor", "nic", "ports", "restore", "demo", "help")
 LEDGER = Ledger(
     Verdict.CLAIM,
     seen=100,
@@ -78,7 +78,7 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("runn", "No such command 'runn'"),
+        ("runn", "No such command 'runn' (did you mean run?)"),
         ("--verbose", "No such option: --verbose"),
         ("run lo udp", "Missing option '--do'"),
         ("run lo --do count", "no match was given ('' is every packet; -F FILE reads one)"),
@@ -91,8 +91,8 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
         ("plan lo udp --set f", "--set f: not of the form NAME=FILE"),
         ("plan lo udp --set a=no-such-file", "--set a=no-such-file: No such file or directory"),
         ("plan lo udp --set a=/dev/null --set a=/dev/null", "--set a=/dev/null: a was given before"),
-        ("run lo udp --do tally", "--do tally: not one of count, drop, echo"),
-        ("run lo udp --do cnt", "--do cnt: not one of count, drop, echo (did you mean count?)"),
+        ("run lo udp --do tally", "--do tally: not one of count, drop, echo, pass"),
+        ("run lo udp --do cnt", "--do cnt: not one of count, drop, echo, pass (did you mean count?)"),
         (
             "run lo udp --do count --queue 3",
             "--queue: there is no such option any more (--hidden-queue says which queue is",
@@ -117,7 +117,7 @@ def test_without_a_verb_the_help_is_on_stderr(capsys: pytest.CaptureFixture[str]
         ("run lo udp --do count --hidden-queue -1", "--hidden-queue -1: not 0 or more"),
         ("run lo udp --do count --for 0", "--for 0: not from 1ms to 8784h"),
         ("run lo udp --do count --for nan", "--for nan: not a time (a time is 5, 5s, 500ms, 1m or 1h30m)"),
-        ("run lo udp --do drop --queues 0", "--queues with --do drop: packets end in the driver"),
+        ("run lo udp --do drop --queues 0", "--queues with --do drop: the driver acts"),
         ("run lo udp --do drop --stall never", "--stall with --do drop"),
         ("run lo udp --do drop --require zero-copy", "--require zero-copy with --do drop"),
         ("run no-such0 udp --do count", "no interface 'no-such0' in this network namespace"),

@@ -71,7 +71,11 @@ def test_as_json(capsys: pytest.CaptureFixture[str], saved: Path) -> None:
         ("--caps ixgbe --layout best", "--layout best: not one of auto, hidden-queue, in-driver, vf", 2),
         ("--caps ixgbe --layout hidden-queue --hidden-queue 8", "hidden_queue=8: eth2 has queues 0 to 7", 2),
         ("--caps ena --layout vf", "a VF on eth2: it has no virtual functions", 1),
-        ("--caps ixgbe --vf 1 --do drop", "--vf with --do drop: packets end in the driver, so there is no socket", 2),
+        (
+            "--caps ixgbe --vf 1 --do drop",
+            "--vf with --do drop: the driver acts on the packets, so there is no socket",
+            2,
+        ),
     ],
 )
 def test_what_cannot_be(

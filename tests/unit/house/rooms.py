@@ -32,7 +32,9 @@ GROUND = {
     "verdict": Room("the verdicts", pure=True),
     "immutable": Room("values with named fields, which never change", pure=True),
     "arguments": Room("the arguments of public calls, checked", pure=True),
+    "public": Room("what dir() and repr() show of public objects", pure=True),
     "checksum": Room("the internet checksum", pure=True),
+    "reading": Room("files that users name, read within bounds of size and time"),
     "process": Room("what this process lets go of when it forks or ends, and in which order"),
 }
 """Imported by all. A ground file imports other ground files at most."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,20 @@ def test_documents_and_crates_have_lines_that_one_can_read() -> None:
 def test_make_fuzz_tries_more() -> None:
     (profile,) = re.findall(r"--hypothesis-profile (\S+)", (ROOT / "Makefile").read_text())
     assert settings.get_profile(profile).max_examples > settings.get_profile("default").max_examples
+
+
+def test_no_size_from_outside_is_allocated_on_trust() -> None:
+    """Memory for as many elements as somebody says is tried for: where there is none, the process would end."""
+    trusted = {
+        "sets.rs": 1,
+        "bitmap.rs": 1,
+        "prefixes.rs": 1,
+        "region.rs": 1,
+        "tree.rs": 1,
+        "code.rs": 1,
+    }  # sizes of our own, bounded
+    found = Counter[str]()
+    for crate in ("offramp-state", "offramp-py"):
+        for name, source in rust.sources(crate).items():
+            found[name] += len(re.findall(r"with_capacity\(|\bvec!\[[^\]]*;", source))
+    assert +found == Counter(trusted), found

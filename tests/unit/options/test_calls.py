@@ -108,9 +108,9 @@ def test_options_of_earlier_versions(call: Call) -> None:
 
 def test_options_that_do_not_apply() -> None:
     for name in {name for name, option in TABLE.items() if "attach" not in option.calls}:
-        expected = f"attach with {name}=1: packets end in the driver, so there is no socket (offramp.open has it)"
+        expected = f"attach with {name}=1: the driver acts on the packets, so there is no socket (offramp.open has it)"
         assert told("attach", **{name: 1}) == expected
-    assert told("attach", require="zero-copy").startswith("attach with require='zero-copy': packets end in the driver")
+    assert told("attach", require="zero-copy").startswith("attach with require='zero-copy': the driver acts")
 
 
 def test_keywords_that_nobody_knows() -> None:

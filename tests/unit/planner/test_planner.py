@@ -103,7 +103,8 @@ def test_the_plan_as_text() -> None:
         "       why:  from this step on matching packets come to user space; before it they pass\n"
         "       undo: close the map\n"
         "  protected: nothing that can match\n"
-        "  warning: eth0 has 3 receive queues: matching packets on the others stay with the kernel"
+        "  warning: udp dst port 4321 is read from queues 0, 2 of 3 receive queues: matching packets on the others "
+        "stay with the kernel"
     )
 
 

@@ -15,6 +15,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from offramp.errors import BatchInUse, OptionError
+from offramp.ports.batch import Batch
 from offramp.ports.ledger import QueueLedger
 from offramp.ports.port import Port
 from tests.generators.frames import FRAMES, WHOLE, altered, ledger, only, received
@@ -44,7 +45,7 @@ def test_indices() -> None:
         with pytest.raises(IndexError, match=f"batch of {n}"):
             batch[beyond]
     with pytest.raises(TypeError):
-        batch["src"]  # type: ignore[call-overload]
+        batch["src"]
 
 
 @pytest.mark.parametrize(
@@ -300,3 +301,80 @@ def test_bytes_that_cannot_be_sent() -> None:
         with pytest.raises(OptionError, match=r"not bytes|not a list"):
             port.send(wrong)  # type: ignore[arg-type]
     assert ledger(port).sent == 0
+
+
+# -- what a new user tries ---------------------------------------------------------------------------------------------
+
+
+def test_a_batch_made_of_frames_holds_these_and_no_others() -> None:
+    for frames in ([], FRAMES[:1], FRAMES[:4], [bytes(3000), bytes(60)], [bytes(60)] * 256):
+        batch = Batch.of(frames)
+        assert [bytes(view) for view in batch] == frames
+        assert len(batch.ip.present) == len(frames)
+    assert [bytes(view) for view in Batch.of(FRAMES[0])] == FRAMES[:1]
+    with pytest.raises(OptionError, match="at most 256"):
+        Batch.of([bytes(60)] * 257)
+    with pytest.raises(OptionError, match="at most 3800"):
+        Batch.of([bytes(3801)])
+    assert [bytes(view) for view in Batch.of([bytes(3800)])] == [bytes(3800)]
+
+
+def test_indexing_selects_as_numpy_does() -> None:
+    batch = Batch.of(FRAMES)
+    frames = np.array(FRAMES, object)
+    n = len(FRAMES)
+    mask = batch.udp.present
+    for index in (
+        mask,
+        ~mask,
+        np.flatnonzero(mask),
+        [0, n - 1],
+        [-1, 0],
+        np.array([], int),
+        slice(None, None, -1),
+        (1,),
+    ):
+        expected = frames[list(index) if isinstance(index, tuple) else index]
+        assert [bytes(view) for view in batch[index]] == list(expected)
+    assert [bytes(view) for view in batch[mask.tolist()]] == list(frames[mask])
+    for wrong in (mask[:-1], [True], np.ones((n, 1), bool), [0.5]):
+        with pytest.raises(OptionError):
+            batch[wrong]
+    with pytest.raises(IndexError):
+        batch[[n]]
+    for odd in ("src", None, 1.5):
+        with pytest.raises(TypeError, match="a packet's number, a slice, a mask"):
+            batch[odd]  # type: ignore[index]
+
+
+def test_columns_are_a_dict_of_arrays_of_one_dimension() -> None:
+    batch = Batch.of(FRAMES)
+    columns = batch.columns()
+    assert {name.partition(".")[0] for name in columns} == {
+        "length",
+        "timestamp",
+        "eth",
+        "vlan",
+        "ip",
+        "ip6",
+        "tcp",
+        "udp",
+    }
+    assert {array.shape for array in columns.values()} == {(len(FRAMES),)}
+    assert (columns["ip.src"] == batch.ip.src).all()
+    assert [*columns["ip6.dst"]] == [row.tobytes() for row in batch.ip6.dst]
+    assert [*batch.columns("udp")] == ["length", "timestamp", "udp.present", "udp.sport", "udp.dport", "udp.len"]
+    with pytest.raises(OptionError, match=r"did you mean udp\?"):
+        batch.columns("upd")
+
+
+def test_what_is_shown_says_what_it_is_and_how_many() -> None:
+    batch = Batch.of(FRAMES[:1])
+    assert repr(batch) == "<Batch of 1 packet of queue 0>"
+    for layer in (batch.eth, batch.vlan, batch.ip, batch.ip6, batch.tcp, batch.udp):
+        assert repr(layer).startswith(f"<{layer.name}: {int(layer.present.sum())} of 1 packet; present ")
+        assert "_batch" not in dir(layer)
+        assert "present" in dir(layer)
+    assert [name for name in dir(batch) if name.startswith("_") and not name.endswith("__")] == []
+    for name in ("rx", "tx", "send", "flush", "close"):
+        assert (getattr(Port, name).__doc__ or getattr(Port.__mro__[1], name).__doc__ or "").strip()

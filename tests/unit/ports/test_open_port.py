@@ -103,7 +103,7 @@ def test_ports_say_what_they_are() -> None:
     with open_port("faults+null:", queues=2) as port:
         assert port.facts == Facts("null", "", ("faults",), "poll", 2048, sends=True)
         assert repr(port) == "<Port null:, 2 queues, faults>"
-        assert repr(port.queues[1]) == "<Queue 1 of null:>"
+        assert repr(port.queues[1]) == "<Queue 1 of null:, faults>"
     assert repr(port) == "<Port null:, closed>"
     with open_port("loop:facts,frame_size=4096") as port:
         assert port.facts == Facts("loop", "facts", (), "software", 4096 - 256, sends=True)

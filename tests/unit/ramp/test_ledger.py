@@ -88,3 +88,23 @@ def test_as_text_rare_causes_are_shown_if_there_are_any() -> None:
     ]
     assert "missed_by_nic" not in str(replace(WHOLE, missed_by_nic=0))
     assert "too_long" not in str(replace(WHOLE, too_long=0))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "row"),
+    [(Verdict.CLAIM, "claimed"), (Verdict.DROP, "dropped"), (Verdict.PASS, "observed"), (Verdict.TX, "sent_back")],
+)
+def test_the_row_of_what_matched_is_named_after_the_verdict(verdict: Verdict, row: str) -> None:
+    ledger = Ledger(verdict, seen=10, passed=3, claimed=7)
+    others = {"claimed", "dropped", "observed", "sent_back"} - {row}
+    assert getattr(ledger, row) == ledger.to_dict()[row] == 7
+    assert f"{row:<18}{7:>16}" in str(ledger).splitlines()
+    assert not others & (set(ledger.to_dict()) | {line.split()[0] for line in str(ledger).splitlines()})
+    assert ("stalled" in str(ledger)) == (verdict is Verdict.CLAIM)
+
+
+def test_what_was_sent_has_rows_and_properties() -> None:
+    ledger = replace(WHOLE, queues=(QueueLedger(sent=5, completed=3, tx_invalid=1), QueueLedger(sent=1, completed=1)))
+    assert (ledger.sent, ledger.completed, ledger.tx_invalid) == (6, 4, 1)
+    assert {"sent", "completed", "tx_invalid"} <= {line.split()[0] for line in str(ledger).splitlines()}
+    assert "sent" not in str(WHOLE)

@@ -8,7 +8,7 @@
 //! The order matters: rings, then a filled fill ring, then bind (a zero-copy driver that finds the fill ring empty at
 //! bind may never look again). That `bind` succeeds does not tell the mode: `XDP_OPTIONS` does.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use super::values::{Choice, Number, Numbers, PowerOfTwo};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::events::Events;
-use crate::heartbeat::Heartbeat;
+use crate::heartbeat::{Heartbeat, Heartbeats};
 use crate::lengths::{Lengths, Mtu};
 use crate::link::Link;
 use crate::port::{NAP, Parts};
@@ -115,18 +115,17 @@ pub struct AfXdp {
 
 /// A socket on each queue of an interface, and a watch on the interface.
 ///
-/// `heartbeats`: the map in which a program checks whether the readers of the queues live, and how long it waits before
-/// it gives up on one.
-pub fn assemble(binding: &Binding<'_>, heartbeats: Option<(BorrowedFd<'_>, Option<Duration>)>) -> Result<Parts, Error> {
+/// `heartbeats`: if a program checks whether the readers of the queues live.
+pub fn assemble(binding: &Binding<'_>, heartbeats: Option<Heartbeats<'_>>) -> Result<Parts, Error> {
     let events = Arc::<Events>::default();
     // The watch starts before the sockets are bound, so that no change is missed.
     let link = Link::watch(binding.ifindex as i32, Arc::clone(&events))?;
     let mut parts = Parts::new(binding.interface, Vec::new());
     let mut hearts = match heartbeats {
-        Some((map, stall)) => {
+        Some(with) => {
             // Four beats in the time after which the program gives up on us.
-            parts.nap = stall.map_or(NAP, |stall| NAP.min(stall / 4));
-            Heartbeat::map(map, binding.queues, stall, &events)?
+            parts.nap = with.stall.map_or(NAP, |stall| NAP.min(stall / 4));
+            Heartbeat::map(with, binding.queues, &events)?
         }
         None => Vec::new(),
     };

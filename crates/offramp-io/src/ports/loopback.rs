@@ -100,7 +100,7 @@ pub struct Loop {
     flag: Arc<OwnedFd>,
     ended: bool,
     /// The process that made it. A forked child has copies of locks that nobody will ever release.
-    process: u32,
+    process: u64,
 }
 
 /// A wire that has a name.
@@ -167,7 +167,7 @@ impl Loop {
             incoming,
             flag,
             ended: false,
-            process: std::process::id(),
+            process: sys::process(),
         };
         Ok(Ringed::new(queue, end))
     }
@@ -215,7 +215,7 @@ impl OtherSide for Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        if std::process::id() != self.process {
+        if sys::process() != self.process {
             return;
         }
         {

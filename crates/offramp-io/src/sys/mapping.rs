@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use super::errno::{check, errno};
+use super::process;
 use crate::error::Error;
 
 /// Memory mapped by this process, unmapped when dropped.
@@ -12,7 +13,7 @@ pub struct Mapping {
     start: NonNull<u8>,
     size: usize,
     /// The process that made it. A forked child must not unmap what it may not even have (see [`Self::of_file`]).
-    process: u32,
+    process: u64,
 }
 
 // SAFETY: plain memory; who may access it when is up to the users of `start`.
@@ -29,7 +30,7 @@ impl Mapping {
             Some(start) if start.as_ptr() as isize != -1 => Ok(Self {
                 start,
                 size,
-                process: std::process::id(),
+                process: process(),
             }),
             _ => Err(Error::System {
                 what: format!("mapping {size} bytes for {what}"),
@@ -119,7 +120,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if std::process::id() == self.process {
+        if process() == self.process {
             // SAFETY: exactly the range that this process mapped.
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.size) };
         }

@@ -6,6 +6,7 @@ mod errno;
 mod ethtool;
 mod interface;
 mod mapping;
+mod process;
 mod socket;
 
 pub use descriptor::{eventfd, lead_nowhere, lower, raise};
@@ -13,6 +14,7 @@ use errno::errno;
 pub use ethtool::transmit_queues;
 pub use interface::{Flags, Seen, index_of, seen};
 pub use mapping::Mapping;
+pub use process::process;
 pub use socket::{
     Datagrams, Kicked, bind, get_option, kick_rx, kick_tx, poll_readable, receive, send, set_option, socket,
 };
