@@ -20,8 +20,6 @@ keep that way apart from the others (it is 443) for all that follows.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
-from itertools import islice
 from typing import TypeVar
 
 from llvmlite import ir
@@ -57,16 +55,16 @@ class Known:
     registers: dict[Hashable, ir.Value] = field(default_factory=dict)
 
     def reaching(self, address: ir.Value, length: int) -> Known:
-        return replace(self, reach={**self.reach, address: length})
+        return Known({**self.reach, address: length}, self.loads, self.registers)
 
     def loaded(self, what: tuple[Address, int], value: ir.Value) -> Known:
-        return replace(self, loads=_remember(self.loads, what, value, _MOST_LOADS))
+        return Known(self.reach, _remember(self.loads, what, value, _MOST_LOADS), self.registers)
 
     def computed(self, what: Hashable, register: ir.Value) -> Known:
         registers = _remember(self.registers, what, register, _MOST_REGISTERS)
         gone = set(self.registers.values()) - set(registers.values())
         if not gone:
-            return replace(self, registers=registers)
+            return Known(self.reach, self.loads, registers)
         reach = {address: length for address, length in self.reach.items() if address not in gone}
         loads = {what: value for what, value in self.loads.items() if what[0].register not in gone}
         return Known(reach, loads, registers)
@@ -96,8 +94,12 @@ class Known:
 
 def _remember(known: dict[_Key, ir.Value], what: _Key, value: ir.Value, most: int) -> dict[_Key, ir.Value]:
     """`known` with one more fact, the latest; without the oldest if there are too many."""
-    kept = {key: register for key, register in known.items() if key != what}
-    return {**dict(islice(kept.items(), max(len(kept) - most + 1, 0), None)), what: value}
+    kept = known.copy()
+    kept.pop(what, None)
+    kept[what] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+    return kept
 
 
 def _common(first: dict[_Key, ir.Value], others: list[dict[_Key, ir.Value]]) -> dict[_Key, ir.Value]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pkgutil import get_data
 
 from offramp.errors import OptionError
 from offramp.facts.capabilities import SCHEMA, Capabilities
@@ -28,8 +28,9 @@ def record(driver: str | None) -> Capabilities | None:
     name = _ALIASES.get(driver or "", driver)
     if name not in DRIVERS:
         return None
-    text = files("offramp.facts").joinpath("drivers", f"{name}.toml").read_text()
-    return from_dict(tomllib.loads(text))
+    text = get_data("offramp.facts", f"drivers/{name}.toml")
+    assert text is not None  # what a loader without data gives
+    return from_dict(tomllib.loads(text.decode()))
 
 
 def from_dict(value: Mapping[str, object]) -> Capabilities:

@@ -26,7 +26,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import platform
 import select
 import signal
 import struct
@@ -78,7 +77,7 @@ def native_code(text: str) -> bytes:
 
     Errors: CompileError; NotSupported on other machines than x86-64 and 64-bit Arm, little-endian.
     """
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in _TRIPLES or sys.maxsize < 1 << 32 or sys.byteorder != "little":
         what = f"code for {machine}, {struct.calcsize('P') * 8} bits, {sys.byteorder}-endian"
         raise NotSupported(what, reason="matches are compiled for x86-64 and 64-bit Arm")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of a packet for which some tests hold and others fail: numbers in ranges, bits of bytes.
 
-    facts = Facts().where(Test(Load(Place(12), 2), "==", Number(0x0800)), True)
+    facts = Facts.none().where(Test(Load(Place(12), 2), "==", Number(0x0800)), True)
     facts.where(Test(Load(Place(12), 2), "==", Number(0x86DD)), True)  ->  None: no packet is both
 
 It never contradicts a packet, and it does not know all: None is certain, anything else is not. A packet here is one
@@ -12,10 +12,8 @@ it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
-
-from offramp.immutable import field, immutable
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from .expression import (
     ALL_ONES,
@@ -57,19 +55,24 @@ class _Numbers:
         return known[0]
 
 
-@immutable
-class Facts:
+class Facts(NamedTuple):
     """Each method that learns something gives the facts with it; None: no packet is like that. The keys of the
     dictionaries are the numbers of values.
     """
 
-    bits: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    number: _Numbers
+    bits: Mapping[tuple[int, int], tuple[int, int]] = MappingProxyType({})
     """Of a byte of the packet, by what it is behind and its offset: which bits are known, and what they are."""
-    ranges: dict[int, Range] = field(default_factory=dict)
-    never: dict[int, frozenset[int]] = field(default_factory=dict)  # numbers that a value is not
+    ranges: Mapping[int, Range] = MappingProxyType({})
+    never: Mapping[int, frozenset[int]] = MappingProxyType({})  # numbers that a value is not
+    only: Mapping[int, frozenset[int]] = MappingProxyType({})  # the few numbers that a value can be
     read: frozenset[int] = frozenset()  # values that can be read
     length: int = _SHORTEST  # the frame has at least so many bytes
-    number: _Numbers = field(default_factory=_Numbers)
+
+    @classmethod
+    def none(cls) -> Facts:
+        """Those of any packet."""
+        return cls(_Numbers())
 
     def where(self, test: Test, holds: bool) -> Facts | None:
         """The facts of the packets for which the test can be made, and holds or does not."""
@@ -77,12 +80,51 @@ class Facts:
         facts = facts and facts._read(test.right)
         if facts is None:
             return None
-        left, op, right = test.left, test.op, facts.range(test.right)
+        left, op = test.left, test.op
+        if isinstance(test.right, Number):
+            return facts._compared(left, op, test.right.value, holds)
+        right = facts.range(test.right)
         if right.low != right.high:
             left, op, right = test.right, _MIRRORED[test.op], facts.range(test.left)
         if right.low == right.high:
             return facts._compared(left, op, right.low, holds)
         return facts if facts._may(test, holds) else None
+
+    def among(self, value: Value, numbers: frozenset[int]) -> Facts | None:
+        """The facts of the packets in which the value is one of these numbers."""
+        facts = self._read(value)
+        if facts is None:
+            return None
+        left = facts._left(value, numbers)
+        if len(left) <= 1:
+            return facts._equal(value, *left) if left else None
+        only = {**facts.only, facts.number(value): left}
+        return facts._replace(only=only)._within(value, min(left), max(left))
+
+    def _left(self, value: Value, numbers: frozenset[int]) -> frozenset[int]:
+        """Which of the numbers the value still can be."""
+        key, known = self.number(value), self.range(value)
+        mask, bits = self._known_bits(value.place, value.size) if isinstance(value, Load) else (0, 0)
+        left = self.only.get(key, numbers) & numbers - self.never.get(key, frozenset())
+        return frozenset([each for each in left if known.low <= each <= known.high and each & mask == bits])
+
+    def reads(self, test: Test) -> bool:
+        """Whether the test can be made, for each of the packets."""
+        return self._surely(test.left) and self._surely(test.right)
+
+    def _surely(self, value: Value) -> bool:
+        if self.number(value) in self.read:
+            return True
+        match value:
+            case Number() | Length():
+                return True
+            case Load(place, size):
+                end = place.offset + sum([self.range(part).high for part in place.behind]) + size
+                return end <= self.length and all(map(self._surely, place.behind))
+            case Calculation(op, left, right):
+                divides = op in ("/", "%")
+                return self._surely(left) and self._surely(right) and not (divides and self.range(right).low == 0)
+        return False
 
     def range(self, value: Value) -> Range:
         """The numbers that the value can be. Empty ranges do not occur: there would be no facts."""
@@ -101,7 +143,7 @@ class Facts:
             known = self.range(values[key])
             if known.high - known.low < len(never) and never.issuperset(range(known.low, known.high + 1)):
                 return False
-        return True
+        return all(self._left(values[key], only) for key, only in self.only.items())
 
     def _computed(self, value: Value) -> Range:
         match value:
@@ -147,7 +189,7 @@ class Facts:
             return None
         if both.low == both.high:
             return self._equal(value, both.low)
-        return replace(self, ranges={**self.ranges, self.number(value): both})
+        return self._replace(ranges={**self.ranges, self.number(value): both})
 
     def _unequal(self, value: Value, number: int) -> Facts | None:
         mask = _single_bit(value)
@@ -158,14 +200,17 @@ class Facts:
             return self
         key = self.number(value)
         never = {**self.never, key: self.never.get(key, frozenset()) | {number}}
-        return replace(self, never=never)._within(value, known.low, known.high)
+        return self._replace(never=never)._within(value, known.low, known.high)
 
     def _equal(self, value: Value, number: int) -> Facts | None:
-        known = self.range(value).intersection(Range(number, number))
-        key = self.number(value)
-        if known is None or number in self.never.get(key, ()):
+        known, key = self.range(value), self.number(value)
+        if not known.low <= number <= known.high or number in self.never.get(key, ()):
             return None
-        facts = replace(self, ranges={**self.ranges, key: known})
+        if key in self.only and number not in self.only[key]:
+            return None
+        if known.low == known.high and isinstance(value, Load):
+            return self
+        facts = self._replace(ranges={**self.ranges, key: Range(number, number)})
         return facts._masked(value, ALL_ONES, number)
 
     def _masked(self, value: Value, mask: int, number: int) -> Facts | None:
@@ -200,7 +245,7 @@ class Facts:
             if (was ^ is_so) & known & now:
                 return None
             bits[at] = known | now, was | is_so
-        return replace(self, bits=bits)
+        return self._replace(bits=bits)
 
     def _may(self, test: Test, holds: bool) -> bool:
         """Whether two values, both unknown, can compare like that."""
@@ -223,7 +268,7 @@ class Facts:
         if isinstance(value, Number | Length) or key in self.read:
             return self
         facts = self._read_anew(value)
-        return facts and replace(facts, read=facts.read | {key})
+        return facts and facts._replace(read=facts.read | {key})
 
     def _read_anew(self, value: Value) -> Facts | None:
         match value:
@@ -250,7 +295,7 @@ class Facts:
         if least <= self.length:
             return self
         longest = self.range(Length()).high
-        return replace(self, length=least) if least <= longest else None
+        return self._replace(length=least) if least <= longest else None
 
 
 def _single_bit(value: Value) -> int:

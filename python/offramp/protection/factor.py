@@ -19,47 +19,65 @@ from offramp.lower.expression import All, Any, Const, Expr, Number, Test
 __all__ = ["factored"]
 
 _Way: TypeAlias = tuple[Expr, ...]  # all of these, from left to right
-_Tests: TypeAlias = frozenset[Expr]
+_Known: TypeAlias = frozenset[int]  # the ids of tests that have been passed
 
 
 def factored(expr: Expr) -> Expr:
     """The same expression, in fewer tests."""
-    return _any(list(_ways(expr)), frozenset())
+    factoring = _Factoring()
+    return factoring.any(list(factoring.ways(expr)), frozenset())
 
 
-def _ways(expr: Expr) -> Iterator[_Way]:
-    """The ways on which it is true, each as far as it is one."""
-    conditions = tuple(_conditions(expr))
-    if len(conditions) == 1 and isinstance(conditions[0], Any):
-        for part in conditions[0].parts:
-            yield from _ways(part)
-    else:
-        yield conditions
+class _Factoring:
+    """Equal conditions are one object, so that each is hashed once."""
 
+    def __init__(self) -> None:
+        self.same: dict[Expr, Expr] = {}
 
-def _conditions(expr: Expr) -> Iterator[Expr]:
-    match expr:
-        case All(parts) | Any((_,) as parts):
-            for part in parts:
-                yield from _conditions(part)
-        case Const(True):
-            return
-        case _:
-            yield expr
-
-
-def _any(ways: Sequence[_Way], known: _Tests) -> Expr:
-    """Any of the ways, where the tests in `known` have been passed."""
-    groups: list[list[_Way]] = []
-    for way in ways:
-        way = tuple(condition for condition in way if condition not in known)
-        group = _group(groups, way)
-        if group is None:
-            groups.append([way])
+    def ways(self, expr: Expr) -> Iterator[_Way]:
+        """The ways on which it is true, each as far as it is one."""
+        conditions = tuple(self.conditions(expr))
+        if len(conditions) == 1 and isinstance(conditions[0], Any):
+            for part in conditions[0].parts:
+                yield from self.ways(part)
         else:
-            group.append(way)
-    parts = tuple(_of_group(group, known) for group in groups)
-    return parts[0] if len(parts) == 1 else Any(parts)
+            yield conditions
+
+    def conditions(self, expr: Expr) -> Iterator[Expr]:
+        match expr:
+            case All(parts) | Any((_,) as parts):
+                for part in parts:
+                    yield from self.conditions(part)
+            case Const(True):
+                return
+            case _:
+                yield self.same.setdefault(expr, expr)
+
+    def any(self, ways: Sequence[_Way], known: _Known) -> Expr:
+        """Any of the ways, where the tests in `known` have been passed."""
+        groups: list[list[_Way]] = []
+        for way in ways:
+            way = tuple([condition for condition in way if id(condition) not in known])
+            group = _group(groups, way)
+            if group is None:
+                groups.append([way])
+            else:
+                group.append(way)
+        parts = tuple([self.of_group(group, known) for group in groups])
+        return parts[0] if len(parts) == 1 else Any(parts)
+
+    def of_group(self, group: list[_Way], known: _Known) -> Expr:
+        if not all(group):  # one of them is through
+            return Const(True)
+        first = group[0][0]
+        if len(group) > 1 or isinstance(first, Test):
+            known = known | {id(first)}
+        if len(group) == 1 and isinstance(first, Any):
+            first = self.any(list(self.ways(first)), known)
+        rest = self.any([way[1:] for way in group], known)
+        if rest == Const(True):
+            return first
+        return All((first, *rest.parts) if isinstance(rest, All) else (first, rest))
 
 
 def _group(groups: list[list[_Way]], way: _Way) -> list[_Way] | None:
@@ -71,18 +89,6 @@ def _group(groups: list[list[_Way]], way: _Way) -> list[_Way] | None:
         if not (first and way and _exclude(first[0], way[0])):
             return None
     return None
-
-
-def _of_group(group: list[_Way], known: _Tests) -> Expr:
-    if not all(group):  # one of them is through
-        return Const(True)
-    first = group[0][0]
-    if len(group) > 1 or isinstance(first, Test):
-        known = known | {first}
-    if len(group) == 1 and isinstance(first, Any):
-        first = _any(list(_ways(first)), known)
-    rest = _any([way[1:] for way in group], known)
-    return All((first, *_conditions(rest))) if rest != Const(True) else first
 
 
 def _exclude(one: Expr, other: Expr) -> bool:

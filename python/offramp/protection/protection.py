@@ -8,7 +8,7 @@ from typing import Self
 
 from offramp.facts.found import Found
 from offramp.immutable import immutable
-from offramp.lower.expression import Const, Lowered
+from offramp.lower.expression import Any, Const, Lowered
 from offramp.lower.meaning import lower
 from offramp.match import parse
 from offramp.protection.factor import factored
@@ -35,8 +35,11 @@ class Protection:
     @classmethod
     def of(cls, found: Found, match: Lowered, own: str | None = None) -> Self:
         """What of the table, and of what was found here, a match can meet."""
-        met, here = Met(match), tuple(rows(found))
-        kept = here if match.expr == Const(True) else tuple(row for row in here if met.meets(_lowered(row.match)))
+        here = tuple(rows(found))
+        if match.expr == Const(True):  # it meets all
+            return cls(here, own, found.left_out)
+        met = Met(match)
+        kept = tuple(row for row in here if met.meets(_lowered(row.match)))
         left_out = found.left_out if found.left_out and met.meets(_lowered("tcp")) else ()
         made = cls(kept, own, left_out)
         whole = made.lowered is not None and met.is_within(made.lowered)
@@ -56,7 +59,7 @@ class Protection:
     @property
     def lowered(self) -> Lowered | None:
         """The rows, ready to be compiled; None if there are none."""
-        return _together(self.text) if self.text is not None else None
+        return _together(tuple([row.match for row in self.rows])) if self.rows else None
 
 
 @lru_cache(1024)
@@ -65,9 +68,10 @@ def _lowered(match: str) -> Lowered:
 
 
 @lru_cache(16)
-def _together(text: str) -> Lowered:
-    found = lower(parse(text))
-    return Lowered(factored(found.expr), found.sets)
+def _together(matches: tuple[str, ...]) -> Lowered:
+    alternatives = [_lowered(match) for match in matches]
+    assert not any(each.sets for each in alternatives)
+    return Lowered(factored(Any(tuple([each.expr for each in alternatives]))))
 
 
 def _shortened(text: str) -> str:

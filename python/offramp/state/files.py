@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -57,7 +56,7 @@ def write(path: str | os.PathLike[str], header: Header, lines: str) -> None:
     target = Path(os.path.realpath(_checked(path)))
     if not target.name:
         raise OptionError(f"path={short(path)}", reason="it has no name")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:

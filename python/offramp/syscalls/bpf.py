@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import platform
+import os
 import re
 import struct
 from enum import IntEnum
@@ -70,9 +70,9 @@ def bpf(command: Command, attributes: bytes | Buffer, what: str = "", kept: Kept
 
     Errors: `PrivilegeError` for EPERM, else `KernelError`; both say that `what` failed.
     """
-    number = _NUMBERS.get(platform.machine())
+    number = _NUMBERS.get(os.uname().machine)
     if number is None:
-        raise NotSupported("bpf(2)", reason=f"unknown system call number on {platform.machine()}")
+        raise NotSupported("bpf(2)", reason=f"unknown system call number on {os.uname().machine}")
     block = buffer(attributes) if isinstance(attributes, bytes) else attributes
     assert kept is not None or command not in _DESCRIPTORS, command
     results: list[int] = [] if kept is None else kept

@@ -10,7 +10,9 @@ import pytest
 from offramp import HashSet, Match
 from offramp.lower.evaluate import evaluate
 from offramp.lower.expression import Lowered
-from offramp.lower.possible import possible
+from offramp.lower.meaning import lower
+from offramp.lower.possible import Matching, possible
+from offramp.match import parse
 from tests.generators.aim import Aim
 from tests.generators.expressions import Expressions
 from tests.generators.lowered import Expressions as LoweredExpressions
@@ -67,6 +69,11 @@ ip[8:2] = 0x0506 and ip[8] = 6
 tcp[13] = 2 and tcp[13] & 2 = 0
 tcp[13] & 2 = 0 and tcp[13] = 2
 tcp[13] & 2 != 0 and tcp[13] = 0
+(ip[8] = 1 or ip[8] = 2 or ip[8] = 3) and (ip[8] = 4 or ip[8] = 5)
+(ip[8] = 1 or ip[8] = 2 or ip[8] = 3) and ip[8] != 1 and ip[8] != 2 and ip[8] != 3
+(ip[8] = 1 or ip[8] = 4) and ip[8] & 2 = 2
+ip[8] & 2 = 2 and (ip[8] = 1 or ip[8] = 4)
+vlan and vlan and vlan and vlan and vlan and tcp and udp
 ip[4:2] != 5 and ip[4:2] <= 5 and ip[4:2] >= 5
 ip[12:4] != ip[12:4]
 ip[8] / 0x10 > 15
@@ -110,6 +117,7 @@ vlan and ip or ip6
 ip or ip6
 1 = 1
 ip[0] = 255
+(ip[8] = 1 or ip[8] = 2 or ip[8] = 3) and (ip[8] = 3 or ip[8] = 5) and ip[8] & 1 = 1
 ip[0] <= 255
 ip proto 6 and ip6 or arp
 mpls 5 and mpls 6
@@ -228,6 +236,17 @@ def test_facts_never_contradict_a_packet() -> None:
             matching += 1
             assert possible(Lowered(expr)), expr
     assert matching > 300
+
+
+def test_packets_are_asked_for_again_and_again() -> None:
+    """The answer is the same as for both expressions joined by `and`, whatever was asked before."""
+    one, texts = parse("udp dst port 53 or vlan"), ["ip", "tcp", "ip6 and not udp", "ether[12:2] = 0x8100", "arp"]
+    packets = Matching(lower(one).expr, ())
+    for _ in range(2):
+        assert packets.exist()
+        assert [packets.exist(lower(parse(text)).expr) for text in texts] == [True, False, False, True, False]
+        assert not packets.exist_beside(lower(parse("udp or ip6 or ip or not ip")).expr)
+        assert packets.exist_beside(lower(parse("ip")).expr)
 
 
 def test_a_search_ends() -> None:

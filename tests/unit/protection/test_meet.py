@@ -69,6 +69,7 @@ def packets_for(text: str, chance: random.Random, aim: Aim) -> list[bytes]:
     """Packets that are likely to be of the match, of a row, and of both."""
     match = lower(parse(text)).expr
     found = [with_tags(frame, chance) for frame in chance.sample(FRAMES, 12)]
+    found += [frame[: chance.randrange(14, len(frame) + 1)] for frame in found[:4]]
     found += [packet.data for packet in Packets(chance.randrange(1 << 30)).pool(6)]
     found += [aim(match, frame) for frame in found]
     rows = [row.expr for row in chance.sample(list(BY_ROW.values()), 4)]
@@ -110,14 +111,27 @@ def test_a_match_of_one_frame_meets_the_rows_of_that_frame(name: str, frame: byt
         assert true == said
 
 
-def test_a_match_that_is_too_large_to_be_certain_meets_all() -> None:
-    either = " or ".join(f"(udp src port {number} and len > {number})" for number in range(600))
-    assert all(map(Met(lower(parse(either))).meets, BY_ROW.values()))
-    assert not any(map(Met(lower(parse(either))).is_within, BY_ROW.values()))
+def test_what_takes_long_to_know_is_met() -> None:
+    """The search is bounded; a match that is large, but simple, is still known."""
+    either = Met(lower(parse(" or ".join(f"(udp src port {number} and len > {number})" for number in range(600)))))
+    assert either.meets(BY_ROW["DHCP"])
+    assert not any(map(either.is_within, BY_ROW.values()))
+    long = Met(lower(parse(" and ".join(f"len != {number}" for number in range(1500)))))
+    assert all(map(long.meets, BY_ROW.values()))
+    many = " and ".join(f"(ip[{number}] & 3 = 1 or ip[{number}] & 5 = 4)" for number in range(10, 200))
+    assert Met(lower(parse(f"ip and {many}"))).meets(BY_ROW["DHCP"])
     deep = "(" * 90 + "udp" + ")" * 90
     assert not Met(lower(parse(deep))).meets(BY_ROW["ARP"])
-    long = " and ".join(f"len != {number}" for number in range(1500))
-    assert all(map(Met(lower(parse(long))).meets, BY_ROW.values()))
+    tags = " and ".join(["vlan"] * 6)  # three ethertypes each
+    assert not any(map(Met(lower(parse(f"{tags} and tcp dst port 22"))).is_within, BY_ROW.values()))
+    assert not Met(lower(parse(f"{tags} and tcp dst port 22"))).meets(BY_ROW["DHCP"])
+
+
+def test_a_packet_that_is_too_short_is_not_protected() -> None:
+    protected = lower(parse("vlan any and icmp6 and icmp6[0] >= 0"))  # any that has the byte
+    for match, within in (("icmp6", False), ("icmp6 and less 54", False), ("icmp6 and icmp6[0] == 1", True)):
+        assert Met(lower(parse(match))).is_within(protected) is within, match
+        assert Met(lower(parse(match))).meets(protected) is ("less" not in match), match
 
 
 def test_what_the_user_protects_is_about_the_wire() -> None:
