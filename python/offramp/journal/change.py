@@ -29,7 +29,7 @@ from weakref import WeakSet
 
 from offramp import process
 from offramp.errors import Closed, InterfaceError, InterfaceGone, KernelError, OfframpError, OfframpWarning
-from offramp.facts.knobs import Nic, Value, check, removable
+from offramp.facts.knobs import Nic, Value, check, personal, removable
 from offramp.journal import guardian
 from offramp.journal.lock import InterfaceLock
 from offramp.journal.record import Changed, Record, short
@@ -202,7 +202,8 @@ class Transaction:
             pending.append(Changed(knob, says[knob], says[knob], pending=True))
         for knob, value in wanted:
             before = says[knob] if knob in says else self.nic.get(knob)
-            if before is None and not removable(knob):
+            of_new_vf = personal(knob) and "vf.count" in says  # it has no setting before it is made
+            if before is None and not removable(knob) and not of_new_vf:
                 raise KernelError(f"setting {knob} of {self.device.name}", errno.EOPNOTSUPP, hint=_UNKNOWN)
             says[knob] = value
             if before != value:

@@ -92,7 +92,7 @@ class Match:
         """`match` itself, or the match of that text, with names of hosts looked up if `resolve`."""
         if isinstance(match, Match):
             return match
-        return cls.resolved(match) if resolve else cls(match)
+        return cls.resolved(match) if arguments.truth("resolve", resolve) else cls(match)
 
     @property
     def node(self) -> Node:

@@ -21,13 +21,14 @@ from tests.rigs.processes import line_of
 from tests.rigs.waiting import eventually
 from tests.rigs.wiretap import Sender, Tap
 
+pytestmark = pytest.mark.speed  # it would take long in a slow guest
+
 PORT = 2200  # of no SSH server that can be found
 NOBODY = 65534
 
 CLIENT = """
 import resource, socket, sys
 
-pytestmark = pytest.mark.speed  # it would take long in a slow guest
 name, address, port, count, first = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 open("/proc/self/comm", "wb").write(name.encode("latin-1"))
 held = []

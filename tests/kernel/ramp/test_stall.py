@@ -52,6 +52,7 @@ def test_a_stopped_reader(wire: Wire, kernel: socket.socket) -> None:
     wire.b.host.kill(process)
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize("seconds", [1000, -1000, 0, 10**8])
 def test_a_stopped_reader_in_a_time_namespace(wire: Wire, kernel: socket.socket, seconds: int) -> None:
     """Its own clock is another one than the program's, in either direction."""

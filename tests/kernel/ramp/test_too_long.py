@@ -186,6 +186,7 @@ def test_a_slow_reader_and_long_frames_have_rows_of_their_own(wire: Wire, mode: 
     assert ledger.lost > 0
 
 
+@pytest.mark.speed
 def test_what_is_too_long_for_one_ramp_goes_to_the_next(wire: Wire) -> None:
     with (
         wire.b.host,

@@ -10,7 +10,7 @@ import pytest
 from offramp.errors import OptionError
 from offramp.options import TABLE, Options
 
-FRAMES_HINT = " (the fill ring takes one for each of its entries: frames=4096 suits this ring)"
+FRAMES_HINT = " (the fill ring takes one for each of its entries, and sending needs some too)"
 
 
 @pytest.mark.parametrize(
