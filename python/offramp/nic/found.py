@@ -191,7 +191,7 @@ def _held_sockets() -> _Held:
     held, trusted, looked_at = _Held(set(), {}, {}), {_ROOT, os.geteuid(), os.getuid()}, defaultdict[int, int](int)
     for process in processes():
         with if_there(f"process {process.pid}"):  # else it ended meanwhile, or is somebody else's
-            name = process.name
+            name = process.name.rstrip("\n")
             # Anybody can name a process sshd, and so keep a port from being filtered. So only root's servers count. The
             # name of a client protects only the user's own connections.
             is_client = name in _CLIENTS

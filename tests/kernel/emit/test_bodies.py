@@ -27,6 +27,7 @@ __all__ = ["count", "maps", "quiet"]  # fixtures
 ROUNDS, PACKETS = 60, 30
 
 
+@pytest.mark.since("6.12")  # the verifier of 6.1 does not follow some headers behind tunnels
 def test_random_bodies_agree_with_the_reference(maps: Maps) -> None:
     chance = random.Random(22)
     expressions = Expressions(chance)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import offramp
-from offramp.errors import CompileError
+from offramp.errors import CompileError, KernelError
 from offramp.llvm import child as llvm
 from offramp.testing import Flood, Host, Lab, Wire
 from tests.rigs import reader
@@ -223,5 +223,5 @@ def test_a_worker_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("no_child")
 def test_no_interpreter_to_compile_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    with pytest.raises(CompileError, match="starting the compiler: /nonexistent/python: No such file"):
+    with pytest.raises(KernelError, match="starting the compiler, /nonexistent/python: No such file"):
         llvm.bpf_code("anything")

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -373,7 +374,7 @@ def test_how_many_instructions_a_look_up_needs_is_known_about() -> None:
 
 
 def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="riscv64"))
     with pytest.raises(NotSupported, match="code for riscv64"):
         native(body(equals(3, 1, 3)))
 
@@ -381,7 +382,7 @@ def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_each_machine_can_be_compiled_for(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
     llvm.forget()
-    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine=machine))
     for expr in (DNS, *KINDS.values(), Any(tuple(Test(behind_header(2, 2), "==", Number(7 * i)) for i in range(300)))):
         assert llvm.native_code(burst.build(body(expr)).text)
 
