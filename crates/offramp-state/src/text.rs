@@ -136,8 +136,10 @@ pub fn from_lines(shape: Shape, text: &str) -> Result<Items, Unread<'_>> {
 
 /// What a line, without its comment, has of an element: it alone, if the rest is known to say nothing of it; else all.
 ///
-///     192.0.2.1 www              a word behind white space; but not a number or a sign: a mask, or a range
-///     add NAME 192.0.2.0/24 ...  `ipset save`; `create` says nothing
+/// ```text
+/// 192.0.2.1 www              a word behind white space; but not a number or a sign: a mask, or a range
+/// add NAME 192.0.2.0/24 ...  `ipset save`; `create` says nothing
+/// ```
 fn element_of(line: &str) -> Option<&str> {
     let (first, rest) = line
         .split_once(is_blank)
