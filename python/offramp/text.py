@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["decoded", "encoded", "printable"]
+__all__ = ["decoded", "encoded", "printable", "terminated"]
 
 _ESCAPED = range(0xDC80, 0xDD00)  # the bytes 0x80 to 0xff, as lone surrogates
 
 decoded = os.fsdecode
 encoded = os.fsencode
+
+
+def terminated(raw: bytes) -> str:
+    """The text up to the first NUL: a string of C, in memory of its own size."""
+    return decoded(raw.split(b"\0")[0])
 
 
 def printable(text: str) -> str:

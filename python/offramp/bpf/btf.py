@@ -21,13 +21,13 @@ from pathlib import Path
 from offramp.syscalls.failure import if_there
 from offramp.syscalls.procfs import raw
 
-__all__ = ["VMLINUX", "find_function", "function_id"]
+__all__ = ["FUNC", "HEADER", "MAGIC", "VMLINUX", "find_function", "function_id"]
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
-_MAGIC = 0xEB9F
-_KIND_FUNC = 12
-_HEADER = struct.Struct("HBBIIIII")  # magic, version, flags, header length, type offset, length, string offset, length
+MAGIC = 0xEB9F
+FUNC = 12  # the kind
+HEADER = struct.Struct("HBBIIIII")  # magic, version, flags, header length, type offset, length, string offset, length
 
 # The number of 32-bit words after a record's first three: _FIXED[kind] + _EACH[kind] * vlen.
 #          kind:  - INT PTR ARRAY STRUCT UNION ENUM FWD TYPEDEF VOLATILE CONST RESTRICT FUNC FUNC_PROTO VAR DATASEC
@@ -46,10 +46,10 @@ def function_id(name: str) -> int | None:
 
 def find_function(blob: bytes, name: str) -> int | None:
     """The id of the FUNC called `name` in a BTF blob; None if there is none. ValueError if it cannot be read."""
-    if len(blob) < _HEADER.size:
+    if len(blob) < HEADER.size:
         raise ValueError("not BTF: too short")
-    magic, _, _, header, type_offset, type_length, string_offset, string_length = _HEADER.unpack_from(blob)
-    if magic != _MAGIC:
+    magic, _, _, header, type_offset, type_length, string_offset, string_length = HEADER.unpack_from(blob)
+    if magic != MAGIC:
         raise ValueError(f"not BTF of this machine's byte order: magic {magic:#06x}")
     strings = header + string_offset
     place = blob.find(b"\0" + name.encode() + b"\0", strings, strings + string_length)
@@ -67,7 +67,7 @@ def _walk(words: array[int], wanted_name: int) -> int | None:
     while position < end:
         info = words[position + 1]
         kind = info >> 24 & 0x1F
-        if kind == _KIND_FUNC and words[position] == wanted_name:
+        if kind == FUNC and words[position] == wanted_name:
             return number
         if kind >= len(each):
             raise ValueError(f"BTF record {number} is of unknown kind {kind}")

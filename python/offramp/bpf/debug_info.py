@@ -17,6 +17,7 @@ import ctypes
 import struct
 from typing import Self
 
+from offramp.bpf.btf import FUNC, HEADER, MAGIC
 from offramp.bpf.descriptor import Descriptor
 from offramp.errors import OfframpError
 from offramp.syscalls.bpf import Buffer, Command, bpf, buffer
@@ -24,8 +25,8 @@ from offramp.syscalls.kept import Kept
 
 __all__ = ["DebugInfo", "types"]
 
-_MAGIC, _VERSION, _HEADER = 0xEB9F, 1, 24  # its length in bytes
-_INT, _PTR, _STRUCT, _FUNC, _FUNC_PROTO = 1, 2, 4, 12, 13
+_VERSION = 1
+_INT, _PTR, _STRUCT, _FUNC_PROTO = 1, 2, 4, 13
 _SIGNED = 1 << 24
 _GLOBAL = 1  # linkage: the verifier trusts the argument's type of a global function only
 
@@ -61,12 +62,12 @@ def types(name: str, source: str) -> tuple[bytes, int, int]:
         _record(strings.add("xdp_md"), _STRUCT, len(_CONTEXT), 4 * len(_CONTEXT), *fields),  # 3
         _record(0, _PTR, 0, 3),  # 4
         _record(0, _FUNC_PROTO, 1, 1, strings.add("ctx"), 4),  # 5
-        _record(strings.add(name), _FUNC, _GLOBAL, 5),  # 6: _FUNCTION
+        _record(strings.add(name), FUNC, _GLOBAL, 5),  # 6: _FUNCTION
     )
     file, line = strings.add(_FILE), strings.add(source)
     body = b"".join(records)
     lengths = (0, len(body), len(body), len(strings.content))  # types: offset, length; strings: the same
-    return struct.pack("HBBIIIII", _MAGIC, _VERSION, 0, _HEADER, *lengths) + body + strings.content, file, line
+    return HEADER.pack(MAGIC, _VERSION, 0, HEADER.size, *lengths) + body + strings.content, file, line
 
 
 class DebugInfo(Descriptor):

@@ -27,7 +27,7 @@ from offramp.syscalls.bpf import Command, bpf, info
 from offramp.syscalls.failure import if_there
 from offramp.syscalls.kept import Kept
 from offramp.syscalls.procfs import Process, command, processes
-from offramp.text import decoded, printable
+from offramp.text import printable, terminated
 
 __all__ = ["Attached", "Owner", "attached", "attached_in", "describe", "owner", "program_name"]
 
@@ -95,7 +95,7 @@ def program_name(program_id: int) -> str:
     kept = Kept()
     try:
         fd = bpf(Command.PROG_GET_FD_BY_ID, struct.pack("I", program_id), kept=kept)
-        return printable(decoded(info(fd, 80)[64:80].split(b"\0")[0]))
+        return printable(terminated(info(fd, 80)[64:80]))
     except KernelError:
         return ""
     finally:

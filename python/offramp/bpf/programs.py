@@ -27,7 +27,7 @@ from offramp.errors import NotSupported
 from offramp.immutable import immutable
 from offramp.syscalls.bpf import Command, bpf, buffer, info
 from offramp.syscalls.kept import Kept
-from offramp.text import decoded, printable
+from offramp.text import printable, terminated
 
 if TYPE_CHECKING:
     from offramp.emit.program import XdpProgram as CompiledProgram
@@ -113,7 +113,7 @@ class Program(Descriptor):
         (identity,) = struct.unpack_from("I", raw, 4)
         (name,) = struct.unpack_from("16s", raw, 64)
         (verified,) = struct.unpack_from("I", raw, 216)
-        return ProgramInfo(identity, printable(decoded(name.split(b"\0")[0])), raw[8:16].hex(), verified)
+        return ProgramInfo(identity, printable(terminated(name)), raw[8:16].hex(), verified)
 
     def test_run(
         self,

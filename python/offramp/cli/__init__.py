@@ -64,7 +64,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_VERBS = ("run", "plan", "doctor", "nic", "ports", "restore", "demo", "help")
 for verb in (run, plan, doctor, ports, restore, demo, help_):
     app.command(cls=Verb)(verb)
 app.command(cls=Verb, context_settings={"ignore_unknown_options": True})(nic)  # "action -1" is not an option
@@ -150,7 +149,7 @@ def _in_words(error: Exception) -> str:
             return str(earlier)
         message = " ".join(error.format_message().split()).rstrip(".")
         if (name := _unknown_verb(error)) is not None:
-            near = meant(name, _VERBS)
+            near = meant(name, error.ctx.command.list_commands(error.ctx))
             return f"No such command '{name}' ({near or 'see offramp --help'})"
         return f"{message} (see '{path} --help')"
     if isinstance(error, OSError):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -72,9 +71,10 @@ def doctor(
 
 def _all_links() -> list[Link]:
     from offramp.nic import read
+    from offramp.nic.device import interfaces
 
     links = []
-    for _, name in socket.if_nameindex():
+    for _, name in interfaces():
         with suppress(InterfaceError):  # it was removed just now
             links.append(read(name))
     return links

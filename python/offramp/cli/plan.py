@@ -83,18 +83,17 @@ def _elsewhere(known: Capabilities, interface: str, match: Match, verdict: Verdi
     from offramp.facts.found import Found
     from offramp.facts.imagined import imagined
     from offramp.planner import Situation, assume, make_plan
-    from offramp.protection import Protection
+    from offramp.ramp.planned import protection_for
+    from offramp.ramp.wanted import Wanted
 
     able, assumed = assume(known, interface)
-    own = None if isinstance(options.protect, bool) else str(options.protect)
-    protection = Protection.of(Found(), match.lowered(), own) if options.protect is not False else None
     return make_plan(
         Situation(
             match.node,
             verdict,
             imagined(able),
             options,
-            protection,
+            protection_for(Wanted(match, verdict, options), Found, None),
             able,
             names=match.names,
             can_match=match.can_match(),

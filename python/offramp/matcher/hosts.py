@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from offramp import reading
 from offramp.match.names import NotFound
 from offramp.match.network import Network
 from offramp.match.numbers import ipv4
@@ -21,6 +22,7 @@ __all__ = ["Hosts"]
 
 PATIENCE: Final = 10.0  # seconds for all names of a match
 MOST: Final = 256  # addresses of one name
+_MOST_BYTES: Final = 1 << 20  # of the file
 NETWORKS: Final = Path("/etc/networks")
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
@@ -98,7 +100,7 @@ def _addresses(answers: list[str]) -> tuple[Network, ...]:
 def _network(name: str) -> Network:
     """Bytes that are 0 at the end of a network's number are those of its hosts."""
     try:
-        lines = NETWORKS.read_bytes().decode(errors="replace").splitlines()
+        lines = reading.content(f"net {name}", NETWORKS, _MOST_BYTES).decode(errors="replace").splitlines()
     except OSError:
         lines = []
     for line in lines:

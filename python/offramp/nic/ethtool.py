@@ -12,7 +12,7 @@ import struct
 from offramp.facts.link import Rings
 from offramp.immutable import immutable
 from offramp.syscalls.ioctl import ask, tell
-from offramp.text import decoded, printable
+from offramp.text import printable, terminated
 
 __all__ = [
     "Channels",
@@ -64,7 +64,7 @@ def drvinfo(name: str) -> Driver | None:
     if not answer:
         return None
     texts = struct.unpack_from("32s32s32s32s", answer, 4)
-    return Driver(*(printable(decoded(text.split(b"\0")[0])) for text in texts))
+    return Driver(*(printable(terminated(text)) for text in texts))
 
 
 def driver(name: str) -> str | None:

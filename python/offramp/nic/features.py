@@ -15,7 +15,7 @@ import struct
 from offramp.errors import KernelError, OptionError
 from offramp.immutable import immutable
 from offramp.syscalls.ioctl import ask, call
-from offramp.text import decoded, printable
+from offramp.text import printable, terminated
 
 __all__ = ["Feature", "features", "set_feature", "string_set"]
 
@@ -47,7 +47,7 @@ def string_set(interface: str, number: int) -> list[str]:
     if not names:
         return []
     raw = [names[start : start + _NAME_SIZE] for start in range(12, len(names), _NAME_SIZE)]
-    return [printable(decoded(name.split(b"\0")[0])) for name in raw]
+    return [printable(terminated(name)) for name in raw]
 
 
 def features(interface: str) -> dict[str, Feature]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -22,6 +21,7 @@ from offramp.errors import InterfaceError, InterfaceGone, KernelError
 from offramp.facts.identity import Identity
 from offramp.nic.device import identify
 from offramp.syscalls import netlink
+from offramp.syscalls.ioctl import name_of
 
 __all__ = ["PREFIX", "bearer", "put", "steadily", "take"]
 
@@ -96,10 +96,10 @@ def steadily(ifindex: int, read: Callable[[str], _Found]) -> _Found:
 
 
 def _name(ifindex: int) -> str:
-    try:
-        return socket.if_indextoname(ifindex)
-    except (OSError, OverflowError):
-        raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace") from None
+    name = name_of(ifindex)
+    if name is None:
+        raise InterfaceGone(f"interface {ifindex}", reason="not in this network namespace")
+    return name
 
 
 def _gone(known: Identity) -> InterfaceGone:

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
+from typing import TypeVar
 
 from offramp.errors import KernelError
 from offramp.immutable import immutable
@@ -31,6 +33,9 @@ _QUEUE_IFINDEX, _QUEUE_TYPE = 2, 3
 _IFINDEX, _XDP_FEATURES, _ZC_MAX_SEGMENTS, _RX_METADATA = 1, 3, 4, 5
 _FEATURES = ("basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg")
 _METADATA = ("timestamp", "hash", "vlan-tag")
+_UNTOLD = frozenset({errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.ENETDOWN})
+
+_Answer = TypeVar("_Answer")
 
 
 @immutable
@@ -44,17 +49,10 @@ class XdpFeatures:
 
 def xdp_features(ifindex: int) -> XdpFeatures | None:
     """What the driver declares; None if this kernel has no such list, or the interface is gone."""
-    try:
-        found = netlink.generic(
-            netlink.family("netdev"),
-            _DEV_GET,
-            netlink.attribute(_IFINDEX, struct.pack("I", ifindex)),
-            f"XDP features of interface {ifindex}",
-        )
-    except KernelError as error:
-        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
-            return None
-        raise
+    wanted = netlink.attribute(_IFINDEX, struct.pack("I", ifindex))
+    found = _told(netlink.generic, _DEV_GET, wanted, f"XDP features of interface {ifindex}")
+    if found is None:
+        return None
     return XdpFeatures(
         _names(_FEATURES, netlink.unsigned(found.get(_XDP_FEATURES))),
         netlink.unsigned(found.get(_ZC_MAX_SEGMENTS)),
@@ -66,19 +64,20 @@ def queues(ifindex: int) -> tuple[int, int] | None:
     """Receive and transmit queues in use; None if this kernel does not list them (Linux 6.8), or the interface is
     down.
     """
+    wanted = netlink.attribute(_QUEUE_IFINDEX, struct.pack("I", ifindex))
+    listed = _told(netlink.generic_dump, _QUEUE_GET, wanted, f"queues of interface {ifindex}")
+    kinds = [netlink.unsigned(queue.get(_QUEUE_TYPE)) for queue in listed or ()]
+    return (kinds.count(0), kinds.count(1)) if kinds else None
+
+
+def _told(ask: Callable[[int, int, bytes, str], _Answer], command: int, wanted: bytes, what: str) -> _Answer | None:
+    """The family's answer; None if this kernel has no such family or command, or nothing to say of the interface."""
     try:
-        listed = netlink.generic_dump(
-            netlink.family("netdev"),
-            _QUEUE_GET,
-            netlink.attribute(_QUEUE_IFINDEX, struct.pack("I", ifindex)),
-            f"queues of interface {ifindex}",
-        )
+        return ask(netlink.family("netdev"), command, wanted, what)
     except KernelError as error:
-        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.ENETDOWN):
+        if error.errno in _UNTOLD:
             return None
         raise
-    kinds = [netlink.unsigned(queue.get(_QUEUE_TYPE)) for queue in listed]
-    return (kinds.count(0), kinds.count(1)) if kinds else None
 
 
 def _names(names: tuple[str, ...], bits: int) -> frozenset[str]:

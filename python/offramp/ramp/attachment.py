@@ -24,7 +24,7 @@ from offramp.public import Public
 from offramp.ramp import lifetime
 from offramp.ramp.events import EventKind, Events, News
 from offramp.ramp.execution import carried_out
-from offramp.ramp.interface import Use
+from offramp.ramp.interface import Interface, Use
 from offramp.ramp.ledger import Ledger
 from offramp.ramp.observe import Arrivals
 from offramp.ramp.replacing import put_in_place
@@ -53,6 +53,7 @@ class Attachment(Public):
         llvm.start()  # it starts while the work before it is done
         wanted = Wanted(Match.of(match, resolve=options.resolve), verdict, read(options))
         self._final: Ledger | None = None
+        self._sent_back: SentBack | None = None
         self.events = Events(interface)
         self._opening = Use(self.events.not_given_back)  # it outlives attempts that are refused
         process.check_not_interrupted(f"opening {interface}")
@@ -73,7 +74,7 @@ class Attachment(Public):
     def _open(self, name: str, wanted: Wanted) -> None:
         with process.alone():
             interface = self._opening.of(name)
-            self._sent_back = SentBack(interface) if wanted.verdict is not Verdict.CLAIM else None
+            self._count_sent_back(interface, wanted.verdict)
             self._execution = execution = carried_out(interface, wanted, self.events)
             live = execution.live
             counts = live.counts()
@@ -97,6 +98,11 @@ class Attachment(Public):
                 self.events.watch(GuardianSource())
             lifetime.belongs(execution, self)
             self._opening.close()
+
+    def _count_sent_back(self, interface: Interface, verdict: Verdict) -> None:
+        """From now on, if packets will be sent back."""
+        if verdict is Verdict.TX and self._sent_back is None:
+            self._sent_back = SentBack(interface)
 
     @property
     def plan(self) -> Plan:
@@ -161,6 +167,7 @@ class Attachment(Public):
             self._program.check()
             before = self._execution.wanted
             wanted = replace(before, match=match, verdict=_successor(before.verdict, verdict))
+            self._count_sent_back(self._execution.interface, wanted.verdict)
             put_in_place(self._execution, wanted)
             text = f"{wanted.verdict.name} {shortened(self.plan.match)} in the place of {shortened(str(before.match))}"
             self.events.put(News(EventKind.REPLACED, text, {"match": self.plan.match, "verdict": wanted.verdict.name}))

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from offramp import process
 from offramp.emit.match import MatchBody
 from offramp.emit.program import Spec
+from offramp.facts.found import Found
 from offramp.llvm.programs import xdp
 from offramp.matcher import Match
 from offramp.nic import find, netmask
@@ -19,7 +21,7 @@ from offramp.ramp.wanted import UNTRIED, Tried, Wanted, read, renamed
 from offramp.syscalls.failure import trying
 from offramp.verdict import Verdict
 
-__all__ = ["continued", "plan_for", "planned", "spec_for"]
+__all__ = ["continued", "plan_for", "planned", "protection_for", "spec_for"]
 
 
 def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Options) -> Plan:
@@ -39,33 +41,33 @@ def plan_for(interface: str, match: str | Match, verdict: Verdict, options: Opti
 
 def planned(wanted: Wanted, seen: Seen, tried: Tried = UNTRIED) -> Plan:
     """The plan for what was seen of the interface, given what was tried. Errors: as `make_plan`."""
+    mask = netmask(seen.link.name)
     return make_plan(
         Situation(
             wanted.match.node,
             wanted.verdict,
             seen.link,
             wanted.options,
-            _protection(wanted, seen.link.name),
+            protection_for(wanted, find, mask),
             seen.able,
             seen.beside,
             native_refused=tried.native_refused,
             native_reason=tried.native_reason,
             refused=tried.refused,
             names=wanted.match.names,
-            can_match=wanted.match.can_match(netmask(seen.link.name)),
+            can_match=wanted.match.can_match(mask),
         )
     )
 
 
-def _protection(wanted: Wanted, interface: str) -> Protection | None:
-    """What of all that is protected the match can meet."""
+def protection_for(wanted: Wanted, finding: Callable[[], Found], mask: int | None) -> Protection | None:
+    """What of all that is protected the match can meet; `finding`: what is on the machine; `mask`: the netmask."""
     if wanted.options.protect is False:
         return None
-    mask = netmask(interface)
     match, own = wanted.match.lowered(mask), wanted.own
     if own is not None and not Met(match).meets(own.lowered(mask), on_wire=True):
         own = None
-    return Protection.of(find(), match, None if own is None else str(own))
+    return Protection.of(finding(), match, None if own is None else str(own))
 
 
 def spec_for(wanted: Wanted, plan: Plan) -> Spec:

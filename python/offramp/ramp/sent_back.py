@@ -9,12 +9,11 @@ These counters are the interface's. What others send and lose there meanwhile co
 
 from __future__ import annotations
 
-import socket
-
 from offramp.errors import InterfaceError
 from offramp.nic import link
 from offramp.nic.stats import failed_sends, statistics
 from offramp.ramp.interface import Interface
+from offramp.syscalls.ioctl import name_of
 
 __all__ = ["SentBack"]
 
@@ -37,6 +36,7 @@ class SentBack:
                 ifindex = self._interface.nic.identity.ifindex
                 if mode == "generic":
                     return link.counters(ifindex).tx_dropped
-                return failed_sends(statistics(socket.if_indextoname(ifindex)))
+                name = name_of(ifindex)
+                return None if name is None else failed_sends(statistics(name))
         except (InterfaceError, OSError):
             return None

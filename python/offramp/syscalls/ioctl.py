@@ -18,7 +18,7 @@ import struct
 
 from offramp.errors import InterfaceGone, KernelError, PrivilegeError
 from offramp.syscalls.failure import trying
-from offramp.text import decoded, encoded
+from offramp.text import encoded, terminated
 
 __all__ = ["UNKNOWN", "ask", "call", "name_of", "netmask", "tell"]
 
@@ -89,7 +89,7 @@ def name_of(ifindex: int) -> str | None:
     if not 0 < ifindex < 1 << 31:
         return None
     answer = _answer(_SIOCGIFNAME, struct.pack("16xi20x", ifindex), f"the name of interface {ifindex}")
-    return decoded(answer[:16].split(b"\0")[0]) if answer else None
+    return terminated(answer[:16]) if answer else None
 
 
 def _answer(command: int, request: bytes, what: str) -> bytes | None:

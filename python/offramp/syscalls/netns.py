@@ -157,11 +157,10 @@ def _mounted() -> Iterator[str]:
 
 
 def _of_threads() -> Iterator[str]:
-    with trying("listing /proc"):
-        processes = [name for name in os.listdir("/proc") if name.isdecimal()]
-    for process in processes:
-        with if_there(f"the threads of process {process}"):
-            yield from [f"/proc/{process}/task/{thread}/ns/net" for thread in os.listdir(f"/proc/{process}/task")]
+    for process in processes():
+        tasks = f"/proc/{process.pid}/task"
+        with if_there(f"the threads of process {process.pid}"):
+            yield from [f"{tasks}/{thread}/ns/net" for thread in os.listdir(tasks)]
 
 
 def _of_descriptors() -> Iterator[str]:

@@ -82,10 +82,6 @@ class Process:
         """The text of a file in its directory."""
         return content(path, within=self._kept[0])
 
-    def link(self, path: str) -> str:
-        """What a symbolic link in its directory says."""
-        return os.readlink(path, dir_fd=self._kept[0])
-
     @property
     def open_files(self) -> int:
         """How many descriptors it has; 0 before Linux 6.2."""

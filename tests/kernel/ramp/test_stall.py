@@ -40,14 +40,19 @@ def read_elsewhere(wire: Wire, stall: float, *within: str) -> subprocess.Popen[s
     return process
 
 
+def stops_and_goes_on(process: subprocess.Popen[str], kernel: socket.socket) -> None:
+    """The flow is the reader's, and the kernel's while it is stopped."""
+    assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
+    process.send_signal(signal.SIGSTOP)
+    assert kernel_receives(kernel, STALL + 1.0)
+    assert kernel_receives(kernel, 0.2)
+    process.send_signal(signal.SIGCONT)
+
+
 def test_a_stopped_reader(wire: Wire, kernel: socket.socket) -> None:
     process = read_elsewhere(wire, STALL)
     for _ in range(3):
-        assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
-        process.send_signal(signal.SIGSTOP)
-        assert kernel_receives(kernel, STALL + 1.0)
-        assert kernel_receives(kernel, 0.2)
-        process.send_signal(signal.SIGCONT)
+        stops_and_goes_on(process, kernel)
     assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
     wire.b.host.kill(process)
 
@@ -60,11 +65,7 @@ def test_a_stopped_reader_in_a_time_namespace(wire: Wire, kernel: socket.socket,
         pytest.skip("this machine is not up for so long, and no clock is negative")
     process = read_elsewhere(wire, STALL, "unshare", "-T", "--monotonic", str(seconds))
     try:
-        assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
-        process.send_signal(signal.SIGSTOP)
-        assert kernel_receives(kernel, STALL + 1.0)
-        assert kernel_receives(kernel, 0.2)
-        process.send_signal(signal.SIGCONT)
+        stops_and_goes_on(process, kernel)
         assert eventually(lambda: not kernel_receives(kernel, 0.1), 2.0)
     finally:
         wire.b.host.kill(process)

@@ -31,7 +31,7 @@ SEAMS = {  # what may be said in these files alone
     r"\b(from|import) pyroute2\b": ("lab/end.py", "lab/host.py", "lab/lab.py", "lab/napi.py"),  # wires for tests
     r"(?m)^@dataclass\(frozen=True(, slots=True)?\)$": (),  # immutable.py says why
     # What /proc, /sys and /run say is read by procfs.py alone. The others read files that users name, and their own.
-    r"\.read_(text|bytes)\(|\bget_data\(": ("facts/records.py", "matcher/hosts.py", "state/files.py"),
+    r"\.read_(text|bytes)\(|\bget_data\(": ("facts/records.py", "state/files.py"),
     r"(?<![\w.])(?<!def )open\((?!\)|interface)": (
         "cli/streams.py",
         "journal/store.py",
