@@ -199,13 +199,15 @@ class Batch(Public):
         """
         from offramp import _native
 
-        given = [bytes(memoryview(frame)) for frame in listed(frames)]
+        given = [memoryview(frame) for frame in listed(frames)]  # copied below, once it is known how long they are
         if len(given) > _MOST:
             raise OptionError(f"a batch of {len(given)} frames", reason=f"a batch has at most {_MOST}")
-        if longest := [frame for frame in given if len(frame) > _LONGEST]:
-            raise OptionError(f"a frame of {len(longest[0])} bytes", reason=f"a frame has at most {_LONGEST}")
-        size = 4096 if any(len(frame) > _SHORT for frame in given) else 2048
-        port = _native.Port.open("null:", packets=given or [bytes(14)], repeat=False, frame_size=size)
+        longest = max((frame.nbytes for frame in given), default=0)
+        if longest > _LONGEST:
+            raise OptionError(f"a frame of {longest} bytes", reason=f"a frame has at most {_LONGEST}")
+        size = 4096 if longest > _SHORT else 2048
+        packets = [bytes(frame) for frame in given] or [bytes(14)]
+        port = _native.Port.open("null:", packets=packets, repeat=False, frame_size=size)
         burst = port.rx(None, 0)
         port.close()
         assert burst is not None

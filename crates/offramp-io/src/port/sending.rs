@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use offramp_ring::Burst;
 
-use super::{Port, lock};
+use super::Port;
 use crate::error::Error;
-use crate::link::Link;
 use crate::port_queue::PortQueue;
 
 impl Port {
@@ -36,8 +35,8 @@ impl Port {
         mut work: impl FnMut(&mut Box<dyn PortQueue>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut result = self.with(queue, &mut work);
-        if let (Err(Error::Unsendable { .. }), Some((_, link))) = (&result, &self.link) {
-            let _ = lock(link).as_mut().map(Link::check); // if something is wrong with it, the next look says so
+        if self.link.is_some() && matches!(result, Err(Error::Unsendable { .. })) {
+            let _ = self.check_link(); // if something is wrong with it, the next look says so
             result = self.with(queue, work);
         }
         result.map_err(|error| match error {

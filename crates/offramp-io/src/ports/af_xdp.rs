@@ -131,7 +131,10 @@ pub fn assemble(binding: &Binding<'_>, heartbeats: Option<Heartbeats<'_>>) -> Re
     };
     parts.pulses = hearts.iter().map(Heartbeat::pulse).collect();
     let mut hearts = hearts.drain(..);
-    let transmit_queues = sys::transmit_queues(link.socket(), binding.interface);
+    let transmit_queues = match binding.sending {
+        Some(_) => None,
+        None => sys::transmit_queues(link.socket(), binding.interface),
+    };
     for &queue in binding.queues {
         let sends = match binding.sending {
             Some(sending) => sending.contains(&queue),
